@@ -1,0 +1,167 @@
+// Package archive holds the nouns and rules of the restore pipeline: a job and
+// its archive, the retrieval that brings it back, the states in between, the
+// tiers and what follows on what, and the proof without which nothing is
+// deleted. It does no I/O: it could run on paper.
+package archive
+
+import (
+	"time"
+
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// Role is what a user pays for.
+type Role string
+
+// The roles, as the account table spells them.
+const (
+	Free    Role = "free_user"
+	Premium Role = "premium_user"
+)
+
+// Account is a user of the annotation service.
+type Account struct {
+	ID    events.UserID
+	Name  string
+	Email string
+	Role  Role
+	// RoleChangedAt is when the role last changed; zero if it never did.
+	RoleChangedAt time.Time
+}
+
+// EntitledBy reports whether an upgrade announced at t entitles the account to
+// its archives: it is Premium, or the announcement is newer than the change
+// that made it Free again. The later of the two wins, so that a late message
+// of an upgrade that was undone since restores nothing.
+func (a Account) EntitledBy(t time.Time) bool {
+	return a.Role == Premium || t.After(a.RoleChangedAt)
+}
+
+// Object names an object in S3.
+type Object struct {
+	Bucket string
+	Key    string
+}
+
+// String returns the object's s3:// URL.
+func (o Object) String() string { return "s3://" + o.Bucket + "/" + o.Key }
+
+// Intent says that a worker is about to request a retrieval. It is written
+// before the request, because Glacier offers no way to make one idempotent.
+type Intent struct {
+	// Token is unique to the attempt.
+	Token string
+	At    time.Time
+}
+
+// Job is an annotation job as the catalog has it.
+type Job struct {
+	ID            events.JobID
+	UserID        events.UserID
+	SubmittedAt   time.Time
+	InputFileName string
+	// Status is the annotator's own: PENDING, RUNNING, COMPLETED or FAILED.
+	Status      string
+	CompletedAt time.Time
+	// Result is where the result file belongs, Log where its log is.
+	Result Object
+	Log    Object
+
+	// ArchiveID is set while the result is in the vault and not in S3.
+	ArchiveID events.ArchiveID
+	// ArchiveSize is in bytes; -1 if the catalog does not know it.
+	ArchiveSize int64
+	// TreeHash is the archive's, in lower-case hex; empty if unknown.
+	TreeHash string
+
+	// Intent is set from just before a retrieval is requested until its id is
+	// saved.
+	Intent *Intent
+	// RetrievalID is set from when the retrieval's id is saved until the file
+	// is restored. While it is there the web page says [Restoring].
+	RetrievalID events.RetrievalID
+	// Tier is what the retrieval was requested with.
+	Tier Tier
+	// RetrievalRequestedAt is when.
+	RetrievalRequestedAt time.Time
+}
+
+// Restoring is what a user reads in place of a download link while
+// retrieval_request_id is in the catalog. Other systems look for this very
+// sentence.
+const Restoring = "File is being restored. Please check back later."
+
+// State is how far a job's archive is on its way back.
+type State string
+
+// The states. The first six are derived from the catalog by [Job.State]; the
+// others are moments that only the STATUS stream tells of.
+const (
+	// Pending: the annotator has not finished, there is no result yet.
+	Pending State = "pending"
+	// Errored: the annotator failed, there will be no result.
+	Errored State = "errored"
+	// Archived: in the vault, its owner is a Free user.
+	Archived State = "archived"
+	// Planned: in the vault, its owner is Premium, no retrieval is known yet.
+	Planned State = "planned"
+	// Requested: Glacier is working on it.
+	Requested State = "requested"
+	// Available: in S3. Never archived or back again, nobody needs to know.
+	Available State = "available"
+
+	Ready     State = "ready"
+	Copying   State = "copying"
+	Verifying State = "verifying"
+	Restored  State = "restored"
+	Failed    State = "failed"
+	Expired   State = "expired"
+)
+
+// State derives the job's state from the catalog; owner is its user's role.
+func (j Job) State(owner Role) State {
+	switch {
+	case j.RetrievalID != "":
+		return Requested
+	case j.ArchiveID != "" && (j.Intent != nil || owner == Premium):
+		return Planned
+	case j.ArchiveID != "":
+		return Archived
+	case j.Status == "COMPLETED":
+		return Available
+	case j.Status == "FAILED":
+		return Errored
+	default:
+		return Pending
+	}
+}
+
+// Retrieval is a Glacier archive-retrieval job as Glacier describes it.
+type Retrieval struct {
+	ID        events.RetrievalID
+	ArchiveID events.ArchiveID
+	// Description is the job_id that the retrieval was requested with.
+	Description string
+	Tier        Tier
+	Status      RetrievalStatus
+	// Reason is Glacier's message for the status.
+	Reason string
+	// Size and TreeHash are the archive's.
+	Size        int64
+	TreeHash    string
+	RequestedAt time.Time
+	CompletedAt time.Time
+}
+
+// RetrievalStatus is Glacier's StatusCode.
+type RetrievalStatus string
+
+// Glacier's status codes.
+const (
+	InProgress      RetrievalStatus = "InProgress"
+	Succeeded       RetrievalStatus = "Succeeded"
+	RetrievalFailed RetrievalStatus = "Failed"
+)
+
+// OutputLifetime is how long a retrieval's output can be downloaded at least.
+const OutputLifetime = 24 * time.Hour

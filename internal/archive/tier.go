@@ -1,0 +1,62 @@
+package archive
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Tier is the speed and price of a retrieval.
+type Tier string
+
+// Glacier's tiers.
+const (
+	Expedited Tier = "Expedited"
+	Standard  Tier = "Standard"
+	Bulk      Tier = "Bulk"
+)
+
+// Typically returns how long a retrieval of this tier takes, from and to, as
+// AWS documents it. It is no promise.
+func (t Tier) Typically() (from, to time.Duration) {
+	switch t {
+	case Expedited:
+		return time.Minute, 5 * time.Minute
+	case Bulk:
+		return 5 * time.Hour, 12 * time.Hour
+	default:
+		return 3 * time.Hour, 5 * time.Hour
+	}
+}
+
+// Tiers is the order in which tiers are tried, fastest first.
+type Tiers []Tier
+
+// DefaultTiers is the order that the service uses unless it is told another.
+func DefaultTiers() Tiers { return Tiers{Expedited, Standard} }
+
+// Check returns an error if t is empty, has a tier twice, or names none.
+func (t Tiers) Check() error {
+	if len(t) == 0 {
+		return fmt.Errorf("no tier")
+	}
+	for i, tier := range t {
+		if tier != Expedited && tier != Standard && tier != Bulk {
+			return fmt.Errorf("%q is no tier: want Expedited, Standard or Bulk", tier)
+		}
+		if slices.Contains(t[:i], tier) {
+			return fmt.Errorf("%s stands twice", tier)
+		}
+	}
+	return nil
+}
+
+// After returns the tier to try when from had no capacity. ok is false if from
+// was the last.
+func (t Tiers) After(from Tier) (next Tier, ok bool) {
+	i := slices.Index(t, from)
+	if i < 0 || i+1 >= len(t) {
+		return "", false
+	}
+	return t[i+1], true
+}

@@ -1,0 +1,116 @@
+// Package fault names the kinds of error that the bus can act on. An adapter
+// turns what a service answered into a kind at the border; a handler returns
+// the error; the bus decides from the kind whether the message comes back, and
+// when, or becomes a dead letter. Nobody branches on an error's text.
+package fault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Kind is a class of error by what can be done about it.
+type Kind int
+
+// The kinds. The zero Kind is Unknown: come back later, and give up when that
+// has not helped for a long time.
+const (
+	// Unknown is every error that nobody classified.
+	Unknown Kind = iota
+	// Transient passes by itself (a timeout, a 5xx, a cut connection): come
+	// back later, as often as it takes.
+	Transient
+	// Throttled is Transient, with the wish to be called less.
+	Throttled
+	// Capacity means that the retrieval tier has no capacity now.
+	Capacity
+	// Policy means that the vault's data retrieval policy refused the request.
+	Policy
+	// Wait means that the time has not come: another worker holds the intent,
+	// or a budget holds the plan. It burns no attempt.
+	Wait
+	// Conflict means that a conditional write found something else.
+	Conflict
+	// NotFound means that the thing named does not exist (any more).
+	NotFound
+	// Denied means that a credential or policy forbids the call: an operator
+	// can mend it, so it is tried again, slowly.
+	Denied
+	// Invalid means that the input can never be handled: a dead letter.
+	Invalid
+	// Corrupt means that bytes are not what their hash says.
+	Corrupt
+)
+
+var names = [...]string{
+	"unknown", "transient", "throttled", "capacity", "policy", "wait",
+	"conflict", "not-found", "denied", "invalid", "corrupt",
+}
+
+// String returns the kind's name, as it stands in dead letters and metrics.
+func (k Kind) String() string {
+	if k < 0 || int(k) >= len(names) {
+		return fmt.Sprintf("kind(%d)", int(k))
+	}
+	return names[k]
+}
+
+// Error is an error with a kind.
+type Error struct {
+	Kind Kind
+	// After is the shortest wait before another try; zero leaves it to the bus.
+	After time.Duration
+	Err   error
+}
+
+// Error implements error.
+func (e *Error) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// New returns err with kind. It returns nil if err is nil.
+func New(kind Kind, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Kind: kind, Err: err}
+}
+
+// Errorf is fmt.Errorf with a kind.
+func Errorf(kind Kind, format string, args ...any) error {
+	return &Error{Kind: kind, Err: fmt.Errorf(format, args...)}
+}
+
+// After returns err with kind and the shortest wait before another try.
+func After(kind Kind, d time.Duration, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Kind: kind, After: d, Err: err}
+}
+
+// KindOf returns the kind of the outermost [Error] in err's chain. A context's
+// deadline is Transient; anything else without a kind is Unknown.
+func KindOf(err error) Kind {
+	if fe, ok := errors.AsType[*Error](err); ok {
+		return fe.Kind
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return Transient
+	}
+	return Unknown
+}
+
+// Is reports whether err is of kind.
+func Is(err error, kind Kind) bool { return err != nil && KindOf(err) == kind }
+
+// DelayOf returns the shortest wait before another try, zero if err has none.
+func DelayOf(err error) time.Duration {
+	if fe, ok := errors.AsType[*Error](err); ok {
+		return fe.After
+	}
+	return 0
+}
