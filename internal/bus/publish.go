@@ -1,0 +1,114 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// Ack says what became of a published event.
+type Ack struct {
+	Stream   string
+	Sequence uint64
+	// Duplicate is true if the stream had the event's id already.
+	Duplicate bool
+}
+
+// Publish publishes e and returns when JetStream has stored it.
+func (b *Bus) Publish(ctx context.Context, e events.Event) (Ack, error) {
+	f, err := b.publishAsync(e)
+	if err != nil {
+		return Ack{}, err
+	}
+	return f.wait(ctx)
+}
+
+// PublishAll publishes all of es and returns what became of each, in order,
+// when every one has its answer. The publications overlap.
+func (b *Bus) PublishAll(ctx context.Context, es []events.Event) ([]Ack, []error) {
+	futures := make([]future, len(es))
+	acks, errs := make([]Ack, len(es)), make([]error, len(es))
+	for i, e := range es {
+		futures[i], errs[i] = b.publishAsync(e)
+	}
+	for i, f := range futures {
+		if errs[i] == nil {
+			acks[i], errs[i] = f.wait(ctx)
+		}
+	}
+	return acks, errs
+}
+
+type future struct {
+	subject string
+	ack     jetstream.PubAckFuture
+}
+
+func (b *Bus) publishAsync(e events.Event) (future, error) {
+	m, err := events.Encode(e)
+	if err != nil {
+		return future{}, fault.New(fault.Invalid, err)
+	}
+	f, err := b.JS.PublishMsgAsync(&nats.Msg{Subject: m.Subject, Header: nats.Header(m.Header), Data: m.Data})
+	if err != nil {
+		return future{}, fault.Errorf(fault.Transient, "publish %s: %w", m.Subject, err)
+	}
+	return future{m.Subject, f}, nil
+}
+
+func (f future) wait(ctx context.Context) (Ack, error) {
+	select {
+	case a := <-f.ack.Ok():
+		return Ack{Stream: a.Stream, Sequence: a.Sequence, Duplicate: a.Duplicate}, nil
+	case err := <-f.ack.Err():
+		return Ack{}, publishError(f.subject, err)
+	case <-ctx.Done():
+		return Ack{}, fault.Errorf(fault.Transient, "publish %s: %w", f.subject, context.Cause(ctx))
+	}
+}
+
+func publishError(subject string, err error) error {
+	if errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse) {
+		return fault.Errorf(fault.Transient, "publish %s: no stream takes it: is jetstream up, and was `gas provision` run? %w", subject, err)
+	}
+	return fault.Errorf(fault.Transient, "publish %s: %w", subject, err)
+}
+
+// stream publishes events of one handler run: many at a time, bounded, and done
+// when flushed.
+type stream struct {
+	bus     *Bus
+	pending []future
+}
+
+// maxUnflushed bounds the memory of a handler that emits without end.
+const maxUnflushed = 512
+
+func (s *stream) emit(ctx context.Context, e events.Event) error {
+	f, err := s.bus.publishAsync(e)
+	if err != nil {
+		return err
+	}
+	s.pending = append(s.pending, f)
+	if len(s.pending) >= maxUnflushed {
+		return s.flush(ctx)
+	}
+	return nil
+}
+
+func (s *stream) flush(ctx context.Context) error {
+	var first error
+	for _, f := range s.pending {
+		if _, err := f.wait(ctx); err != nil && first == nil {
+			first = fmt.Errorf("emit: %w", err)
+		}
+	}
+	s.pending = s.pending[:0]
+	return first
+}

@@ -1,0 +1,202 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// The durable consumers, one for each kind of work. Replicas of a service share one.
+const (
+	ConsumerPlan    = "thaw-plan"
+	ConsumerRequest = "thaw-request"
+	ConsumerRestore = "restore"
+)
+
+// The key-value buckets.
+const (
+	BucketAttempts = "ATTEMPTS"
+	BucketSessions = "SESSIONS"
+	BucketLogins   = "LOGINS"
+)
+
+// AckWait is how long a worker may be silent about a message before another
+// worker gets it: the lease. A living worker renews it three times as often.
+const AckWait = 30 * time.Second
+
+// dedupeWindow is how long JetStream drops a repeated message id. SNS tries a
+// webhook for up to an hour; an SQS message whose deletion was lost comes back
+// after its visibility timeout. Past the window, or after a server restart, the
+// catalog makes a repetition harmless.
+const dedupeWindow = 2 * time.Hour
+
+const (
+	gib = 1 << 30
+	mib = 1 << 20
+)
+
+// Settings are what differs between deployments.
+type Settings struct {
+	// Replicas of every stream and bucket: 1, 3 or 5. Zero is 1.
+	Replicas int
+}
+
+func streams(s Settings) []jetstream.StreamConfig {
+	work := func(name, subject, description string) jetstream.StreamConfig {
+		return jetstream.StreamConfig{
+			Name:        name,
+			Description: description,
+			Subjects:    []string{subject},
+			// What the stream holds is the backlog. Full, it refuses (DiscardNew),
+			// and the messages wait in SQS.
+			Retention:  jetstream.WorkQueuePolicy,
+			Discard:    jetstream.DiscardNew,
+			MaxBytes:   2 * gib,
+			Storage:    jetstream.FileStorage,
+			Duplicates: dedupeWindow,
+			Replicas:   max(s.Replicas, 1),
+			Metadata:   map[string]string{"gas": "restore-pipeline"},
+		}
+	}
+	keep := func(name, subject, description string, age time.Duration, bytes int64) jetstream.StreamConfig {
+		c := work(name, subject, description)
+		c.Retention, c.Discard, c.MaxAge, c.MaxBytes = jetstream.LimitsPolicy, jetstream.DiscardOld, age, bytes
+		return c
+	}
+	return []jetstream.StreamConfig{
+		work(events.StreamPremium, events.SubjectPremium, "Users who became Premium: whose archives are to come back"),
+		work(events.StreamThaw, events.SubjectThaw, "Archives to request from Glacier, one message per job"),
+		work(events.StreamRestore, events.SubjectRestore, "Retrievals that Glacier finished, one message per job"),
+		keep(events.StreamStatus, events.SubjectStatus, "What happened to each job: read by the web pages", 7*24*time.Hour, gib),
+		keep(events.StreamDead, events.SubjectDead, "What could not be done, with the reason: read, mend, replay", 90*24*time.Hour, gib),
+	}
+}
+
+func consumers(s Settings) map[string]jetstream.ConsumerConfig {
+	durable := func(name, description string) jetstream.ConsumerConfig {
+		return jetstream.ConsumerConfig{
+			Durable:     name,
+			Description: description,
+			AckPolicy:   jetstream.AckExplicitPolicy,
+			AckWait:     AckWait,
+			// Attempts are counted by the worker, which knows a failure from a
+			// hand-back; the server would stop delivering without telling anybody.
+			MaxDeliver:    -1,
+			MaxAckPending: 10_000,
+			Replicas:      max(s.Replicas, 1),
+			Metadata:      map[string]string{"gas": "restore-pipeline"},
+		}
+	}
+	return map[string]jetstream.ConsumerConfig{
+		events.StreamPremium: durable(ConsumerPlan, "thaw: one user in, one task per archived job out"),
+		events.StreamThaw:    durable(ConsumerRequest, "thaw: one task in, one Glacier retrieval"),
+		events.StreamRestore: durable(ConsumerRestore, "restore: one finished retrieval in, one object in S3"),
+	}
+}
+
+func buckets(s Settings) []jetstream.KeyValueConfig {
+	return []jetstream.KeyValueConfig{
+		{
+			Bucket:      BucketAttempts,
+			Description: "Failed attempts of messages that are still tried, by stream, consumer and sequence",
+			TTL:         14 * 24 * time.Hour,
+			MaxBytes:    256 * mib,
+			Replicas:    max(s.Replicas, 1),
+		},
+		{
+			Bucket:      BucketSessions,
+			Description: "Web sessions",
+			TTL:         12 * time.Hour,
+			MaxBytes:    256 * mib,
+			Replicas:    max(s.Replicas, 1),
+		},
+		{
+			// Apart from the sessions: anybody can begin to sign in, and filling this
+			// must not push out who has.
+			Bucket:      BucketLogins,
+			Description: "Sign-ins that were begun and not finished",
+			TTL:         15 * time.Minute,
+			MaxBytes:    64 * mib,
+			Replicas:    max(s.Replicas, 1),
+		},
+	}
+}
+
+// Provision makes the streams, consumers and buckets, or brings those that are
+// there up to date. It is idempotent.
+func Provision(ctx context.Context, js jetstream.JetStream, s Settings) error {
+	var errs []error
+	for _, c := range streams(s) {
+		if _, err := js.CreateOrUpdateStream(ctx, c); err != nil {
+			errs = append(errs, fmt.Errorf("provision stream %s: %w", c.Name, err))
+			continue
+		}
+		if cc, ok := consumers(s)[c.Name]; ok {
+			if _, err := js.CreateOrUpdateConsumer(ctx, c.Name, cc); err != nil {
+				errs = append(errs, fmt.Errorf("provision consumer %s of %s: %w", cc.Durable, c.Name, err))
+			}
+		}
+	}
+	for _, b := range buckets(s) {
+		if _, err := js.CreateOrUpdateKeyValue(ctx, b); err != nil {
+			errs = append(errs, fmt.Errorf("provision bucket %s: %w", b.Bucket, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// CheckStreams returns an error that names each of the streams that is missing
+// or less durable than the pipeline's promises need.
+func CheckStreams(ctx context.Context, js jetstream.JetStream, names ...string) error {
+	var errs []error
+	for _, name := range names {
+		st, err := js.Stream(ctx, name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			errs = append(errs, fmt.Errorf("stream %s is not there: run `gas provision` once", name))
+			continue
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("look at stream %s: %w", name, err))
+			continue
+		}
+		c := st.CachedInfo().Config
+		var weak []string
+		if c.Storage != jetstream.FileStorage {
+			weak = append(weak, "it is not stored in files")
+		}
+		if c.PersistMode == jetstream.AsyncPersistMode {
+			weak = append(weak, "it acknowledges before it has written")
+		}
+		if c.NoAck {
+			weak = append(weak, "it does not acknowledge")
+		}
+		if c.Retention == jetstream.WorkQueuePolicy && c.Discard != jetstream.DiscardNew {
+			weak = append(weak, "it drops old work when it is full")
+		}
+		if len(weak) > 0 {
+			errs = append(errs, fmt.Errorf("stream %s would lose messages: %s: run `gas provision`", name, strings.Join(weak, ", ")))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// CheckConsumer returns an error if the consumer is not there, and says how to
+// make it.
+func (b *Bus) CheckConsumer(ctx context.Context, stream, name string) error {
+	_, err := b.consumer(ctx, stream, name)
+	return err
+}
+
+func (b *Bus) consumer(ctx context.Context, stream, name string) (jetstream.Consumer, error) {
+	c, err := b.JS.Consumer(ctx, stream, name)
+	if err != nil {
+		return nil, fmt.Errorf("consumer %s of stream %s: %w: if it is not there, run `gas provision` once", name, stream, err)
+	}
+	return c, nil
+}
