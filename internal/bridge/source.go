@@ -1,0 +1,195 @@
+// Package bridge carries SNS messages into JetStream: from the SQS queues, which
+// are the durable way, and from the webhook, which is the quick one. A message
+// leaves its queue only when JetStream has stored the event, and what cannot be
+// understood becomes a dead letter first: nothing is lost, nothing blocks.
+package bridge
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/gas-restore/gas/internal/queue"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// Notice is an SNS message, out of whichever envelope it came in.
+type Notice struct {
+	// ID is the SNS MessageId; for a raw delivery, which has none, the SQS one.
+	ID   string
+	At   time.Time
+	Body string
+	// Via is "sns" for an enveloped message, from the queue or the webhook, and
+	// "sqs-raw" for one without envelope.
+	Via string
+}
+
+// Source is one topic with its queue, and what its messages mean.
+type Source struct {
+	// Name is used in the webhook's path, in logs and in metrics.
+	Name  string
+	Topic string
+	// Parse turns a message into its event. An error says why it never will be.
+	Parse func(Notice) (events.Event, error)
+}
+
+// maxMessage is the largest message that is parsed; SQS takes no larger ones.
+const maxMessage = 1 << 20
+
+// envelope is what SNS wraps a message in for SQS.
+type envelope struct {
+	Type      string
+	MessageID string `json:"MessageId"`
+	TopicARN  string `json:"TopicArn"`
+	Message   *string
+	Timestamp string
+}
+
+// unwrap takes the notice out of an SQS message's body: the SNS envelope of the
+// topic, or, with raw message delivery, the body itself. The queue's policy
+// vouches for who may send; the topic is compared all the same.
+func unwrap(m queue.Message, topic string) (Notice, error) {
+	if len(m.Body) > maxMessage {
+		return Notice{}, fmt.Errorf("message of %d bytes, more than %d", len(m.Body), maxMessage)
+	}
+	var e envelope
+	if err := decode([]byte(m.Body), &e); err != nil {
+		return Notice{}, err
+	}
+	if e.Type == "" && e.TopicARN == "" {
+		return Notice{ID: m.ID, At: m.SentAt, Body: m.Body, Via: "sqs-raw"}, nil
+	}
+	at, err := time.Parse(time.RFC3339, e.Timestamp)
+	switch {
+	case e.Type != "Notification":
+		return Notice{}, fmt.Errorf("SNS envelope: Type is %q, want Notification", e.Type)
+	case e.TopicARN != topic:
+		return Notice{}, fmt.Errorf("SNS envelope: TopicArn is %q, want %q", e.TopicARN, topic)
+	case e.Message == nil:
+		return Notice{}, errors.New("SNS envelope: Message is missing")
+	case err != nil:
+		return Notice{}, fmt.Errorf("SNS envelope: Timestamp is %q, want RFC 3339", e.Timestamp)
+	}
+	if err := events.CheckID("SNS envelope: MessageId", e.MessageID); err != nil {
+		return Notice{}, err
+	}
+	return Notice{ID: e.MessageID, At: at, Body: *e.Message, Via: "sns"}, nil
+}
+
+// PremiumSource reads the premium topic: {"user_id": "…"}.
+func PremiumSource(topic string) Source {
+	return Source{Name: "premium", Topic: topic, Parse: parsePremium}
+}
+
+func parsePremium(n Notice) (events.Event, error) {
+	var body struct {
+		UserID *string `json:"user_id"`
+	}
+	if err := decode([]byte(n.Body), &body); err != nil {
+		return nil, err
+	}
+	if body.UserID == nil {
+		return nil, errors.New("user_id is missing")
+	}
+	if err := events.CheckID("user_id", *body.UserID); err != nil {
+		return nil, err
+	}
+	return events.UserUpgraded{ID: n.ID, UserID: events.UserID(*body.UserID), At: n.At.UTC(), Via: n.Via}, nil
+}
+
+// RestoreSource reads the restore topic: what Glacier says when a retrieval
+// completes, which is the body of its DescribeJob.
+func RestoreSource(topic string) Source {
+	return Source{Name: "restore", Topic: topic, Parse: parseCompletion}
+}
+
+// completion has the members of Glacier's notification that are used. See
+// https://docs.aws.amazon.com/amazonglacier/latest/dev/api-describe-job-get.html.
+type completion struct {
+	Action                string
+	ArchiveID             string `json:"ArchiveId"`
+	ArchiveSHA256TreeHash string
+	ArchiveSizeInBytes    int64
+	Completed             bool
+	CompletionDate        string
+	JobDescription        *string
+	JobID                 string `json:"JobId"`
+	StatusCode            string
+	StatusMessage         *string
+	Tier                  *string
+}
+
+func parseCompletion(n Notice) (events.Event, error) {
+	var c completion
+	if err := decode([]byte(n.Body), &c); err != nil {
+		return nil, err
+	}
+	e := events.RetrievalCompleted{
+		ID:          n.ID,
+		JobID:       events.JobID(text(c.JobDescription)),
+		ArchiveID:   events.ArchiveID(c.ArchiveID),
+		RetrievalID: events.RetrievalID(c.JobID),
+		Status:      c.StatusCode,
+		Reason:      text(c.StatusMessage),
+		Tier:        text(c.Tier),
+		Size:        c.ArchiveSizeInBytes,
+		TreeHash:    c.ArchiveSHA256TreeHash,
+	}
+	switch {
+	case c.Action != "ArchiveRetrieval":
+		return nil, fmt.Errorf("Action is %q, want ArchiveRetrieval", c.Action)
+	case !c.Completed:
+		return nil, errors.New("Completed is not true")
+	case c.StatusCode != "Succeeded" && c.StatusCode != "Failed":
+		return nil, fmt.Errorf("StatusCode is %q, want Succeeded or Failed", c.StatusCode)
+	case c.ArchiveSizeInBytes < 0:
+		return nil, fmt.Errorf("ArchiveSizeInBytes is %d", c.ArchiveSizeInBytes)
+	}
+	if err := errors.Join(
+		events.CheckID("JobDescription (the job_id)", e.JobID),
+		events.CheckID("ArchiveId", e.ArchiveID),
+		events.CheckID("JobId", e.RetrievalID),
+	); err != nil {
+		return nil, err
+	}
+	if c.CompletionDate != "" {
+		at, err := time.Parse(time.RFC3339, c.CompletionDate)
+		if err != nil {
+			return nil, fmt.Errorf("CompletionDate is %q, want RFC 3339", c.CompletionDate)
+		}
+		e.CompletedAt = at.UTC()
+	}
+	return e, nil
+}
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// decode reads the one JSON object in data.
+func decode(data []byte, v any) error {
+	trimmed := bytes.TrimLeft(data, " \t\r\n")
+	if len(trimmed) == 0 {
+		return errors.New("message is empty, want a JSON object")
+	}
+	if trimmed[0] != '{' {
+		return errors.New("message is not a JSON object")
+	}
+	dec := json.NewDecoder(bytes.NewReader(trimmed))
+	if err := dec.Decode(v); err != nil {
+		if te, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			return fmt.Errorf("%s is a JSON %s, want a %s", te.Field, te.Value, te.Type)
+		}
+		return fmt.Errorf("message is not JSON: %w", err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return errors.New("message has more than one JSON value")
+	}
+	return nil
+}

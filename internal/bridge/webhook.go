@@ -1,0 +1,140 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync"
+
+	"github.com/gas-restore/gas/internal/snsverify"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// Confirmer confirms a subscription by its token. The SubscribeURL of a message
+// is never fetched: it is whatever the sender wrote.
+type Confirmer interface {
+	ConfirmSubscription(ctx context.Context, topic, token string) error
+}
+
+// Verifier decides whether a message is genuine; see [snsverify.Verifier].
+type Verifier interface {
+	Verify(ctx context.Context, typeHeader string, body []byte) (snsverify.Message, error)
+}
+
+// Webhook is the HTTP endpoint that SNS calls: POST /sns/<source's name>. It
+// answers 2xx only when the event is stored, 4xx for a message that is not
+// genuine or not understood, and 5xx for trouble of ours, so that SNS tries
+// again.
+type Webhook struct {
+	Verify  Verifier
+	Confirm Confirmer
+	Drains  []*Drain
+	Log     *slog.Logger
+
+	mu      sync.Mutex // guards refused
+	refused map[snsverify.Reason]int64
+}
+
+// Refused returns how many messages were refused, by reason.
+func (h *Webhook) Refused() map[snsverify.Reason]int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := make(map[snsverify.Reason]int64, len(h.refused))
+	for k, v := range h.refused {
+		out[k] = v
+	}
+	return out
+}
+
+func (h *Webhook) refuse(w http.ResponseWriter, d *Drain, err error) {
+	status := http.StatusForbidden
+	if r, ok := errors.AsType[*snsverify.Refusal](err); ok {
+		h.mu.Lock()
+		if h.refused == nil {
+			h.refused = map[snsverify.Reason]int64{}
+		}
+		h.refused[r.Reason]++
+		h.mu.Unlock()
+		switch {
+		case r.Temporary():
+			status = http.StatusServiceUnavailable
+		case r.Reason == snsverify.Malformed:
+			status = http.StatusBadRequest
+		}
+	}
+	h.Log.Warn("webhook refused a message", "source", d.Source.Name, "status", status, "err", err)
+	http.Error(w, err.Error(), status)
+}
+
+// ServeHTTP implements [http.Handler].
+func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var d *Drain
+	for _, each := range h.Drains {
+		if r.URL.Path == "/sns/"+each.Source.Name {
+			d = each
+		}
+	}
+	switch {
+	case d == nil:
+		http.NotFound(w, r)
+		return
+	case r.Method != http.MethodPost:
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "SNS messages come by POST", http.StatusMethodNotAllowed)
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, snsverify.MaxBody))
+	if err != nil {
+		if _, large := errors.AsType[*http.MaxBytesError](err); large {
+			http.Error(w, "the message is too large", http.StatusRequestEntityTooLarge)
+		}
+		return // else the sender is gone
+	}
+	if r.Header.Get("X-Amz-Sns-Rawdelivery") == "true" {
+		h.refuse(w, d, &snsverify.Refusal{Reason: snsverify.Malformed, Err: errors.New("raw message delivery has no signature: turn it off for this subscription")})
+		return
+	}
+	m, err := h.Verify.Verify(r.Context(), r.Header.Get("X-Amz-Sns-Message-Type"), body)
+	if err != nil {
+		h.refuse(w, d, err)
+		return
+	}
+	if m.TopicARN != d.Source.Topic {
+		h.refuse(w, d, &snsverify.Refusal{Reason: snsverify.Topic, Err: errors.New("the message is of the other topic")})
+		return
+	}
+	switch m.Type {
+	case snsverify.SubscriptionConfirmation:
+		if err := h.Confirm.ConfirmSubscription(r.Context(), m.TopicARN, m.Token); err != nil {
+			h.Log.Error("subscription not confirmed", "source", d.Source.Name, "err", err)
+			http.Error(w, "the subscription could not be confirmed", http.StatusBadGateway)
+			return
+		}
+		h.Log.Info("subscription confirmed", "source", d.Source.Name, "topic", m.TopicARN)
+	case snsverify.UnsubscribeConfirmation:
+		// Not confirmed again by itself: whoever unsubscribed may have meant it. The
+		// queue is the durable way and goes on.
+		h.Log.Warn("the webhook was unsubscribed from its topic", "source", d.Source.Name, "topic", m.TopicARN)
+	default:
+		h.notification(w, r, d, m)
+	}
+}
+
+func (h *Webhook) notification(w http.ResponseWriter, r *http.Request, d *Drain, m snsverify.Message) {
+	// The queue has the same message, and a dead letter is made of that one.
+	e, err := d.Source.Parse(Notice{ID: m.ID, At: m.Timestamp, Body: m.Message, Via: "sns"})
+	d.Wake()
+	if err != nil {
+		h.Log.Warn("webhook got a message that is not understood", "source", d.Source.Name, "message", m.ID, "err", err)
+		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+		return
+	}
+	if _, errs := d.Publish.Publish(r.Context(), []events.Event{e}); errs[0] != nil {
+		h.Log.Warn("webhook could not publish", "source", d.Source.Name, "message", m.ID, "err", errs[0])
+		http.Error(w, "not stored, try again", http.StatusServiceUnavailable)
+		return
+	}
+	h.Log.Debug("webhook published", "source", d.Source.Name, "message", m.ID)
+}

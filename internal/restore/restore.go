@@ -1,0 +1,323 @@
+// Package restore brings the output of a finished Glacier retrieval back to S3:
+// it copies, proves, deletes the archive, and clears the catalog, in this order
+// and no other.
+package restore
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/crc64nvme"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/treehash"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// Emit publishes an event; it is stored before the handled message is acked.
+type Emit = func(context.Context, events.Event) error
+
+// Catalog is what the restorer reads and writes of a job. Writes are
+// conditional on the archive and retrieval that job has; an error of kind
+// Conflict says that the catalog has others.
+type Catalog interface {
+	// Job returns the job as it is now, or an error of kind NotFound.
+	Job(context.Context, events.JobID) (archive.Job, error)
+	// ClearArchive removes archive_id, retrieval_request_id and what is ours
+	// beside them: the file is restored.
+	ClearArchive(context.Context, archive.Job) error
+	// ClearRetrieval removes retrieval_request_id alone: the archive has to be
+	// requested again.
+	ClearRetrieval(context.Context, archive.Job) error
+}
+
+// Vault is what the restorer does with Glacier.
+type Vault interface {
+	// Output opens length bytes of a retrieval's output from offset on; length
+	// -1 is all. An error of kind NotFound says that it expired.
+	Output(ctx context.Context, id events.RetrievalID, offset, length int64) (archive.Output, error)
+	// Describe returns the retrieval, or an error of kind NotFound.
+	Describe(context.Context, events.RetrievalID) (archive.Retrieval, error)
+	// Delete deletes an archive that is proven to be elsewhere. Deleting it
+	// twice is no error; one of kind Denied says that the vault is locked.
+	Delete(context.Context, archive.Verified) error
+}
+
+// Bucket is what the restorer does with S3.
+type Bucket interface {
+	// Stat returns what is at o, or an error of kind NotFound.
+	Stat(ctx context.Context, o archive.Object) (archive.Found, error)
+	// Put stores body at o, with the mark. If something is there, it is left as
+	// it is and the error is of kind Conflict.
+	Put(ctx context.Context, o archive.Object, mark archive.Mark, body []byte, sum crc64nvme.Sum) (archive.Stored, error)
+	// Begin begins an upload in parts to o, with the mark. Nothing is visible at
+	// o until it is completed.
+	Begin(ctx context.Context, o archive.Object, mark archive.Mark) (archive.Upload, error)
+}
+
+// Restorer restores archives. Set every field, or take the zero value's default
+// where one is named.
+type Restorer struct {
+	Catalog Catalog
+	Vault   Vault
+	Bucket  Bucket
+	// PartSize is the size of a range and of a part in bytes, a power of two of
+	// MiB; 8 MiB if zero. An archive of up to this size is copied in one go.
+	PartSize int64
+	// Parallel is how many parts of one archive are in memory at a time; 3 if zero.
+	Parallel int
+	Now      func() time.Time
+	Log      *slog.Logger
+	// OnRestored and OnKept are told of each restored archive, and of each whose
+	// deletion the vault's lock denied. They may be nil.
+	OnRestored func(bytes int64)
+	OnKept     func()
+
+	once    sync.Once
+	buffers sync.Pool
+}
+
+const (
+	defaultPartSize = 8 << 20
+	defaultParallel = 3
+	// rangeTries is how often a range is fetched before the delivery fails.
+	rangeTries = 3
+	// maxParts is S3's limit.
+	maxParts = 10_000
+)
+
+// Restore brings the archive of the event's retrieval back. The event is a
+// hint: the job, the archive and the key are the catalog's.
+func (r *Restorer) Restore(ctx context.Context, e events.RetrievalCompleted, emit Emit) error {
+	r.once.Do(r.init)
+	log := r.Log.With("job", e.JobID, "retrieval", e.RetrievalID)
+	job, err := r.Catalog.Job(ctx, e.JobID)
+	if fault.Is(err, fault.NotFound) {
+		return fault.Errorf(fault.Invalid, "unknown job %q: not in the catalog", e.JobID)
+	}
+	if err != nil {
+		return err
+	}
+	log = log.With("user", job.UserID)
+	switch {
+	case job.ArchiveID == "":
+		log.Info("nothing to restore: the file is not archived any more")
+		return nil
+	case job.ArchiveID != e.ArchiveID:
+		return fault.Errorf(fault.Invalid, "wrong archive id: the notification names %q, the catalog %q", e.ArchiveID, job.ArchiveID)
+	case job.RetrievalID == "" && job.Intent != nil:
+		// The retrieval was ready before thaw had saved its id, or thaw died in
+		// between and the next one adopts it.
+		return fault.New(fault.Wait, fmt.Errorf("the retrieval is not in the catalog yet"))
+	case job.RetrievalID == "":
+		// An earlier delivery took a failed or expired retrieval back and died
+		// before it had asked anew, or this is a late repetition. The task's id
+		// is the same: asking twice asks once.
+		log.Info("the catalog waits for no retrieval: asking again")
+		return r.askAgain(ctx, job, e.RetrievalID, emit)
+	case job.RetrievalID != e.RetrievalID:
+		log.Warn("stale notification ignored: the catalog waits for another retrieval", "waits_for", job.RetrievalID)
+		return nil
+	case job.Result.Bucket == "" || job.Result.Key == "":
+		return fault.Errorf(fault.Invalid, "the catalog does not say where the result of job %q belongs: s3_results_bucket or s3_key_result_file is missing", e.JobID)
+	}
+	if e.Status != string(archive.Succeeded) {
+		return r.failed(ctx, log, job, emit)
+	}
+
+	verified, err := r.bring(ctx, log, job, e, emit)
+	if fault.Is(err, fault.NotFound) {
+		return r.expired(ctx, log, job, err, emit)
+	}
+	if err != nil {
+		return err
+	}
+	if err := r.Vault.Delete(ctx, verified); fault.Is(err, fault.Denied) {
+		// A vault lock forbids it. The user's file is back all the same; the
+		// archive stays and costs, which an operator should know.
+		log.Warn("archive not deleted: the vault denies it", "archive", job.ArchiveID, "err", err)
+		if r.OnKept != nil {
+			r.OnKept()
+		}
+	} else if err != nil {
+		return err
+	}
+	if err := r.Catalog.ClearArchive(ctx, job); err != nil {
+		return err
+	}
+	if r.OnRestored != nil {
+		r.OnRestored(verified.Content().Size)
+	}
+	log.Info("restored", "archive", job.ArchiveID, "object", verified.Object(), "bytes", verified.Content().Size)
+	return emit(ctx, r.status(job, archive.Restored, string(e.RetrievalID), verified.Content().Size))
+}
+
+func (r *Restorer) init() {
+	if r.PartSize == 0 {
+		r.PartSize = defaultPartSize
+	}
+	if r.Parallel == 0 {
+		r.Parallel = defaultParallel
+	}
+}
+
+// bring copies the output to its place, or finds that an earlier delivery did.
+func (r *Restorer) bring(ctx context.Context, log *slog.Logger, job archive.Job, e events.RetrievalCompleted, emit Emit) (archive.Verified, error) {
+	if err := emit(ctx, r.status(job, archive.Ready, string(e.RetrievalID), 0)); err != nil {
+		return archive.Verified{}, err
+	}
+	if e.Size <= r.PartSize {
+		return r.bringWhole(ctx, log, job, e)
+	}
+	return r.bringParts(ctx, log, job, e, emit)
+}
+
+// bringWhole copies an archive that fits into one buffer.
+func (r *Restorer) bringWhole(ctx context.Context, log *slog.Logger, job archive.Job, e events.RetrievalCompleted) (archive.Verified, error) {
+	buf := r.buffer(e.Size)
+	defer r.buffers.Put(buf)
+	promised, err := r.fetch(ctx, log, job.RetrievalID, 0, -1, (*buf)[:e.Size])
+	if err != nil {
+		if fault.Is(err, fault.NotFound) {
+			return r.recognize(ctx, job, e, err)
+		}
+		return archive.Verified{}, err
+	}
+	body := (*buf)[:e.Size]
+	copied := archive.Content{Size: int64(len(body)), TreeHash: treehash.Of(body)}
+	if err := promises(job, e, copied); err != nil {
+		return archive.Verified{}, err
+	}
+	want := archive.Content{Size: e.Size, TreeHash: promised}
+	stored, err := r.Bucket.Put(ctx, job.Result, archive.Mark{Archive: job.ArchiveID, Content: want}, body, crc64nvme.Update(0, body))
+	if fault.Is(err, fault.Conflict) {
+		return r.recognizeAs(ctx, job, want)
+	}
+	if err != nil {
+		return archive.Verified{}, err
+	}
+	return verify(job.ArchiveID, want, copied, stored)
+}
+
+func verify(id events.ArchiveID, promised, copied archive.Content, stored archive.Stored) (archive.Verified, error) {
+	v, err := archive.Verify(id, promised, copied, stored)
+	if err != nil {
+		return v, fault.New(fault.Corrupt, err)
+	}
+	return v, nil
+}
+
+// recognize looks whether an object that is there already is the archive's, for
+// a retrieval whose output is gone. If there is none, it returns gone.
+func (r *Restorer) recognize(ctx context.Context, job archive.Job, e events.RetrievalCompleted, gone error) (archive.Verified, error) {
+	sum, ok := treehash.Parse(e.TreeHash)
+	if !ok {
+		return archive.Verified{}, gone
+	}
+	v, err := r.recognizeAs(ctx, job, archive.Content{Size: e.Size, TreeHash: sum})
+	if fault.Is(err, fault.NotFound) {
+		return v, gone
+	}
+	return v, err
+}
+
+// recognizeAs proves that the object at the job's key is the archive. One that
+// is there with other content is never written over: somebody has to look.
+func (r *Restorer) recognizeAs(ctx context.Context, job archive.Job, want archive.Content) (archive.Verified, error) {
+	found, err := r.Bucket.Stat(ctx, job.Result)
+	if err != nil {
+		return archive.Verified{}, err
+	}
+	v, err := archive.Recognize(job.ArchiveID, want, found)
+	if err != nil {
+		return v, fault.Errorf(fault.Invalid, "not written over: %w", err)
+	}
+	return v, nil
+}
+
+// promises compares what was copied with what the catalog and the notification
+// say, where they say anything.
+func promises(job archive.Job, e events.RetrievalCompleted, copied archive.Content) error {
+	switch {
+	case job.ArchiveSize >= 0 && job.ArchiveSize != copied.Size:
+		return fault.Errorf(fault.Corrupt, "archive %s has %d bytes, the catalog says %d", job.ArchiveID, copied.Size, job.ArchiveSize)
+	case job.TreeHash != "" && job.TreeHash != copied.TreeHash.String():
+		return fault.Errorf(fault.Corrupt, "archive %s has tree hash %s, the catalog says %s", job.ArchiveID, copied.TreeHash, job.TreeHash)
+	case e.TreeHash != "" && e.TreeHash != copied.TreeHash.String():
+		return fault.Errorf(fault.Corrupt, "archive %s has tree hash %s, the notification says %s", job.ArchiveID, copied.TreeHash, e.TreeHash)
+	}
+	return nil
+}
+
+// failed handles a retrieval that Glacier says failed: Glacier itself is asked,
+// and then the archive is requested again.
+func (r *Restorer) failed(ctx context.Context, log *slog.Logger, job archive.Job, emit Emit) error {
+	retrieval, err := r.Vault.Describe(ctx, job.RetrievalID)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	if err == nil && retrieval.Status != archive.RetrievalFailed {
+		return fault.Errorf(fault.Wait, "the notification says that the retrieval failed, Glacier says %s", retrieval.Status)
+	}
+	log.Warn("retrieval failed, asking again", "reason", retrieval.Reason)
+	return r.replan(ctx, job, archive.Failed, retrieval.Reason, emit)
+}
+
+// expired handles a retrieval whose output is gone before it was copied.
+func (r *Restorer) expired(ctx context.Context, log *slog.Logger, job archive.Job, cause error, emit Emit) error {
+	log.Warn("retrieval expired before it was copied, asking again", "err", cause)
+	return r.replan(ctx, job, archive.Expired, "the retrieved copy expired before it was restored", emit)
+}
+
+func (r *Restorer) replan(ctx context.Context, job archive.Job, why archive.State, detail string, emit Emit) error {
+	if err := r.Catalog.ClearRetrieval(ctx, job); err != nil {
+		return err
+	}
+	s := r.status(job, why, string(job.RetrievalID), 0)
+	s.Detail = detail
+	if err := emit(ctx, s); err != nil {
+		return err
+	}
+	return r.askAgain(ctx, job, job.RetrievalID, emit)
+}
+
+// askAgain emits the task to request the job's archive once more. The task's id
+// is made of the retrieval that came to nothing, so that repetitions are one.
+func (r *Restorer) askAgain(ctx context.Context, job archive.Job, gone events.RetrievalID, emit Emit) error {
+	since := job.RetrievalRequestedAt
+	if since.IsZero() {
+		since = r.Now()
+	}
+	return emit(ctx, events.ThawRequested{
+		ID:         "again-" + string(gone),
+		JobID:      job.ID,
+		UserID:     job.UserID,
+		ArchiveID:  job.ArchiveID,
+		UpgradedAt: since.UTC(),
+	})
+}
+
+func (r *Restorer) status(job archive.Job, state archive.State, step string, size int64) events.StatusChanged {
+	return events.StatusChanged{
+		JobID:  job.ID,
+		UserID: job.UserID,
+		State:  string(state),
+		At:     r.Now().UTC(),
+		Tier:   string(job.Tier),
+		Size:   size,
+		Step:   step,
+	}
+}
+
+// buffer returns a pooled buffer of at least n bytes.
+func (r *Restorer) buffer(n int64) *[]byte {
+	if b, ok := r.buffers.Get().(*[]byte); ok && int64(cap(*b)) >= n {
+		*b = (*b)[:cap(*b)]
+		return b
+	}
+	b := make([]byte, n)
+	return &b
+}
