@@ -1,0 +1,390 @@
+// Package dynamodb is the catalog: the annotation jobs and the accounts of
+// their users. It is the truth that every other part of the pipeline compares
+// itself with; each write says what it expects to find.
+package dynamodb
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/aws/awsfault"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// The indexes of the job table.
+const (
+	// UserIndex has every job of a user, by the time it was submitted.
+	UserIndex = "user_id_index"
+	// ArchivedIndex is sparse: it has the jobs with an archive_id alone, so that
+	// planning costs what is archived and not what was ever computed.
+	ArchivedIndex = "archived_index"
+)
+
+// Catalog is the job table and the account table.
+type Catalog struct {
+	client   *dynamodb.Client
+	jobs     string
+	accounts string
+}
+
+// New returns the catalog in the two tables.
+func New(cfg aws.Config, jobs, accounts string) *Catalog {
+	return &Catalog{client: dynamodb.NewFromConfig(cfg), jobs: jobs, accounts: accounts}
+}
+
+func jobKey(id events.JobID) item   { return item{attrJobID: str(string(id))} }
+func userKey(id events.UserID) item { return item{attrUserID: str(string(id))} }
+
+// Job returns the job as it is now; the error's kind is NotFound if there is none.
+func (c *Catalog) Job(ctx context.Context, id events.JobID) (archive.Job, error) {
+	it, err := c.get(ctx, c.jobs, jobKey(id), "job", string(id))
+	if err != nil {
+		return archive.Job{}, err
+	}
+	return jobOf(it), nil
+}
+
+// Account returns the user's account; the error's kind is NotFound if there is none.
+func (c *Catalog) Account(ctx context.Context, id events.UserID) (archive.Account, error) {
+	it, err := c.get(ctx, c.accounts, userKey(id), "account", string(id))
+	if err != nil {
+		return archive.Account{}, err
+	}
+	return accountOf(it), nil
+}
+
+func (c *Catalog) get(ctx context.Context, table string, key item, what, id string) (item, error) {
+	out, err := c.client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &table, Key: key, ConsistentRead: aws.Bool(true)})
+	if err != nil {
+		return nil, awsfault.Wrap(tableError(err), "read %s %q", what, id)
+	}
+	if out.Item == nil {
+		return nil, fault.Errorf(fault.NotFound, "no %s %q", what, id)
+	}
+	return out.Item, nil
+}
+
+// tableError tells a missing table, a mistake of set-up, from a missing item.
+func tableError(err error) error {
+	if none, ok := errors.AsType[*types.ResourceNotFoundException](err); ok {
+		return fault.New(fault.Denied, none)
+	}
+	return err
+}
+
+// ArchivedJobs yields the user's jobs that have an archive, page by page, from
+// the sparse index, which may be behind by seconds. An error ends it.
+func (c *Catalog) ArchivedJobs(ctx context.Context, user events.UserID) iter.Seq2[archive.Job, error] {
+	return func(yield func(archive.Job, error) bool) {
+		pages := dynamodb.NewQueryPaginator(c.client, &dynamodb.QueryInput{
+			TableName:                 &c.jobs,
+			IndexName:                 aws.String(ArchivedIndex),
+			KeyConditionExpression:    aws.String("user_id = :u"),
+			ExpressionAttributeValues: item{":u": str(string(user))},
+		})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				yield(archive.Job{}, awsfault.Wrap(tableError(err), "list archived jobs of user %q", user))
+				return
+			}
+			for _, it := range page.Items {
+				if !yield(jobOf(it), nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// HasArchived reports whether the user has a job with an archive and without a
+// retrieval.
+func (c *Catalog) HasArchived(ctx context.Context, user events.UserID) (bool, error) {
+	for job, err := range c.ArchivedJobs(ctx, user) {
+		if err != nil {
+			return false, err
+		}
+		if job.RetrievalID == "" {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// Jobs returns up to limit of the user's jobs, the newest first, from cursor on,
+// and the cursor of the next page; both are empty at the ends. A cursor that was
+// not made here for this user is an error of kind Invalid.
+func (c *Catalog) Jobs(ctx context.Context, user events.UserID, cursor string, limit int) ([]archive.Job, string, error) {
+	start, err := decodeCursor(cursor, user)
+	if err != nil {
+		return nil, "", err
+	}
+	out, err := c.client.Query(ctx, &dynamodb.QueryInput{
+		TableName:                 &c.jobs,
+		IndexName:                 aws.String(UserIndex),
+		KeyConditionExpression:    aws.String("user_id = :u"),
+		ExpressionAttributeValues: item{":u": str(string(user))},
+		ScanIndexForward:          aws.Bool(false),
+		Limit:                     aws.Int32(int32(limit)),
+		ExclusiveStartKey:         start,
+	})
+	if err != nil {
+		return nil, "", awsfault.Wrap(tableError(err), "list jobs of user %q", user)
+	}
+	jobs := make([]archive.Job, len(out.Items))
+	for i, it := range out.Items {
+		jobs[i] = jobOf(it)
+	}
+	return jobs, encodeCursor(out.LastEvaluatedKey), nil
+}
+
+// position is a place in the user index, without the user: that one comes from
+// the session, never from a URL.
+type position struct {
+	Job    string `json:"j"`
+	Submit string `json:"s"`
+}
+
+func encodeCursor(key item) string {
+	n, ok := key[attrSubmitTime].(*types.AttributeValueMemberN)
+	if !ok {
+		return ""
+	}
+	data, err := json.Marshal(position{Job: text(key, attrJobID), Submit: n.Value})
+	if err != nil {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(data)
+}
+
+func decodeCursor(cursor string, user events.UserID) (item, error) {
+	if cursor == "" {
+		return nil, nil
+	}
+	var p position
+	data, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err == nil {
+		err = json.Unmarshal(data, &p)
+	}
+	if err != nil || len(cursor) > 2048 || p.Job == "" || p.Submit == "" {
+		return nil, fault.Errorf(fault.Invalid, "the page's cursor is not one of ours")
+	}
+	return item{
+		attrUserID:     str(string(user)),
+		attrJobID:      str(p.Job),
+		attrSubmitTime: &types.AttributeValueMemberN{Value: p.Submit},
+	}, nil
+}
+
+// update changes the job under a condition. The error's kind is Conflict if the
+// condition does not hold.
+func (c *Catalog) update(ctx context.Context, what string, id events.JobID, expression, condition string, values item) error {
+	in := &dynamodb.UpdateItemInput{
+		TableName:                 &c.jobs,
+		Key:                       jobKey(id),
+		UpdateExpression:          &expression,
+		ConditionExpression:       &condition,
+		ExpressionAttributeValues: values,
+	}
+	if strings.Contains(condition, "#t") {
+		in.ExpressionAttributeNames = map[string]string{"#t": "token"} // a reserved word
+	}
+	_, err := c.client.UpdateItem(ctx, in)
+	return awsfault.Wrap(tableError(err), "%s of job %q", what, id)
+}
+
+// SaveIntent writes that a retrieval is about to be requested, if the job still
+// has its archive, no retrieval, and the intent that job has.
+func (c *Catalog) SaveIntent(ctx context.Context, job archive.Job, intent archive.Intent) error {
+	condition := "archive_id = :archive AND attribute_not_exists(retrieval_request_id) AND attribute_not_exists(retrieval_intent)"
+	values := item{":archive": str(string(job.ArchiveID)), ":intent": intentOf(intent)}
+	if job.Intent != nil {
+		condition = "archive_id = :archive AND attribute_not_exists(retrieval_request_id) AND retrieval_intent.#t = :old"
+		values[":old"] = str(job.Intent.Token)
+	}
+	return c.update(ctx, "save intent", job.ID, "SET retrieval_intent = :intent", condition, values)
+}
+
+// DropIntent removes the intent, if it is still this one. That it is not is no
+// error: then there is nothing to drop.
+func (c *Catalog) DropIntent(ctx context.Context, job archive.Job, intent archive.Intent) error {
+	err := c.update(ctx, "drop intent", job.ID, "REMOVE retrieval_intent",
+		"retrieval_intent.#t = :token AND attribute_not_exists(retrieval_request_id)",
+		item{":token": str(intent.Token)})
+	if fault.Is(err, fault.Conflict) {
+		return nil
+	}
+	return err
+}
+
+// SaveRetrieval writes the retrieval's id, tier and time and removes the intent,
+// if the job still has its archive, no retrieval, and this intent.
+func (c *Catalog) SaveRetrieval(ctx context.Context, job archive.Job, intent archive.Intent, r archive.Retrieval) error {
+	return c.update(ctx, "save retrieval", job.ID,
+		"SET retrieval_request_id = :id, retrieval_tier = :tier, retrieval_requested_at = :at REMOVE retrieval_intent",
+		"archive_id = :archive AND attribute_not_exists(retrieval_request_id) AND retrieval_intent.#t = :token",
+		item{
+			":id":      str(string(r.ID)),
+			":tier":    str(string(r.Tier)),
+			":at":      num(r.RequestedAt.UnixMilli()),
+			":archive": str(string(job.ArchiveID)),
+			":token":   str(intent.Token),
+		})
+}
+
+const (
+	sameRetrieval = "archive_id = :archive AND retrieval_request_id = :retrieval"
+	ours          = "retrieval_intent, retrieval_tier, retrieval_requested_at"
+)
+
+func retrievalValues(job archive.Job) item {
+	return item{":archive": str(string(job.ArchiveID)), ":retrieval": str(string(job.RetrievalID))}
+}
+
+// ClearArchive removes archive_id, retrieval_request_id and what is ours beside
+// them, if the job still has this archive and this retrieval: the file is back.
+func (c *Catalog) ClearArchive(ctx context.Context, job archive.Job) error {
+	return c.update(ctx, "clear archive", job.ID,
+		"REMOVE archive_id, retrieval_request_id, archive_size, tree_hash, "+ours, sameRetrieval, retrievalValues(job))
+}
+
+// ClearRetrieval removes retrieval_request_id, if the job still has this archive
+// and this retrieval: the archive has to be requested again.
+func (c *Catalog) ClearRetrieval(ctx context.Context, job archive.Job) error {
+	return c.update(ctx, "clear retrieval", job.ID,
+		"REMOVE retrieval_request_id, "+ours, sameRetrieval, retrievalValues(job))
+}
+
+// EnsureAccount makes the account if there is none; one that is there is left as
+// it is.
+func (c *Catalog) EnsureAccount(ctx context.Context, a archive.Account) error {
+	it := item{attrUserID: str(string(a.ID)), attrRole: str(string(a.Role))}
+	if a.Name != "" {
+		it[attrName] = str(a.Name)
+	}
+	if a.Email != "" {
+		it[attrEmail] = str(a.Email)
+	}
+	_, err := c.client.PutItem(ctx, &dynamodb.PutItemInput{
+		TableName: &c.accounts, Item: it, ConditionExpression: aws.String("attribute_not_exists(user_id)"),
+	})
+	err = awsfault.Wrap(tableError(err), "make account %q", a.ID)
+	if fault.Is(err, fault.Conflict) {
+		return nil
+	}
+	return err
+}
+
+// SetRole gives the user a role. changed is false if the user has it already;
+// then the time of the last change stays. The error's kind is NotFound if there
+// is no such account.
+func (c *Catalog) SetRole(ctx context.Context, id events.UserID, role archive.Role, at time.Time) (changed bool, err error) {
+	_, err = c.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName:                           &c.accounts,
+		Key:                                 userKey(id),
+		UpdateExpression:                    aws.String("SET #r = :role, role_changed_at = :at"),
+		ConditionExpression:                 aws.String("attribute_exists(user_id) AND #r <> :role"),
+		ExpressionAttributeNames:            map[string]string{"#r": attrRole},
+		ExpressionAttributeValues:           item{":role": str(string(role)), ":at": num(at.UnixMilli())},
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	})
+	if failed, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
+		if len(failed.Item) == 0 {
+			return false, fault.Errorf(fault.NotFound, "no account %q", id)
+		}
+		return false, nil
+	}
+	return err == nil, awsfault.Wrap(tableError(err), "set role of %q", id)
+}
+
+// AddJob puts a job that is not there yet; the error's kind is Conflict if it is.
+// The annotation service writes the jobs; `gas up` writes those of its examples.
+func (c *Catalog) AddJob(ctx context.Context, job archive.Job) error {
+	_, err := c.client.PutItem(ctx, &dynamodb.PutItemInput{
+		TableName: &c.jobs, Item: itemOf(job), ConditionExpression: aws.String("attribute_not_exists(job_id)"),
+	})
+	return awsfault.Wrap(tableError(err), "add job %q", job.ID)
+}
+
+// Check returns an error if a table or index is missing.
+func (c *Catalog) Check(ctx context.Context) error {
+	jobs, err := c.client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &c.jobs})
+	if err != nil {
+		return awsfault.Wrap(tableError(err), "describe table %s", c.jobs)
+	}
+	for _, want := range []string{UserIndex, ArchivedIndex} {
+		found := false
+		for _, have := range jobs.Table.GlobalSecondaryIndexes {
+			found = found || aws.ToString(have.IndexName) == want
+		}
+		if !found {
+			return fmt.Errorf("table %s has no index %s", c.jobs, want)
+		}
+	}
+	_, err = c.client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &c.accounts})
+	return awsfault.Wrap(tableError(err), "describe table %s", c.accounts)
+}
+
+// CreateTables makes the two tables with their indexes, where they are missing.
+func (c *Catalog) CreateTables(ctx context.Context) error {
+	attr := func(name string, t types.ScalarAttributeType) types.AttributeDefinition {
+		return types.AttributeDefinition{AttributeName: aws.String(name), AttributeType: t}
+	}
+	key := func(hash, sort string) []types.KeySchemaElement {
+		ks := []types.KeySchemaElement{{AttributeName: aws.String(hash), KeyType: types.KeyTypeHash}}
+		if sort != "" {
+			ks = append(ks, types.KeySchemaElement{AttributeName: aws.String(sort), KeyType: types.KeyTypeRange})
+		}
+		return ks
+	}
+	index := func(name, sort string) types.GlobalSecondaryIndex {
+		return types.GlobalSecondaryIndex{
+			IndexName:  aws.String(name),
+			KeySchema:  key(attrUserID, sort),
+			Projection: &types.Projection{ProjectionType: types.ProjectionTypeAll},
+		}
+	}
+	for _, in := range []*dynamodb.CreateTableInput{
+		{
+			TableName: &c.jobs,
+			KeySchema: key(attrJobID, ""),
+			AttributeDefinitions: []types.AttributeDefinition{
+				attr(attrJobID, types.ScalarAttributeTypeS), attr(attrUserID, types.ScalarAttributeTypeS),
+				attr(attrSubmitTime, types.ScalarAttributeTypeN), attr(attrArchiveID, types.ScalarAttributeTypeS),
+			},
+			GlobalSecondaryIndexes: []types.GlobalSecondaryIndex{index(UserIndex, attrSubmitTime), index(ArchivedIndex, attrArchiveID)},
+			BillingMode:            types.BillingModePayPerRequest,
+		},
+		{
+			TableName:            &c.accounts,
+			KeySchema:            key(attrUserID, ""),
+			AttributeDefinitions: []types.AttributeDefinition{attr(attrUserID, types.ScalarAttributeTypeS)},
+			BillingMode:          types.BillingModePayPerRequest,
+		},
+	} {
+		_, err := c.client.CreateTable(ctx, in)
+		if _, exists := errors.AsType[*types.ResourceInUseException](err); exists {
+			continue
+		}
+		if err != nil {
+			return awsfault.Wrap(err, "create table %s", *in.TableName)
+		}
+		waiter := dynamodb.NewTableExistsWaiter(c.client, func(o *dynamodb.TableExistsWaiterOptions) { o.MinDelay = 100 * time.Millisecond })
+		if err := waiter.Wait(ctx, &dynamodb.DescribeTableInput{TableName: in.TableName}, 5*time.Minute); err != nil {
+			return awsfault.Wrap(err, "wait for table %s", *in.TableName)
+		}
+	}
+	return nil
+}

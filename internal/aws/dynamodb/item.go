@@ -1,0 +1,160 @@
+package dynamodb
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// The attributes of an annotation job. Those up to retrieval_request_id are the
+// annotation service's own schema, the rest is ours beside it.
+const (
+	attrJobID       = "job_id"
+	attrUserID      = "user_id"
+	attrSubmitTime  = "submit_time"
+	attrInputFile   = "input_file_name"
+	attrStatus      = "job_status"
+	attrComplete    = "complete_time"
+	attrBucket      = "s3_results_bucket"
+	attrResultKey   = "s3_key_result_file"
+	attrLogKey      = "s3_key_log_file"
+	attrArchiveID   = "archive_id"
+	attrRetrievalID = "retrieval_request_id"
+
+	attrIntent      = "retrieval_intent"
+	attrTier        = "retrieval_tier"
+	attrRequestedAt = "retrieval_requested_at"
+	attrArchiveSize = "archive_size"
+	attrTreeHash    = "tree_hash"
+)
+
+// The attributes of an account.
+const (
+	attrName          = "name"
+	attrEmail         = "email"
+	attrRole          = "role"
+	attrRoleChangedAt = "role_changed_at"
+)
+
+type item = map[string]types.AttributeValue
+
+func str(v string) types.AttributeValue { return &types.AttributeValueMemberS{Value: v} }
+
+func num(v int64) types.AttributeValue {
+	return &types.AttributeValueMemberN{Value: strconv.FormatInt(v, 10)}
+}
+
+// text returns the string attribute called name; empty if it is not there.
+func text(it item, name string) string {
+	if s, ok := it[name].(*types.AttributeValueMemberS); ok {
+		return s.Value
+	}
+	return ""
+}
+
+// number returns the number attribute called name; ok is false if it is not
+// there. The annotation service writes some times with a fraction.
+func number(it item, name string) (v int64, ok bool) {
+	n, is := it[name].(*types.AttributeValueMemberN)
+	if !is {
+		return 0, false
+	}
+	if v, err := strconv.ParseInt(n.Value, 10, 64); err == nil {
+		return v, true
+	}
+	if f, err := strconv.ParseFloat(n.Value, 64); err == nil {
+		return int64(f), true
+	}
+	return 0, false
+}
+
+// seconds returns the attribute called name as a time: it is in Unix seconds.
+func seconds(it item, name string) time.Time {
+	if v, ok := number(it, name); ok {
+		return time.Unix(v, 0).UTC()
+	}
+	return time.Time{}
+}
+
+// millis returns the attribute called name as a time: it is in Unix
+// milliseconds.
+func millis(it item, name string) time.Time {
+	if v, ok := number(it, name); ok {
+		return time.UnixMilli(v).UTC()
+	}
+	return time.Time{}
+}
+
+func jobOf(it item) archive.Job {
+	job := archive.Job{
+		ID:                   events.JobID(text(it, attrJobID)),
+		UserID:               events.UserID(text(it, attrUserID)),
+		SubmittedAt:          seconds(it, attrSubmitTime),
+		InputFileName:        text(it, attrInputFile),
+		Status:               strings.ToUpper(text(it, attrStatus)),
+		CompletedAt:          seconds(it, attrComplete),
+		Result:               archive.Object{Bucket: text(it, attrBucket), Key: text(it, attrResultKey)},
+		Log:                  archive.Object{Bucket: text(it, attrBucket), Key: text(it, attrLogKey)},
+		ArchiveID:            events.ArchiveID(text(it, attrArchiveID)),
+		ArchiveSize:          -1,
+		TreeHash:             text(it, attrTreeHash),
+		RetrievalID:          events.RetrievalID(text(it, attrRetrievalID)),
+		Tier:                 archive.Tier(text(it, attrTier)),
+		RetrievalRequestedAt: millis(it, attrRequestedAt),
+	}
+	if size, ok := number(it, attrArchiveSize); ok {
+		job.ArchiveSize = size
+	}
+	if m, ok := it[attrIntent].(*types.AttributeValueMemberM); ok {
+		job.Intent = &archive.Intent{Token: text(m.Value, "token"), At: millis(m.Value, "at")}
+	}
+	return job
+}
+
+func itemOf(job archive.Job) item {
+	it := item{
+		attrJobID:      str(string(job.ID)),
+		attrUserID:     str(string(job.UserID)),
+		attrSubmitTime: num(job.SubmittedAt.Unix()),
+		attrStatus:     str(job.Status),
+	}
+	set := func(name, value string) {
+		if value != "" {
+			it[name] = str(value)
+		}
+	}
+	set(attrInputFile, job.InputFileName)
+	set(attrBucket, job.Result.Bucket)
+	set(attrResultKey, job.Result.Key)
+	set(attrLogKey, job.Log.Key)
+	set(attrArchiveID, string(job.ArchiveID))
+	set(attrRetrievalID, string(job.RetrievalID))
+	set(attrTreeHash, job.TreeHash)
+	set(attrTier, string(job.Tier))
+	if !job.CompletedAt.IsZero() {
+		it[attrComplete] = num(job.CompletedAt.Unix())
+	}
+	if job.ArchiveID != "" && job.ArchiveSize >= 0 {
+		it[attrArchiveSize] = num(job.ArchiveSize)
+	}
+	return it
+}
+
+func intentOf(i archive.Intent) types.AttributeValue {
+	return &types.AttributeValueMemberM{Value: item{"token": str(i.Token), "at": num(i.At.UnixMilli())}}
+}
+
+func accountOf(it item) archive.Account {
+	return archive.Account{
+		ID:            events.UserID(text(it, attrUserID)),
+		Name:          text(it, attrName),
+		Email:         text(it, attrEmail),
+		Role:          archive.Role(text(it, attrRole)),
+		RoleChangedAt: millis(it, attrRoleChangedAt),
+	}
+}

@@ -1,0 +1,222 @@
+// Package s3 is the bucket: where restored results go and users download them.
+package s3
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"mime"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/aws/awsfault"
+	"github.com/gas-restore/gas/internal/crc64nvme"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/treehash"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// The names of an object's mark in its user metadata.
+const (
+	metaArchive  = "gas-archive-id"
+	metaTreeHash = "gas-tree-hash"
+	metaSize     = "gas-size"
+)
+
+// Bucket is S3 as the pipeline uses it.
+type Bucket struct {
+	client  *s3.Client
+	presign *s3.PresignClient
+}
+
+// New returns a Bucket. With an endpoint of one's own, the bucket's name goes
+// into the path instead of the host.
+func New(cfg aws.Config) *Bucket {
+	client := s3.NewFromConfig(cfg, func(o *s3.Options) {
+		o.UsePathStyle = cfg.BaseEndpoint != nil
+	})
+	return &Bucket{client: client, presign: s3.NewPresignClient(client)}
+}
+
+func metadata(m archive.Mark) map[string]string {
+	return map[string]string{
+		metaArchive:  string(m.Archive),
+		metaTreeHash: m.Content.TreeHash.String(),
+		metaSize:     strconv.FormatInt(m.Content.Size, 10),
+	}
+}
+
+// Stat returns what is at o; the error's kind is NotFound if nothing is.
+func (b *Bucket) Stat(ctx context.Context, o archive.Object) (archive.Found, error) {
+	out, err := b.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &o.Bucket, Key: &o.Key})
+	if err != nil {
+		return archive.Found{}, awsfault.Wrap(err, "look at %s", o)
+	}
+	found := archive.Found{Object: o, Size: aws.ToInt64(out.ContentLength)}
+	sum, ok := treehash.Parse(out.Metadata[metaTreeHash])
+	size, err := strconv.ParseInt(out.Metadata[metaSize], 10, 64)
+	if id := out.Metadata[metaArchive]; id != "" && ok && err == nil {
+		found.Mark = &archive.Mark{
+			Archive: events.ArchiveID(id),
+			Content: archive.Content{Size: size, TreeHash: sum},
+		}
+	}
+	return found, nil
+}
+
+// Exists reports whether there is an object at o.
+func (b *Bucket) Exists(ctx context.Context, o archive.Object) (bool, error) {
+	_, err := b.Stat(ctx, o)
+	if fault.Is(err, fault.NotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Put stores body at o, with the mark. S3 computes the checksum of what it got,
+// compares it with sum, and answers with its own. If something is at o, it is
+// left as it is and the error is of kind Conflict.
+func (b *Bucket) Put(ctx context.Context, o archive.Object, mark archive.Mark, body []byte, sum crc64nvme.Sum) (archive.Stored, error) {
+	out, err := b.client.PutObject(ctx, &s3.PutObjectInput{
+		Bucket:            &o.Bucket,
+		Key:               &o.Key,
+		Body:              bytes.NewReader(body),
+		ContentLength:     aws.Int64(int64(len(body))),
+		ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme,
+		ChecksumCRC64NVME: aws.String(sum.String()),
+		IfNoneMatch:       aws.String("*"),
+		Metadata:          metadata(mark),
+	})
+	if err != nil {
+		return archive.Stored{}, awsfault.Wrap(err, "put %s", o)
+	}
+	return archive.Stored{
+		Object: o,
+		// S3 answers a Put with the checksum, not with the size; the checksum is of
+		// exactly this many bytes or it would differ.
+		Size:     int64(len(body)),
+		Checksum: aws.ToString(out.ChecksumCRC64NVME),
+		Sent:     sum.String(),
+	}, nil
+}
+
+// Begin begins an upload in parts to o, with the mark.
+func (b *Bucket) Begin(ctx context.Context, o archive.Object, mark archive.Mark) (archive.Upload, error) {
+	out, err := b.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
+		Bucket:            &o.Bucket,
+		Key:               &o.Key,
+		ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme,
+		ChecksumType:      types.ChecksumTypeFullObject,
+		Metadata:          metadata(mark),
+	})
+	if err != nil {
+		return nil, awsfault.Wrap(err, "begin upload to %s", o)
+	}
+	return &upload{b: b, o: o, id: out.UploadId, parts: map[int]types.CompletedPart{}}, nil
+}
+
+type upload struct {
+	b  *Bucket
+	o  archive.Object
+	id *string
+
+	mu    sync.Mutex // guards parts
+	parts map[int]types.CompletedPart
+}
+
+func (u *upload) Part(ctx context.Context, n int, body []byte, sum crc64nvme.Sum) error {
+	out, err := u.b.client.UploadPart(ctx, &s3.UploadPartInput{
+		Bucket:            &u.o.Bucket,
+		Key:               &u.o.Key,
+		UploadId:          u.id,
+		PartNumber:        aws.Int32(int32(n)),
+		Body:              bytes.NewReader(body),
+		ContentLength:     aws.Int64(int64(len(body))),
+		ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme,
+		ChecksumCRC64NVME: aws.String(sum.String()),
+	})
+	if err != nil {
+		return awsfault.Wrap(err, "upload part %d of %s", n, u.o)
+	}
+	if got := aws.ToString(out.ChecksumCRC64NVME); got != sum.String() {
+		return fault.Errorf(fault.Corrupt, "upload part %d of %s: S3 has checksum %q, sent %q", n, u.o, got, sum)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.parts[n] = types.CompletedPart{PartNumber: aws.Int32(int32(n)), ETag: out.ETag, ChecksumCRC64NVME: aws.String(sum.String())}
+	return nil
+}
+
+func (u *upload) Complete(ctx context.Context, size int64, sum crc64nvme.Sum) (archive.Stored, error) {
+	u.mu.Lock()
+	parts := make([]types.CompletedPart, 0, len(u.parts))
+	for n := 1; n <= len(u.parts); n++ {
+		parts = append(parts, u.parts[n])
+	}
+	u.mu.Unlock()
+	_, err := u.b.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
+		Bucket:            &u.o.Bucket,
+		Key:               &u.o.Key,
+		UploadId:          u.id,
+		MultipartUpload:   &types.CompletedMultipartUpload{Parts: parts},
+		ChecksumCRC64NVME: aws.String(sum.String()),
+		ChecksumType:      types.ChecksumTypeFullObject,
+		MpuObjectSize:     aws.Int64(size),
+		IfNoneMatch:       aws.String("*"),
+	})
+	if err != nil {
+		return archive.Stored{}, awsfault.Wrap(err, "complete upload to %s", u.o)
+	}
+	// Read back what is there now: the whole object's size and checksum.
+	head, err := u.b.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &u.o.Bucket, Key: &u.o.Key, ChecksumMode: types.ChecksumModeEnabled})
+	if err != nil {
+		return archive.Stored{}, awsfault.Wrap(err, "read back %s", u.o)
+	}
+	return archive.Stored{
+		Object:   u.o,
+		Size:     aws.ToInt64(head.ContentLength),
+		Checksum: aws.ToString(head.ChecksumCRC64NVME),
+		Sent:     sum.String(),
+	}, nil
+}
+
+func (u *upload) Abort(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	_, err := u.b.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &u.o.Bucket, Key: &u.o.Key, UploadId: u.id})
+	if none, ok := errors.AsType[*types.NoSuchUpload](err); ok && none != nil {
+		return nil // completed, or aborted before
+	}
+	return awsfault.Wrap(err, "abort upload to %s", u.o)
+}
+
+// presignedFor is how long a download link works.
+const presignedFor = 5 * time.Minute
+
+// PresignGet returns a link to download o, which works for five minutes. A
+// browser saves it as filename.
+func (b *Bucket) PresignGet(ctx context.Context, o archive.Object, filename string) (string, error) {
+	disposition := mime.FormatMediaType("attachment", map[string]string{"filename": filename})
+	req, err := b.presign.PresignGetObject(ctx, &s3.GetObjectInput{
+		Bucket:                     &o.Bucket,
+		Key:                        &o.Key,
+		ResponseContentDisposition: aws.String(disposition),
+	}, s3.WithPresignExpires(presignedFor))
+	if err != nil {
+		return "", fmt.Errorf("presign %s: %w", o, err)
+	}
+	return req.URL, nil
+}
+
+// Check returns an error if the bucket cannot be reached.
+func (b *Bucket) Check(ctx context.Context, bucket string) error {
+	_, err := b.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &bucket})
+	return awsfault.Wrap(err, "look at bucket %s", bucket)
+}

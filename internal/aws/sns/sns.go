@@ -1,0 +1,48 @@
+// Package sns announces upgrades and confirms subscriptions.
+package sns
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+
+	"github.com/gas-restore/gas/internal/aws/awsfault"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// Topics is SNS as the pipeline uses it.
+type Topics struct {
+	client  *sns.Client
+	premium string
+}
+
+// New returns Topics; premium is the ARN of the topic for upgrades.
+func New(cfg aws.Config, premium string) *Topics {
+	return &Topics{client: sns.NewFromConfig(cfg), premium: premium}
+}
+
+// AnnounceUpgrade says on the premium topic that the user became Premium.
+func (t *Topics) AnnounceUpgrade(ctx context.Context, user events.UserID) error {
+	body, err := json.Marshal(map[string]string{"user_id": string(user)})
+	if err != nil {
+		return fmt.Errorf("announce upgrade: %w", err)
+	}
+	_, err = t.client.Publish(ctx, &sns.PublishInput{TopicArn: &t.premium, Message: aws.String(string(body))})
+	return awsfault.Wrap(err, "announce upgrade of %s", user)
+}
+
+// ConfirmSubscription confirms a subscription to topic by the token that its
+// endpoint was sent.
+func (t *Topics) ConfirmSubscription(ctx context.Context, topic, token string) error {
+	_, err := t.client.ConfirmSubscription(ctx, &sns.ConfirmSubscriptionInput{TopicArn: &topic, Token: &token})
+	return awsfault.Wrap(err, "confirm subscription to %s", topic)
+}
+
+// Check returns an error if the topic cannot be reached.
+func (t *Topics) Check(ctx context.Context, topic string) error {
+	_, err := t.client.GetTopicAttributes(ctx, &sns.GetTopicAttributesInput{TopicArn: &topic})
+	return awsfault.Wrap(err, "look at topic %s", topic)
+}

@@ -1,0 +1,249 @@
+// Package daemon is what every long-running command of the pipeline has in
+// common: a logger, a stop in two phases, health and metrics over HTTP, and an
+// exit code.
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Exit codes.
+const (
+	ExitOK      = 0
+	ExitFailure = 1
+	// ExitUsage means that the configuration or the command line is wrong: to
+	// start again without a change is of no use.
+	ExitUsage = 2
+)
+
+// Logger returns a logger that writes to w.
+func Logger(w io.Writer, format string, level slog.Level) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: level}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+// Check returns an error while something that a process needs is not there.
+type Check func(context.Context) error
+
+// Part is a piece of the pipeline that runs until it is told to stop.
+type Part struct {
+	Name string
+	// Run works until drain is closed, then finishes what it has in hand and
+	// returns nil. When ctx ends it returns at once.
+	Run func(ctx context.Context, drain <-chan struct{}) error
+	// Ready are the checks behind /readyz.
+	Ready []Check
+	// Metrics are served on /metrics.
+	Metrics []prometheus.Collector
+	// Close frees what the part holds, after Run has returned.
+	Close func()
+}
+
+// Stopper tells parts to stop, in two phases.
+type Stopper struct {
+	drain  chan struct{}
+	once   sync.Once
+	cancel context.CancelCauseFunc
+}
+
+// ErrStopped is the cause of a context that ended because the process must
+// stop now.
+var ErrStopped = errors.New("process is stopping")
+
+// NewStopper returns a stopper and the context that its second phase ends.
+func NewStopper(ctx context.Context) (*Stopper, context.Context) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	return &Stopper{drain: make(chan struct{}), cancel: cancel}, ctx
+}
+
+// Drain is closed by the first phase.
+func (s *Stopper) Drain() <-chan struct{} { return s.drain }
+
+// Stop begins the first phase, and the second after grace.
+func (s *Stopper) Stop(grace time.Duration) {
+	s.once.Do(func() {
+		close(s.drain)
+		time.AfterFunc(grace, s.Now)
+	})
+}
+
+// Now begins the second phase.
+func (s *Stopper) Now() {
+	s.once.Do(func() { close(s.drain) })
+	s.cancel(ErrStopped)
+}
+
+// OnSignal makes SIGINT and SIGTERM stop: the first drains, the second cancels,
+// the third exits. The returned function undoes it.
+func (s *Stopper) OnSignal(log *slog.Logger, grace time.Duration) (undo func()) {
+	signals := make(chan os.Signal, 3)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		for n := 1; ; n++ {
+			select {
+			case <-done:
+				return
+			case sig := <-signals:
+				switch n {
+				case 1:
+					log.Info("stopping: finishing what is in hand", "signal", sig.String(), "at_most", grace)
+					s.Stop(grace)
+				case 2:
+					log.Warn("stopping now: handing back what is in hand", "signal", sig.String())
+					s.Now()
+				default:
+					os.Exit(ExitFailure)
+				}
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(done)
+	}
+}
+
+// Run runs the parts until they are stopped or one fails, which stops the
+// others, and closes them, the last one first.
+func Run(ctx context.Context, s *Stopper, grace time.Duration, parts ...Part) error {
+	var wg sync.WaitGroup
+	errs := make([]error, len(parts))
+	for i, p := range parts {
+		wg.Go(func() {
+			if err := p.Run(ctx, s.Drain()); err != nil && !errors.Is(context.Cause(ctx), ErrStopped) {
+				errs[i] = fmt.Errorf("%s: %w", p.Name, err)
+				s.Stop(grace)
+			}
+		})
+	}
+	wg.Wait()
+	for i := len(parts) - 1; i >= 0; i-- {
+		if parts[i].Close != nil {
+			parts[i].Close()
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Health returns a part that serves /healthz (the process lives), /readyz (what
+// it needs is there) and /metrics for the others.
+func Health(addr string, log *slog.Logger, parts ...Part) (Part, error) {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return Part{}, fmt.Errorf("listen for health checks: %w", err)
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, p := range parts {
+		registry.MustRegister(p.Metrics...)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
+		defer cancel()
+		w.Header().Set("Content-Type", "application/json")
+		answer := map[string]string{}
+		status := http.StatusOK
+		for _, p := range parts {
+			answer[p.Name] = "ready"
+			for _, check := range p.Ready {
+				if err := check(ctx); err != nil {
+					answer[p.Name] = err.Error()
+					status = http.StatusServiceUnavailable
+				}
+			}
+		}
+		w.WriteHeader(status)
+		json.NewEncoder(w).Encode(answer)
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	log.Info("health and metrics", "url", "http://"+ln.Addr().String()+"/readyz")
+	return HTTP("health", ln, mux), nil
+}
+
+// HTTP returns a part that serves h on ln. Slow clients are cut.
+func HTTP(name string, ln net.Listener, h http.Handler) Part {
+	server := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+	}
+	return Part{Name: name, Run: func(ctx context.Context, drain <-chan struct{}) error { return Serve(ctx, drain, server, ln) }}
+}
+
+// Serve runs server on ln until drain is closed, then lets the calls in hand
+// finish, until ctx ends.
+func Serve(ctx context.Context, drain <-chan struct{}, server *http.Server, ln net.Listener) error {
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(ln) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-drain:
+		err := server.Shutdown(ctx)
+		if err != nil {
+			server.Close()
+		}
+		<-failed
+		return nil
+	case <-ctx.Done():
+		server.Close()
+		<-failed
+		return nil
+	}
+}
+
+// Main is the whole of a service's main: it runs the parts that build makes,
+// with health, until a signal, and returns the exit code. configErr is the
+// error of reading the configuration.
+func Main(name string, log *slog.Logger, grace time.Duration, healthAddr string, configErr error, build func(context.Context, *slog.Logger) ([]Part, error)) int {
+	log = log.With("service", name)
+	if configErr != nil {
+		log.Error("the configuration is not usable", "err", configErr)
+		return ExitUsage
+	}
+	stopper, ctx := NewStopper(context.Background())
+	defer stopper.OnSignal(log, grace)()
+	parts, err := build(ctx, log)
+	if err != nil {
+		log.Error("not started", "err", err)
+		return ExitFailure
+	}
+	health, err := Health(healthAddr, log, parts...)
+	if err != nil {
+		log.Error("not started", "err", err)
+		return ExitFailure
+	}
+	log.Info("started")
+	if err := Run(ctx, stopper, grace, append(parts, health)...); err != nil {
+		log.Error("stopped", "err", err)
+		return ExitFailure
+	}
+	log.Info("stopped")
+	return ExitOK
+}
