@@ -1,0 +1,123 @@
+package dynamodb
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"github.com/gas-restore/gas/internal/localaws/world"
+)
+
+// usage is what calls consumed, by table.
+type usage struct {
+	mode   string
+	tables map[string]*tableUsage
+}
+
+type tableUsage struct {
+	units   float64
+	indexes map[string]float64
+}
+
+// newUsage returns a usage to be reported as a request's ReturnConsumedCapacity says.
+func newUsage(mode string) (*usage, *world.Error) {
+	return &usage{mode: mode}, oneOf("returnConsumedCapacity", mode, "INDEXES", "TOTAL", "NONE")
+}
+
+func (u *usage) wanted() bool { return u.mode == "TOTAL" || u.mode == "INDEXES" }
+
+func (u *usage) of(table string) *tableUsage {
+	if u.tables == nil {
+		u.tables = map[string]*tableUsage{}
+	}
+	t := u.tables[table]
+	if t == nil {
+		t = &tableUsage{indexes: map[string]float64{}}
+		u.tables[table] = t
+	}
+	return t
+}
+
+// read counts reading this many bytes, from an index if that is not empty.
+func (u *usage) read(table, index string, bytes int, factor float64) {
+	if !u.wanted() {
+		return
+	}
+	units := float64(max(1, (bytes+4095)/4096)) * factor
+	if index != "" {
+		u.of(table).indexes[index] += units
+	} else {
+		u.of(table).units += units
+	}
+}
+
+func (u *usage) wrote(table string, w touched, factor float64) {
+	if !u.wanted() {
+		return
+	}
+	t := u.of(table)
+	t.units += writeUnits(w.bytes) * factor
+	for name, bytes := range w.indexes {
+		t.indexes[name] += writeUnits(bytes) * factor
+	}
+}
+
+func writeUnits(bytes int) float64 { return float64(max(1, (bytes+1023)/1024)) }
+
+// list returns the ConsumedCapacity of each table, in order of their names.
+func (u *usage) list() []any {
+	list := []any{}
+	for _, name := range slices.Sorted(maps.Keys(u.tables)) {
+		t := u.tables[name]
+		total := t.units
+		indexes := map[string]any{}
+		for ix, units := range t.indexes {
+			total += units
+			indexes[ix] = map[string]float64{"CapacityUnits": units}
+		}
+		c := map[string]any{"TableName": name, "CapacityUnits": total}
+		if u.mode == "INDEXES" {
+			c["Table"] = map[string]float64{"CapacityUnits": t.units}
+			if len(indexes) > 0 {
+				c["GlobalSecondaryIndexes"] = indexes
+			}
+		}
+		list = append(list, c)
+	}
+	return list
+}
+
+// one appends ,"ConsumedCapacity":{…} of the only table, if that is wanted.
+func (u *usage) one(b []byte) []byte {
+	if !u.wanted() || len(u.tables) == 0 {
+		return b
+	}
+	return member(b, "ConsumedCapacity", marshal(u.list()[0]))
+}
+
+// all appends ,"ConsumedCapacity":[…] of all tables, if that is wanted.
+func (u *usage) all(b []byte) []byte {
+	if !u.wanted() {
+		return b
+	}
+	return member(b, "ConsumedCapacity", marshal(u.list()))
+}
+
+// member appends a member to an object that has been begun.
+func member(b []byte, name string, raw []byte) []byte {
+	if b[len(b)-1] != '{' {
+		b = append(b, ',')
+	}
+	b = append(b, '"')
+	b = append(b, name...)
+	b = append(b, '"', ':')
+	return append(b, raw...)
+}
+
+func marshal(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("dynamodb: " + err.Error())
+	}
+	return b
+}

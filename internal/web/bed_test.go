@@ -1,0 +1,333 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/net/html"
+
+	"github.com/gas-restore/gas/internal/localidp"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// The HTTP server keeps its Date header up to date for as long as the
+		// process lives.
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		// It looks for idle workers every ten seconds, and only then notices that
+		// it was stopped.
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+	)
+}
+
+// clock is a time that a test sets.
+type clock struct {
+	mu sync.Mutex
+	t  time.Time
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
+}
+
+func (c *clock) add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = c.t.Add(d)
+}
+
+// logBook is a log that a test reads.
+type logBook struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+const clientSecret = "a-secret-of-the-client"
+
+// bed is the site, served for real, and the provider beside it.
+type bed struct {
+	t     *testing.T
+	url   string
+	idp   string
+	world *world
+	site  *Server
+	clock *clock
+	log   *logBook
+	// stop ends the site and returns what Serve did.
+	stop func() error
+}
+
+func newBed(t *testing.T, change ...func(*Config, *Deps)) *bed {
+	t.Helper()
+	b := &bed{t: t, world: newWorld(t), clock: &clock{t: time.Now()}, log: &logBook{}}
+	siteLn, idpLn := listen(t), listen(t)
+	b.url, b.idp = "http://"+siteLn.Addr().String(), "http://"+idpLn.Addr().String()
+
+	idp, err := localidp.New(localidp.Config{
+		Issuer:  b.idp,
+		Clients: []localidp.Client{{ID: "gas", Secret: clientSecret, RedirectURIs: []string{b.url + CallbackPath}}},
+		People: []localidp.Person{
+			{Subject: "ada", Name: "Ada Lovelace", Email: "ada@example.org"},
+			{Subject: "bob", Name: "Bob", Email: "bob@example.org"},
+		},
+		Now: b.clock.now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	idpSrv := &httptest.Server{Listener: idpLn, Config: &http.Server{Handler: idp}}
+	idpSrv.Start()
+	t.Cleanup(idpSrv.Close)
+
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	cfg := Config{
+		BaseURL: b.url, Issuer: b.idp, ClientID: "gas", ClientSecret: clientSecret,
+		HTTPClient: &http.Client{Transport: transport, Timeout: 10 * time.Second},
+		Logger:     slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Now:        b.clock.now, PageSize: 3,
+	}
+	deps := Deps{Accounts: b.world, Jobs: b.world, Announcer: b.world, Downloads: b.world, Statuses: b.world}
+	for _, f := range change {
+		f(&cfg, &deps)
+	}
+	b.site, err = New(cfg, deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- b.site.Serve(ctx, siteLn) }()
+	b.stop = sync.OnceValue(func() error {
+		cancel()
+		return <-served
+	})
+	t.Cleanup(func() {
+		if err := b.stop(); err != nil {
+			t.Errorf("stop the site: %v", err)
+		}
+		if strings.Contains(b.log.String(), clientSecret) {
+			t.Error("the client secret is in the log")
+		}
+	})
+	return b
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln
+}
+
+// browser is a client with cookies that follows redirects.
+type browser struct {
+	*bed
+	http *http.Client
+	jar  http.CookieJar
+}
+
+func (b *bed) browser() *browser {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	transport := &http.Transport{}
+	b.t.Cleanup(transport.CloseIdleConnections)
+	return &browser{bed: b, jar: jar, http: &http.Client{Transport: transport, Jar: jar, Timeout: 20 * time.Second}}
+}
+
+// answer is a response that was read to its end.
+type answer struct {
+	*http.Response
+	body string
+}
+
+// still lets do answer redirects instead of following them.
+func (b *browser) still() *browser {
+	c := *b.http
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &browser{bed: b.bed, jar: b.jar, http: &c}
+}
+
+func (b *browser) do(req *http.Request) answer {
+	b.t.Helper()
+	resp, err := b.http.Do(req)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return answer{resp, string(body)}
+}
+
+func (b *browser) get(path string) answer {
+	b.t.Helper()
+	if strings.HasPrefix(path, "/") {
+		path = b.url + path
+	}
+	req, err := http.NewRequest(http.MethodGet, path, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return b.do(req)
+}
+
+func (b *browser) post(path string, form url.Values, header ...string) answer {
+	b.t.Helper()
+	if strings.HasPrefix(path, "/") {
+		path = b.url + path
+	}
+	req, err := http.NewRequest(http.MethodPost, path, strings.NewReader(form.Encode()))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	return b.do(req)
+}
+
+// form returns the fields of the first form that match says yes to.
+func (a answer) form(t *testing.T, action string, match func(url.Values) bool) url.Values {
+	t.Helper()
+	doc, err := html.Parse(strings.NewReader(a.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range doc.Descendants() {
+		if n.Data != "form" || attr(n, "action") != action {
+			continue
+		}
+		v := url.Values{}
+		for in := range n.Descendants() {
+			if in.Data == "input" {
+				v.Set(attr(in, "name"), attr(in, "value"))
+			}
+		}
+		if match == nil || match(v) {
+			return v
+		}
+	}
+	t.Fatalf("no form to %s in:\n%s", action, a.body)
+	return nil
+}
+
+func attr(n *html.Node, key string) string {
+	for _, a := range n.Attr {
+		if a.Key == key {
+			return a.Val
+		}
+	}
+	return ""
+}
+
+// text is what a reader sees in the page's main part.
+func (a answer) text(t *testing.T) string {
+	t.Helper()
+	doc, err := html.Parse(strings.NewReader(a.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for n := range doc.Descendants() {
+		if n.Type == html.ElementNode && n.Data == "main" {
+			for d := range n.Descendants() {
+				if d.Type == html.TextNode {
+					b.WriteString(d.Data + " ")
+				}
+			}
+		}
+	}
+	return strings.Join(strings.Fields(b.String()), " ")
+}
+
+// signIn goes the whole way and returns the page that it leads to.
+func (b *browser) signIn(subject, back string) answer {
+	b.t.Helper()
+	people := b.get("/login?return=" + url.QueryEscape(back))
+	form := people.form(b.t, "/login", func(v url.Values) bool { return v.Get("subject") == subject })
+	a := b.post(b.idp+"/login", form)
+	if a.StatusCode != http.StatusOK {
+		b.t.Fatalf("signing in as %s answers %s at %s: %s", subject, a.Status, a.Request.URL, a.text(b.t))
+	}
+	return a
+}
+
+// callback goes the way up to the callback and returns its address unvisited.
+func (b *browser) callback(subject string) string {
+	b.t.Helper()
+	people := b.get("/login")
+	form := people.form(b.t, "/login", func(v url.Values) bool { return v.Get("subject") == subject })
+	c := *b.http
+	c.CheckRedirect = func(req *http.Request, _ []*http.Request) error {
+		if req.URL.Path == CallbackPath {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}
+	a := (&browser{bed: b.bed, jar: b.jar, http: &c}).post(b.idp+"/login", form)
+	loc, err := a.Location()
+	if err != nil {
+		b.t.Fatalf("no callback: %s %s", a.Status, a.body)
+	}
+	// It goes through the provider's own callback first.
+	for loc.Path != CallbackPath {
+		b.t.Fatalf("led to %s", loc)
+	}
+	return loc.String()
+}
+
+func (b *browser) cookie(name string) string {
+	u, _ := url.Parse(b.url)
+	for _, c := range b.jar.Cookies(u) {
+		if c.Name == name {
+			return c.Value
+		}
+	}
+	return ""
+}
+
+func (b *browser) wants(a answer, status int, contains ...string) {
+	b.t.Helper()
+	if a.StatusCode != status {
+		b.t.Errorf("%s %s answers %s, want %d: %s", a.Request.Method, a.Request.URL, a.Status, status, a.text(b.t))
+	}
+	for _, s := range contains {
+		if !strings.Contains(a.text(b.t), s) {
+			b.t.Errorf("%s %s does not say %q: %s", a.Request.Method, a.Request.URL, s, a.text(b.t))
+		}
+	}
+}

@@ -1,0 +1,176 @@
+package web
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/gofiber/fiber/v3"
+)
+
+// Secret is a string that refuses to print itself, by fmt, slog and
+// encoding/json. Convert it to use it.
+type Secret string
+
+const hidden = "[secret]"
+
+// String implements [fmt.Stringer].
+func (Secret) String() string { return hidden }
+
+// GoString implements [fmt.GoStringer].
+func (Secret) GoString() string { return hidden }
+
+// LogValue implements [slog.LogValuer].
+func (Secret) LogValue() slog.Value { return slog.StringValue(hidden) }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
+
+// Config says where the site is and who signs people in.
+type Config struct {
+	// BaseURL is the site's URL as browsers see it, scheme and host alone. http
+	// is taken on a loopback host only; there the cookies do without the
+	// __Host- prefix and Secure. [CallbackPath] below it is the redirect URI to
+	// register with the provider.
+	BaseURL string
+
+	// Issuer is the OpenID provider, https://auth.globus.org for example. It is
+	// looked up when somebody signs in, so it may start later than the site.
+	Issuer       string
+	ClientID     string
+	ClientSecret Secret
+	// Scopes are asked for; nil means openid, profile and email.
+	Scopes []string
+	// HTTPClient talks to the provider; nil means one with a time limit.
+	HTTPClient *http.Client
+
+	// SessionLifetime ends a session however busy it is; zero means 12 hours.
+	SessionLifetime time.Duration
+	// SessionIdle ends a session that was not used; zero means one hour.
+	SessionIdle time.Duration
+	// PageSize is how many jobs a page lists; zero means 25.
+	PageSize int
+	// Heartbeat is the longest silence on a live stream; zero means 15 seconds.
+	Heartbeat time.Duration
+	// Drain is how long a stop waits for requests under way; zero means 20
+	// seconds.
+	Drain time.Duration
+
+	// Logger takes the audit and the errors; nil means [slog.Default].
+	Logger *slog.Logger
+	// Now is the clock of sessions; nil means [time.Now].
+	Now func() time.Time
+}
+
+// CallbackPath is where the provider sends people back to.
+const CallbackPath = "/callback"
+
+// Deps are the parts that the site stands on. All but the stores are required.
+type Deps struct {
+	Accounts  Accounts
+	Jobs      Jobs
+	Announcer Announcer
+	Downloads Downloads
+	Statuses  Statuses
+
+	// Sessions keeps who is signed in, and Logins the sign-ins under way. Anyone
+	// can fill Logins, so the two should not push each other out. Replicas of
+	// the site share both. Keys are of the form "kind.hex". nil means memory.
+	Sessions fiber.Storage
+	Logins   fiber.Storage
+}
+
+func (c Config) withDefaults() Config {
+	if c.Scopes == nil {
+		c.Scopes = []string{"openid", "profile", "email"}
+	}
+	if c.HTTPClient == nil {
+		c.HTTPClient = &http.Client{Timeout: 10 * time.Second}
+	}
+	if c.SessionLifetime == 0 {
+		c.SessionLifetime = 12 * time.Hour
+	}
+	if c.SessionIdle == 0 {
+		c.SessionIdle = time.Hour
+	}
+	if c.PageSize == 0 {
+		c.PageSize = 25
+	}
+	if c.Heartbeat == 0 {
+		c.Heartbeat = 15 * time.Second
+	}
+	if c.Drain == 0 {
+		c.Drain = 20 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c
+}
+
+// check names every fault of c at once.
+func (c Config) check() error {
+	var errs []error
+	if err := checkURL("base URL", c.BaseURL, false); err != nil {
+		errs = append(errs, err)
+	}
+	if err := checkURL("issuer", c.Issuer, true); err != nil {
+		errs = append(errs, err)
+	}
+	if c.ClientID == "" {
+		errs = append(errs, errors.New("client id is missing"))
+	}
+	if c.ClientSecret == "" {
+		errs = append(errs, errors.New("client secret is missing"))
+	}
+	if c.SessionLifetime < c.SessionIdle || c.SessionIdle < 0 {
+		errs = append(errs, fmt.Errorf("session lifetime %s is shorter than the idle time %s", c.SessionLifetime, c.SessionIdle))
+	}
+	if c.PageSize < 1 || c.PageSize > 200 {
+		errs = append(errs, fmt.Errorf("page size is %d, want 1 to 200", c.PageSize))
+	}
+	if c.Heartbeat < 0 || c.Drain < 0 {
+		errs = append(errs, fmt.Errorf("heartbeat %s and drain %s must not be negative", c.Heartbeat, c.Drain))
+	}
+	return errors.Join(errs...)
+}
+
+func (d Deps) check() error {
+	var errs []error
+	for _, dep := range []struct {
+		name    string
+		missing bool
+	}{
+		{"accounts", d.Accounts == nil},
+		{"jobs", d.Jobs == nil},
+		{"announcer", d.Announcer == nil},
+		{"downloads", d.Downloads == nil},
+		{"statuses", d.Statuses == nil},
+	} {
+		if dep.missing {
+			errs = append(errs, fmt.Errorf("%s are missing", dep.name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkURL takes https anywhere, and http where nobody can listen in.
+func checkURL(what, raw string, path bool) error {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https":
+		return fmt.Errorf("%s is %q, want https://host", what, raw)
+	case !path && u.Path != "" && u.Path != "/":
+		return fmt.Errorf("%s is %q, want no path", what, raw)
+	case u.Scheme == "http" && u.Hostname() != "localhost" && !net.ParseIP(u.Hostname()).IsLoopback():
+		return fmt.Errorf("%s is %q: http is for loopback hosts, want https", what, raw)
+	}
+	return nil
+}

@@ -1,0 +1,249 @@
+package web
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// frameOf is an SSE event, or a comment if all but comment is empty.
+type frameOf struct {
+	id, event, data string
+	comment         bool
+}
+
+// eventStream is an open live stream.
+type eventStream struct {
+	t      *testing.T
+	resp   *http.Response
+	frames chan frameOf
+	cancel context.CancelFunc
+}
+
+func (b *browser) stream(path string, header ...string) *eventStream {
+	b.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.url+path, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	c := *b.http
+	c.Timeout = 0
+	resp, err := c.Do(req)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	s := &eventStream{t: b.t, resp: resp, frames: make(chan frameOf), cancel: cancel}
+	go func() {
+		defer close(s.frames)
+		defer resp.Body.Close()
+		var f frameOf
+		for sc := bufio.NewScanner(resp.Body); sc.Scan(); {
+			key, value, _ := strings.Cut(sc.Text(), ":")
+			value = strings.TrimPrefix(value, " ")
+			switch {
+			case sc.Text() == "":
+				if f != (frameOf{}) {
+					select {
+					case s.frames <- f:
+					case <-ctx.Done():
+						return
+					}
+				}
+				f = frameOf{}
+			case key == "":
+				f.comment = true
+			case key == "id":
+				f.id = value
+			case key == "event":
+				f.event = value
+			case key == "data":
+				f.data += value
+			}
+		}
+	}()
+	b.t.Cleanup(func() {
+		cancel()
+		for range s.frames {
+		}
+	})
+	return s
+}
+
+func (s *eventStream) next() (frameOf, bool) {
+	s.t.Helper()
+	select {
+	case f, ok := <-s.frames:
+		return f, ok
+	case <-time.After(10 * time.Second):
+		s.t.Fatal("nothing came over the stream")
+		return frameOf{}, false
+	}
+}
+
+// change returns the next event that is no comment.
+func (s *eventStream) change() (string, change) {
+	s.t.Helper()
+	for {
+		f, ok := s.next()
+		if !ok {
+			s.t.Fatal("the stream ended")
+		}
+		if f.event == "" {
+			continue
+		}
+		var c change
+		if err := json.Unmarshal([]byte(f.data), &c); err != nil {
+			s.t.Fatalf("data %q: %v", f.data, err)
+		}
+		return f.id, c
+	}
+}
+
+func status(user events.UserID, job events.JobID, st archive.State) events.StatusChanged {
+	return events.StatusChanged{UserID: user, JobID: job, State: string(st), At: time.Now(), Detail: "for the operator", Bytes: 5, Size: 10}
+}
+
+func TestAPageFollowsItsUsersChanges(t *testing.T) {
+	b := newBed(t)
+	b.world.archived("ada", "j1", time.Now())
+	b.world.tell(status("ada", "j1", archive.Archived))
+	ada := b.browser()
+	page := ada.signIn("ada", "/annotations")
+	_, rest, ok := strings.Cut(page.body, `data-live="`)
+	if !ok {
+		t.Fatalf("the page has no stream:\n%s", page.body)
+	}
+	path, _, _ := strings.Cut(rest, `"`)
+
+	// A change between the page and its stream is not lost.
+	b.world.tell(status("ada", "j1", archive.Planned))
+	s := ada.stream(path)
+	if got := s.resp.Header.Get("Content-Type"); got != "text/event-stream" {
+		t.Errorf("Content-Type is %q", got)
+	}
+	id, c := s.change()
+	if id != "2" || c.Job != "j1" || c.State != "planned" || c.Label != "Restore planned" || c.Step != 1 {
+		t.Errorf("event %s is %+v", id, c)
+	}
+	b.world.tell(status("bob", "j9", archive.Requested))
+	b.world.tell(status("ada", "j1", archive.Requested))
+	if id, c = s.change(); id != "4" || c.Sentence != archive.Restoring {
+		t.Errorf("event %s is %+v, want 4 with the sentence", id, c)
+	}
+	s.cancel()
+
+	// Back again, it goes on after what the browser saw.
+	b.world.tell(status("ada", "j1", archive.Copying))
+	again := ada.stream(path, "Last-Event-ID", "4")
+	if id, c = again.change(); id != "5" || c.Bytes != 5 || c.Size != 10 {
+		t.Errorf("event %s is %+v, want 5 with its bytes", id, c)
+	}
+	// Without either, it begins now.
+	now := ada.stream("/events")
+	b.world.tell(status("ada", "j1", archive.Restored))
+	if id, _ = now.change(); id != "6" {
+		t.Errorf("event is %s, want 6", id)
+	}
+}
+
+func TestAStreamHoldsNothingOfOthers(t *testing.T) {
+	b := newBed(t, func(_ *Config, d *Deps) { d.Statuses = leaky{d.Statuses.(*world)} })
+	bob := b.browser()
+	bob.signIn("bob", "/")
+	s := bob.stream("/events?after=0")
+	b.world.tell(status("ada", "j1", archive.Requested))
+	b.world.tell(status("bob", "j2", archive.Planned))
+	if id, c := s.change(); id != "2" || c.Job != "j2" {
+		t.Errorf("bob got %s %+v", id, c)
+	}
+	nobody := b.browser()
+	nobody.wants(nobody.get("/events"), 401)
+	bob.wants(bob.get("/events?after=x"), 400)
+	bob.wants(bob.get("/events?after=-1"), 400)
+}
+
+func TestAStreamEnds(t *testing.T) {
+	b := newBed(t, func(c *Config, _ *Deps) { c.Heartbeat = 20 * time.Millisecond })
+	ada := b.browser()
+	ada.signIn("ada", "/")
+
+	// At sign-out.
+	s := ada.stream("/events")
+	for range 3 {
+		if f, ok := s.next(); !ok || !f.comment {
+			t.Fatalf("no heartbeat but %+v, %v", f, ok)
+		}
+	}
+	ada.post("/logout", ada.get("/").form(t, "/logout", nil))
+	for ok := true; ok; {
+		_, ok = s.next()
+	}
+
+	// When the browser goes: the follower ends with it.
+	ada.signIn("ada", "/")
+	s = ada.stream("/events")
+	s.next()
+	s.cancel()
+	// When the site stops, which must not wait for the reader.
+	s = ada.stream("/events")
+	s.next()
+	stopped := make(chan error, 1)
+	go func() { stopped <- b.stop() }()
+	for ok := true; ok; {
+		_, ok = s.next()
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("the site stopped with %v", err)
+	}
+	b.world.change(func() {
+		if b.world.following != 0 {
+			t.Errorf("%d followers are left", b.world.following)
+		}
+	})
+}
+
+func TestABrowserHasSoManyStreams(t *testing.T) {
+	b := newBed(t)
+	ada, bob := b.browser(), b.browser()
+	ada.signIn("ada", "/")
+	bob.signIn("bob", "/")
+	for i := range maxStreams {
+		if s := ada.stream("/events"); s.resp.StatusCode != 200 {
+			t.Fatalf("stream %d answers %s", i, s.resp.Status)
+		}
+	}
+	ada.wants(ada.get("/events"), http.StatusTooManyRequests)
+	if s := bob.stream("/events"); s.resp.StatusCode != 200 {
+		t.Errorf("another's stream answers %s", s.resp.Status)
+	}
+}
+
+func TestAnOpenStreamIsNoSignOfLife(t *testing.T) {
+	b := newBed(t)
+	ada := b.browser()
+	ada.signIn("ada", "/")
+	for range 3 {
+		b.clock.add(25 * time.Minute)
+		s := ada.stream("/events")
+		s.cancel()
+		if s.resp.StatusCode != 200 && s.resp.StatusCode != 401 {
+			t.Fatalf("the stream answers %s", s.resp.Status)
+		}
+	}
+	u, _ := url.Parse("/annotations")
+	if a := ada.still().get(u.Path); a.StatusCode != http.StatusSeeOther {
+		t.Errorf("after 75 idle minutes the list answers %s", a.Status)
+	}
+}

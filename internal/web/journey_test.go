@@ -1,0 +1,229 @@
+package web
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/fault"
+)
+
+func TestAUserGetsTheirFilesBack(t *testing.T) {
+	b := newBed(t)
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	b.world.archived("ada", "j1", at)
+	b.world.archived("ada", "j2", at.Add(time.Hour))
+	ada := b.browser()
+
+	ada.wants(ada.get("/"), 200, "Sign in")
+	list := ada.signIn("ada", "/annotations")
+	if list.Request.URL.Path != "/annotations" {
+		t.Fatalf("sign-in led to %s", list.Request.URL)
+	}
+	ada.wants(list, 200, "sample-j1.vcf", "sample-j2.vcf", "Archived", "1 Mar 2026, 12:00 UTC")
+	if acct := b.world.accounts["ada"]; acct.Role != archive.Free || acct.Name != "Ada Lovelace" || acct.Email != "ada@example.org" {
+		t.Errorf("the account is %+v", acct)
+	}
+	detail := ada.get("/annotation/j1")
+	ada.wants(detail, 200, "Upgrade to Premium", "Archived")
+	if strings.Contains(detail.body, archive.Restoring) {
+		t.Error("an archived file is said to be restored")
+	}
+	ada.wants(ada.get("/annotation/j1/download"), 409, "in the archive")
+
+	form := ada.get("/subscribe").form(t, "/subscribe", nil)
+	done := ada.still().post("/subscribe", form)
+	if done.StatusCode != http.StatusSeeOther || done.Header.Get("Location") != "/annotations" {
+		t.Fatalf("subscribe answers %s to %q", done.Status, done.Header.Get("Location"))
+	}
+	if got := b.world.announced; len(got) != 1 || got[0] != "ada" {
+		t.Fatalf("announced %v, want ada once", got)
+	}
+	if b.world.accounts["ada"].Role != archive.Premium || b.world.accounts["ada"].RoleChangedAt.IsZero() {
+		t.Errorf("the account is %+v", b.world.accounts["ada"])
+	}
+
+	// From the second of the upgrade on, nothing is requested yet.
+	ada.wants(ada.get("/annotations"), 200, "Restore planned", "Your files are coming back.")
+	ada.wants(ada.get("/annotation/j1"), 200, "The restore of this file is planned.")
+	ada.wants(ada.get("/annotation/j1/download"), 409, "planned")
+
+	b.world.requested("j1", archive.Expedited, at)
+	detail = ada.get("/annotation/j1")
+	ada.wants(detail, 200, archive.Restoring, "Expedited", "between 1 Mar 2026, 12:01 UTC and 1 Mar 2026, 12:05 UTC")
+	if n := strings.Count(detail.body, archive.Restoring); n != 1 {
+		t.Errorf("the sentence stands %d times", n)
+	}
+	if strings.Contains(detail.body, "Download the result") {
+		t.Error("a file that is being restored is offered")
+	}
+	ada.wants(ada.get("/annotation/j1/download"), 409, archive.Restoring)
+
+	b.world.restored("j1", "the bytes")
+	detail = ada.get("/annotation/j1")
+	ada.wants(detail, 200, "Download the result")
+	if strings.Contains(detail.body, archive.Restoring) {
+		t.Error("a file that is back is said to be restored")
+	}
+	got := ada.get("/annotation/j1/download")
+	if got.body != "the bytes" {
+		t.Errorf("downloaded %q", got.body)
+	}
+	if name := b.world.names[0]; name != "sample.annot.vcf" {
+		t.Errorf("the file is saved as %q, want sample.annot.vcf", name)
+	}
+	for _, line := range []string{"signed in", "plan changed", "upgrade announced", "msg=download"} {
+		if !strings.Contains(b.log.String(), line) {
+			t.Errorf("the log has no %q", line)
+		}
+	}
+
+	out := ada.post("/logout", ada.get("/").form(t, "/logout", nil))
+	ada.wants(out, 200, "Sign in")
+	if a := ada.still().get("/annotations"); a.StatusCode != http.StatusSeeOther {
+		t.Errorf("the list after sign-out answers %s", a.Status)
+	}
+}
+
+func TestSubscribeHealsWhatACrashLeft(t *testing.T) {
+	b := newBed(t)
+	b.world.archived("ada", "j1", time.Now())
+	ada := b.browser()
+	ada.signIn("ada", "/subscribe")
+	press := func() answer {
+		return ada.still().post("/subscribe", ada.get("/subscribe").form(t, "/subscribe", nil))
+	}
+
+	b.world.change(func() { b.world.faults["AnnounceUpgrade"] = fault.New(fault.Transient, errors.New("sns is away")) })
+	ada.wants(press(), 503, "once more")
+	if b.world.accounts["ada"].Role != archive.Premium {
+		t.Fatal("the role did not change")
+	}
+	if a := press(); a.StatusCode != http.StatusSeeOther {
+		t.Fatalf("the second press answers %s", a.Status)
+	}
+	if len(b.world.announced) != 1 {
+		t.Fatalf("announced %v, want once", b.world.announced)
+	}
+
+	// With everything on its way, pressing announces nothing.
+	form := ada.get("/subscribe").form(t, "/subscribe", nil)
+	b.world.requested("j1", archive.Standard, time.Now())
+	if a := ada.still().post("/subscribe", form); a.StatusCode != http.StatusSeeOther {
+		t.Fatalf("the third press answers %s", a.Status)
+	}
+	if len(b.world.announced) != 1 {
+		t.Errorf("announced %v, want once", b.world.announced)
+	}
+	ada.wants(ada.get("/subscribe"), 200, "You are Premium", "Nothing of yours is waiting")
+}
+
+func TestTheListIsPaged(t *testing.T) {
+	b := newBed(t)
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for i, id := range []string{"j1", "j2", "j3", "j4"} {
+		b.world.archived("ada", jobID(id), at.Add(time.Duration(i)*time.Hour))
+	}
+	ada := b.browser()
+	first := ada.signIn("ada", "/annotations")
+	ada.wants(first, 200, "sample-j4.vcf", "sample-j2.vcf", "Older")
+	if strings.Contains(first.body, "sample-j1.vcf") {
+		t.Error("the first page has four jobs")
+	}
+	second := ada.get("/annotations?after=j2")
+	ada.wants(second, 200, "sample-j1.vcf", "Newest")
+	if strings.Contains(second.body, "sample-j2.vcf") || strings.Contains(second.text(t), "Older") {
+		t.Error("the second page repeats or goes on")
+	}
+	ada.wants(ada.get("/annotations?after=made-up"), 400)
+	ada.wants(ada.get("/annotations?after="+strings.Repeat("x", maxCursor+1)), 400)
+	bob := b.browser()
+	bob.wants(bob.signIn("bob", "/annotations"), 200, "No annotations yet")
+}
+
+func TestOtherPeoplesJobsAreNotFound(t *testing.T) {
+	b := newBed(t)
+	b.world.archived("ada", "j1", time.Now())
+	b.world.restored("j1", "private")
+	bob := b.browser()
+	bob.signIn("bob", "/")
+	paths := []string{"/annotation/j1", "/annotation/j1/download"}
+	for _, p := range paths {
+		got := bob.get(p)
+		never := bob.get(strings.Replace(p, "j1", "j0", 1))
+		bob.wants(got, 404)
+		if got.text(t) != never.text(t) {
+			t.Errorf("%s: another's job reads %q, one that never was %q", p, got.text(t), never.text(t))
+		}
+	}
+	for _, id := range []string{"%00", "%FF", "a%0Ab", strings.Repeat("x", 513), "..%2F..", "%E2%80%AE"} {
+		if a := bob.get("/annotation/" + id); a.StatusCode != 404 && a.StatusCode != 400 {
+			t.Errorf("id %q answers %s", id, a.Status)
+		}
+	}
+	if len(b.world.names) != 0 {
+		t.Errorf("presigned %v", b.world.names)
+	}
+}
+
+func TestAJobIDOfAnyBytesHasItsPage(t *testing.T) {
+	b := newBed(t)
+	ada := b.browser()
+	ada.signIn("ada", "/")
+	for _, id := range []string{"a/b", "a b", "é☃", "a?b#c", "100%", `<script>"x"`, "a+b;c"} {
+		b.world.archived("ada", jobID(id), time.Now())
+		ada.wants(ada.get("/annotation/"+url.PathEscape(id)), 200, "Archived")
+	}
+	list := ada.get("/annotations")
+	if strings.Contains(list.body, "<script>\"") {
+		t.Error("an id is not escaped")
+	}
+}
+
+func TestAMissingObjectIsNotOffered(t *testing.T) {
+	b := newBed(t)
+	j := b.world.archived("ada", "j1", time.Now())
+	b.world.restored("j1", "x")
+	b.world.change(func() { delete(b.world.objects, j.Result) })
+	ada := b.browser()
+	ada.signIn("ada", "/")
+	a := ada.get("/annotation/j1")
+	ada.wants(a, 200, "cannot be found")
+	if strings.Contains(a.body, "Download the result") {
+		t.Error("a missing file is offered")
+	}
+	ada.wants(ada.get("/annotation/j1/download"), 409, "cannot be found")
+}
+
+func TestTroubleIsToldInASentence(t *testing.T) {
+	b := newBed(t)
+	ada := b.browser()
+	ada.signIn("ada", "/")
+	b.world.change(func() { b.world.faults["Jobs"] = errors.New("dynamodb: secret internals") })
+	a := ada.get("/annotations")
+	ada.wants(a, 500, "Something went wrong", a.Header.Get("X-Request-Id"))
+	if strings.Contains(a.body, "internals") {
+		t.Error("the user reads the operator's chain")
+	}
+	if !strings.Contains(b.log.String(), "internals") || !strings.Contains(b.log.String(), a.Header.Get("X-Request-Id")) {
+		t.Error("the operator does not")
+	}
+	b.world.change(func() { b.world.faults["Jobs"] = fault.New(fault.Throttled, errors.New("slow down")) })
+	a = ada.get("/annotations")
+	ada.wants(a, 503)
+	if a.Header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+	b.world.change(func() { b.world.faults["Position"] = errors.New("nats is away") })
+	a = ada.get("/annotations")
+	ada.wants(a, 200)
+	if strings.Contains(a.body, "data-live") {
+		t.Error("a page without position follows")
+	}
+	ada.wants(ada.get("/nowhere"), 404, "no such page")
+	ada.wants(ada.post("/annotations", nil), 405)
+}

@@ -1,0 +1,74 @@
+package web
+
+import "github.com/gas-restore/gas/internal/archive"
+
+// look is how a state is shown, the same in a page and in a live update.
+type look struct {
+	// Label is on the badge.
+	Label string
+	// Icon names a symbol of icons.html.
+	Icon string
+	// Tone is the badge's color: quiet, cold, plan, work, good or bad.
+	Tone string
+	// Step is how many steps of the way back are done; 0 off the way.
+	Step int
+	// Sentence says what it means for the user.
+	Sentence string
+}
+
+// lookOf returns the look of st. A state of a newer release has a plain one.
+func lookOf(st archive.State) look {
+	switch st {
+	case archive.Pending:
+		return look{"Running", "clock", "quiet", 0, "The annotation is still running. Its result will be here when it is done."}
+	case archive.Errored:
+		return look{"Failed", "cross", "bad", 0, "The annotation failed, so there is no result."}
+	case archive.Archived:
+		return look{"Archived", "flake", "cold", 0, "This result is in the archive. With Premium it comes back, and stays."}
+	case archive.Planned:
+		return look{"Restore planned", "calendar", "plan", 1, "The restore of this file is planned. It starts by itself; there is nothing you need to do."}
+	case archive.Requested:
+		return look{"Being restored", "thaw", "work", 2, archive.Restoring}
+	case archive.Ready:
+		return look{"Thawed", "thaw", "work", 3, archive.Restoring}
+	case archive.Copying:
+		return look{"Copying", "copy", "work", 3, archive.Restoring}
+	case archive.Verifying:
+		return look{"Checking", "check", "work", 4, archive.Restoring}
+	case archive.Restored:
+		return look{"Restored", "check", "good", 5, "The file is back and ready to download."}
+	case archive.Available:
+		return look{"Available", "check", "good", 0, "The file is ready to download."}
+	case archive.Failed, archive.Expired:
+		return look{"Trying again", "calendar", "plan", 1, "The archive did not hand the file over this time. It is asked again by itself."}
+	}
+	return look{"In progress", "clock", "quiet", 0, "Something is happening to this file. Reload the page in a while."}
+}
+
+// step is one station of a file's way back.
+type step struct {
+	Name string
+	// Mark is done, now or next.
+	Mark string
+}
+
+// stepsOf returns the way back as far as st has come, nil for a file that is
+// not on it.
+func stepsOf(st archive.State) []step {
+	at := lookOf(st).Step
+	if at == 0 {
+		return nil
+	}
+	steps := []step{{Name: "Planned"}, {Name: "Thawing"}, {Name: "Copying"}, {Name: "Checking"}, {Name: "Restored"}}
+	for i := range steps {
+		switch {
+		case i+1 < at || at == len(steps):
+			steps[i].Mark = "done"
+		case i+1 == at:
+			steps[i].Mark = "now"
+		default:
+			steps[i].Mark = "next"
+		}
+	}
+	return steps
+}

@@ -1,0 +1,229 @@
+package web
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gofiber/fiber/v3"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+func (s *Server) home(c fiber.Ctx) error {
+	v, err := s.viewer(c, true)
+	if err != nil {
+		return err
+	}
+	return s.views.render(c, "home", frame{Title: "Genomics Annotation Service", Viewer: v, Section: "home"})
+}
+
+// jobView is a job as a page shows it.
+type jobView struct {
+	archive.Job
+	Look  look
+	State archive.State
+	Name  string
+	Link  string
+}
+
+func viewJob(j archive.Job, role archive.Role) jobView {
+	st := j.State(role)
+	name := j.InputFileName
+	if name == "" {
+		name = string(j.ID)
+	}
+	return jobView{Job: j, State: st, Look: lookOf(st), Name: name, Link: "/annotation/" + url.PathEscape(string(j.ID))}
+}
+
+type annotationsBody struct {
+	Jobs []jobView
+	// Next is the address of the page with older jobs, empty on the last.
+	Next string
+	// Paged says that this is not the first page.
+	Paged bool
+	// Coming says that a file on this page is on its way back.
+	Coming bool
+	// Archived says that one is in the archive and stays there.
+	Archived bool
+}
+
+// maxCursor is the longest cursor in bytes.
+const maxCursor = 2048
+
+func (s *Server) annotations(c fiber.Ctx) error {
+	v, err := s.page(c)
+	if v == nil {
+		return err
+	}
+	cursor := c.Query("after")
+	if len(cursor) > maxCursor {
+		return fault.Errorf(fault.Invalid, "list jobs: the cursor has %d bytes", len(cursor))
+	}
+	live := s.position(c)
+	jobs, next, err := s.deps.Jobs.Jobs(c.Context(), v.account.ID, cursor, s.cfg.PageSize)
+	if err != nil {
+		return err
+	}
+	body := annotationsBody{Paged: cursor != ""}
+	if next != "" {
+		body.Next = "/annotations?after=" + url.QueryEscape(next)
+	}
+	for _, j := range jobs {
+		if j.UserID != v.account.ID {
+			s.log.Error("a job of another user was dropped from a list", "user", v.account.ID, "job", j.ID, "request", requestID(c))
+			continue
+		}
+		jv := viewJob(j, v.account.Role)
+		body.Jobs = append(body.Jobs, jv)
+		body.Coming = body.Coming || jv.State == archive.Planned || jv.State == archive.Requested
+		body.Archived = body.Archived || jv.State == archive.Archived
+	}
+	return s.views.render(c, "annotations", frame{Title: "Your annotations", Viewer: v, Section: "annotations", Live: live, Body: body})
+}
+
+type annotationBody struct {
+	Job jobView
+	// Steps are the way back; nil if the file is not on it.
+	Steps []step
+	// Missing says that the file should be in the store and is not.
+	Missing bool
+	// Expected is when Glacier is done, as a rule.
+	Expected *span
+}
+
+type span struct{ From, To time.Time }
+
+func (s *Server) annotation(c fiber.Ctx) error {
+	v, err := s.page(c)
+	if v == nil {
+		return err
+	}
+	live := s.position(c)
+	j, err := s.job(c, v)
+	if err != nil {
+		return err
+	}
+	jv := viewJob(j, v.account.Role)
+	body := annotationBody{Job: jv, Steps: stepsOf(jv.State)}
+	switch jv.State {
+	case archive.Available:
+		there, err := s.deps.Downloads.Exists(c.Context(), j.Result)
+		if err != nil {
+			return err
+		}
+		body.Missing = !there
+	case archive.Requested:
+		if !j.RetrievalRequestedAt.IsZero() && j.Tier != "" {
+			from, to := j.Tier.Typically()
+			body.Expected = &span{j.RetrievalRequestedAt.Add(from), j.RetrievalRequestedAt.Add(to)}
+		}
+	}
+	return s.views.render(c, "annotation", frame{Title: jv.Name, Viewer: v, Section: "annotations", Live: live, Body: body})
+}
+
+// job returns the job that the address names. Somebody else's is not found,
+// in the same words as one that never was.
+func (s *Server) job(c fiber.Ctx, v *viewer) (archive.Job, error) {
+	none := &problem{
+		status: http.StatusNotFound, title: "There is no such annotation",
+		sentence: "None of your annotations has this address.",
+		link:     "/annotations", linkText: "Go to your annotations",
+	}
+	raw, err := url.PathUnescape(c.Params("id"))
+	if err != nil || !utf8.ValidString(raw) || clip(raw, events.MaxIDLength) != raw || raw == "" {
+		return archive.Job{}, none
+	}
+	j, err := s.deps.Jobs.Job(c.Context(), events.JobID(raw))
+	if fault.Is(err, fault.NotFound) {
+		return archive.Job{}, none
+	}
+	if err != nil {
+		return archive.Job{}, err
+	}
+	if j.UserID != v.account.ID {
+		return archive.Job{}, none
+	}
+	return j, nil
+}
+
+// position is where the page's live stream begins. It is taken before the
+// catalog is read, so that no change falls in between. Without it the page is
+// shown all the same and does not follow.
+func (s *Server) position(c fiber.Ctx) string {
+	seq, err := s.deps.Statuses.Position(c.Context())
+	if err != nil {
+		s.log.Warn("a page is shown without live updates", "request", requestID(c), "error", err.Error())
+		return ""
+	}
+	return strconv.FormatUint(seq, 10)
+}
+
+type subscribeBody struct {
+	// Left says that the user is Premium and files are still in the archive.
+	Left bool
+}
+
+func (s *Server) subscribePage(c fiber.Ctx) error {
+	v, err := s.page(c)
+	if v == nil {
+		return err
+	}
+	var body subscribeBody
+	if v.Premium() {
+		if body.Left, err = s.deps.Jobs.HasArchived(c.Context(), v.account.ID); err != nil {
+			return err
+		}
+	}
+	return s.views.render(c, "subscribe", frame{Title: "Premium", Viewer: v, Section: "subscribe", Body: body})
+}
+
+// subscribe makes the user Premium and tells the pipeline. Pressing again does
+// no harm, and heals: if the site died between the two, files are still in
+// the archive and the announcement is made up for.
+func (s *Server) subscribe(c fiber.Ctx) error {
+	v, err := s.viewer(c, true)
+	if err != nil {
+		return err
+	}
+	if v == nil {
+		return &problem{
+			status: http.StatusUnauthorized, title: "You are signed out",
+			sentence: "Nothing was changed. Please sign in and try again.",
+			link:     loginLink("/subscribe"), linkText: "Sign in",
+		}
+	}
+	if err := s.checkForm(c, v); err != nil {
+		return err
+	}
+	user := v.account.ID
+	changed := false
+	if !v.Premium() {
+		if changed, err = s.deps.Accounts.SetRole(c.Context(), user, archive.Premium, s.cfg.Now().UTC()); err != nil {
+			return err
+		}
+	}
+	announce := changed
+	if changed {
+		s.audit(c, "plan changed", "user", user, "from", v.account.Role, "to", archive.Premium)
+	} else if announce, err = s.deps.Jobs.HasArchived(c.Context(), user); err != nil {
+		return err
+	}
+	if announce {
+		if err := s.deps.Announcer.AnnounceUpgrade(c.Context(), user); err != nil {
+			return &problem{
+				status: http.StatusServiceUnavailable, title: "You are Premium, one thing is left",
+				sentence: "Your plan has changed, but we could not start bringing your files back. Please press the button on the plan page once more.",
+				link:     "/subscribe", linkText: "Go to the plan page",
+				err: errors.Join(errors.New("announce the upgrade of "+string(user)), err),
+			}
+		}
+		s.audit(c, "upgrade announced", "user", user, "again", !changed)
+	}
+	return c.Redirect().Status(fiber.StatusSeeOther).To("/annotations")
+}

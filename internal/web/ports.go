@@ -1,0 +1,72 @@
+package web
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// Accounts is where users and their roles are kept. Users are keyed on the
+// sub claim of their ID token, never on an e-mail address.
+type Accounts interface {
+	// Account returns the user's account, or a fault.NotFound error.
+	Account(ctx context.Context, user events.UserID) (archive.Account, error)
+	// EnsureAccount creates the account if its ID is unknown. An account that
+	// is there keeps its role; its name and e-mail may be brought up to date.
+	EnsureAccount(ctx context.Context, account archive.Account) error
+	// SetRole gives the user a role as of at. changed is false if the user had
+	// it already; then RoleChangedAt stays as it was. An unknown user is a
+	// fault.NotFound error.
+	SetRole(ctx context.Context, user events.UserID, role archive.Role, at time.Time) (changed bool, err error)
+}
+
+// Jobs reads the catalog.
+type Jobs interface {
+	// Jobs returns up to limit of the user's jobs, newest first, and the cursor
+	// of the next page, empty after the last. The cursor comes back from a
+	// browser: one that Jobs did not make is a fault.Invalid error, and
+	// whatever it says, no other user's job is returned.
+	Jobs(ctx context.Context, user events.UserID, cursor string, limit int) (jobs []archive.Job, next string, err error)
+	// Job returns a job, anybody's, or a fault.NotFound error.
+	Job(ctx context.Context, id events.JobID) (archive.Job, error)
+	// HasArchived reports whether a result of the user is in the vault without
+	// a retrieval that is under way.
+	HasArchived(ctx context.Context, user events.UserID) (bool, error)
+}
+
+// Announcer tells the pipeline that a user became Premium.
+type Announcer interface {
+	// AnnounceUpgrade returns once the message is safe. It may be called again
+	// for the same user: the pipeline plans what is left.
+	AnnounceUpgrade(ctx context.Context, user events.UserID) error
+}
+
+// Downloads hands out result files.
+type Downloads interface {
+	// Exists reports whether the object is there.
+	Exists(ctx context.Context, object archive.Object) (bool, error)
+	// PresignGet returns a short-lived URL of the object that a browser saves
+	// as filename. The name has no quotes, slashes or control characters but
+	// may have any letters: [mime.FormatMediaType] makes a header of it.
+	PresignGet(ctx context.Context, object archive.Object, filename string) (url string, err error)
+}
+
+// Statuses is the stream of status changes.
+type Statuses interface {
+	// Position returns the sequence of the stream's last change, 0 if there is
+	// none. What a page reads after that is followed up with that.
+	Position(ctx context.Context) (uint64, error)
+	// Follow yields the user's changes later than after, in order, the kept
+	// ones first and then as they come. It ends when ctx does, or after an
+	// error.
+	Follow(ctx context.Context, user events.UserID, after uint64) iter.Seq2[Status, error]
+}
+
+// Status is a change with its place in the stream.
+type Status struct {
+	Seq uint64
+	events.StatusChanged
+}

@@ -1,0 +1,61 @@
+package web
+
+import (
+	"net/url"
+	"strings"
+)
+
+// maxReturn is the longest return path in bytes.
+const maxReturn = 1024
+
+// afterLogin is where sign-in leads if nothing better is asked for.
+const afterLogin = "/annotations"
+
+// returnPath returns where to lead after sign-in: raw, if it is without doubt
+// a path of this site, else [afterLogin]. Browsers read a good many shapes as
+// another host (//host, /\host, /%09/host, dot segments that leave a //), so
+// this takes what the site's own links look like and nothing else.
+func returnPath(raw string) string {
+	if isLocal(raw) {
+		return raw
+	}
+	return afterLogin
+}
+
+func isLocal(raw string) bool {
+	if len(raw) > maxReturn || !strings.HasPrefix(raw, "/") {
+		return false
+	}
+	for i := 0; i < len(raw); i++ {
+		c := raw[i]
+		alnum := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		if !alnum && !strings.ContainsRune("/-_.~%?=&+,:@", rune(c)) {
+			return false
+		}
+	}
+	path, query, _ := strings.Cut(raw, "?")
+	decoded, err := url.PathUnescape(path)
+	if err != nil {
+		return false
+	}
+	if _, err := url.ParseQuery(query); err != nil {
+		return false
+	}
+	for _, r := range decoded {
+		if r < ' ' || r == 0x7f || r == '\\' {
+			return false
+		}
+	}
+	for segment := range strings.SplitSeq(decoded[1:], "/") {
+		if segment == "." || segment == ".." || segment == "" && decoded != "/" {
+			return false
+		}
+	}
+	// Only pages: sign-in that leads to sign-in would go round in circles.
+	first, _, _ := strings.Cut(decoded[1:], "/")
+	switch first {
+	case "", "annotations", "annotation", "subscribe":
+		return true
+	}
+	return false
+}

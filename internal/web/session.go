@@ -1,0 +1,160 @@
+package web
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/gofiber/fiber/v3"
+
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// session is somebody who is signed in.
+type session struct {
+	User events.UserID `json:"user"`
+	// CSRF is what every form of the session carries.
+	CSRF      string    `json:"csrf"`
+	ExpiresAt time.Time `json:"expires_at"`
+	// token is what the cookie holds.
+	token string
+}
+
+// sessions keeps each session under the hash of its token, so that who reads
+// the store can't take a session over. When it was last used stands in an entry
+// of its own: a request that notes its use while another signs out must not
+// write the session back.
+type sessions struct {
+	store    fiber.Storage
+	now      func() time.Time
+	lifetime time.Duration
+	idle     time.Duration
+}
+
+// touchEvery bounds how often the use of a session is written.
+const touchEvery = time.Minute
+
+func hashKey(kind, token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return kind + "." + hex.EncodeToString(sum[:])
+}
+
+// start makes a session with a new token.
+func (s *sessions) start(ctx context.Context, user events.UserID) (*session, error) {
+	now := s.now()
+	sess := &session{User: user, CSRF: rand.Text(), ExpiresAt: now.Add(s.lifetime), token: rand.Text() + rand.Text()}
+	data, err := json.Marshal(sess)
+	if err != nil {
+		return nil, fmt.Errorf("start a session: %w", err)
+	}
+	if err := s.touch(ctx, sess.token, now); err != nil {
+		return nil, err
+	}
+	if err := s.store.SetWithContext(ctx, hashKey("session", sess.token), data, s.lifetime); err != nil {
+		return nil, fmt.Errorf("start a session: %w", err)
+	}
+	return sess, nil
+}
+
+// find returns the session of token; nil if there is none (any more). used
+// says whether the request counts as the user's doing: a live stream that a
+// browser keeps open does not.
+func (s *sessions) find(ctx context.Context, token string, used bool) (*session, error) {
+	if token == "" || len(token) > 128 {
+		return nil, nil
+	}
+	data, err := s.store.GetWithContext(ctx, hashKey("session", token))
+	if err != nil {
+		return nil, fmt.Errorf("read the session: %w", err)
+	}
+	seen, err := s.store.GetWithContext(ctx, hashKey("seen", token))
+	if err != nil {
+		return nil, fmt.Errorf("read the session's last use: %w", err)
+	}
+	if data == nil || seen == nil {
+		return nil, nil
+	}
+	sess := &session{token: token}
+	if err := json.Unmarshal(data, sess); err != nil {
+		return nil, fmt.Errorf("decode the session: %w", err)
+	}
+	last, err := strconv.ParseInt(string(seen), 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("decode the session's last use: %w", err)
+	}
+	// The store expires entries too, but when is its own business.
+	now := s.now()
+	idle := now.Sub(time.Unix(last, 0))
+	if !now.Before(sess.ExpiresAt) || idle > s.idle {
+		return nil, s.end(ctx, token)
+	}
+	if used && idle > touchEvery {
+		if err := s.touch(ctx, token, now); err != nil {
+			return nil, err
+		}
+	}
+	return sess, nil
+}
+
+func (s *sessions) touch(ctx context.Context, token string, now time.Time) error {
+	err := s.store.SetWithContext(ctx, hashKey("seen", token), strconv.AppendInt(nil, now.Unix(), 10), s.idle)
+	if err != nil {
+		return fmt.Errorf("note the session's use: %w", err)
+	}
+	return nil
+}
+
+// end forgets the session of token; that there is none is no error.
+func (s *sessions) end(ctx context.Context, token string) error {
+	if token == "" {
+		return nil
+	}
+	for _, kind := range []string{"session", "seen"} {
+		if err := s.store.DeleteWithContext(ctx, hashKey(kind, token)); err != nil {
+			return fmt.Errorf("end the session: %w", err)
+		}
+	}
+	return nil
+}
+
+const (
+	sessionCookie = "gas_session"
+	loginCookie   = "gas_login"
+)
+
+// cookieName prefixes the name where a browser honours the prefix: then no
+// other host and no clear-text page can have set the cookie.
+func (s *Server) cookieName(name string) string {
+	if s.secure {
+		return "__Host-" + name
+	}
+	return name
+}
+
+func (s *Server) setCookie(c fiber.Ctx, name, value string, lifetime time.Duration) {
+	c.Cookie(&fiber.Cookie{
+		Name:     s.cookieName(name),
+		Value:    value,
+		Path:     "/",
+		MaxAge:   int(lifetime.Seconds()),
+		Secure:   s.secure,
+		HTTPOnly: true,
+		SameSite: fiber.CookieSameSiteLaxMode,
+	})
+}
+
+func (s *Server) dropCookie(c fiber.Ctx, name string) {
+	c.Cookie(&fiber.Cookie{
+		Name:     s.cookieName(name),
+		Path:     "/",
+		Expires:  time.Unix(1, 0),
+		Secure:   s.secure,
+		HTTPOnly: true,
+		SameSite: fiber.CookieSameSiteLaxMode,
+	})
+}

@@ -1,0 +1,209 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"log/slog"
+	"mime"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// leaky is a stream that yields everybody's changes, as a wrong subject would.
+type leaky struct{ *world }
+
+func (l leaky) Follow(ctx context.Context, user events.UserID, after uint64) iter.Seq2[Status, error] {
+	return func(yield func(Status, error) bool) {
+		for {
+			l.mu.Lock()
+			pending, news := l.statuses[after:], l.news
+			l.mu.Unlock()
+			for _, st := range pending {
+				after = st.Seq
+				if !yield(st, nil) {
+					return
+				}
+			}
+			select {
+			case <-news:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+func TestFileNamesAreHarmless(t *testing.T) {
+	for key, want := range map[string]string{
+		"gas/ada/j1~sample.annot.vcf":   "sample.annot.vcf",
+		"sample.vcf":                    "sample.vcf",
+		"a/j1~x\"; filename=\"evil.exe": "x__ filename__evil.exe",
+		"a/x\r\nSet-Cookie: a=b.vcf":    "xSet-Cookie_ a_b.vcf",
+		"a/..":                          "result",
+		"a/.htaccess":                   "htaccess",
+		"a/-rf":                         "rf",
+		`a\..\..\evil.vcf`:              "evil.vcf",
+		"a/\u202Efcv.exe":               "fcv.exe",
+		"a/пример é.vcf":                "пример é.vcf",
+		"a/%2e%2e%2fx":                  "_2e_2e_2fx",
+		"a/$(reboot)`x`.vcf":            "_(reboot)_x_.vcf",
+		"":                              "result",
+		"a/\xff\xfe.vcf":                "vcf",
+		"a/" + strings.Repeat("é", 150): strings.Repeat("é", 100),
+		"a/name. . ":                    "name",
+		"a/j1~":                         "result",
+	} {
+		got := fileName(archive.Job{ID: "j1", Result: archive.Object{Key: key}})
+		if got != want {
+			t.Errorf("fileName(%q) is %q, want %q", key, got, want)
+		}
+	}
+}
+
+func FuzzFileName(f *testing.F) {
+	f.Add("j1", "a/j1~x\"\r\n.vcf")
+	f.Fuzz(func(t *testing.T, id, key string) {
+		got := fileName(archive.Job{ID: events.JobID(id), Result: archive.Object{Key: key}})
+		if got == "" || len(got) > maxFileName || !utf8.ValidString(got) || strings.ContainsAny(got, "/\\\"';%<>|:*?`$&\r\n\x00") || strings.HasPrefix(got, ".") {
+			t.Fatalf("fileName(%q) is %q", key, got)
+		}
+		for _, r := range got {
+			if unicode.IsControl(r) {
+				t.Fatalf("fileName(%q) is %q", key, got)
+			}
+		}
+		if mime.FormatMediaType("attachment", map[string]string{"filename": got}) == "" {
+			t.Fatalf("%q makes no header", got)
+		}
+	})
+}
+
+func TestASecretDoesNotPrint(t *testing.T) {
+	s := Secret("hunter2")
+	var b strings.Builder
+	slog.New(slog.NewJSONHandler(&b, nil)).Info("x", "secret", s, "config", Config{ClientSecret: s})
+	j, err := json.Marshal(struct{ S Secret }{s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := b.String() + string(j) + fmt.Sprint(s) + fmt.Sprintf("%v %+v %#v %s %q", s, Config{ClientSecret: s}, Config{ClientSecret: s}, s, s)
+	if strings.Contains(all, "hunter2") {
+		t.Errorf("printed: %s", all)
+	}
+}
+
+func TestConfigNamesEveryFault(t *testing.T) {
+	_, err := New(Config{BaseURL: "http://gas.example.org", Issuer: "nonsense", PageSize: 1000}, Deps{})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{"base URL", "issuer", "client id", "client secret", "page size", "accounts", "jobs", "announcer", "downloads", "statuses"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not name the %s: %v", want, err)
+		}
+	}
+	for _, base := range []string{"https://gas.example.org/app", "https://u:p@gas.example.org", "gas.example.org", "ftp://gas.example.org", "https://gas.example.org?x"} {
+		if checkURL("base URL", base, false) == nil {
+			t.Errorf("base URL %q is taken", base)
+		}
+	}
+}
+
+func TestMemoryIsBoundedAndForgets(t *testing.T) {
+	clk := &clock{t: time.Now()}
+	m := NewMemoryStore(3)
+	m.now = clk.now
+	for i := range 10 {
+		if err := m.Set(fmt.Sprint(i), []byte{byte(i)}, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(m.entries) != 3 || m.order.Len() != 3 {
+		t.Fatalf("%d entries in order of %d, want 3", len(m.entries), m.order.Len())
+	}
+	if v, _ := m.Get("6"); v != nil {
+		t.Error("the oldest entry is there")
+	}
+	v, _ := m.Get("9")
+	if len(v) != 1 || v[0] != 9 {
+		t.Errorf("the newest entry is %v", v)
+	}
+	v[0] = 0
+	if v, _ = m.Get("9"); v[0] != 9 {
+		t.Error("an entry was changed from outside")
+	}
+	clk.add(time.Minute)
+	if v, _ = m.Get("9"); v != nil {
+		t.Error("an expired entry is there")
+	}
+	_ = m.Set("a", []byte("x"), 0)
+	clk.add(1000 * time.Hour)
+	if v, _ = m.Get("a"); string(v) != "x" {
+		t.Error("an entry without end ended")
+	}
+	_ = m.Set("", []byte("x"), 0)
+	_ = m.Set("b", nil, 0)
+	if v, _ = m.Get("b"); v != nil {
+		t.Error("an empty value was kept")
+	}
+	_ = m.Delete("a")
+	_ = m.Delete("a")
+	if v, _ = m.Get("a"); v != nil {
+		t.Error("a deleted entry is there")
+	}
+	_ = m.Set("c", []byte("x"), 0)
+	_ = m.Reset()
+	if v, _ = m.Get("c"); v != nil || m.order.Len() != 0 {
+		t.Error("reset left something")
+	}
+	if err := m.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEveryStateHasItsLook(t *testing.T) {
+	tones := map[string]bool{"quiet": true, "cold": true, "plan": true, "work": true, "good": true, "bad": true}
+	icons, err := templateFiles.ReadFile("templates/icons.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, st := range []archive.State{
+		archive.Pending, archive.Errored, archive.Archived, archive.Planned, archive.Requested, archive.Available,
+		archive.Ready, archive.Copying, archive.Verifying, archive.Restored, archive.Failed, archive.Expired, "of a newer release",
+	} {
+		l := lookOf(st)
+		if l.Label == "" || l.Sentence == "" || !tones[l.Tone] || !strings.Contains(string(icons), `id="`+l.Icon+`"`) {
+			t.Errorf("state %q looks like %+v", st, l)
+		}
+		if steps := stepsOf(st); steps != nil {
+			now := 0
+			for _, s := range steps {
+				if s.Mark == "now" {
+					now++
+				}
+			}
+			if want := 1; st == archive.Restored && now != 0 || st != archive.Restored && now != want {
+				t.Errorf("state %q has %d current steps", st, now)
+			}
+		}
+	}
+	if lookOf(archive.Requested).Sentence != archive.Restoring {
+		t.Error("the sentence is another one")
+	}
+}
+
+func TestBytesAreReadable(t *testing.T) {
+	for n, want := range map[int64]string{-1: "", 0: "0 B", 999: "999 B", 1000: "1.0 kB", 9940: "9.9 kB", 9960: "10 kB", 999_499: "999 kB", 999_500: "1.0 MB", 1_234_567_890: "1.2 GB", 1 << 62: "4612 PB"} {
+		if got := humanBytes(n); got != want {
+			t.Errorf("humanBytes(%d) is %q, want %q", n, got, want)
+		}
+	}
+}

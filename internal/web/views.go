@@ -1,0 +1,138 @@
+package web
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"mime"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v3"
+)
+
+//go:embed templates/*.html
+var templateFiles embed.FS
+
+//go:embed assets
+var assetFiles embed.FS
+
+// frame is what every page is made of.
+type frame struct {
+	Title string
+	// Viewer is nil if nobody is signed in.
+	Viewer *viewer
+	// Section is the current place in the navigation.
+	Section string
+	// Live is where the page's live stream begins; empty for a page without.
+	Live string
+	// Request is shown where somebody may have to quote it.
+	Request string
+	Body    any
+}
+
+// views renders pages and serves the files they need.
+type views struct {
+	pages map[string]*template.Template
+	// assets are by name with the hash of their content in it, so that a browser
+	// may keep them for good.
+	assets map[string]asset
+	// names leads from the plain name to that.
+	names map[string]string
+}
+
+type asset struct {
+	content []byte
+	kind    string
+}
+
+func newViews() (*views, error) {
+	v := &views{pages: make(map[string]*template.Template), assets: make(map[string]asset), names: make(map[string]string)}
+	files, err := fs.ReadDir(assetFiles, "assets")
+	if err != nil {
+		return nil, fmt.Errorf("read the assets: %w", err)
+	}
+	for _, f := range files {
+		content, err := assetFiles.ReadFile("assets/" + f.Name())
+		if err != nil {
+			return nil, fmt.Errorf("read asset %s: %w", f.Name(), err)
+		}
+		sum := sha256.Sum256(content)
+		ext := path.Ext(f.Name())
+		name := strings.TrimSuffix(f.Name(), ext) + "-" + hex.EncodeToString(sum[:6]) + ext
+		v.assets[name] = asset{content: content, kind: mime.TypeByExtension(ext)}
+		v.names[f.Name()] = "/assets/" + name
+	}
+	shared, err := template.New("").Funcs(template.FuncMap{
+		"asset": func(name string) (string, error) {
+			if a, ok := v.names[name]; ok {
+				return a, nil
+			}
+			return "", fmt.Errorf("no asset %s", name)
+		},
+		"utc":   utc,
+		"stamp": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"bytes": humanBytes,
+	}).ParseFS(templateFiles, "templates/layout.html", "templates/icons.html")
+	if err != nil {
+		return nil, fmt.Errorf("parse the layout: %w", err)
+	}
+	for _, name := range []string{"home", "annotations", "annotation", "subscribe", "problem"} {
+		t, err := shared.Clone()
+		if err == nil {
+			t, err = t.ParseFS(templateFiles, "templates/"+name+".html")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("parse page %s: %w", name, err)
+		}
+		v.pages[name] = t
+	}
+	return v, nil
+}
+
+// render answers with a page; the status is the caller's.
+func (v *views) render(c fiber.Ctx, page string, f frame) error {
+	var b bytes.Buffer
+	if err := v.pages[page].ExecuteTemplate(&b, "layout", f); err != nil {
+		return fmt.Errorf("render page %s: %w", page, err)
+	}
+	c.Set(fiber.HeaderContentType, fiber.MIMETextHTMLCharsetUTF8)
+	return c.Send(b.Bytes())
+}
+
+func (v *views) asset(c fiber.Ctx) error {
+	a, ok := v.assets[c.Params("name")]
+	if !ok {
+		return errNotFound
+	}
+	c.Set(fiber.HeaderContentType, a.kind)
+	c.Set(fiber.HeaderCacheControl, "public, max-age=31536000, immutable")
+	return c.Send(a.content)
+}
+
+func utc(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04 UTC") }
+
+// humanBytes writes n as people do; empty if n is unknown.
+func humanBytes(n int64) string {
+	if n < 0 {
+		return ""
+	}
+	if n < 1000 {
+		return fmt.Sprintf("%d B", n)
+	}
+	v, unit := float64(n), 0
+	for v >= 999.5 && unit < 5 {
+		v /= 1000
+		unit++
+	}
+	format := "%.0f %s"
+	if v < 9.95 {
+		format = "%.1f %s"
+	}
+	return fmt.Sprintf(format, v, [...]string{"B", "kB", "MB", "GB", "TB", "PB"}[unit])
+}

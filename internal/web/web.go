@@ -1,0 +1,150 @@
+// Package web is what the user of the annotation service sees: sign-in, the
+// list of jobs with the state of each, the upgrade to Premium, and the download
+// of a result once it is back.
+//
+// Every page is rendered here and works without JavaScript; a small script
+// follows the user's status changes and brings the page up to date. Whose jobs
+// are shown comes from the session alone.
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v3"
+	"github.com/valyala/fasthttp"
+)
+
+const (
+	// maxBody is far more than any form of the site needs.
+	maxBody = 64 << 10
+	// maxHeader bounds the request line and the headers.
+	maxHeader = 16 << 10
+	// requestTimeout bounds what the site does for one request.
+	requestTimeout = 10 * time.Second
+	readTimeout    = 10 * time.Second
+	writeTimeout   = 30 * time.Second
+	keepAlive      = time.Minute
+	// maxSessions and maxLogins bound the stores in memory.
+	maxSessions = 100_000
+	maxLogins   = 10_000
+)
+
+// Server is the site; make one with [New].
+type Server struct {
+	cfg      Config
+	deps     Deps
+	log      *slog.Logger
+	app      *fiber.App
+	views    *views
+	sessions *sessions
+	logins   *logins
+	provider *provider
+	streams  *streams
+	// origin is the base URL without a slash at its end.
+	origin string
+	secure bool
+}
+
+// New returns the site. It connects to nothing. The error names everything
+// that is wrong with cfg and deps.
+func New(cfg Config, deps Deps) (*Server, error) {
+	cfg = cfg.withDefaults()
+	if err := errors.Join(cfg.check(), deps.check()); err != nil {
+		return nil, fmt.Errorf("web: %w", err)
+	}
+	if deps.Sessions == nil {
+		// Two entries a session.
+		deps.Sessions = NewMemoryStore(2 * maxSessions)
+	}
+	if deps.Logins == nil {
+		deps.Logins = NewMemoryStore(maxLogins)
+	}
+	v, err := newViews()
+	if err != nil {
+		return nil, fmt.Errorf("web: %w", err)
+	}
+	s := &Server{
+		cfg:     cfg,
+		deps:    deps,
+		log:     cfg.Logger,
+		views:   v,
+		streams: newStreams(),
+		origin:  strings.TrimSuffix(cfg.BaseURL, "/"),
+		secure:  strings.HasPrefix(cfg.BaseURL, "https://"),
+	}
+	s.sessions = &sessions{store: deps.Sessions, now: cfg.Now, lifetime: cfg.SessionLifetime, idle: cfg.SessionIdle}
+	s.logins = &logins{store: deps.Logins, now: cfg.Now}
+	s.provider = &provider{cfg: cfg, redirect: s.origin + CallbackPath}
+	s.app = s.routes()
+	return s, nil
+}
+
+// Serve answers on ln until ctx ends, then stops: live streams are closed
+// first, so that browsers turn to another replica at once, then requests under
+// way finish within the drain time. It returns nil after a clean stop and
+// closes ln in any case. A Server serves once.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	done := make(chan error, 1)
+	go func() { done <- s.app.Listener(ln, fiber.ListenConfig{DisableStartupMessage: true}) }()
+	select {
+	case err := <-done:
+		s.streams.close()
+		return fmt.Errorf("serve the site on %s: %w", ln.Addr(), err)
+	case <-ctx.Done():
+	}
+	s.streams.close()
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Drain)
+	defer cancel()
+	err := s.app.ShutdownWithContext(drain)
+	// A listener that was not served yet is not known to the app.
+	_ = ln.Close()
+	if serr := <-done; err == nil && serr != nil && !errors.Is(serr, net.ErrClosed) {
+		err = serr
+	}
+	if err != nil {
+		return fmt.Errorf("stop the site on %s: %w", ln.Addr(), err)
+	}
+	return nil
+}
+
+func (s *Server) routes() *fiber.App {
+	app := fiber.New(fiber.Config{
+		AppName:       "gas",
+		CaseSensitive: true,
+		// Values taken from a request outlive it: they go into sessions, logs and
+		// streams.
+		Immutable:      true,
+		BodyLimit:      maxBody,
+		ReadBufferSize: maxHeader,
+		ReadTimeout:    readTimeout,
+		WriteTimeout:   writeTimeout,
+		IdleTimeout:    keepAlive,
+		ErrorHandler:   s.fail,
+	})
+	// A live stream is one long response: the time limit of writing is its own.
+	app.Server().HeaderReceived = func(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+		if strings.HasPrefix(string(h.RequestURI()), eventsPath) {
+			return fasthttp.RequestConfig{WriteTimeout: streamLifetime + writeTimeout}
+		}
+		return fasthttp.RequestConfig{}
+	}
+	app.Use(s.frame)
+	app.Get("/assets/:name", s.views.asset)
+	app.Get("/", s.home)
+	app.Get("/login", s.login)
+	app.Get(CallbackPath, s.callback)
+	app.Post("/logout", s.logout)
+	app.Get("/annotations", s.annotations)
+	app.Get("/annotation/:id", s.annotation)
+	app.Get("/annotation/:id/download", s.download)
+	app.Get("/subscribe", s.subscribePage)
+	app.Post("/subscribe", s.subscribe)
+	app.Get(eventsPath, s.events)
+	return app
+}

@@ -1,0 +1,253 @@
+package web
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// world is the site's ports in memory. It keeps to their contracts: an unknown
+// thing is fault.NotFound, a made-up cursor fault.Invalid, a role change is
+// reported once.
+type world struct {
+	store *httptest.Server
+
+	// mu guards everything below.
+	mu        sync.Mutex
+	accounts  map[events.UserID]archive.Account
+	jobs      map[events.JobID]archive.Job
+	objects   map[archive.Object]string
+	announced []events.UserID
+	names     []string
+	statuses  []Status
+	// news is closed and replaced at each status.
+	news chan struct{}
+	// following counts the open Follows.
+	following int
+	// faults are returned, once each, by the call of that name.
+	faults map[string]error
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{
+		accounts: map[events.UserID]archive.Account{}, jobs: map[events.JobID]archive.Job{},
+		objects: map[archive.Object]string{}, news: make(chan struct{}), faults: map[string]error{},
+	}
+	w.store = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		bucket, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+		w.mu.Lock()
+		body, ok := w.objects[archive.Object{Bucket: bucket, Key: key}]
+		w.mu.Unlock()
+		if !ok {
+			http.NotFound(rw, r)
+			return
+		}
+		fmt.Fprint(rw, body)
+	}))
+	t.Cleanup(w.store.Close)
+	return w
+}
+
+func (w *world) fault(call string) error {
+	err := w.faults[call]
+	delete(w.faults, call)
+	return err
+}
+
+func (w *world) change(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
+}
+
+func (w *world) Account(_ context.Context, user events.UserID) (archive.Account, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.fault("Account"); err != nil {
+		return archive.Account{}, err
+	}
+	a, ok := w.accounts[user]
+	if !ok {
+		return archive.Account{}, fault.Errorf(fault.NotFound, "no account %s", user)
+	}
+	return a, nil
+}
+
+func (w *world) EnsureAccount(_ context.Context, a archive.Account) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, ok := w.accounts[a.ID]; !ok {
+		w.accounts[a.ID] = a
+	}
+	return w.fault("EnsureAccount")
+}
+
+func (w *world) SetRole(_ context.Context, user events.UserID, role archive.Role, at time.Time) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a, ok := w.accounts[user]
+	if !ok {
+		return false, fault.Errorf(fault.NotFound, "no account %s", user)
+	}
+	if a.Role == role {
+		return false, nil
+	}
+	a.Role, a.RoleChangedAt = role, at
+	w.accounts[user] = a
+	return true, nil
+}
+
+func (w *world) Jobs(_ context.Context, user events.UserID, cursor string, limit int) ([]archive.Job, string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.fault("Jobs"); err != nil {
+		return nil, "", err
+	}
+	var all []archive.Job
+	for _, j := range w.jobs {
+		if j.UserID == user {
+			all = append(all, j)
+		}
+	}
+	slices.SortFunc(all, func(a, b archive.Job) int {
+		return cmp.Or(b.SubmittedAt.Compare(a.SubmittedAt), cmp.Compare(a.ID, b.ID))
+	})
+	if cursor != "" {
+		i := slices.IndexFunc(all, func(j archive.Job) bool { return string(j.ID) == cursor })
+		if i < 0 {
+			return nil, "", fault.Errorf(fault.Invalid, "cursor %q", cursor)
+		}
+		all = all[i+1:]
+	}
+	if len(all) <= limit {
+		return all, "", nil
+	}
+	return all[:limit], string(all[limit-1].ID), nil
+}
+
+func (w *world) Job(_ context.Context, id events.JobID) (archive.Job, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	j, ok := w.jobs[id]
+	if !ok {
+		return archive.Job{}, fault.Errorf(fault.NotFound, "no job %s", id)
+	}
+	return j, nil
+}
+
+func (w *world) HasArchived(_ context.Context, user events.UserID) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, j := range w.jobs {
+		if j.UserID == user && j.ArchiveID != "" && j.RetrievalID == "" {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func (w *world) AnnounceUpgrade(_ context.Context, user events.UserID) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.fault("AnnounceUpgrade"); err != nil {
+		return err
+	}
+	w.announced = append(w.announced, user)
+	return nil
+}
+
+func (w *world) Exists(_ context.Context, o archive.Object) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, ok := w.objects[o]
+	return ok, nil
+}
+
+func (w *world) PresignGet(_ context.Context, o archive.Object, name string) (string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.names = append(w.names, name)
+	return w.store.URL + "/" + o.Bucket + "/" + (&url.URL{Path: o.Key}).EscapedPath() + "?signature=x", nil
+}
+
+func (w *world) Position(context.Context) (uint64, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return uint64(len(w.statuses)), w.fault("Position")
+}
+
+func (w *world) Follow(ctx context.Context, user events.UserID, after uint64) iter.Seq2[Status, error] {
+	return func(yield func(Status, error) bool) {
+		w.change(func() { w.following++ })
+		defer w.change(func() { w.following-- })
+		for {
+			w.mu.Lock()
+			pending := slices.Clone(w.statuses[min(after, uint64(len(w.statuses))):])
+			news := w.news
+			w.mu.Unlock()
+			for _, st := range pending {
+				after = st.Seq
+				if st.UserID == user && !yield(st, nil) {
+					return
+				}
+			}
+			select {
+			case <-news:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+func (w *world) tell(e events.StatusChanged) {
+	w.change(func() {
+		w.statuses = append(w.statuses, Status{Seq: uint64(len(w.statuses) + 1), StatusChanged: e})
+		close(w.news)
+		w.news = make(chan struct{})
+	})
+}
+
+// archived adds a job whose result is in the vault.
+func (w *world) archived(user events.UserID, id events.JobID, at time.Time) archive.Job {
+	j := archive.Job{
+		ID: id, UserID: user, SubmittedAt: at, CompletedAt: at.Add(time.Minute), Status: "COMPLETED",
+		InputFileName: "sample-" + string(id) + ".vcf",
+		Result:        archive.Object{Bucket: "gas-results", Key: "gas/" + string(user) + "/" + string(id) + "~sample.annot.vcf"},
+		ArchiveID:     events.ArchiveID("archive-" + id), ArchiveSize: 1234567,
+	}
+	w.change(func() { w.jobs[id] = j })
+	return j
+}
+
+// requested lets Glacier work on the job.
+func (w *world) requested(id events.JobID, tier archive.Tier, at time.Time) {
+	w.change(func() {
+		j := w.jobs[id]
+		j.RetrievalID, j.Tier, j.RetrievalRequestedAt = events.RetrievalID("retrieval-"+id), tier, at
+		w.jobs[id] = j
+	})
+}
+
+// restored brings the job's result back.
+func (w *world) restored(id events.JobID, content string) {
+	w.change(func() {
+		j := w.jobs[id]
+		w.objects[j.Result] = content
+		j.ArchiveID, j.RetrievalID, j.Tier, j.RetrievalRequestedAt = "", "", "", time.Time{}
+		w.jobs[id] = j
+	})
+}
