@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/gas-restore/gas/internal/daemon"
+	"github.com/gas-restore/gas/internal/stack"
+)
+
+type upCmd struct {
+	Dir       string        `default:".gas" help:"Directory that keeps all state; a later run continues where this one stopped." type:"path"`
+	EnvFile   string        `help:"Write every address, name and credential to this file as KEY=VALUE lines." placeholder:"FILE" type:"path"`
+	Only      []string      `help:"Start only these parts: aws, nats, idp, services." placeholder:"PART"`
+	TierDelay time.Duration `default:"5s" help:"How long an Expedited retrieval takes; Standard takes 3 to 5 times, Bulk 5 to 12 times as long. 0 is AWS's own pace of minutes and hours."`
+	Workers   int           `default:"1" help:"How many thaws and restores run."`
+	Files     int           `default:"12" help:"How many archived files the first user has."`
+	Size      string        `default:"0" help:"Size of each of them, such as 64KiB or 100MiB; 0 is a mix."`
+	Verbose   bool          `short:"v" help:"Log more."`
+
+	AWSAddr     string `name:"aws-addr" default:"127.0.0.1:4566" help:"Where the AWS stand-in listens; port 0 takes a free one, here and below."`
+	NATSAddr    string `name:"nats-addr" default:"127.0.0.1:4222" help:"Where NATS listens."`
+	IDPAddr     string `name:"idp-addr" default:"127.0.0.1:8082" help:"Where the sign-in provider listens."`
+	WebAddr     string `name:"web-addr" default:"127.0.0.1:8080" help:"Where the web site listens."`
+	WebhookAddr string `name:"webhook-addr" default:"127.0.0.1:8081" help:"Where the bridge takes SNS's calls."`
+}
+
+// upGrace is how long a stop waits for what is in hand.
+const upGrace = 10 * time.Second
+
+func (c *upCmd) Run(ctx context.Context, std streams) error {
+	size, err := parseSize(c.Size)
+	if err != nil {
+		return err
+	}
+	if c.Files < 0 || c.Workers < 1 || c.TierDelay < 0 {
+		return errors.New("--files, --workers and --tier-delay must not be negative, and --workers at least 1")
+	}
+	level := slog.LevelInfo
+	if c.Verbose {
+		level = slog.LevelDebug
+	}
+	log := daemon.Logger(std.err, "text", level)
+	stopper, ctx := daemon.NewStopper(ctx)
+	defer stopper.OnSignal(log, upGrace)()
+
+	people := stack.People(c.Files, size)
+	s, err := stack.Start(ctx, stack.Options{
+		Dir: c.Dir, Only: c.Only, ExpeditedDelay: c.TierDelay, Workers: c.Workers, Log: log,
+		AWSAddr: c.AWSAddr, NATSAddr: c.NATSAddr, IDPAddr: c.IDPAddr, WebAddr: c.WebAddr, WebhookAddr: c.WebhookAddr,
+	}, people)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if c.EnvFile != "" {
+		if err := s.WriteEnvFile(c.EnvFile); err != nil {
+			return err
+		}
+	}
+	c.welcome(std, s, people)
+	idle := daemon.Part{Name: "up", Run: func(ctx context.Context, drain <-chan struct{}) error {
+		select {
+		case <-drain:
+		case <-ctx.Done():
+		}
+		return nil
+	}}
+	return daemon.Run(ctx, stopper, upGrace, append(s.Parts, idle)...)
+}
+
+func (c *upCmd) welcome(std streams, s *stack.Stack, people []stack.Person) {
+	w := std.out
+	fmt.Fprintf(w, "\nThe annotation service is up; its state is in %s.\n\n", c.Dir)
+	if len(s.Parts) > 0 {
+		fmt.Fprintf(w, "  Web site        %s\n", s.Config.WebBaseURL)
+	}
+	if s.Config.OIDCClientID != "" {
+		fmt.Fprintf(w, "  Sign-in         %s\n", s.Config.OIDCIssuer)
+	}
+	if s.AWS != nil {
+		fmt.Fprintf(w, "  AWS stand-in    %s\n", s.AWS.Endpoint())
+	}
+	if s.NATS != nil {
+		fmt.Fprintf(w, "  NATS            %s\n", s.Config.NATSURL)
+	}
+	fmt.Fprintf(w, "\nSign in as\n\n")
+	for _, p := range people {
+		fmt.Fprintf(w, "  %-8s %-16s %s\n", p.ID, p.Name, p.Note())
+	}
+	fmt.Fprintf(w, "\nLook inside, in another shell\n\n")
+	if c.EnvFile != "" {
+		fmt.Fprintf(w, "  set -a; . %s; set +a\n", c.EnvFile)
+	} else {
+		var words []string
+		for _, v := range s.Environment() {
+			if strings.HasPrefix(v.Name, "AWS_") || strings.HasPrefix(v.Name, "NATS_") {
+				words = append(words, v.Name+"="+v.Value)
+			}
+		}
+		fmt.Fprintf(w, "  export %s\n", strings.Join(words, " "))
+	}
+	if s.AWS != nil {
+		fmt.Fprintf(w, "  aws glacier list-jobs --account-id - --vault-name %s\n", s.Config.Vault)
+		fmt.Fprintf(w, "  aws s3 ls --recursive s3://%s\n", s.Config.Bucket)
+		fmt.Fprintf(w, "  aws dynamodb scan --table-name %s --max-items 3\n", s.Config.JobTable)
+		fmt.Fprintf(w, "  aws sns publish --topic-arn %s --message '{\"user_id\": \"moss\"}'\n", s.Config.PremiumTopic)
+	}
+	if s.NATS != nil {
+		fmt.Fprintf(w, "  nats stream ls\n  nats consumer report THAW\n  nats stream view DEAD\n")
+	}
+	fmt.Fprintf(w, "\nCtrl-C stops it.\n\n")
+}

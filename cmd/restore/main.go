@@ -1,0 +1,12 @@
+// Restore brings what Glacier retrieved back to S3.
+// It is configured by environment variables; see README.md, or run `gas check`.
+package main
+
+import (
+	"os"
+
+	"github.com/gas-restore/gas/internal/config"
+	"github.com/gas-restore/gas/internal/wiring"
+)
+
+func main() { os.Exit(wiring.Main(config.Restore, wiring.Restore)) }

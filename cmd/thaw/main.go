@@ -1,0 +1,12 @@
+// Thaw requests the archives of users who became Premium from Glacier.
+// It is configured by environment variables; see README.md, or run `gas check`.
+package main
+
+import (
+	"os"
+
+	"github.com/gas-restore/gas/internal/config"
+	"github.com/gas-restore/gas/internal/wiring"
+)
+
+func main() { os.Exit(wiring.Main(config.Thaw, wiring.Thaw)) }

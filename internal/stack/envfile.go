@@ -1,0 +1,88 @@
+package stack
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// Variable is a line of an environment file.
+type Variable struct{ Name, Value string }
+
+// Environment returns what the four binaries, `gas`, `aws` and `nats` need to
+// work with this stack.
+func (s *Stack) Environment() []Variable {
+	c := s.Config
+	vars := []Variable{}
+	add := func(name, value string) {
+		if value != "" {
+			vars = append(vars, Variable{name, value})
+		}
+	}
+	if s.AWS != nil {
+		key, secret := s.AWS.Credentials()
+		add("AWS_ENDPOINT_URL", s.AWS.Endpoint())
+		add("AWS_REGION", s.AWS.Region())
+		add("AWS_DEFAULT_REGION", s.AWS.Region())
+		add("AWS_ACCESS_KEY_ID", key)
+		add("AWS_SECRET_ACCESS_KEY", secret)
+		add("GAS_JOB_TABLE", c.JobTable)
+		add("GAS_ACCOUNT_TABLE", c.AccountTable)
+		add("GAS_VAULT", c.Vault)
+		add("GAS_RESULTS_BUCKET", c.Bucket)
+		add("GAS_PREMIUM_TOPIC_ARN", c.PremiumTopic)
+		add("GAS_RESTORE_TOPIC_ARN", c.RestoreTopic)
+		add("GAS_PREMIUM_QUEUE_URL", c.PremiumQueue)
+		add("GAS_RESTORE_QUEUE_URL", c.RestoreQueue)
+		add("GAS_SNS_CA_FILE", c.SNSCAFile)
+		add("GAS_SNS_CERT_ENDPOINT", c.SNSCertEndpoint)
+	}
+	add("GAS_WEBHOOK_LISTEN", c.WebhookListen)
+	add("GAS_WEB_LISTEN", c.WebListen)
+	add("GAS_WEB_BASE_URL", c.WebBaseURL)
+	if s.opts.has(IDP) {
+		add("GAS_OIDC_ISSUER", c.OIDCIssuer)
+		add("GAS_OIDC_CLIENT_ID", c.OIDCClientID)
+		add("GAS_OIDC_CLIENT_SECRET", c.OIDCSecret.Reveal())
+	}
+	// Without a server of our own these are nats.conf's, for one that runs beside.
+	add("GAS_NATS_URL", c.NATSURL)
+	add("GAS_NATS_BRIDGE_PASSWORD", c.BridgePassword.Reveal())
+	add("GAS_NATS_THAW_PASSWORD", c.ThawPassword.Reveal())
+	add("GAS_NATS_RESTORE_PASSWORD", c.RestorePassword.Reveal())
+	add("GAS_NATS_WEB_PASSWORD", c.WebPassword.Reveal())
+	add("GAS_NATS_OPERATOR_PASSWORD", c.OperatorPassword.Reveal())
+	// What the nats command reads.
+	add("NATS_URL", c.NATSURL)
+	add("NATS_USER", "operator")
+	add("NATS_PASSWORD", c.OperatorPassword.Reveal())
+	return vars
+}
+
+// WriteEnvFile writes the environment to a file of KEY=VALUE lines, which a
+// shell takes with `set -a; . FILE; set +a`. Only its owner can read it.
+func (s *Stack) WriteEnvFile(path string) error {
+	var b strings.Builder
+	for _, v := range s.Environment() {
+		fmt.Fprintf(&b, "%s=%s\n", v.Name, quote(v.Value))
+	}
+	// In one step, so that who waits for the file finds it whole.
+	tmp := path + ".new"
+	if err := os.WriteFile(tmp, []byte(b.String()), 0o600); err != nil {
+		return fmt.Errorf("write the environment file: %w", err)
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return fmt.Errorf("write the environment file: %w", err)
+	}
+	return nil
+}
+
+// quote returns s as one word of a shell.
+func quote(s string) string {
+	if s != "" && strings.IndexFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:@%+,=", r))
+	}) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

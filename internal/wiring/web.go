@@ -1,0 +1,98 @@
+package wiring
+
+import (
+	"context"
+	"iter"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/gas-restore/gas/internal/aws/dynamodb"
+	"github.com/gas-restore/gas/internal/aws/s3"
+	"github.com/gas-restore/gas/internal/aws/sns"
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/config"
+	"github.com/gas-restore/gas/internal/daemon"
+	"github.com/gas-restore/gas/internal/web"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// Web returns the web site.
+func Web(ctx context.Context, e Env) (daemon.Part, error) {
+	b, cfg, err := e.connect(ctx, config.Web, e.Config.WebPassword)
+	if err != nil {
+		return daemon.Part{}, err
+	}
+	part, err := e.web(ctx, b, cfg)
+	if err != nil {
+		b.Close()
+	}
+	return part, err
+}
+
+func (e Env) web(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Part, error) {
+	sessions, err := b.OpenKeep(ctx, bus.BucketSessions)
+	if err != nil {
+		return daemon.Part{}, err
+	}
+	logins, err := b.OpenKeep(ctx, bus.BucketLogins)
+	if err != nil {
+		return daemon.Part{}, err
+	}
+	catalog := dynamodb.New(cfg, e.Config.JobTable, e.Config.AccountTable)
+	server, err := web.New(web.Config{
+		BaseURL:      e.Config.WebBaseURL,
+		Issuer:       e.Config.OIDCIssuer,
+		ClientID:     e.Config.OIDCClientID,
+		ClientSecret: web.Secret(e.Config.OIDCSecret.Reveal()),
+		Drain:        e.Config.StopGrace,
+		Logger:       e.Log,
+	}, web.Deps{
+		Accounts:  catalog,
+		Jobs:      catalog,
+		Announcer: sns.New(cfg, e.Config.PremiumTopic),
+		Downloads: s3.New(cfg),
+		Statuses:  statuses{b},
+		Sessions:  sessions,
+		Logins:    logins,
+	})
+	if err != nil {
+		return daemon.Part{}, err
+	}
+	ln, err := listen(e.Web, e.Config.WebListen, "the web site")
+	if err != nil {
+		return daemon.Part{}, err
+	}
+	e.Log.Info("web site", "url", e.Config.WebBaseURL, "listen", ln.Addr().String())
+	return daemon.Part{
+		Name: string(config.Web),
+		Run: func(ctx context.Context, drain <-chan struct{}) error {
+			serveCtx, stop := context.WithCancel(ctx)
+			defer stop()
+			go func() {
+				select {
+				case <-drain:
+					stop()
+				case <-serveCtx.Done():
+				}
+			}()
+			return server.Serve(serveCtx, ln)
+		},
+		Ready: []daemon.Check{b.Ready},
+		Close: b.Close,
+	}, nil
+}
+
+// statuses is the site's view of the STATUS stream.
+type statuses struct{ bus *bus.Bus }
+
+func (s statuses) Position(ctx context.Context) (uint64, error) { return s.bus.LastStatus(ctx) }
+
+func (s statuses) Follow(ctx context.Context, user events.UserID, after uint64) iter.Seq2[web.Status, error] {
+	return func(yield func(web.Status, error) bool) {
+		for seq, e := range s.bus.FollowStatus(ctx, user, after) {
+			if !yield(web.Status{Seq: seq, StatusChanged: e}, nil) {
+				return
+			}
+		}
+	}
+}

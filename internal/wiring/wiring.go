@@ -1,0 +1,266 @@
+// Package wiring puts each service together with its adapters and the bus. The
+// commands use it to run one, `gas up` to run all in one process: that is the
+// only difference between the two.
+package wiring
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/aws/awsclient"
+	"github.com/gas-restore/gas/internal/aws/dynamodb"
+	"github.com/gas-restore/gas/internal/aws/glacier"
+	"github.com/gas-restore/gas/internal/aws/s3"
+	"github.com/gas-restore/gas/internal/aws/sns"
+	"github.com/gas-restore/gas/internal/aws/sqs"
+	"github.com/gas-restore/gas/internal/bridge"
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/config"
+	"github.com/gas-restore/gas/internal/daemon"
+	"github.com/gas-restore/gas/internal/restore"
+	"github.com/gas-restore/gas/internal/snsverify"
+	"github.com/gas-restore/gas/internal/thaw"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// Env is where a service runs.
+type Env struct {
+	Config config.Config
+	Log    *slog.Logger
+	// AWS overrides what the environment says of AWS.
+	AWS awsclient.Options
+	// NATS, if set, is a server in this process to connect to without a socket.
+	NATS nats.InProcessConnProvider
+	// Webhook and Web, if set, are listened on in place of the addresses in
+	// Config. The part closes them.
+	Webhook, Web net.Listener
+}
+
+// listen returns the listener that is given, or one on addr.
+func listen(given net.Listener, addr, what string) (net.Listener, error) {
+	if given != nil {
+		return given, nil
+	}
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen for %s: %w", what, err)
+	}
+	return ln, nil
+}
+
+func (e Env) connect(ctx context.Context, service config.Need, password config.Secret) (*bus.Bus, aws.Config, error) {
+	cfg, err := awsclient.Load(ctx, e.AWS)
+	if err != nil {
+		return nil, aws.Config{}, err
+	}
+	b, err := bus.Connect(ctx, bus.Config{
+		URL:       e.Config.NATSURL,
+		User:      string(service),
+		Password:  password.Reveal(),
+		CAFile:    e.Config.NATSCAFile,
+		Name:      "gas-" + string(service),
+		InProcess: e.NATS,
+		Logger:    e.Log,
+	})
+	return b, cfg, err
+}
+
+// Bridge returns the bridge.
+func Bridge(ctx context.Context, e Env) (daemon.Part, error) {
+	b, cfg, err := e.connect(ctx, config.Bridge, e.Config.BridgePassword)
+	if err != nil {
+		return daemon.Part{}, err
+	}
+	part, err := e.bridge(ctx, b, cfg)
+	if err != nil {
+		b.Close()
+	}
+	return part, err
+}
+
+func (e Env) bridge(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Part, error) {
+	if err := bus.CheckStreams(ctx, b.JS, events.StreamPremium, events.StreamRestore, events.StreamDead); err != nil {
+		return daemon.Part{}, err
+	}
+	drain := func(source bridge.Source, queueURL string) *bridge.Drain {
+		return &bridge.Drain{
+			Source:  source,
+			Queue:   sqs.New(cfg, queueURL),
+			Publish: publisher{b},
+			Now:     time.Now,
+			Log:     e.Log.With("source", source.Name),
+		}
+	}
+	premium := drain(bridge.PremiumSource(e.Config.PremiumTopic), e.Config.PremiumQueue)
+	restored := drain(bridge.RestoreSource(e.Config.RestoreTopic), e.Config.RestoreQueue)
+	part := daemon.Part{
+		Name:    string(config.Bridge),
+		Ready:   []daemon.Check{b.Ready, premium.Ready, restored.Ready},
+		Metrics: append(tally(premium), tally(restored)...),
+		Close:   b.Close,
+	}
+	runs := []func(context.Context, <-chan struct{}) error{
+		func(ctx context.Context, drain <-chan struct{}) error { premium.Run(ctx, drain); return nil },
+		func(ctx context.Context, drain <-chan struct{}) error { restored.Run(ctx, drain); return nil },
+	}
+	if e.Config.WebhookListen != "" || e.Webhook != nil {
+		roots, err := rootsFrom(e.Config.SNSCAFile)
+		if err != nil {
+			return daemon.Part{}, err
+		}
+		ln, err := listen(e.Webhook, e.Config.WebhookListen, "the webhook")
+		if err != nil {
+			return daemon.Part{}, err
+		}
+		e.Log.Info("webhook", "url", "http://"+ln.Addr().String()+"/sns/premium and …/sns/restore")
+		hook := daemon.HTTP("webhook", ln, &bridge.Webhook{
+			Verify: snsverify.New(snsverify.Config{
+				Topics:       []string{e.Config.PremiumTopic, e.Config.RestoreTopic},
+				Roots:        roots,
+				CertEndpoint: e.Config.SNSCertEndpoint,
+				Client:       &http.Client{},
+			}),
+			Confirm: sns.New(cfg, e.Config.PremiumTopic),
+			Drains:  []*bridge.Drain{premium, restored},
+			Log:     e.Log,
+		})
+		runs = append(runs, hook.Run)
+	}
+	part.Run = together(runs...)
+	return part, nil
+}
+
+func rootsFrom(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("GAS_SNS_CA_FILE: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("GAS_SNS_CA_FILE: no certificate in %s", file)
+	}
+	return pool, nil
+}
+
+// Thaw returns the planner and the requester.
+func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
+	b, cfg, err := e.connect(ctx, config.Thaw, e.Config.ThawPassword)
+	if err != nil {
+		return daemon.Part{}, err
+	}
+	catalog := dynamodb.New(cfg, e.Config.JobTable, e.Config.AccountTable)
+	m := newWorkMetrics()
+	tiers := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gas_retrievals_requested_total", Help: "Retrievals requested from Glacier.",
+	}, []string{"tier", "fallback"})
+	doubles := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "gas_duplicate_retrievals_total", Help: "Retrievals that turned out to be one too many for their archive.",
+	})
+	planner := &thaw.Planner{Accounts: catalog, Jobs: catalog, Now: time.Now, Log: e.Log}
+	requester := &thaw.Requester{
+		Accounts:    catalog,
+		Catalog:     catalog,
+		Vault:       glacier.New(cfg, e.Config.Vault, e.Config.RestoreTopic),
+		Tiers:       e.Config.TierOrder(),
+		Now:         time.Now,
+		Log:         e.Log,
+		OnRequested: func(tier archive.Tier, fallback bool) { tiers.WithLabelValues(string(tier), yesNo(fallback)).Inc() },
+		OnDuplicate: doubles.Inc,
+	}
+	plan := &bus.Worker[events.UserUpgraded]{
+		Bus: b, Stream: events.StreamPremium, Consumer: bus.ConsumerPlan, Slots: 2,
+		Handle: planner.Plan, Observe: m.observe(bus.ConsumerPlan), Logger: e.Log,
+	}
+	request := &bus.Worker[events.ThawRequested]{
+		Bus: b, Stream: events.StreamThaw, Consumer: bus.ConsumerRequest, Slots: e.Config.ThawSlots,
+		Handle: requester.Request, Observe: m.observe(bus.ConsumerRequest), Logger: e.Log,
+	}
+	return daemon.Part{
+		Name:    string(config.Thaw),
+		Run:     together(plan.Run, request.Run),
+		Ready:   []daemon.Check{b.Ready},
+		Metrics: append(m.all(), tiers, doubles),
+		Close:   b.Close,
+	}, nil
+}
+
+// Restore returns the restorer.
+func Restore(ctx context.Context, e Env) (daemon.Part, error) {
+	b, cfg, err := e.connect(ctx, config.Restore, e.Config.RestorePassword)
+	if err != nil {
+		return daemon.Part{}, err
+	}
+	m := newWorkMetrics()
+	files := prometheus.NewCounter(prometheus.CounterOpts{Name: "gas_restored_files_total", Help: "Archives restored."})
+	bytes := prometheus.NewCounter(prometheus.CounterOpts{Name: "gas_restored_bytes_total", Help: "Bytes restored."})
+	kept := prometheus.NewCounter(prometheus.CounterOpts{Name: "gas_archives_kept_total", Help: "Restored archives whose deletion the vault denied."})
+	restorer := &restore.Restorer{
+		Catalog:    dynamodb.New(cfg, e.Config.JobTable, e.Config.AccountTable),
+		Vault:      glacier.New(cfg, e.Config.Vault, e.Config.RestoreTopic),
+		Bucket:     s3.New(cfg),
+		PartSize:   e.Config.PartSize,
+		Now:        time.Now,
+		Log:        e.Log,
+		OnRestored: func(n int64) { files.Inc(); bytes.Add(float64(n)) },
+		OnKept:     kept.Inc,
+	}
+	worker := &bus.Worker[events.RetrievalCompleted]{
+		Bus: b, Stream: events.StreamRestore, Consumer: bus.ConsumerRestore, Slots: e.Config.RestoreSlots,
+		Handle: restorer.Restore, Observe: m.observe(bus.ConsumerRestore), Logger: e.Log,
+	}
+	return daemon.Part{
+		Name:    string(config.Restore),
+		Run:     worker.Run,
+		Ready:   []daemon.Check{b.Ready},
+		Metrics: append(m.all(), files, bytes, kept),
+		Close:   b.Close,
+	}, nil
+}
+
+// publisher is the bridge's way to the bus.
+type publisher struct{ bus *bus.Bus }
+
+func (p publisher) Publish(ctx context.Context, es []events.Event) ([]bool, []error) {
+	acks, errs := p.bus.PublishAll(ctx, es)
+	duplicates := make([]bool, len(acks))
+	for i, a := range acks {
+		duplicates[i] = a.Duplicate
+	}
+	return duplicates, errs
+}
+
+// together runs functions until all have returned; the first that fails stops
+// the others.
+func together(runs ...func(context.Context, <-chan struct{}) error) func(context.Context, <-chan struct{}) error {
+	return func(ctx context.Context, drain <-chan struct{}) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		errs := make(chan error, len(runs))
+		for _, run := range runs {
+			go func() { errs <- run(ctx, drain) }()
+		}
+		var all []error
+		for range runs {
+			if err := <-errs; err != nil {
+				all = append(all, err)
+				cancel()
+			}
+		}
+		return errors.Join(all...)
+	}
+}
