@@ -4,7 +4,6 @@
 package stack
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +18,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/nats-io/nats-server/v2/server"
 
-	gas "github.com/gas-restore/gas"
 	"github.com/gas-restore/gas/internal/aws/awsclient"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/config"
@@ -27,6 +25,7 @@ import (
 	"github.com/gas-restore/gas/internal/localaws"
 	"github.com/gas-restore/gas/internal/localaws/glacier"
 	"github.com/gas-restore/gas/internal/localidp"
+	"github.com/gas-restore/gas/internal/localnats"
 	"github.com/gas-restore/gas/internal/wiring"
 )
 
@@ -186,38 +185,11 @@ func (s *Stack) listenWeb() (webLn, hookLn net.Listener, err error) {
 }
 
 func (s *Stack) startNATS(ctx context.Context) error {
-	opts := &server.Options{}
-	if err := opts.ProcessConfigString(gas.NATSConf); err != nil {
-		return fmt.Errorf("read nats.conf: %w", err)
-	}
-	host, port, err := net.SplitHostPort(s.opts.NATSAddr)
+	ns, err := localnats.Start(filepath.Join(s.opts.Dir, "nats"), s.opts.NATSAddr)
 	if err != nil {
-		return fmt.Errorf("--nats-addr: %w", err)
+		return fmt.Errorf("%w (choose another address with --nats-addr; port 0 takes a free one)", err)
 	}
-	n, err := net.LookupPort("tcp", port)
-	if err != nil {
-		return fmt.Errorf("--nats-addr: %w", err)
-	}
-	opts.Host, opts.Port, opts.HTTPPort = host, cmp.Or(n, server.RANDOM_PORT), 0
-	opts.StoreDir = filepath.Join(s.opts.Dir, "nats")
-	opts.NoSigs, opts.NoLog = true, true
-	ns, err := server.NewServer(opts)
-	if err != nil {
-		return fmt.Errorf("start nats: %w", err)
-	}
-	if n != 0 {
-		// The server would end the whole process if the address is taken.
-		probe, err := listen(s.opts.NATSAddr, "nats", "--nats-addr")
-		if err != nil {
-			return err
-		}
-		probe.Close()
-	}
-	ns.Start()
-	s.onClose(func() { ns.Shutdown(); ns.WaitForShutdown() })
-	if !ns.ReadyForConnections(10 * time.Second) {
-		return errors.New("start nats: not ready after 10 s")
-	}
+	s.onClose(func() { localnats.Stop(ns) })
 	s.NATS = ns
 	s.Config.NATSURL = ns.ClientURL()
 	s.Bus, err = bus.Connect(ctx, bus.Config{

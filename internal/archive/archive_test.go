@@ -1,0 +1,113 @@
+package archive
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gas-restore/gas/internal/treehash"
+)
+
+func TestTheStateFollowsFromTheItem(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		job   Job
+		owner Role
+		want  State
+	}{
+		{"running", Job{Status: "RUNNING"}, Free, Pending},
+		{"failed", Job{Status: "FAILED"}, Free, Errored},
+		{"in S3", Job{Status: "COMPLETED"}, Free, Available},
+		{"archived of a Free user", Job{Status: "COMPLETED", ArchiveID: "a"}, Free, Archived},
+		{"archived of a Premium user", Job{Status: "COMPLETED", ArchiveID: "a"}, Premium, Planned},
+		{"intent of a user who is Free again", Job{ArchiveID: "a", Intent: &Intent{}}, Free, Planned},
+		{"requested", Job{ArchiveID: "a", RetrievalID: "r"}, Premium, Requested},
+		{"requested by a user who is Free again", Job{ArchiveID: "a", RetrievalID: "r"}, Free, Requested},
+		{"archive deleted, catalog not cleared", Job{Status: "COMPLETED", RetrievalID: "r"}, Premium, Requested},
+	} {
+		if got := c.job.State(c.owner); got != c.want {
+			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+func TestTheLaterOfUpgradeAndRoleChangeDecides(t *testing.T) {
+	change := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		name    string
+		account Account
+		upgrade time.Time
+		want    bool
+	}{
+		{"premium", Account{Role: Premium, RoleChangedAt: change}, change.Add(-time.Hour), true},
+		{"free, never changed", Account{Role: Free}, change, true},
+		{"downgraded since", Account{Role: Free, RoleChangedAt: change}, change.Add(-time.Second), false},
+		{"upgraded after a downgrade", Account{Role: Free, RoleChangedAt: change}, change.Add(time.Second), true},
+	} {
+		if got := c.account.EntitledBy(c.upgrade); got != c.want {
+			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestTheNextTierIsTheOneAfterInTheOrder(t *testing.T) {
+	if next, ok := DefaultTiers().After(Expedited); next != Standard || !ok {
+		t.Errorf("after Expedited: %s, %v", next, ok)
+	}
+	if next, ok := DefaultTiers().After(Standard); ok {
+		t.Errorf("after Standard: %s", next)
+	}
+	for _, bad := range []Tiers{nil, {"Fast"}, {Expedited, Expedited}} {
+		if bad.Check() == nil {
+			t.Errorf("%v is accepted", bad)
+		}
+	}
+}
+
+func TestNothingIsVerifiedUnlessEverythingMatches(t *testing.T) {
+	good := Content{Size: 3, TreeHash: treehash.Of([]byte("abc"))}
+	other := Content{Size: 3, TreeHash: treehash.Of([]byte("abd"))}
+	object := Object{"b", "k"}
+	stored := Stored{Object: object, Size: 3, Checksum: "x", Sent: "x"}
+	if v, err := Verify("a", good, good, stored); err != nil || v.Archive() != "a" || v.Object() != object || v.Content() != good {
+		t.Errorf("all matches: got %+v, %v", v, err)
+	}
+	for _, c := range []struct {
+		name             string
+		promised, copied Content
+		stored           Stored
+		says             string
+	}{
+		{"tree hash", good, other, stored, "tree hash"},
+		{"size copied", good, Content{2, good.TreeHash}, stored, "copied 2 bytes"},
+		{"size stored", good, good, Stored{object, 4, "x", "x"}, "has 4 bytes"},
+		{"checksum", good, good, Stored{object, 3, "y", "x"}, `checksum "y"`},
+		{"no checksum at all", good, good, Stored{object, 3, "", ""}, "checksum"},
+	} {
+		v, err := Verify("a", c.promised, c.copied, c.stored)
+		if err == nil || !strings.Contains(err.Error(), c.says) || v.Archive() != "" {
+			t.Errorf("%s: got %+v, %v; want an error that says %q and no proof", c.name, v, err, c.says)
+		}
+	}
+	if _, err := Verify("", good, good, stored); err == nil {
+		t.Error("verified no archive")
+	}
+}
+
+func TestAnObjectIsRecognizedByItsMarkAlone(t *testing.T) {
+	want := Content{Size: 3, TreeHash: treehash.Of([]byte("abc"))}
+	object := Object{"b", "k"}
+	if v, err := Recognize("a", want, Found{object, 3, &Mark{"a", want}}); err != nil || v.Archive() != "a" {
+		t.Errorf("its own: got %+v, %v", v, err)
+	}
+	for name, found := range map[string]Found{
+		"no mark":         {object, 3, nil},
+		"another archive": {object, 3, &Mark{"b", want}},
+		"another hash":    {object, 3, &Mark{"a", Content{3, treehash.Of(nil)}}},
+		"another size":    {object, 4, &Mark{"a", want}},
+	} {
+		if v, err := Recognize("a", want, found); err == nil || v.Archive() != "" {
+			t.Errorf("%s: got %+v, %v; want an error and no proof", name, v, err)
+		}
+	}
+}

@@ -1,0 +1,494 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+func TestMain(m *testing.M) {
+	// The server's own housekeeping outlives a shutdown by a moment.
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*Server).startGoRoutine.func1"),
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.init.0.func1"),
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushLoop"))
+}
+
+var at = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+
+func task(job string) events.ThawRequested {
+	return events.ThawRequested{ID: "up-1", JobID: events.JobID(job), UserID: "u", ArchiveID: "a", UpgradedAt: at}
+}
+
+// running is a worker on the THAW stream.
+type running struct {
+	stop     context.CancelFunc
+	drain    chan struct{}
+	done     chan error
+	outcomes chan bus.Outcome
+}
+
+func work(t *testing.T, ns *server.Server, slots int, handle bus.Handler[events.ThawRequested]) *running {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	r := &running{stop: cancel, drain: make(chan struct{}), done: make(chan error, 1), outcomes: make(chan bus.Outcome, 1000)}
+	w := &bus.Worker[events.ThawRequested]{
+		Bus: testenv.Bus(t, ns, "thaw"), Stream: events.StreamThaw, Consumer: bus.ConsumerRequest, Slots: slots, Handle: handle,
+		Observe: func(o bus.Outcome, _ fault.Kind, _ time.Duration) { r.outcomes <- o },
+		Logger:  testenv.Log(t),
+	}
+	go func() { r.done <- w.Run(ctx, r.drain) }()
+	t.Cleanup(func() {
+		cancel()
+		<-r.done
+		r.done <- nil
+	})
+	return r
+}
+
+func (r *running) expect(t *testing.T, want ...bus.Outcome) {
+	t.Helper()
+	for i, w := range want {
+		select {
+		case got := <-r.outcomes:
+			if got != w {
+				t.Fatalf("outcome %d: got %s, want %s", i+1, got, w)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("outcome %d: none, want %s", i+1, w)
+		}
+	}
+}
+
+func publish(t *testing.T, ns *server.Server, es ...events.Event) {
+	t.Helper()
+	_, errs := testenv.Bus(t, ns, "operator").PublishAll(t.Context(), es)
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func messages(t *testing.T, ns *server.Server, stream string) uint64 {
+	t.Helper()
+	st, err := testenv.Bus(t, ns, "operator").JS.Stream(t.Context(), stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st.CachedInfo().State.Msgs
+}
+
+func letters(t *testing.T, ns *server.Server) []events.DeadLetter {
+	t.Helper()
+	st, err := testenv.Bus(t, ns, "operator").JS.Stream(t.Context(), events.StreamDead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []events.DeadLetter
+	for seq := uint64(1); seq <= st.CachedInfo().State.LastSeq; seq++ {
+		m, err := st.GetMsg(t.Context(), seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := events.Decode[events.DeadLetter](m.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+func TestAMessageIsAckedWhenItsHandlerReturnsAndItsOutputsAreStored(t *testing.T) {
+	ns := testenv.NATS(t)
+	r := work(t, ns, 4, func(ctx context.Context, e events.ThawRequested, emit bus.Emit) error {
+		for i := range 600 { // more than are kept in flight
+			if err := emit(ctx, events.StatusChanged{JobID: e.JobID, UserID: e.UserID, State: "planned", At: at, Step: fmt.Sprint(i)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	publish(t, ns, task("j1"))
+	r.expect(t, bus.Acked)
+	if got := messages(t, ns, events.StreamStatus); got != 600 {
+		t.Errorf("outputs: got %d, want 600", got)
+	}
+	if got := messages(t, ns, events.StreamThaw); got != 0 {
+		t.Errorf("left in the work queue: %d", got)
+	}
+}
+
+func TestAFailureComesBackAndIsForgottenOnSuccess(t *testing.T) {
+	ns := testenv.NATS(t)
+	var calls atomic.Int32
+	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
+		if calls.Add(1) < 3 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	publish(t, ns, task("j1"))
+	r.expect(t, bus.Retried, bus.Retried, bus.Acked)
+	kv, err := testenv.Bus(t, ns, "operator").JS.KeyValue(t.Context(), bus.BucketAttempts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := kv.Keys(t.Context())
+	if !errors.Is(err, jetstream.ErrNoKeysFound) {
+		t.Errorf("attempts are kept of %v (%v)", keys, err)
+	}
+}
+
+func TestWhatCanNeverBeHandledBecomesADeadLetterAndTheNextIsHandled(t *testing.T) {
+	ns := testenv.NATS(t)
+	r := work(t, ns, 1, func(_ context.Context, e events.ThawRequested, _ bus.Emit) error {
+		if e.JobID == "bad" {
+			return fault.Errorf(fault.Invalid, "unknown job %q", e.JobID)
+		}
+		return nil
+	})
+	publish(t, ns, task("bad"), task("good"))
+	r.expect(t, bus.Dead, bus.Acked)
+	all := letters(t, ns)
+	if len(all) != 1 {
+		t.Fatalf("%d dead letters, want 1", len(all))
+	}
+	d := all[0]
+	if d.Reason != `unknown job "bad"` || d.Kind != "invalid" || d.Attempts != 1 || d.SourceSubject != "thaw.requested.bad" || d.Stream != "THAW" {
+		t.Errorf("got %+v", d)
+	}
+	if e, err := events.Decode[events.ThawRequested](d.Payload); err != nil || e.JobID != "bad" {
+		t.Errorf("the payload is not the message: %+v, %v", e, err)
+	}
+	if got := messages(t, ns, events.StreamThaw); got != 0 {
+		t.Errorf("left in the work queue: %d", got)
+	}
+}
+
+func TestAMessageThatIsNoEventBecomesADeadLetter(t *testing.T) {
+	ns := testenv.NATS(t)
+	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error { return nil })
+	op := testenv.Bus(t, ns, "operator")
+	if _, err := op.JS.Publish(t.Context(), "thaw.requested.x", []byte("not an event")); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, ns, task("good"))
+	r.expect(t, bus.Dead, bus.Acked)
+	if all := letters(t, ns); len(all) != 1 || string(all[0].Payload) != "not an event" || !strings.Contains(all[0].Reason, "malformed") {
+		t.Errorf("got %+v", all)
+	}
+}
+
+func TestAMessageOfANewerReleaseWaitsForItsWorker(t *testing.T) {
+	ns := testenv.NATS(t)
+	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
+		t.Error("handled")
+		return nil
+	})
+	if _, err := testenv.Bus(t, ns, "operator").JS.Publish(t.Context(), "thaw.requested.x", []byte(`{"v":9,"type":"thaw.requested","data":{}}`)); err != nil {
+		t.Fatal(err)
+	}
+	r.expect(t, bus.Retried)
+	if got := len(letters(t, ns)); got != 0 {
+		t.Errorf("%d dead letters", got)
+	}
+}
+
+func TestAPanicIsAFailureLikeAnyOther(t *testing.T) {
+	ns := testenv.NATS(t)
+	var calls atomic.Int32
+	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
+		if calls.Add(1) == 1 {
+			panic("at the disco")
+		}
+		return nil
+	})
+	publish(t, ns, task("j1"))
+	r.expect(t, bus.Retried, bus.Acked)
+}
+
+func TestCorruptBytesAreTriedThreeTimes(t *testing.T) {
+	if testing.Verbose() {
+		t.Log("waits for two delays of five and ten seconds")
+	}
+	ns := testenv.NATS(t)
+	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
+		return fault.Errorf(fault.Corrupt, "tree hash differs")
+	})
+	publish(t, ns, task("j1"))
+	r.expect(t, bus.Retried, bus.Retried, bus.Dead)
+	if all := letters(t, ns); len(all) != 1 || all[0].Attempts != 3 || all[0].Kind != "corrupt" {
+		t.Errorf("got %+v", all)
+	}
+}
+
+func TestAStopHandsBackAndBurnsNoAttempt(t *testing.T) {
+	ns := testenv.NATS(t)
+	entered := make(chan struct{})
+	r := work(t, ns, 1, func(ctx context.Context, _ events.ThawRequested, _ bus.Emit) error {
+		close(entered)
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	publish(t, ns, task("j1"))
+	<-entered
+	r.stop()
+	r.expect(t, bus.HandedBack)
+	second := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error { return nil })
+	second.expect(t, bus.Acked)
+	kv, err := testenv.Bus(t, ns, "operator").JS.KeyValue(t.Context(), bus.BucketAttempts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if keys, err := kv.Keys(t.Context()); !errors.Is(err, jetstream.ErrNoKeysFound) {
+		t.Errorf("a hand-back was counted: %v (%v)", keys, err)
+	}
+}
+
+func TestADrainFinishesWhatIsInHandAndTakesNothingNew(t *testing.T) {
+	ns := testenv.NATS(t)
+	entered, release := make(chan struct{}), make(chan struct{})
+	var calls atomic.Int32
+	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
+		if calls.Add(1) == 1 {
+			close(entered)
+			<-release
+		}
+		return nil
+	})
+	publish(t, ns, task("j1"), task("j2"))
+	<-entered
+	close(r.drain)
+	close(release)
+	r.expect(t, bus.Acked)
+	if err := <-r.done; err != nil {
+		t.Fatal(err)
+	}
+	r.done <- nil
+	if got := messages(t, ns, events.StreamThaw); got != 1 {
+		t.Errorf("left in the work queue: %d, want 1", got)
+	}
+}
+
+func TestWorkersShareTheWorkAndNoMessageIsHandledTwice(t *testing.T) {
+	ns := testenv.NATS(t)
+	const n = 300
+	var mu sync.Mutex
+	seen := map[events.JobID]int{}
+	handle := func(_ context.Context, e events.ThawRequested, _ bus.Emit) error {
+		mu.Lock()
+		defer mu.Unlock()
+		seen[e.JobID]++
+		return nil
+	}
+	a, b := work(t, ns, 4, handle), work(t, ns, 4, handle)
+	var es []events.Event
+	for i := range n {
+		es = append(es, task(fmt.Sprint("j", i)))
+	}
+	publish(t, ns, es...)
+	count := [2]int{}
+	for range n {
+		select {
+		case <-a.outcomes:
+			count[0]++
+		case <-b.outcomes:
+			count[1]++
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%v of %d handled", count, n)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(seen) != n || count[0] == 0 || count[1] == 0 {
+		t.Errorf("%d distinct messages, shared %v; want %d", len(seen), count, n)
+	}
+	for job, times := range seen {
+		if times != 1 {
+			t.Errorf("%s was handled %d times", job, times)
+		}
+	}
+}
+
+func TestTheSameEventIsStoredOnce(t *testing.T) {
+	ns := testenv.NATS(t)
+	b := testenv.Bus(t, ns, "operator")
+	first, err := b.Publish(t.Context(), task("j"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := b.Publish(t.Context(), task("j"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first.Duplicate || !again.Duplicate || messages(t, ns, events.StreamThaw) != 1 {
+		t.Errorf("first %+v, again %+v", first, again)
+	}
+}
+
+func TestProvisioningTwiceChangesNothing(t *testing.T) {
+	ns := testenv.NATS(t)
+	publish(t, ns, task("j"))
+	b := testenv.Bus(t, ns, "operator")
+	if err := bus.Provision(t.Context(), b.JS, bus.Settings{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := messages(t, ns, events.StreamThaw); got != 1 {
+		t.Errorf("messages after provisioning again: %d, want 1", got)
+	}
+	if err := bus.CheckStreams(t.Context(), b.JS, events.StreamPremium, events.StreamThaw, events.StreamRestore, events.StreamDead); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAStreamThatWouldLoseMessagesIsNamed(t *testing.T) {
+	ns := testenv.NATS(t)
+	b := testenv.Bus(t, ns, "operator")
+	if err := b.JS.DeleteStream(t.Context(), events.StreamPremium); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.JS.DeleteStream(t.Context(), events.StreamRestore); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.JS.CreateStream(t.Context(), jetstream.StreamConfig{
+		Name: events.StreamRestore, Subjects: []string{events.SubjectRestore}, Storage: jetstream.MemoryStorage, Retention: jetstream.WorkQueuePolicy,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	err := bus.CheckStreams(t.Context(), b.JS, events.StreamPremium, events.StreamRestore)
+	if err == nil || !strings.Contains(err.Error(), "PREMIUM is not there: run `gas provision`") ||
+		!strings.Contains(err.Error(), "RESTORE would lose messages: it is not stored in files, it drops old work") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAWorkerWithoutItsConsumerSaysHowToMakeIt(t *testing.T) {
+	ns := testenv.NATS(t)
+	if err := testenv.Bus(t, ns, "operator").JS.DeleteConsumer(t.Context(), events.StreamThaw, bus.ConsumerRequest); err != nil {
+		t.Fatal(err)
+	}
+	w := &bus.Worker[events.ThawRequested]{Bus: testenv.Bus(t, ns, "thaw"), Stream: events.StreamThaw, Consumer: bus.ConsumerRequest}
+	if err := w.Run(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "gas provision") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAServiceMayNotTouchWhatIsNotItsOwn(t *testing.T) {
+	ns := testenv.NATS(t)
+	for _, c := range []struct{ user, subject string }{
+		{"bridge", "thaw.requested.x"},
+		{"bridge", "$JS.API.STREAM.PURGE.PREMIUM"},
+		{"bridge", "$JS.API.CONSUMER.MSG.NEXT.PREMIUM.thaw-plan"},
+		{"thaw", "premium.upgraded.x"},
+		{"thaw", "restore.completed.x"},
+		{"thaw", "dead.RESTORE.restore"},
+		{"thaw", "$JS.API.STREAM.PURGE.THAW"},
+		{"thaw", "$JS.API.STREAM.DELETE.THAW"},
+		{"thaw", "$JS.API.CONSUMER.MSG.NEXT.RESTORE.restore"},
+		{"thaw", "$JS.ACK.RESTORE.restore.1.1.1.1.0"},
+		{"thaw", "$KV.ATTEMPTS.RESTORE.restore.1"},
+		{"thaw", "$KV.SESSIONS.x"},
+		{"restore", "premium.upgraded.x"},
+		{"restore", "$JS.API.CONSUMER.MSG.NEXT.THAW.thaw-request"},
+		{"restore", "$JS.API.STREAM.DELETE.DEAD"},
+		{"web", "premium.upgraded.x"},
+		{"web", "status.u.j"},
+		{"web", "$JS.API.CONSUMER.CREATE.THAW.x"},
+		{"web", "$JS.API.STREAM.UPDATE.STATUS"},
+	} {
+		t.Run(c.user+" to "+c.subject, func(t *testing.T) {
+			denied := make(chan error, 1)
+			nc, err := nats.Connect(ns.ClientURL(), nats.UserInfo(c.user, "dev-"+c.user), nats.InProcessServer(ns),
+				nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+					select {
+					case denied <- err:
+					default:
+					}
+				}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			if err := nc.Publish(c.subject, nil); err != nil {
+				t.Fatal(err)
+			}
+			nc.Flush()
+			select {
+			case err := <-denied:
+				if !errors.Is(err, nats.ErrPermissionViolation) {
+					t.Errorf("got %v", err)
+				}
+			case <-time.After(5 * time.Second):
+				t.Error("not denied")
+			}
+		})
+	}
+}
+
+func TestStatusIsFollowedFromASequenceOnAndOfOneUserOnly(t *testing.T) {
+	ns := testenv.NATS(t)
+	status := func(user, job string) events.Event {
+		return events.StatusChanged{JobID: events.JobID(job), UserID: events.UserID(user), State: "planned", At: at, Step: "s"}
+	}
+	publish(t, ns, status("u", "old"), status("other", "x"), status("u", "kept"))
+	web := testenv.Bus(t, ns, "web")
+	if last, err := web.LastStatus(t.Context()); err != nil || last != 3 {
+		t.Fatalf("last is %d, %v; want 3", last, err)
+	}
+	var got []string
+	for seq, e := range web.FollowStatus(t.Context(), "u", 1) {
+		got = append(got, fmt.Sprint(seq, " ", e.JobID))
+		if len(got) == 1 {
+			publish(t, ns, status("other", "y"), status("u", "live"))
+		}
+		if len(got) == 2 {
+			break
+		}
+	}
+	if want := "3 kept,5 live"; strings.Join(got, ",") != want {
+		t.Errorf("got %v, want %s", got, want)
+	}
+}
+
+func TestAKeptValueEndsWithItsTime(t *testing.T) {
+	ns := testenv.NATS(t)
+	keep, err := testenv.Bus(t, ns, "web").OpenKeep(t.Context(), bus.BucketSessions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := keep.Set("session.ab", []byte("x"), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := keep.Get("session.ab"); err != nil || string(v) != "x" {
+		t.Errorf("got %q, %v", v, err)
+	}
+	if err := keep.Set("session.over", []byte("x"), time.Nanosecond); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"session.none", "session.over", "not a key!"} {
+		if v, err := keep.Get(key); err != nil || v != nil {
+			t.Errorf("%s: got %q, %v; want nothing", key, v, err)
+		}
+	}
+	if err := keep.Delete("session.ab"); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := keep.Get("session.ab"); err != nil || v != nil {
+		t.Errorf("deleted: got %q, %v", v, err)
+	}
+}

@@ -1,0 +1,44 @@
+package fault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+)
+
+func TestTheKindIsThatOfTheOutermostFault(t *testing.T) {
+	cause := errors.New("no")
+	for _, c := range []struct {
+		name string
+		err  error
+		want Kind
+	}{
+		{"none", cause, Unknown},
+		{"wrapped", fmt.Errorf("read: %w", New(NotFound, cause)), NotFound},
+		{"reclassified", New(Invalid, fmt.Errorf("unknown job: %w", New(NotFound, cause))), Invalid},
+		{"deadline", fmt.Errorf("call: %w", context.DeadlineExceeded), Transient},
+	} {
+		if got := KindOf(c.err); got != c.want {
+			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
+		}
+	}
+	if New(Invalid, nil) != nil || After(Wait, time.Second, nil) != nil {
+		t.Error("no error became one")
+	}
+	if got := DelayOf(fmt.Errorf("x: %w", After(Wait, time.Minute, cause))); got != time.Minute {
+		t.Errorf("delay: got %s", got)
+	}
+}
+
+func TestEveryKindHasAName(t *testing.T) {
+	seen := map[string]bool{}
+	for k := Unknown; k <= Corrupt; k++ {
+		if name := k.String(); name == "" || seen[name] {
+			t.Errorf("kind %d is called %q", int(k), name)
+		} else {
+			seen[name] = true
+		}
+	}
+}

@@ -1,0 +1,180 @@
+// Package testenv gives tests the real parts: a NATS server from nats.conf and
+// the AWS stand-in behind the AWS SDK, both in the test's process.
+package testenv
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/glacier"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/aws/awsclient"
+	"github.com/gas-restore/gas/internal/aws/dynamodb"
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/localaws"
+	"github.com/gas-restore/gas/internal/localnats"
+	"github.com/gas-restore/gas/internal/treehash"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// NATS starts a server that is provisioned; it stops with the test.
+func NATS(t testing.TB) *server.Server {
+	t.Helper()
+	ns, err := localnats.Start(t.TempDir(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { localnats.Stop(ns) })
+	if err := bus.Provision(t.Context(), Bus(t, ns, "operator").JS, bus.Settings{}); err != nil {
+		t.Fatal(err)
+	}
+	return ns
+}
+
+// Bus connects to ns as one of the users of nats.conf.
+func Bus(t testing.TB, ns *server.Server, user string) *bus.Bus {
+	t.Helper()
+	b, err := bus.Connect(t.Context(), bus.Config{
+		URL: ns.ClientURL(), User: user, Password: "dev-" + user, Name: t.Name(), InProcess: ns,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	return b
+}
+
+// The names of what [NewAWS] makes.
+const (
+	Jobs     = "gas-annotations"
+	Accounts = "gas-accounts"
+	VaultID  = "gas-archive"
+	BucketID = "gas-results"
+)
+
+// AWS is a stand-in in memory, with tables, a vault and a bucket.
+type AWS struct {
+	*localaws.Server
+	Config  aws.Config
+	Catalog *dynamodb.Catalog
+	Objects *s3.Client
+	Vaults  *glacier.Client
+	t       testing.TB
+}
+
+// NewAWS starts a stand-in; it stops with the test.
+func NewAWS(t testing.TB) *AWS {
+	t.Helper()
+	srv, err := localaws.New(localaws.Config{Endpoint: "http://aws.test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { srv.Close() })
+	key, secret := srv.Credentials()
+	cfg, err := awsclient.Load(t.Context(), awsclient.Options{
+		Region: srv.Region(), Endpoint: srv.Endpoint(), AccessKey: key, SecretKey: secret, Transport: srv.Transport(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &AWS{Server: srv, Config: cfg, t: t,
+		Catalog: dynamodb.New(cfg, Jobs, Accounts),
+		Objects: s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }),
+		Vaults:  glacier.NewFromConfig(cfg),
+	}
+	if err := a.Catalog.CreateTables(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Vaults.CreateVault(t.Context(), &glacier.CreateVaultInput{AccountId: aws.String("-"), VaultName: aws.String(VaultID)}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Objects.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(BucketID)}); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// Account makes an account.
+func (a *AWS) Account(user events.UserID, role archive.Role) {
+	a.t.Helper()
+	if err := a.Catalog.EnsureAccount(a.t.Context(), archive.Account{ID: user, Name: string(user), Role: role}); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// Archive puts body into the vault as the result of a job of user, and returns
+// the job as the catalog has it.
+func (a *AWS) Archive(user events.UserID, id events.JobID, body []byte) archive.Job {
+	a.t.Helper()
+	out, err := a.Vaults.UploadArchive(a.t.Context(), &glacier.UploadArchiveInput{
+		AccountId: aws.String("-"), VaultName: aws.String(VaultID), Body: bytes.NewReader(body),
+	})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	err = a.Catalog.AddJob(a.t.Context(), archive.Job{
+		ID: id, UserID: user, SubmittedAt: time.Now(), InputFileName: "in.vcf", Status: "COMPLETED", CompletedAt: time.Now(),
+		Result:      archive.Object{Bucket: BucketID, Key: "gas/" + string(user) + "/" + string(id) + "~in.annot.vcf"},
+		ArchiveID:   events.ArchiveID(*out.ArchiveId),
+		ArchiveSize: int64(len(body)), TreeHash: treehash.Of(body).String(),
+	})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return a.Job(id)
+}
+
+// Job returns the job as the catalog has it now.
+func (a *AWS) Job(id events.JobID) archive.Job {
+	a.t.Helper()
+	job, err := a.Catalog.Job(a.t.Context(), id)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return job
+}
+
+// Emitted collects what a handler emits.
+type Emitted struct {
+	mu     sync.Mutex // guards events
+	events []events.Event
+}
+
+// Emit is the handler's emit function.
+func (e *Emitted) Emit(_ context.Context, ev events.Event) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.events = append(e.events, ev)
+	return nil
+}
+
+// All returns what was emitted, in order.
+func (e *Emitted) All() []events.Event {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return append([]events.Event(nil), e.events...)
+}
+
+// States returns the states of the status changes that were emitted.
+func (e *Emitted) States() []string {
+	var states []string
+	for _, ev := range e.All() {
+		if s, ok := ev.(events.StatusChanged); ok {
+			states = append(states, s.State)
+		}
+	}
+	return states
+}
+
+// Log returns a logger that writes to the test's log.
+func Log(t testing.TB) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
