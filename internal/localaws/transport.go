@@ -60,12 +60,9 @@ func (t roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 		StatusCode: w.status,
 		Proto:      "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header:        w.sent,
-		ContentLength: -1,
+		ContentLength: w.want,
 		Body:          pr,
 		Request:       r,
-	}
-	if n, err := strconv.ParseInt(w.sent.Get("Content-Length"), 10, 64); err == nil {
-		resp.ContentLength = n
 	}
 	if w.head {
 		resp.Body = http.NoBody
@@ -81,7 +78,7 @@ type pipeWriter struct {
 	head    bool
 	started chan struct{}
 	once    sync.Once
-	n       int64
+	n, want int64 // bytes written, and those that the header promises; -1 if it does not
 
 	// Set before started is closed, read after.
 	status int
@@ -93,7 +90,10 @@ func (w *pipeWriter) Header() http.Header { return w.header }
 
 func (w *pipeWriter) WriteHeader(status int) {
 	w.once.Do(func() {
-		w.status, w.sent = status, w.header.Clone()
+		w.status, w.sent, w.want = status, w.header.Clone(), -1
+		if n, err := strconv.ParseInt(w.header.Get("Content-Length"), 10, 64); err == nil {
+			w.want = n
+		}
 		close(w.started)
 	})
 }
@@ -123,7 +123,7 @@ var errShort = errors.New("stand-in: handler wrote fewer bytes than its Content-
 
 func (w *pipeWriter) finish() {
 	w.WriteHeader(http.StatusOK)
-	if want, err := strconv.ParseInt(w.sent.Get("Content-Length"), 10, 64); err == nil && !w.head && w.n < want {
+	if !w.head && w.n < w.want {
 		w.body.CloseWithError(fmt.Errorf("%w: %w", errShort, io.ErrUnexpectedEOF))
 		return
 	}

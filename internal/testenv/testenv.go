@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/glacier"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/nats-io/nats-server/v2/server"
@@ -84,6 +85,13 @@ func NewAWS(t testing.TB) *AWS {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	// The SDK's own tries, without its breath in between.
+	cfg.Retryer = func() aws.Retryer {
+		return retry.NewStandard(func(o *retry.StandardOptions) {
+			o.MaxAttempts = 3
+			o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return time.Millisecond, nil })
+		})
 	}
 	a := &AWS{Server: srv, Config: cfg, t: t,
 		Catalog: dynamodb.New(cfg, Jobs, Accounts),

@@ -41,12 +41,14 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	if o.AccessKey != "" {
 		opts = append(opts, config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(o.AccessKey, o.SecretKey, "")))
 	}
-	if o.Transport != nil {
-		opts = append(opts, config.WithHTTPClient(&http.Client{Transport: o.Transport}))
-	}
 	cfg, err := config.LoadDefaultConfig(ctx, opts...)
 	if err != nil {
 		return aws.Config{}, fmt.Errorf("configure the aws sdk: %w", err)
+	}
+	if o.Transport != nil {
+		// Set afterwards: while it loads, the SDK refuses a client to which it cannot
+		// add AWS_CA_BUNDLE.
+		cfg.HTTPClient = &http.Client{Transport: o.Transport}
 	}
 	if o.Endpoint != "" {
 		cfg.BaseEndpoint = aws.String(o.Endpoint)

@@ -1,0 +1,434 @@
+package restore_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"go.uber.org/goleak"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/aws/glacier"
+	"github.com/gas-restore/gas/internal/aws/s3"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/localaws"
+	"github.com/gas-restore/gas/internal/restore"
+	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// part is the smallest that S3 and Glacier allow together.
+const part = 8 << 20
+
+type bench struct {
+	*testenv.AWS
+	*restore.Restorer
+	t     *testing.T
+	vault *glacier.Vault
+}
+
+func newBench(t *testing.T) *bench {
+	a := testenv.NewAWS(t)
+	vault := glacier.New(a.Config, testenv.VaultID, "arn:aws:sns:us-east-1:000000000000:none")
+	return &bench{AWS: a, t: t, vault: vault, Restorer: &restore.Restorer{
+		Catalog: a.Catalog, Vault: vault, Bucket: s3.New(a.Config), PartSize: part, Now: time.Now, Log: testenv.Log(t),
+	}}
+}
+
+// retrieved archives body as job id's result, has it retrieved, and returns the
+// notification of it.
+func (b *bench) retrieved(id events.JobID, body []byte) events.RetrievalCompleted {
+	b.t.Helper()
+	b.Account("u", archive.Premium)
+	job := b.Archive("u", id, body)
+	return b.retrieve(job)
+}
+
+func (b *bench) retrieve(job archive.Job) events.RetrievalCompleted {
+	b.t.Helper()
+	ctx := b.t.Context()
+	r, err := b.vault.Retrieve(ctx, job.ArchiveID, job.ID, archive.Expedited)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	intent := archive.Intent{Token: "t", At: time.Now()}
+	if err := b.AWS.Catalog.SaveIntent(ctx, job, intent); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := b.AWS.Catalog.SaveRetrieval(ctx, job, intent, archive.Retrieval{ID: r, Tier: archive.Expedited, RequestedAt: time.Now()}); err != nil {
+		b.t.Fatal(err)
+	}
+	b.World.Clock.Advance(time.Hour)
+	var d archive.Retrieval
+	for end := time.Now().Add(10 * time.Second); ; {
+		if d, err = b.vault.Describe(ctx, r); err != nil {
+			b.t.Fatal(err)
+		}
+		if d.Status != archive.InProgress {
+			break
+		}
+		if time.Now().After(end) {
+			b.t.Fatal("the retrieval does not complete")
+		}
+	}
+	return events.RetrievalCompleted{
+		ID: "n-" + string(r), JobID: job.ID, ArchiveID: job.ArchiveID, RetrievalID: r, Status: string(d.Status),
+		Tier: string(d.Tier), Size: d.Size, TreeHash: d.TreeHash, CompletedAt: d.CompletedAt,
+	}
+}
+
+// deliver hands the event over until it is done, as the bus would.
+func (b *bench) deliver(e events.RetrievalCompleted, out *testenv.Emitted) {
+	b.t.Helper()
+	var err error
+	for range 10 {
+		if err = b.Restore(b.t.Context(), e, out.Emit); err == nil {
+			return
+		}
+		if fault.Is(err, fault.Invalid) {
+			b.t.Fatalf("given up: %v", err)
+		}
+	}
+	b.t.Fatalf("not done after 10 deliveries: %v", err)
+}
+
+func (b *bench) object(o archive.Object) ([]byte, bool) {
+	b.t.Helper()
+	out, err := b.Objects.GetObject(b.t.Context(), &awss3.GetObjectInput{Bucket: &o.Bucket, Key: &o.Key})
+	if err != nil {
+		return nil, false
+	}
+	defer out.Body.Close()
+	body, err := io.ReadAll(out.Body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return body, true
+}
+
+func (b *bench) archives() int { return len(b.Glacier.Archives(testenv.VaultID)) }
+
+func (b *bench) uploads() int {
+	b.t.Helper()
+	out, err := b.Objects.ListMultipartUploads(b.t.Context(), &awss3.ListMultipartUploadsInput{Bucket: aws.String(testenv.BucketID)})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return len(out.Uploads)
+}
+
+// restored checks that the job's file is back and nothing is left of it.
+func (b *bench) restored(id events.JobID, want []byte) {
+	b.t.Helper()
+	job := b.Job(id)
+	got, ok := b.object(job.Result)
+	if !ok || !bytes.Equal(got, want) {
+		b.t.Errorf("%s: object there %v, %d bytes, equal %v", id, ok, len(got), bytes.Equal(got, want))
+	}
+	if job.ArchiveID != "" || job.RetrievalID != "" || job.Tier != "" || job.TreeHash != "" {
+		b.t.Errorf("%s: the catalog still has %+v", id, job)
+	}
+	if n := b.archives(); n != 0 {
+		b.t.Errorf("%d archives left", n)
+	}
+	if n := b.uploads(); n != 0 {
+		b.t.Errorf("%d uploads left", n)
+	}
+}
+
+func random(n int) []byte {
+	b := make([]byte, n)
+	src := rand.NewChaCha8([32]byte{byte(n), byte(n >> 8), byte(n >> 16)})
+	src.Read(b)
+	return b
+}
+
+func TestFilesOfEverySizeComeBackEqualAndLeaveNothingBehind(t *testing.T) {
+	for _, size := range []int{1, 1<<20 - 1, 1 << 20, 1<<20 + 1, part - 1, part, part + 1, 2*part + 3<<20 + 1} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			b, body := newBench(t), random(size)
+			e := b.retrieved("j", body)
+			b.ResetCounts()
+			var out testenv.Emitted
+			if err := b.Restore(t.Context(), e, out.Emit); err != nil {
+				t.Fatal(err)
+			}
+			counts := b.Counts()
+			b.restored("j", body)
+			states := strings.Join(out.States(), " ")
+			if !strings.HasPrefix(states, "ready") || !strings.HasSuffix(states, "restored") {
+				t.Errorf("told %q", states)
+			}
+			if size <= part {
+				total := int64(0)
+				for _, n := range counts {
+					total += n
+				}
+				if total != 5 {
+					t.Errorf("%d calls, want 5 (read, output, put, delete, clear): %v", total, counts)
+				}
+			}
+		})
+	}
+}
+
+func TestWhateverBreaksTheFileIsRightInTheEnd(t *testing.T) {
+	small, large := random(300_000), random(part+12345)
+	fails := func(service, op string) map[string]localaws.Fault {
+		return map[string]localaws.Fault{
+			op + " fails":              {Service: service, Operation: op, Times: 3, Code: "InternalError", Status: 500},
+			op + " works, then fails":  {Service: service, Operation: op, Times: 3, Code: "InternalError", Status: 500, After: true},
+			op + " is cut":             {Service: service, Operation: op, Times: 3, Cut: true},
+			op + " works, then is cut": {Service: service, Operation: op, Times: 3, Cut: true, After: true},
+		}
+	}
+	type table map[string]localaws.Fault
+	both := table{
+		"the output has a wrong byte":     {Service: "glacier", Operation: "GetJobOutput", Times: 1, Corrupt: true, CorruptAt: 1000},
+		"every try has a wrong byte":      {Service: "glacier", Operation: "GetJobOutput", Times: 3, Corrupt: true, CorruptAt: 0},
+		"the output is cut in the middle": {Service: "glacier", Operation: "GetJobOutput", Times: 2, Cut: true, CutAt: 5000},
+	}
+	for _, more := range []map[string]localaws.Fault{
+		fails("dynamodb", "GetItem"), fails("glacier", "GetJobOutput"), fails("glacier", "DeleteArchive"), fails("dynamodb", "UpdateItem"),
+	} {
+		for name, f := range more {
+			both[name] = f
+		}
+	}
+	one := table{"S3 got a wrong byte": {Service: "s3", Operation: "PutObject", Times: 1, CorruptRequest: true, CorruptAt: 77}}
+	for name, f := range fails("s3", "PutObject") {
+		one[name] = f
+	}
+	parts := table{"a part of S3 got a wrong byte": {Service: "s3", Operation: "UploadPart", Times: 1, CorruptRequest: true, CorruptAt: 77}}
+	for _, op := range []string{"CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "HeadObject"} {
+		for name, f := range fails("s3", op) {
+			parts[name] = f
+		}
+	}
+	for _, c := range []struct {
+		size   string
+		body   []byte
+		faults []table
+	}{{"small", small, []table{both, one}}, {"large", large, []table{both, parts}}} {
+		for _, faults := range c.faults {
+			for name, f := range faults {
+				t.Run(c.size+", "+name, func(t *testing.T) {
+					b := newBench(t)
+					e := b.retrieved("j", c.body)
+					if err := b.Faults.Add(f); err != nil {
+						t.Fatal(err)
+					}
+					var out testenv.Emitted
+					b.deliver(e, &out)
+					b.Faults.Clear()
+					b.deliver(e, &out) // SNS may tell it again
+					// An upload whose beginning took effect unheard of is the lifecycle rule's.
+					if strings.HasPrefix(name, "CreateMultipartUpload works") {
+						b.abortAll()
+					}
+					b.restored("j", c.body)
+				})
+			}
+		}
+	}
+}
+
+func (b *bench) abortAll() {
+	b.t.Helper()
+	out, err := b.Objects.ListMultipartUploads(b.t.Context(), &awss3.ListMultipartUploadsInput{Bucket: aws.String(testenv.BucketID)})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, u := range out.Uploads {
+		if _, err := b.Objects.AbortMultipartUpload(b.t.Context(), &awss3.AbortMultipartUploadInput{Bucket: aws.String(testenv.BucketID), Key: u.Key, UploadId: u.UploadId}); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+}
+
+func TestNothingIsDeletedWhileTheBytesAreWrong(t *testing.T) {
+	for _, size := range []int{100_000, 2*part + 1} {
+		b := newBench(t)
+		e := b.retrieved("j", random(size))
+		if err := b.Faults.Add(localaws.Fault{Service: "glacier", Operation: "GetJobOutput", Corrupt: true, CorruptAt: 5}); err != nil {
+			t.Fatal(err)
+		}
+		var out testenv.Emitted
+		if err := b.Restore(t.Context(), e, out.Emit); !fault.Is(err, fault.Corrupt) {
+			t.Errorf("%d bytes: got %v, want an error of kind corrupt", size, err)
+		}
+		if _, there := b.object(b.Job("j").Result); there || b.archives() != 1 || b.Job("j").RetrievalID == "" {
+			t.Errorf("%d bytes: object there %v, %d archives, catalog %+v", size, there, b.archives(), b.Job("j"))
+		}
+	}
+}
+
+func TestANotificationThatDoesNotFitTheCatalogIsRefusedWithAReason(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*events.RetrievalCompleted)
+		kind   fault.Kind
+		says   string
+	}{
+		{"unknown job", func(e *events.RetrievalCompleted) { e.JobID = "nobody" }, fault.Invalid, `unknown job "nobody"`},
+		{"wrong archive", func(e *events.RetrievalCompleted) { e.ArchiveID = "other" }, fault.Invalid, "wrong archive id"},
+		{"wrong size", func(e *events.RetrievalCompleted) { e.Size++ }, fault.Corrupt, "bytes"},
+		{"wrong tree hash", func(e *events.RetrievalCompleted) { e.TreeHash = strings.Repeat("0", 64) }, fault.Corrupt, "the notification says"},
+		{"a failure that Glacier does not know of", func(e *events.RetrievalCompleted) { e.Status = "Failed" }, fault.Wait, "Glacier says Succeeded"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t)
+			e := b.retrieved("j", []byte("result"))
+			c.change(&e)
+			var out testenv.Emitted
+			err := b.Restore(t.Context(), e, out.Emit)
+			if !fault.Is(err, c.kind) || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("got %v of kind %s, want %s that says %q", err, fault.KindOf(err), c.kind, c.says)
+			}
+			if b.archives() != 1 || b.Job("j").ArchiveID == "" {
+				t.Error("something was deleted")
+			}
+		})
+	}
+}
+
+func TestAStaleNotificationDoesNothing(t *testing.T) {
+	b := newBench(t)
+	e := b.retrieved("j", []byte("result"))
+	e.RetrievalID = "an-older-one"
+	var out testenv.Emitted
+	if err := b.Restore(t.Context(), e, out.Emit); err != nil {
+		t.Fatal(err)
+	}
+	if b.archives() != 1 || len(out.All()) != 0 {
+		t.Errorf("%d archives, emitted %v", b.archives(), out.All())
+	}
+}
+
+func TestAnOutputThatExpiredIsAskedForAgain(t *testing.T) {
+	for _, size := range []int{1000, part + 1} {
+		b := newBench(t)
+		body := random(size)
+		e := b.retrieved("j", body)
+		b.World.Clock.Advance(49 * time.Hour)
+		var out testenv.Emitted
+		if err := b.Restore(t.Context(), e, out.Emit); err != nil {
+			t.Fatal(err)
+		}
+		b.again(e, &out, archive.Expired)
+		// A repetition asks under the same id.
+		var twice testenv.Emitted
+		if err := b.Restore(t.Context(), e, twice.Emit); err != nil {
+			t.Fatal(err)
+		}
+		if len(twice.All()) != 1 || twice.All()[0].MessageID() != "thaw:again-"+string(e.RetrievalID)+":j" {
+			t.Errorf("repetition emitted %+v", twice.All())
+		}
+		b.deliver(b.retrieve(b.Job("j")), &out)
+		b.restored("j", body)
+	}
+}
+
+func TestARetrievalThatFailedIsAskedForAgain(t *testing.T) {
+	b, body := newBench(t), []byte("result")
+	b.Glacier.FailNext(1, "the robot dropped it")
+	e := b.retrieved("j", body)
+	if e.Status != "Failed" {
+		t.Fatalf("the retrieval is %s", e.Status)
+	}
+	var out testenv.Emitted
+	if err := b.Restore(t.Context(), e, out.Emit); err != nil {
+		t.Fatal(err)
+	}
+	b.again(e, &out, archive.Failed)
+	b.deliver(b.retrieve(b.Job("j")), &out)
+	b.restored("j", body)
+}
+
+func (b *bench) again(e events.RetrievalCompleted, out *testenv.Emitted, why archive.State) {
+	b.t.Helper()
+	var asked []events.ThawRequested
+	for _, ev := range out.All() {
+		if a, ok := ev.(events.ThawRequested); ok {
+			asked = append(asked, a)
+		}
+	}
+	if len(asked) != 1 || asked[0].JobID != e.JobID || asked[0].ArchiveID != e.ArchiveID {
+		b.t.Errorf("asked again: %+v", asked)
+	}
+	if states := out.States(); len(states) == 0 || states[len(states)-1] != string(why) {
+		b.t.Errorf("told %v, want %s", states, why)
+	}
+	if job := b.Job(e.JobID); job.RetrievalID != "" || job.ArchiveID != e.ArchiveID || b.archives() != 1 {
+		b.t.Errorf("catalog %+v", job)
+	}
+}
+
+func TestAnObjectWithOtherContentIsNeverWrittenOver(t *testing.T) {
+	for _, size := range []int{1000, part + 1} {
+		b := newBench(t)
+		e := b.retrieved("j", random(size))
+		o := b.Job("j").Result
+		if _, err := b.Objects.PutObject(t.Context(), &awss3.PutObjectInput{Bucket: &o.Bucket, Key: &o.Key, Body: strings.NewReader("somebody's notes")}); err != nil {
+			t.Fatal(err)
+		}
+		var out testenv.Emitted
+		err := b.Restore(t.Context(), e, out.Emit)
+		if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "not written over") {
+			t.Errorf("got %v", err)
+		}
+		if body, _ := b.object(o); string(body) != "somebody's notes" || b.archives() != 1 {
+			t.Errorf("object %q, %d archives", body, b.archives())
+		}
+	}
+}
+
+func TestALockedVaultKeepsTheArchiveAndTheFileIsRestoredAllTheSame(t *testing.T) {
+	b := newBench(t)
+	kept := 0
+	b.OnKept = func() { kept++ }
+	body := []byte("result")
+	e := b.retrieved("j", body)
+	b.Glacier.DenyDelete(testenv.VaultID, true)
+	var out testenv.Emitted
+	b.deliver(e, &out)
+	job := b.Job("j")
+	if got, _ := b.object(job.Result); !bytes.Equal(got, body) || job.ArchiveID != "" || kept != 1 || b.archives() != 1 {
+		t.Errorf("object %q, catalog %+v, kept %d, %d archives", got, job, kept, b.archives())
+	}
+}
+
+func TestTheVaultDeletesNothingWithoutAProof(t *testing.T) {
+	b := newBench(t)
+	b.retrieved("j", []byte("result"))
+	if err := b.vault.Delete(t.Context(), archive.Verified{}); !fault.Is(err, fault.Invalid) || b.archives() != 1 {
+		t.Errorf("got %v, %d archives", err, b.archives())
+	}
+}
+
+func TestTwoWorkersOnOneNotificationDoNoHarm(t *testing.T) {
+	for _, size := range []int{50_000, 2*part + 7} {
+		b, body := newBench(t), random(size)
+		e := b.retrieved("j", body)
+		var out testenv.Emitted
+		errs := make(chan error, 4)
+		for range cap(errs) {
+			go func() { errs <- b.Restore(b.t.Context(), e, out.Emit) }()
+		}
+		for range cap(errs) {
+			if err := <-errs; fault.Is(err, fault.Invalid) || fault.Is(err, fault.Corrupt) {
+				t.Error(err)
+			}
+		}
+		b.deliver(e, &out)
+		b.restored("j", body)
+	}
+}
