@@ -140,9 +140,9 @@ func parseCompletion(n Notice) (events.Event, error) {
 	}
 	switch {
 	case c.Action != "ArchiveRetrieval":
-		return nil, fmt.Errorf("Action is %q, want ArchiveRetrieval", c.Action)
+		return nil, fmt.Errorf("field Action is %q, want ArchiveRetrieval", c.Action)
 	case !c.Completed:
-		return nil, errors.New("Completed is not true")
+		return nil, errors.New("field Completed is not true")
 	case c.StatusCode != "Succeeded" && c.StatusCode != "Failed":
 		return nil, fmt.Errorf("StatusCode is %q, want Succeeded or Failed", c.StatusCode)
 	case c.ArchiveSizeInBytes < 0:

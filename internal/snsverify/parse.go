@@ -63,7 +63,7 @@ func parse(body []byte) (*fields, error) {
 		}
 	}
 	if _, ok := values["Message"]; !ok {
-		return nil, fmt.Errorf("Message is missing")
+		return nil, fmt.Errorf("field Message is missing")
 	}
 	_, hasToken := values["Token"]
 	_, hasSubscribe := values["SubscribeURL"]
@@ -77,24 +77,24 @@ func parse(body []byte) (*fields, error) {
 			return nil, fmt.Errorf("a %s has a Subject", f.typ)
 		}
 		if len(f.token) < 16 || len(f.token) > 2048 || !tokenShape.MatchString(f.token) {
-			return nil, fmt.Errorf("Token is missing or malformed")
+			return nil, fmt.Errorf("field Token is missing or malformed")
 		}
 		if !strings.HasPrefix(f.subscribeURL, "https://") {
-			return nil, fmt.Errorf("SubscribeURL is missing or not https")
+			return nil, fmt.Errorf("field SubscribeURL is missing or not https")
 		}
 	case "":
-		return nil, fmt.Errorf("Type is missing")
+		return nil, fmt.Errorf("field Type is missing")
 	default:
-		return nil, fmt.Errorf("Type is %q", f.typ)
+		return nil, fmt.Errorf("field Type is %q", f.typ)
 	}
 	if !uuidShape.MatchString(f.id) {
-		return nil, fmt.Errorf("MessageId is missing or no UUID")
+		return nil, fmt.Errorf("field MessageId is missing or no UUID")
 	}
 	if !topicShape.MatchString(f.topicARN) {
-		return nil, fmt.Errorf("TopicArn is missing or malformed")
+		return nil, fmt.Errorf("field TopicArn is missing or malformed")
 	}
 	if f.at, err = time.Parse(time.RFC3339, f.timestamp); err != nil {
-		return nil, fmt.Errorf("Timestamp is missing or not RFC 3339")
+		return nil, fmt.Errorf("field Timestamp is missing or not RFC 3339")
 	}
 	if f.signature, err = decodeSignature(values["Signature"]); err != nil {
 		return nil, err

@@ -205,10 +205,10 @@ func (f *fields) stringToSign() string {
 func decodeSignature(s string) ([]byte, error) {
 	sig, err := base64.StdEncoding.Strict().DecodeString(s)
 	if err != nil {
-		return nil, fmt.Errorf("Signature is not base64")
+		return nil, fmt.Errorf("field Signature is not base64")
 	}
 	if len(sig) < 128 || len(sig) > 1024 {
-		return nil, fmt.Errorf("Signature has %d bytes", len(sig))
+		return nil, fmt.Errorf("field Signature has %d bytes", len(sig))
 	}
 	return sig, nil
 }

@@ -22,6 +22,8 @@ const (
 	streamLifetime = 15 * time.Minute
 	// reconnect is how soon a browser comes back after a cut.
 	reconnect = 2 * time.Second
+	// lastWrite is how long a stream that is stopped may take to say so.
+	lastWrite = time.Second
 )
 
 // change is an event on the wire: what the page shows, in the words that the
@@ -69,7 +71,12 @@ func (s *Server) events(c fiber.Ctx) error {
 	lifetime := min(streamLifetime, v.session.ExpiresAt.Sub(s.cfg.Now()))
 	// The request's own time limit is not for this.
 	ctx, cancel := context.WithTimeout(context.Background(), lifetime)
-	done, ok := s.streams.enter(v.session.token, cancel)
+	conn := c.RequestCtx().Conn()
+	done, ok := s.streams.enter(v.session.token, func() {
+		cancel()
+		// A write to a browser that does not read would not notice.
+		_ = conn.SetWriteDeadline(time.Now().Add(lastWrite))
+	})
 	if !ok {
 		cancel()
 		return &problem{status: http.StatusTooManyRequests, title: "Too many pages are open", sentence: "Close some of the pages of this site and reload this one.", retry: 10}
@@ -83,6 +90,7 @@ func (s *Server) events(c fiber.Ctx) error {
 			return s.follow(stream, user, after)
 		},
 		OnClose: func(_ fiber.Ctx, err error) {
+			cancel()
 			done()
 			if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 				s.log.Debug("live stream ended", "user", user, "request", request, "error", err.Error())

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -212,6 +214,35 @@ func TestAStreamEnds(t *testing.T) {
 			t.Errorf("%d followers are left", b.world.following)
 		}
 	})
+}
+
+func TestAStopDoesNotWaitForABrowserThatDoesNotRead(t *testing.T) {
+	b := newBed(t)
+	ada := b.browser()
+	ada.signIn("ada", "/")
+	b.world.change(func() {
+		// More than the buffers on the way hold.
+		for i := range 100_000 {
+			b.world.statuses = append(b.world.statuses, Status{Seq: uint64(i + 1), StatusChanged: status("ada", "j1", archive.Copying)})
+		}
+	})
+	conn, err := net.Dial("tcp", strings.TrimPrefix(b.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "GET /events?after=0 HTTP/1.1\r\nHost: x\r\nCookie: %s=%s\r\n\r\n", sessionCookie, ada.cookie(sessionCookie))
+	// The stream has begun; nothing more of it is read.
+	if _, err := conn.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	if err := b.stop(); err != nil {
+		t.Errorf("the site stopped with %v", err)
+	}
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("the stop took %s", took)
+	}
 }
 
 func TestABrowserHasSoManyStreams(t *testing.T) {

@@ -224,6 +224,10 @@ func TestTroubleIsToldInASentence(t *testing.T) {
 	if strings.Contains(a.body, "data-live") {
 		t.Error("a page without position follows")
 	}
-	ada.wants(ada.get("/nowhere"), 404, "no such page")
+	a = ada.get("/nowhere")
+	ada.wants(a, 404, "no such page")
+	if !strings.Contains(a.body, "Ada Lovelace") {
+		t.Error("the page does not know who is signed in")
+	}
 	ada.wants(ada.post("/annotations", nil), 405)
 }

@@ -55,7 +55,12 @@ func (s *Server) frame(c fiber.Ctx) (err error) {
 			err = fiber.ErrInternalServerError
 		}
 	}()
-	return c.Next()
+	err = c.Next()
+	if err != nil && c.Locals(viewerLocal) == nil && problemOf(err).status < 500 {
+		// So that the page with the sentence is not that of a stranger.
+		_, _ = s.viewer(c, false)
+	}
+	return err
 }
 
 func requestID(c fiber.Ctx) string {

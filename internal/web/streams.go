@@ -1,9 +1,6 @@
 package web
 
-import (
-	"context"
-	"sync"
-)
+import "sync"
 
 // maxStreams bounds the live streams of one session: a browser has one for
 // each tab.
@@ -23,20 +20,21 @@ type streams struct {
 
 // stream is one live stream of a session.
 type stream struct {
-	cancel context.CancelFunc
+	stop func()
 }
 
 func newStreams() *streams { return &streams{open: make(map[string]map[*stream]bool)} }
 
-// enter adds a stream that cancel ends. done must be called once when it has
-// ended. ok is false if there are too many or the site is closing.
-func (s *streams) enter(session string, cancel context.CancelFunc) (done func(), ok bool) {
+// enter adds a stream. stop ends it soon, even if nobody reads it, and must not
+// wait; done must be called once when it has ended. ok is false if there are
+// too many or the site is closing.
+func (s *streams) enter(session string, stop func()) (done func(), ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || len(s.open[session]) >= maxStreams {
 		return nil, false
 	}
-	st := &stream{cancel: cancel}
+	st := &stream{stop: stop}
 	if s.open[session] == nil {
 		s.open[session] = make(map[*stream]bool)
 	}
@@ -44,7 +42,6 @@ func (s *streams) enter(session string, cancel context.CancelFunc) (done func(),
 	s.wg.Add(1)
 	return func() {
 		defer s.wg.Done()
-		cancel()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.open[session], st)
@@ -59,7 +56,7 @@ func (s *streams) leave(session string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for st := range s.open[session] {
-		st.cancel()
+		st.stop()
 	}
 }
 
@@ -69,7 +66,7 @@ func (s *streams) close() {
 	s.closed = true
 	for _, of := range s.open {
 		for st := range of {
-			st.cancel()
+			st.stop()
 		}
 	}
 	s.mu.Unlock()

@@ -5,8 +5,10 @@
 package events
 
 import (
+	"encoding/json"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Version is the event format that this package writes. A reader takes any
@@ -116,7 +118,7 @@ type DeadLetter struct {
 	// Header holds the message's headers or attributes.
 	Header map[string][]string `json:"header,omitempty"`
 	// Payload is the message's raw body.
-	Payload []byte `json:"payload"`
+	Payload Payload `json:"payload"`
 	// Reason says why it was given up, in a sentence.
 	Reason string `json:"reason"`
 	// Kind is the fault kind, "invalid" for example.
@@ -125,6 +127,40 @@ type DeadLetter struct {
 	Attempts int       `json:"attempts"`
 	FirstAt  time.Time `json:"first_at"`
 	LastAt   time.Time `json:"last_at"`
+}
+
+// Payload is a message's raw body. As JSON it is a string, for people to read;
+// one that is not UTF-8 is {"base64": "…"}.
+type Payload []byte
+
+type encodedPayload struct {
+	Base64 []byte `json:"base64"`
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (p Payload) MarshalJSON() ([]byte, error) {
+	if utf8.Valid(p) {
+		return marshal(string(p))
+	}
+	return marshal(encodedPayload{p})
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (p *Payload) UnmarshalJSON(data []byte) error {
+	var e encodedPayload
+	if len(data) > 0 && data[0] == '{' {
+		if err := json.Unmarshal(data, &e); err != nil {
+			return err
+		}
+		*p = e.Base64
+		return nil
+	}
+	var s string
+	if err := json.Unmarshal(data, &s); err != nil {
+		return err
+	}
+	*p = Payload(s)
+	return nil
 }
 
 // The JetStream streams.

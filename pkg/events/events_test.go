@@ -130,6 +130,21 @@ func TestDecodeIgnoresFieldsThatItDoesNotKnow(t *testing.T) {
 	}
 }
 
+func TestAPayloadComesBackAsItWasWhateverItsBytes(t *testing.T) {
+	for _, payload := range []string{"", "{\"user_id\": \"é<\"}", "\xff\x00 not UTF-8"} {
+		e := examples()["dead_letter"].(DeadLetter)
+		e.Payload = Payload(payload)
+		m, err := Encode(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := Decode[DeadLetter](m.Data)
+		if err != nil || string(back.Payload) != payload {
+			t.Errorf("got %q, %v; want %q", back.Payload, err, payload)
+		}
+	}
+}
+
 func TestEncodeRefusesAnEventWithoutItsIDs(t *testing.T) {
 	if _, err := Encode(ThawRequested{ID: "x", UserID: "u", ArchiveID: "a", UpgradedAt: at}); err == nil || !strings.Contains(err.Error(), "job_id is empty") {
 		t.Errorf("got %v", err)

@@ -1,0 +1,30 @@
+.PHONY: help test lint verify demo up fuzz e2e clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+
+test: ## run the tests, with the race detector
+	go test -race ./...
+
+lint: ## gofmt, go vet, staticcheck, go mod tidy
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "not gofmt'ed"; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	go mod tidy -diff
+
+verify: lint test ## what CI runs
+
+demo: ## upgrade a user and watch every file come back
+	go run ./cmd/gas demo
+
+up: ## run everything on this machine
+	go run ./cmd/gas up
+
+fuzz: ## fuzz every parser for FUZZTIME (default 30s) each
+	./scripts/fuzz $(or $(FUZZTIME),30s)
+
+e2e: ## two thaws and two restores as processes, 1,000 files, kill -9 midway
+	GAS_E2E_FILES=1000 go test -count=1 -run TestKilled -v ./internal/e2e
+
+clean: ## remove the local state
+	rm -rf .gas bench/results
