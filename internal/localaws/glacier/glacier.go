@@ -197,8 +197,11 @@ func (s *Service) Operation(r *http.Request) (world.Operation, *world.Error) {
 	account, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	elements := strings.Split(rest, "/")
 	for _, rt := range routes {
+		if rt.method != r.Method {
+			continue
+		}
 		stars, ok := rt.match(elements)
-		if !ok || rt.method != r.Method {
+		if !ok {
 			continue
 		}
 		if name, value, _ := strings.Cut(rt.query, "="); name != "" && query.Get(name) != value {

@@ -54,7 +54,6 @@ func newDispatcher(s *Service) *dispatcher {
 	for _, row := range s.deliveries.Prefix("") {
 		d.schedule(row)
 	}
-	s.w.Go(d.run)
 	return d
 }
 

@@ -41,7 +41,7 @@ type Message struct {
 // messages from it.
 func (s *Service) Envelope(m Message) []byte {
 	m = s.complete(m)
-	return s.envelope(m, s.keys.sign(m.SignatureVersion, s.stringToSign(m)))
+	return s.envelope(m, s.keys().sign(m.SignatureVersion, s.stringToSign(m)))
 }
 
 func (s *Service) complete(m Message) Message {

@@ -1,13 +1,9 @@
 package sns
 
 import (
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha1"
-	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
@@ -15,6 +11,7 @@ import (
 	"fmt"
 	"math/big"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/gas-restore/gas/internal/localaws/store"
@@ -24,42 +21,42 @@ import (
 // keyRow is the CA's certificate and the signing certificate with its key, as
 // they are stored. The CA's own key is thrown away.
 type keyRow struct {
-	CA   []byte `json:"ca"`   // DER
-	Cert []byte `json:"cert"` // DER
-	Key  []byte `json:"key"`  // PKCS #8
-	Name string `json:"name"` // 32 hex digits of the certificate's path
+	CA     []byte   `json:"ca"`     // DER
+	Cert   []byte   `json:"cert"`   // DER
+	Primes [][]byte `json:"primes"` // of the signing key
+	Name   string   `json:"name"`   // 32 hex digits of the certificate's path
 }
 
 type keys struct {
-	row keyRow
-	key *rsa.PrivateKey
+	row    keyRow
+	signer *signer
 }
 
-// openKeys returns the stored keys, or makes some.
-func openKeys(w *world.World, bits int) (*keys, error) {
+// openKeys returns the stored keys, or makes some when they are first needed:
+// many stand-ins never sign.
+func openKeys(w *world.World) (func() *keys, error) {
 	table, err := store.NewTable[keyRow](w.DB, "sns.keys")
 	if err != nil {
 		return nil, err
 	}
-	row, ok := table.Get("signing")
-	if !ok {
-		if row, err = makeKeys(w, bits); err != nil {
-			return nil, fmt.Errorf("make signing certificate: %w", err)
+	return sync.OnceValue(func() *keys {
+		row, ok := table.Get("signing")
+		if !ok {
+			var err error
+			if row, err = makeKeys(w); err != nil {
+				panic(fmt.Sprintf("sns: make signing certificate: %v", err)) // no randomness: nothing works
+			}
+			table.Put("signing", row)
 		}
-		table.Put("signing", row)
-	}
-	key, err := x509.ParsePKCS8PrivateKey(row.Key)
-	if err != nil {
-		return nil, fmt.Errorf("read signing key: %w", err)
-	}
-	rsaKey, ok := key.(*rsa.PrivateKey)
-	if !ok {
-		return nil, fmt.Errorf("read signing key: %T is not an RSA key", key)
-	}
-	return &keys{row, rsaKey}, nil
+		var primes []*big.Int
+		for _, p := range row.Primes {
+			primes = append(primes, new(big.Int).SetBytes(p))
+		}
+		return &keys{row, newSigner(primes)}
+	}), nil
 }
 
-func makeKeys(w *world.World, bits int) (keyRow, error) {
+func makeKeys(w *world.World) (keyRow, error) {
 	now := w.Clock.Now()
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -79,9 +76,13 @@ func makeKeys(w *world.World, bits int) (keyRow, error) {
 	if err != nil {
 		return keyRow{}, err
 	}
-	key, err := rsa.GenerateKey(rand.Reader, bits)
+	primes, err := makePrimes()
 	if err != nil {
 		return keyRow{}, err
+	}
+	row := keyRow{CA: caDER, Name: world.ID(16)}
+	for _, p := range primes {
+		row.Primes = append(row.Primes, p.Bytes())
 	}
 	leaf := &x509.Certificate{
 		SerialNumber: big.NewInt(now.UnixNano() + 1),
@@ -92,52 +93,32 @@ func makeKeys(w *world.World, bits int) (keyRow, error) {
 		KeyUsage:     x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
-	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, ca, key.Public(), caKey)
-	if err != nil {
-		return keyRow{}, err
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return keyRow{}, err
-	}
-	return keyRow{CA: caDER, Cert: leafDER, Key: keyDER, Name: world.ID(16)}, nil
+	row.Cert, err = x509.CreateCertificate(rand.Reader, leaf, ca, newSigner(primes).public(), caKey)
+	return row, err
 }
 
 func host(region string) string { return "sns." + region + ".amazonaws.com" }
 
-// sign returns the base64 signature of text by the rules of a signature version.
+// sign returns the base64 signature of text by the rules of a signature version:
+// "2" is SHA-256, "1" is SHA-1.
 func (k *keys) sign(version, text string) string {
-	var sum []byte
-	algorithm := crypto.SHA1
-	if version == "2" {
-		algorithm = crypto.SHA256
-		h := sha256.Sum256([]byte(text))
-		sum = h[:]
-	} else {
-		h := sha1.Sum([]byte(text))
-		sum = h[:]
-	}
-	signature, err := rsa.SignPKCS1v15(rand.Reader, k.key, algorithm, sum)
-	if err != nil {
-		panic("sns: sign: " + err.Error()) // the key is ours and right
-	}
-	return base64.StdEncoding.EncodeToString(signature)
+	return base64.StdEncoding.EncodeToString(k.signer.sign(version == "2", text))
 }
 
 // CACertPEM returns the certificate of the CA that a verifier has to trust. It
 // is the same as long as the state is.
 func (s *Service) CACertPEM() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.keys.row.CA})
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.keys().row.CA})
 }
 
 // CertPEM returns the certificate that signs the messages.
 func (s *Service) CertPEM() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.keys.row.Cert})
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.keys().row.Cert})
 }
 
 // CertPath returns the path of the signing certificate's URL.
 func (s *Service) CertPath() string {
-	return "/SimpleNotificationService-" + s.keys.row.Name + ".pem"
+	return "/SimpleNotificationService-" + s.keys().row.Name + ".pem"
 }
 
 // SigningCertURL returns the URL that messages name for the certificate. It is

@@ -252,7 +252,7 @@ func (s *Service) fanOut(t topic, p publication) string {
 		if !sub.Raw {
 			signature, ok := signatures[body]
 			if !ok {
-				signature = s.keys.sign(m.SignatureVersion, s.stringToSign(m))
+				signature = s.keys().sign(m.SignatureVersion, s.stringToSign(m))
 				signatures[body] = signature
 			}
 			body = string(s.envelope(m, signature))

@@ -11,6 +11,7 @@ package sns
 
 import (
 	"cmp"
+	"context"
 	"encoding/xml"
 	"net/http"
 	"net/url"
@@ -52,15 +53,13 @@ type Config struct {
 	// AllowRemote accepts endpoints that are not on this machine. Without it
 	// Subscribe refuses them.
 	AllowRemote bool
-	// KeyBits is the size of the signing key when it is made, 2048 if it is 0.
-	KeyBits int
 }
 
 // Service is Amazon SNS. It implements [world.Service].
 type Service struct {
 	w          *world.World
 	cfg        Config
-	keys       *keys
+	keys       func() *keys
 	topics     *store.Table[topic]
 	subs       *store.Table[subscription]
 	deliveries *store.Table[delivery]
@@ -90,8 +89,8 @@ func New(w *world.World, cfg Config) (*Service, error) {
 	}
 	cfg.HTTPRetryDelay = cmp.Or(cfg.HTTPRetryDelay, 20*time.Second)
 	cfg.HTTPConcurrency = cmp.Or(cfg.HTTPConcurrency, 8)
-	cfg.KeyBits = cmp.Or(cfg.KeyBits, 2048)
-	if cfg.HTTPClient == nil {
+	own := cfg.HTTPClient == nil
+	if own {
 		cfg.HTTPClient = loopbackClient(cfg.AllowRemote)
 	}
 	s := &Service{w: w, cfg: cfg}
@@ -105,7 +104,7 @@ func New(w *world.World, cfg Config) (*Service, error) {
 	if s.deliveries, err = store.NewTable[delivery](w.DB, "sns.deliveries"); err != nil {
 		return nil, err
 	}
-	if s.keys, err = openKeys(w, cfg.KeyBits); err != nil {
+	if s.keys, err = openKeys(w); err != nil {
 		return nil, err
 	}
 	s.operations = map[string]operation{
@@ -128,6 +127,12 @@ func New(w *world.World, cfg Config) (*Service, error) {
 		"PublishBatch":              s.publishBatch,
 	}
 	s.out = newDispatcher(s)
+	w.Go(func(ctx context.Context) {
+		s.out.run(ctx)
+		if own {
+			cfg.HTTPClient.CloseIdleConnections()
+		}
+	})
 	return s, nil
 }
 

@@ -1,11 +1,18 @@
 package sqs
 
-// timeHeap orders entries by a time of theirs and knows where each of them is,
-// so that any can leave it.
+// timeHeap orders entries by a time of theirs, and those of one time as they
+// were sent. It knows where each of them is, so that any can leave it.
 type timeHeap struct {
 	entries []*entry
 	time    func(*entry) int64
 	index   func(*entry) *int32 // where the entry's place in this heap is kept, -1 outside
+}
+
+func (h *timeHeap) before(a, b *entry) bool {
+	if at, bt := h.time(a), h.time(b); at != bt {
+		return at < bt
+	}
+	return a.seq < b.seq
 }
 
 func (h *timeHeap) len() int { return len(h.entries) }
@@ -49,7 +56,7 @@ func (h *timeHeap) swap(i, j int) {
 func (h *timeHeap) up(i int) {
 	for i > 0 {
 		parent := (i - 1) / 2
-		if h.time(h.entries[parent]) <= h.time(h.entries[i]) {
+		if !h.before(h.entries[i], h.entries[parent]) {
 			return
 		}
 		h.swap(i, parent)
@@ -63,10 +70,10 @@ func (h *timeHeap) down(i int) {
 		if child >= len(h.entries) {
 			return
 		}
-		if right := child + 1; right < len(h.entries) && h.time(h.entries[right]) < h.time(h.entries[child]) {
+		if right := child + 1; right < len(h.entries) && h.before(h.entries[right], h.entries[child]) {
 			child = right
 		}
-		if h.time(h.entries[i]) <= h.time(h.entries[child]) {
+		if !h.before(h.entries[child], h.entries[i]) {
 			return
 		}
 		h.swap(i, child)
