@@ -26,14 +26,17 @@ type indexRequest struct {
 }
 
 type createTableRequest struct {
-	TableName                 string
-	AttributeDefinitions      []attributeDefinition
-	KeySchema                 []keyElement
-	GlobalSecondaryIndexes    []indexRequest
-	LocalSecondaryIndexes     []json.RawMessage
-	BillingMode               string
-	ProvisionedThroughput     *throughput
-	StreamSpecification       *struct{ StreamEnabled bool }
+	TableName              string
+	AttributeDefinitions   []attributeDefinition
+	KeySchema              []keyElement
+	GlobalSecondaryIndexes []indexRequest
+	LocalSecondaryIndexes  []json.RawMessage
+	BillingMode            string
+	ProvisionedThroughput  *throughput
+	StreamSpecification    *struct {
+		StreamEnabled  bool
+		StreamViewType string
+	}
 	SSESpecification          json.RawMessage
 	Tags                      []tag
 	TableClass                string

@@ -183,10 +183,7 @@ func (s *Service) batchWrite(body []byte) ([]byte, *world.Error) {
 			t.mu.Unlock()
 			return nil, err
 		}
-		var w touched
-		if !o.nothing {
-			w = t.set(o.position, o.old, o.newItem)
-		}
+		w := op.carryOut(&o, o.row())
 		t.mu.Unlock()
 		u.wrote(t.name, w, 1)
 	}

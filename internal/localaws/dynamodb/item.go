@@ -258,6 +258,22 @@ type outcome struct {
 	position string
 }
 
+// row is what is to be stored, nil for no item.
+func (o *outcome) row() *row {
+	if o.newItem == nil {
+		return nil
+	}
+	return newRow(o.newItem)
+}
+
+// carryOut makes the change, stored as fresh. The caller holds the table's lock.
+func (op *writeOp) carryOut(o *outcome, fresh *row) touched {
+	if o.nothing {
+		return touched{}
+	}
+	return op.table.set(o.position, o.old, fresh, o.oldItem, o.newItem)
+}
+
 // plan checks the condition and works out the outcome. The caller holds the
 // table's lock.
 func (op *writeOp) plan() (outcome, *world.Error) {
@@ -350,10 +366,7 @@ func (s *Service) write(kind string, body []byte, returns ...string) ([]byte, *w
 		t.mu.Unlock()
 		return nil, err
 	}
-	var w touched
-	if !o.nothing {
-		w = t.set(o.position, o.old, o.newItem)
-	}
+	w := op.carryOut(&o, o.row())
 	t.mu.Unlock()
 	u.wrote(t.name, w, 1)
 	out := []byte{'{'}

@@ -1,8 +1,8 @@
 package dynamodb
 
 import (
+	"encoding/binary"
 	"encoding/hex"
-	"fmt"
 	"hash/fnv"
 	"strings"
 
@@ -67,7 +67,9 @@ func partition(h *value) string {
 	text := sortable(h)
 	f := fnv.New32a()
 	f.Write([]byte(text))
-	return fmt.Sprintf("%08x", scramble(f.Sum32())) + text
+	b := make([]byte, 0, 8+len(text))
+	b = hex.AppendEncode(b, binary.BigEndian.AppendUint32(nil, scramble(f.Sum32())))
+	return string(append(b, text...))
 }
 
 // scramble spreads h, whose upper bits hardly depend on the last characters.

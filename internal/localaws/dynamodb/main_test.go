@@ -176,3 +176,34 @@ func (s *stand) get(table string, key item) item {
 	s.t.Helper()
 	return must[*ddb.GetItemOutput](s.t)(s.GetItem(ctx, &ddb.GetItemInput{TableName: &table, Key: key, ConsistentRead: aws.Bool(true)})).Item
 }
+
+// show makes an item readable.
+func show(it item) map[string]any {
+	out := map[string]any{}
+	for k, v := range it {
+		out[k] = reveal(v)
+	}
+	return out
+}
+
+func reveal(v types.AttributeValue) any {
+	switch v := v.(type) {
+	case *types.AttributeValueMemberS:
+		return v.Value
+	case *types.AttributeValueMemberN:
+		return "N" + v.Value
+	case *types.AttributeValueMemberM:
+		return show(v.Value)
+	case *types.AttributeValueMemberL:
+		var out []any
+		for _, e := range v.Value {
+			out = append(out, reveal(e))
+		}
+		return out
+	case *types.AttributeValueMemberSS:
+		return v.Value
+	case *types.AttributeValueMemberNS:
+		return v.Value
+	}
+	return v
+}

@@ -133,14 +133,6 @@ func (p *parser) unexpected() *world.Error { return syntaxError(p.kind, p.text, 
 
 func (p *parser) peek() token { return p.tokens[p.next] }
 
-func (p *parser) advance() token {
-	t := p.tokens[p.next]
-	if t.kind != tokenEnd {
-		p.next++
-	}
-	return t
-}
-
 // symbol consumes the symbol s if it comes next.
 func (p *parser) symbol(s string) bool {
 	if t := p.peek(); t.kind == tokenSymbol && t.text == s {

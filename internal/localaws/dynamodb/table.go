@@ -1,6 +1,7 @@
 package dynamodb
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -26,14 +27,17 @@ type row struct {
 // MarshalJSON implements json.Marshaler.
 func (r *row) MarshalJSON() ([]byte, error) { return r.json, nil }
 
-// UnmarshalJSON implements json.Unmarshaler.
+// UnmarshalJSON implements json.Unmarshaler. It leaves the size to restore.
 func (r *row) UnmarshalJSON(b []byte) error {
-	item, err := parseItem(b)
-	if err != nil {
-		return err
-	}
-	*r = *newRow(item)
+	r.json = bytes.Clone(b)
 	return nil
+}
+
+// restore completes a row from the journal, and returns its attributes.
+func (r *row) restore() attrs {
+	item := r.item()
+	r.bytes = item.size()
+	return item
 }
 
 func newRow(item attrs) *row {
@@ -104,12 +108,10 @@ func newTable(w *world.World, meta tableMeta) (*table, error) {
 		t.indexes = append(t.indexes, &index{meta: im, key: meta.schema(im.Keys)})
 	}
 	items.Ascend("", func(position string, r *row) bool {
+		item := r.restore()
 		t.bytes += int64(r.bytes)
-		if len(t.indexes) > 0 {
-			item := r.item()
-			for _, ix := range t.indexes {
-				ix.put(position, r, item)
-			}
+		for _, ix := range t.indexes {
+			ix.put(position, r, item)
 		}
 		return true
 	})
@@ -193,17 +195,10 @@ type touched struct {
 	indexes map[string]int
 }
 
-// set puts an item in the place of old at position; a nil item removes it. The
-// caller holds the table's lock.
-func (t *table) set(position string, old *row, item attrs) touched {
-	var fresh *row
-	if item != nil {
-		fresh = newRow(item)
-	}
-	return t.setRow(position, old, fresh, item)
-}
-
-func (t *table) setRow(position string, old, fresh *row, item attrs) touched {
+// set puts fresh, whose attributes are item, in the place of old at position; a
+// nil row removes it. before are the attributes of old if they have been read.
+// The caller holds the table's lock.
+func (t *table) set(position string, old, fresh *row, before, item attrs) touched {
 	w := touched{}
 	if old != nil {
 		t.bytes -= int64(old.bytes)
@@ -220,7 +215,9 @@ func (t *table) setRow(position string, old, fresh *row, item attrs) touched {
 		return w
 	}
 	w.indexes = map[string]int{}
-	before := old.item()
+	if before == nil {
+		before = old.item()
+	}
 	for _, ix := range t.indexes {
 		c := lateChange{index: ix}
 		size := 0

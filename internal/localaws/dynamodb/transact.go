@@ -187,7 +187,11 @@ func (s *Service) finish() {
 				continue
 			}
 			old, _ := t.items.Get(w.Position)
-			t.setRow(w.Position, old, w.Row, w.Row.item())
+			var item attrs
+			if w.Row != nil {
+				item = w.Row.restore()
+			}
+			t.set(w.Position, old, w.Row, nil, item)
 		}
 		if r.Token != nil {
 			s.tokens.keep(*r.Token)
@@ -307,9 +311,7 @@ func (s *Service) transact(ops []*writeOp, u *usage, token *tokenRecord) *world.
 	rows := make([]*row, len(ops))
 	redo := redoRecord{Token: token}
 	for i, o := range outcomes {
-		if o.newItem != nil {
-			rows[i] = newRow(o.newItem)
-		}
+		rows[i] = o.row()
 		if !o.nothing {
 			redo.Writes = append(redo.Writes, redoWrite{ops[i].table.id, o.position, rows[i]})
 		}
@@ -319,11 +321,7 @@ func (s *Service) transact(ops []*writeOp, u *usage, token *tokenRecord) *world.
 		s.redo.Put(id, redo)
 	}
 	for i, o := range outcomes {
-		var w touched
-		if !o.nothing {
-			w = ops[i].table.setRow(o.position, o.old, rows[i], o.newItem)
-		}
-		u.wrote(ops[i].table.name, w, 2)
+		u.wrote(ops[i].table.name, ops[i].carryOut(&o, rows[i]), 2)
 	}
 	if token != nil {
 		s.tokens.keep(*token)

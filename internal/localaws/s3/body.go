@@ -32,6 +32,8 @@ type received struct {
 	size int64
 	md5  []byte
 	sum  []byte // by the algorithm asked for
+	// claimed is the checksum that the request gave, which was right; nil if none.
+	claimed []byte
 }
 
 // payload is a request's body, to be read once.
@@ -149,31 +151,32 @@ func (p *payload) receive(f *os.File, sum algorithm) (received, *world.Error) {
 			return out, e
 		}
 	}
-	return out, p.checkClaim(byName)
+	out.claimed, err = p.checkClaim(byName)
+	return out, err
 }
 
-func (p *payload) checkClaim(sums map[algorithm]hash.Hash) *world.Error {
+func (p *payload) checkClaim(sums map[algorithm]hash.Hash) ([]byte, *world.Error) {
 	c := p.claim
 	if c.algorithm == "" {
-		return nil
+		return nil, nil
 	}
 	if c.trailer {
 		text, ok := p.chunks.trailers[c.algorithm.header()]
 		if !ok {
-			return world.Errorf(400, "MalformedTrailerError", "The request announced the trailer %s but did not send it.", c.algorithm.header())
+			return nil, world.Errorf(400, "MalformedTrailerError", "The request announced the trailer %s but did not send it.", c.algorithm.header())
 		}
 		if p.chunks.signed && !isHex(p.chunks.trailers["x-amz-trailer-signature"], 64) {
-			return world.Errorf(403, "SignatureDoesNotMatch", "the trailer's signature is missing")
+			return nil, world.Errorf(403, "SignatureDoesNotMatch", "the trailer's signature is missing")
 		}
 		var err *world.Error
 		if c.value, err = c.algorithm.parse(text); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if !bytes.Equal(c.value, sums[c.algorithm].Sum(nil)) {
-		return c.algorithm.mismatch()
+		return nil, c.algorithm.mismatch()
 	}
-	return nil
+	return c.value, nil
 }
 
 func incomplete() *world.Error {

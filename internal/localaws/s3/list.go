@@ -352,6 +352,9 @@ func (s *Service) listParts(r *request) *world.Error {
 		}
 		l := listedPart{PartNumber: p.Number, LastModified: timestamp(p.Modified), ETag: p.quoted(), Size: p.Size}
 		*l.of(u.Sum.Algorithm) = p.Sum
+		if p.Claimed.Value != "" {
+			*l.of(p.Claimed.Algorithm) = p.Claimed.Value
+		}
 		out.Part = append(out.Part, l)
 		out.NextPartNumberMarker = p.Number
 		return true

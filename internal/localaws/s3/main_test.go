@@ -137,3 +137,10 @@ func (s *stand) raw(method, path string, header map[string]string, body string) 
 	defer res.Body.Close()
 	return res.StatusCode, string(must[[]byte](s.t)(io.ReadAll(res.Body))), res.Header
 }
+
+func appendTo(t testing.TB, name, text string) {
+	t.Helper()
+	f := must[*os.File](t)(os.OpenFile(name, os.O_APPEND|os.O_WRONLY, 0))
+	defer f.Close()
+	must[int](t)(f.WriteString(text))
+}

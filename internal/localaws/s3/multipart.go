@@ -35,12 +35,25 @@ type upload struct {
 
 // part is a part of an upload.
 type part struct {
-	Number   int
-	Size     int64
-	MD5      []byte
-	Sum      string
+	Number int
+	Size   int64
+	MD5    []byte
+	Sum    string // by the upload's algorithm
+	// Claimed is the checksum that it was sent with, if that is another one.
+	Claimed  sum
 	Modified time.Time
 	Pieces   []piece
+}
+
+// checksum returns the part's checksum by algorithm a, empty if none is known.
+func (p *part) checksum(u *upload, a algorithm) string {
+	switch a {
+	case u.Sum.Algorithm:
+		return p.Sum
+	case p.Claimed.Algorithm:
+		return p.Claimed.Value
+	}
+	return ""
 }
 
 func (p *part) quoted() string { return `"` + etag(p.MD5) + `"` }
@@ -134,16 +147,14 @@ func partNumber(text string) (int, *world.Error) {
 
 // accepts refuses a part with a checksum of another kind than the upload's.
 func (u *upload) accepts(c claim) *world.Error {
-	want, got := "null", "null"
-	if u.Explicit {
-		want = strings.ToLower(string(u.Sum.Algorithm))
-	}
+	want, got := strings.ToLower(string(u.Sum.Algorithm)), "null"
 	if c.algorithm != "" {
 		got = strings.ToLower(string(c.algorithm))
 	}
 	switch {
 	case c.algorithm == u.Sum.Algorithm:
 	case c.algorithm == "" && u.Sum.Type == fullObject: // it is worked out here
+	case !u.Explicit: // clients send one with each part without having chosen it for the upload
 	default:
 		return world.Errorf(400, "InvalidRequest", "Checksum Type mismatch occurred, expected checksum Type: %s, actual checksum Type: %s", want, got)
 	}
@@ -171,6 +182,9 @@ func (s *Service) uploadPart(r *request) *world.Error {
 		return err
 	}
 	it := &part{Number: n, Size: got.size, MD5: got.md5, Sum: encode64(got.sum), Pieces: pieces}
+	if p.claim.algorithm != "" && p.claim.algorithm != u.Sum.Algorithm {
+		it.Claimed = sum{Algorithm: p.claim.algorithm, Value: encode64(got.claimed)}
+	}
 	err = s.addPart(u, it)
 	done(err == nil)
 	if err != nil {
@@ -178,7 +192,9 @@ func (s *Service) uploadPart(r *request) *world.Error {
 	}
 	h := r.w.Header()
 	h["Etag"] = []string{it.quoted()}
-	if u.Explicit || p.claim.algorithm != "" {
+	if it.Claimed.Value != "" {
+		h.Set(it.Claimed.Algorithm.header(), it.Claimed.Value)
+	} else {
 		h.Set(u.Sum.Algorithm.header(), it.Sum)
 	}
 	h.Set("X-Amz-Server-Side-Encryption", "AES256")
@@ -245,9 +261,7 @@ func (s *Service) uploadPartCopy(r *request) *world.Error {
 	}
 	out := copyResult{ETag: it.quoted(), LastModified: timestamp(it.Modified)}
 	out.XMLName = xml.Name{Space: namespace, Local: "CopyPartResult"}
-	if u.Explicit {
-		*out.of(u.Sum.Algorithm) = it.Sum
-	}
+	*out.of(u.Sum.Algorithm) = it.Sum
 	return r.answer(out)
 }
 
@@ -326,6 +340,11 @@ func (s *Service) completeUpload(r *request) *world.Error {
 	if len(in.Part) == 0 || len(in.Part) > maxParts {
 		return malformedXML()
 	}
+	for i := range in.Part[1:] {
+		if in.Part[i+1].PartNumber <= in.Part[i].PartNumber {
+			return world.Errorf(400, "InvalidPartOrder", "The list of parts was not in ascending order. The parts list must be specified in order by part number.")
+		}
+	}
 	s.mu.Lock()
 	o, clean, err := s.complete(u, &in, want, condition)
 	s.mu.Unlock()
@@ -352,18 +371,21 @@ func (s *Service) complete(u *upload, in *completeRequest, want objectClaim, con
 	sums := u.Sum.Algorithm.new() // of the parts' checksums
 	var full []byte
 	for i, p := range in.Part {
-		if i > 0 && p.PartNumber <= in.Part[i-1].PartNumber {
-			return nil, nil, world.Errorf(400, "InvalidPartOrder", "The list of parts was not in ascending order. The parts list must be specified in order by part number.")
-		}
 		it, ok := s.parts.Get(partPlace(u.ID, p.PartNumber))
 		tag := strings.Trim(p.ETag, `"`)
-		claimed := *p.of(u.Sum.Algorithm)
-		if !ok || tag != etag(it.MD5) || claimed != "" && claimed != it.Sum {
+		claimed, wrong := "", false
+		for _, a := range algorithms {
+			if v := *p.of(a); v != "" {
+				claimed = v
+				wrong = wrong || !ok || v != it.checksum(u, a)
+			}
+		}
+		if !ok || wrong || tag != etag(it.MD5) {
 			e := world.Errorf(400, "InvalidPart", "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.")
 			e.Fields = map[string]any{"UploadId": u.ID, "PartNumber": p.PartNumber, "ETag": tag}
 			return nil, nil, e
 		}
-		if claimed == "" && u.Explicit && u.Sum.Type == composite {
+		if claimed == "" && u.Sum.Type == composite {
 			return nil, nil, world.Errorf(400, "InvalidRequest", "The upload was created using a %s checksum. The complete request must include the checksum for each part. It was missing for part %d in the request.", strings.ToLower(string(u.Sum.Algorithm)), p.PartNumber)
 		}
 		if it.Size < minPart && i < len(in.Part)-1 {
@@ -404,18 +426,14 @@ func (s *Service) complete(u *upload, in *completeRequest, want objectClaim, con
 	s.files.use(o.Pieces)
 	clean, err := s.commit(u.Bucket+"/"+u.Key, o, condition, nil)
 	if err != nil {
-		return nil, func() {}, s.unuse(o.Pieces, err)
+		s.files.release(o.Pieces) // the parts still have them
+		return nil, nil, err
 	}
 	drop := s.dropUpload(u)
 	return o, func() {
 		clean()
 		drop()
 	}, nil
-}
-
-func (s *Service) unuse(pieces []piece, err *world.Error) *world.Error {
-	s.files.release(pieces)
-	return err
 }
 
 // dropUpload forgets an upload and its parts. The caller holds s.mu and calls
