@@ -30,6 +30,7 @@ func TestASecretIsNeverPrinted(t *testing.T) {
 		return string(b)
 	}
 	for how, got := range map[string]string{
+		//lint:ignore S1025 that fmt does not print it is what is tested
 		"%v": fmt.Sprintf("%v", s), "%s": fmt.Sprintf("%s", s), "%q": fmt.Sprintf("%q", s), "%+v": fmt.Sprintf("%+v", s), "%#v": fmt.Sprintf("%#v", s),
 		"%v of a struct": fmt.Sprintf("%v", c), "%+v of a struct": fmt.Sprintf("%+v", c), "%#v of a struct": fmt.Sprintf("%#v", c),
 		"%+v of a pointer": fmt.Sprintf("%+v", &c), "Print": fmt.Sprint(s), "a map": fmt.Sprint(map[Secret]Secret{s: s}),
