@@ -223,9 +223,6 @@ func TestAPanicIsAFailureLikeAnyOther(t *testing.T) {
 }
 
 func TestCorruptBytesAreTriedThreeTimes(t *testing.T) {
-	if testing.Verbose() {
-		t.Log("waits for two delays of five and ten seconds")
-	}
 	ns := testenv.NATS(t)
 	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
 		return fault.Errorf(fault.Corrupt, "tree hash differs")

@@ -57,13 +57,9 @@ type Worker[E events.Event] struct {
 	Logger  *slog.Logger
 }
 
-var (
-	// ErrLeaseLost is the cause of a handler's context when the server may have
-	// given the message to another worker.
-	ErrLeaseLost = errors.New("lease on the message lost")
-	// ErrStopped is the cause of a handler's context when the process must stop.
-	ErrStopped = errors.New("worker stopped")
-)
+// ErrLeaseLost is the cause of a handler's context when the server may have
+// given the message to another worker.
+var ErrLeaseLost = errors.New("lease on the message lost")
 
 const (
 	fetchWait   = 30 * time.Second

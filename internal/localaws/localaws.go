@@ -10,7 +10,6 @@ package localaws
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"net/http"
 	"sync"
@@ -145,9 +144,6 @@ func (s *Server) SetEndpoint(url string) {
 
 // Endpoint returns where the stand-in is reached.
 func (s *Server) Endpoint() string { return s.cfg.Endpoint }
-
-// Context ends when the stand-in is closed.
-func (s *Server) Context() context.Context { return s.World.Context() }
 
 // Close stops what runs in the background and closes the state.
 func (s *Server) Close() error { return s.World.Close() }

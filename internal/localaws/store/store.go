@@ -26,16 +26,12 @@ import (
 type DB struct {
 	dir string
 
-	mu      sync.Mutex // guards what follows
-	tables  map[string]table
+	mu      sync.Mutex      // guards what follows
+	tables  map[string]bool // names that are taken
 	journal *os.File
 	// replayed holds the rows found at Open until their table is made.
 	replayed map[string]map[string]json.RawMessage
 	failed   error
-}
-
-type table interface {
-	each(func(key string, value any) bool)
 }
 
 type record struct {
@@ -49,7 +45,7 @@ const journalName = "state.jsonl"
 // Open returns the database in dir, which is made if it is not there. With an
 // empty dir nothing is kept beyond the process.
 func Open(dir string) (*DB, error) {
-	db := &DB{dir: dir, tables: map[string]table{}, replayed: map[string]map[string]json.RawMessage{}}
+	db := &DB{dir: dir, tables: map[string]bool{}, replayed: map[string]map[string]json.RawMessage{}}
 	if dir == "" {
 		return db, nil
 	}
@@ -197,7 +193,7 @@ func NewTable[V any](db *DB, name string) (*Table[V], error) {
 	t := &Table[V]{db: db, name: name}
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	if _, ok := db.tables[name]; ok {
+	if db.tables[name] {
 		panic("store: table " + name + " made twice")
 	}
 	for key, raw := range db.replayed[name] {
@@ -208,7 +204,7 @@ func NewTable[V any](db *DB, name string) (*Table[V], error) {
 		t.rows.Set(key, v)
 	}
 	delete(db.replayed, name)
-	db.tables[name] = t
+	db.tables[name] = true
 	return t, nil
 }
 
@@ -269,8 +265,4 @@ func (t *Table[V]) Prefix(prefix string) []V {
 		return true
 	})
 	return out
-}
-
-func (t *Table[V]) each(f func(string, any) bool) {
-	t.Ascend("", func(k string, v V) bool { return f(k, v) })
 }
