@@ -2,12 +2,13 @@ package bridge
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/queue"
@@ -19,13 +20,16 @@ import (
 type Queue interface {
 	// Name is for logs and dead letters.
 	Name() string
-	// Receive returns up to [queue.BatchSize] messages, and waits for the first one for
-	// up to wait.
-	Receive(ctx context.Context, wait time.Duration) ([]queue.Message, error)
-	// Delete removes messages for good.
+	// Receive lends up to [queue.BatchSize] messages for the time of the lease, and
+	// waits for the first one for up to wait.
+	Receive(ctx context.Context, wait, lease time.Duration) ([]queue.Message, error)
+	// Delete removes messages for good. A message that is not lent any more is
+	// [fault.NotFound].
 	Delete(ctx context.Context, receipts []string) []error
 	// Return gives messages back, to be received again after the delay.
 	Return(ctx context.Context, receipts []string, after time.Duration) []error
+	// Extend makes the lease of messages end after lease from now.
+	Extend(ctx context.Context, receipts []string, lease time.Duration) []error
 }
 
 // Publisher stores events. It returns, in the order of es, whether each was a
@@ -35,19 +39,38 @@ type Publisher interface {
 }
 
 // Tally counts what became of the messages of a source. received = published +
-// duplicate + quarantined + returned, but for messages in hand.
+// duplicate + quarantined + returned, but for those in hand.
 type Tally struct {
 	Received, Published, Duplicate, Quarantined, Returned atomic.Int64
+	// Extended counts renewed leases, Undeleted the messages that were stored and
+	// could not be deleted: they come again, as duplicates.
+	Extended, Undeleted atomic.Int64
+	// Receives counts the calls to receive, empty answers included: what an idle
+	// queue costs.
+	Receives atomic.Int64
+}
+
+// InHand returns how many messages are received and not settled.
+func (t *Tally) InHand() int64 {
+	settled := t.Published.Load() + t.Duplicate.Load() + t.Quarantined.Load() + t.Returned.Load()
+	return t.Received.Load() - settled
 }
 
 // Drain moves the messages of one queue into JetStream.
+//
+// Receivers, publishers and deleters overlap. One receive is in flight while the
+// queue is idle; each full answer doubles them, up to Width, and an empty one
+// brings them down again. Messages that are received and not settled are bounded
+// by their bytes, and their leases are renewed.
 type Drain struct {
 	Source  Source
 	Queue   Queue
 	Publish Publisher
 	Now     func() time.Time
 	Log     *slog.Logger
-	Tally   Tally
+	// Width is the most receives that are in flight; zero is 16.
+	Width int
+	Tally Tally
 
 	wakeOnce sync.Once
 	wake     chan struct{}
@@ -55,14 +78,34 @@ type Drain struct {
 }
 
 const (
+	defaultWidth = 16
 	// longPoll is the longest wait that SQS offers.
 	longPoll = 20 * time.Second
-	// settleTime is how long a batch may take to be settled after a stop.
-	settleTime = 10 * time.Second
-	// longestPause is the longest wait between tries while something is down.
-	longestPause = 30 * time.Second
+	// lease is for how long a message is lent. After a crash its messages are seen
+	// again when it ends; a living bridge renews it three times as often.
+	lease = 30 * time.Second
+	// settleTime is how long what is in hand may take to be settled after a stop.
+	settleTime = 8 * time.Second
+	// shortestPause and longestPause are the waits between tries while something
+	// is down.
+	shortestPause = 100 * time.Millisecond
+	longestPause  = 30 * time.Second
 	// longestReturn is the longest time that a message is put aside.
 	longestReturn = 15 * time.Minute
+
+	// handBytes bounds the messages in hand; one more batch for each receive in
+	// flight comes on top.
+	handBytes = 24 << 20
+	// messageCost is what a message takes beside its body.
+	messageCost = 3 << 10
+	// publishMost is how many messages are published together.
+	publishMost = 500
+	// publishers overlap, so that the next batch is encoded while one is stored.
+	publishers = 2
+	// deletes is how many calls that delete or return are in flight.
+	deletes = 16
+	// deleteTries is how often a deletion is tried here, on top of the SDK's tries.
+	deleteTries = 3
 )
 
 func (d *Drain) wakeup() chan struct{} {
@@ -88,19 +131,15 @@ func (d *Drain) Ready(context.Context) error {
 	return nil
 }
 
-func (d *Drain) setTrouble(err error) {
-	if err == nil {
-		d.trouble.Store(nil)
-	} else {
-		d.trouble.Store(&err)
-	}
-}
-
-// Run moves messages until stop is closed or ctx ends. Whatever goes wrong, it
-// waits and goes on.
+// Run moves messages until stop is closed or ctx ends; then what is in hand is
+// settled. Whatever goes wrong, it waits and goes on.
 func (d *Drain) Run(ctx context.Context, stop <-chan struct{}) {
 	receiveCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	// What is in hand is settled after a stop too.
+	settleCtx, give := context.WithCancel(context.WithoutCancel(ctx))
+	defer give()
+	context.AfterFunc(receiveCtx, func() { time.AfterFunc(settleTime, give) })
 	go func() {
 		select {
 		case <-stop:
@@ -108,121 +147,266 @@ func (d *Drain) Run(ctx context.Context, stop <-chan struct{}) {
 		case <-receiveCtx.Done():
 		}
 	}()
-	failures := 0
-	for receiveCtx.Err() == nil {
-		batch, err := d.Queue.Receive(receiveCtx, longPoll)
-		if receiveCtx.Err() != nil && len(batch) == 0 {
+	d.trouble.Store(nil)
+	r := &run{
+		Drain:   d,
+		width:   1,
+		hand:    semaphore.NewWeighted(handBytes),
+		calls:   semaphore.NewWeighted(deletes),
+		arrived: make(chan []queue.Message),
+		changed: make(chan struct{}, 1),
+		leases:  map[string]time.Time{},
+	}
+	var settling sync.WaitGroup
+	for range publishers {
+		settling.Go(func() { r.publishAll(settleCtx) })
+	}
+	keepCtx, done := context.WithCancel(settleCtx)
+	keeping := make(chan struct{})
+	go func() { defer close(keeping); r.keepLeases(keepCtx) }()
+
+	r.receiveAll(receiveCtx, settleCtx)
+	close(r.arrived)
+	settling.Wait()
+	done()
+	<-keeping
+}
+
+// run is what one Run of a drain shares.
+type run struct {
+	*Drain
+	hand    *semaphore.Weighted // bytes of the messages in hand
+	calls   *semaphore.Weighted // calls that settle messages
+	arrived chan []queue.Message
+	changed chan struct{} // a receive ended, or the pace changed
+
+	mu       sync.Mutex // guards what follows
+	width    int        // receives that may be in flight
+	inFlight int
+	stages   [3]struct {
+		failures int // in a row
+		err      error
+	}
+	notUntil time.Time            // nothing is received before that
+	leases   map[string]time.Time // when each message in hand was lent, by receipt
+}
+
+// stage is a thing that can be down while the others work.
+type stage int
+
+const (
+	receiving stage = iota
+	publishing
+	deleting
+)
+
+func (s stage) String() string { return [...]string{"receiving", "publishing", "deleting"}[s] }
+
+// failed slows down: one receive at a time, after a pause that grows. Failures of
+// what was already under way when a pause began are the same failure.
+func (r *run) failed(what stage, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.width = 1
+	st := &r.stages[what]
+	st.err = err
+	r.tell()
+	now := time.Now()
+	if st.failures > 0 && now.Before(r.notUntil) {
+		return
+	}
+	pause := min(shortestPause<<min(st.failures, 16), longestPause)
+	st.failures++
+	if until := now.Add(pause); until.After(r.notUntil) {
+		r.notUntil = until
+	}
+	r.Log.Warn("drain pauses", "queue", r.Queue.Name(), "while", what, "pause", pause, "err", err)
+}
+
+// worked ends the trouble of a stage.
+func (r *run) worked(what stage) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if st := &r.stages[what]; st.failures > 0 {
+		st.failures, st.err = 0, nil
+		r.tell()
+	}
+}
+
+// tell makes [Drain.Ready] return the first stage's trouble. Callers hold r.mu.
+func (r *run) tell() {
+	for i := range r.stages {
+		if err := r.stages[i].err; err != nil {
+			err = fmt.Errorf("%s: %w", stage(i), err)
+			r.trouble.Store(&err)
 			return
 		}
-		if err == nil && len(batch) > 0 {
-			d.Tally.Received.Add(int64(len(batch)))
-			// A batch in hand is settled, come what may.
-			settleCtx, done := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
-			err = d.settle(settleCtx, batch)
-			done()
-		}
-		d.setTrouble(err)
-		if err == nil {
-			failures = 0
-			continue
-		}
-		failures++
-		pause := min(time.Second<<min(failures-1, 10), longestPause)
-		d.Log.Warn("drain pauses", "queue", d.Queue.Name(), "pause", pause, "err", err)
-		d.pause(receiveCtx, pause)
+	}
+	r.trouble.Store(nil)
+}
+
+// received sets the pace after an answer of n messages.
+func (r *run) received(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	limit := r.Width
+	if limit == 0 {
+		limit = defaultWidth
+	}
+	switch n {
+	case queue.BatchSize:
+		r.width = min(r.width*2, limit)
+	case 0:
+		r.width = 1
+	default:
+		r.width = max(r.width/2, 1)
 	}
 }
 
-// settle publishes a batch, and deletes what was stored. It returns an error if
-// the trouble is ours and it is wise to pause.
-func (d *Drain) settle(ctx context.Context, batch []queue.Message) error {
-	es := make([]events.Event, len(batch))
-	poison := make([]bool, len(batch))
-	for i, m := range batch {
-		e, err := d.event(m)
-		if err != nil {
-			d.Log.Error("message not understood, to the dead letters", "queue", d.Queue.Name(), "message", m.ID, "err", err)
-			e, poison[i] = d.deadLetter(m, err), true
-		}
-		es[i] = e
+// next returns true when one more receive may start, and whether it is the only
+// one; else for how long there is nothing to do, or 0 until a receive ends.
+func (r *run) next() (start, only bool, wait time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.inFlight >= r.width {
+		return false, false, 0
 	}
-	duplicates, errs := d.Publish.Publish(ctx, es)
-
-	var stored, failed []string
-	var returnAfter time.Duration
-	var trouble error
-	for i, m := range batch {
-		switch {
-		case errs[i] != nil:
-			trouble = errs[i]
-			failed = append(failed, m.Receipt)
-			returnAfter = max(returnAfter, backoff(m.Receives))
-			d.Tally.Returned.Add(1)
-			continue
-		case poison[i]:
-			d.Tally.Quarantined.Add(1)
-		case duplicates[i]:
-			d.Tally.Duplicate.Add(1)
-		default:
-			d.Tally.Published.Add(1)
-		}
-		stored = append(stored, m.Receipt)
+	if wait := time.Until(r.notUntil); wait > 0 {
+		return false, false, wait
 	}
-	if len(stored) > 0 {
-		for _, err := range d.Queue.Delete(ctx, stored) {
-			if err != nil {
-				// It comes back, is published under the same id, and deleted then.
-				d.Log.Warn("not deleted from the queue", "queue", d.Queue.Name(), "err", err)
-				trouble = errors.Join(trouble, err)
-			}
-		}
-	}
-	if len(failed) > 0 {
-		for _, err := range d.Queue.Return(ctx, failed, returnAfter) {
-			if err != nil {
-				d.Log.Debug("not returned to the queue", "queue", d.Queue.Name(), "err", err)
-			}
-		}
-	}
-	return trouble
+	r.inFlight++
+	return true, r.inFlight == 1, 0
 }
 
-func (d *Drain) event(m queue.Message) (events.Event, error) {
-	n, err := unwrap(m, d.Source.Topic)
+// receiveAll keeps receives in flight until ctx ends, and returns when the last
+// has ended.
+func (r *run) receiveAll(ctx, settleCtx context.Context) {
+	var receiving sync.WaitGroup
+	defer receiving.Wait()
+	for ctx.Err() == nil {
+		start, only, wait := r.next()
+		if start {
+			receiving.Go(func() {
+				r.receive(ctx, settleCtx, only)
+				select {
+				case r.changed <- struct{}{}:
+				default:
+				}
+			})
+			continue
+		}
+		var timer <-chan time.Time
+		var woken <-chan struct{}
+		if wait > 0 {
+			timer, woken = time.After(wait), r.wakeup()
+		}
+		select {
+		case <-ctx.Done():
+		case <-r.changed:
+		case <-timer:
+		case <-woken:
+			r.mu.Lock()
+			r.notUntil = time.Time{}
+			r.mu.Unlock()
+		}
+	}
+}
+
+// receive makes one call and hands its messages on. Only the one that is alone
+// waits for messages: the others are there for a backlog, and return at once when
+// there is none.
+func (r *run) receive(ctx, settleCtx context.Context, only bool) {
+	defer func() {
+		r.mu.Lock()
+		r.inFlight--
+		r.mu.Unlock()
+	}()
+	wait := longPoll
+	if !only {
+		wait = 0
+	}
+	r.Tally.Receives.Add(1)
+	batch, err := r.Queue.Receive(ctx, wait, lease)
 	if err != nil {
-		return nil, err
+		if ctx.Err() == nil {
+			r.failed(receiving, err)
+		}
+		return
 	}
-	return d.Source.Parse(n)
+	r.worked(receiving)
+	r.received(len(batch))
+	if len(batch) == 0 {
+		return
+	}
+	r.Tally.Received.Add(int64(len(batch)))
+	var size int64
+	r.mu.Lock()
+	for _, m := range batch {
+		size += cost(m)
+		r.leases[m.Receipt] = time.Now()
+	}
+	r.mu.Unlock()
+	if r.hand.Acquire(settleCtx, size) != nil {
+		r.Tally.Returned.Add(int64(len(batch)))
+		r.giveBack(settleCtx, receipts(batch), 0)
+		return
+	}
+	r.arrived <- batch
 }
 
-func (d *Drain) deadLetter(m queue.Message, reason error) events.DeadLetter {
-	now := d.Now().UTC()
-	return events.DeadLetter{
-		ID:       m.ID,
-		Stream:   "SQS",
-		Consumer: d.Queue.Name(),
-		Header:   m.Attributes,
-		Payload:  []byte(m.Body),
-		Reason:   reason.Error(),
-		Kind:     fault.Invalid.String(),
-		Attempts: max(m.Receives, 1),
-		FirstAt:  m.SentAt.UTC(),
-		LastAt:   now,
+// cost is what a message takes of [handBytes]: a whole batch always fits.
+func cost(m queue.Message) int64 { return int64(min(len(m.Body), maxMessage)) + messageCost }
+
+func receipts(ms []queue.Message) []string {
+	rs := make([]string, len(ms))
+	for i, m := range ms {
+		rs[i] = m.Receipt
+	}
+	return rs
+}
+
+// keepLeases renews, until ctx ends, the leases of messages that have been in
+// hand for long.
+func (r *run) keepLeases(ctx context.Context) {
+	tick := time.NewTicker(lease / 6)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			r.extend(ctx, now)
+		}
 	}
 }
 
-// backoff returns for how long a message that could not be stored is put aside.
-func backoff(receives int) time.Duration {
-	return min(2*time.Second<<min(max(receives-1, 0), 12), longestReturn)
+func (r *run) extend(ctx context.Context, now time.Time) {
+	var old []string
+	r.mu.Lock()
+	for receipt, since := range r.leases {
+		if now.Sub(since) >= lease/3 {
+			old = append(old, receipt)
+			r.leases[receipt] = now
+		}
+	}
+	r.mu.Unlock()
+	for len(old) > 0 && ctx.Err() == nil {
+		n := min(len(old), queue.BatchSize)
+		for _, err := range r.Queue.Extend(ctx, old[:n], lease) {
+			if err == nil {
+				r.Tally.Extended.Add(1)
+			} else if !fault.Is(err, fault.NotFound) {
+				r.Log.Debug("lease not renewed", "queue", r.Queue.Name(), "err", err)
+			}
+		}
+		old = old[n:]
+	}
 }
 
-// pause waits for t, until ctx ends, or until the drain is woken.
-func (d *Drain) pause(ctx context.Context, t time.Duration) {
-	timer := time.NewTimer(t)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-d.wakeup():
-	case <-ctx.Done():
+func (r *run) forget(receipts []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, receipt := range receipts {
+		delete(r.leases, receipt)
 	}
 }

@@ -33,7 +33,8 @@ type Bus struct {
 	Conn *nats.Conn
 	JS   jetstream.JetStream
 
-	log *slog.Logger
+	log    *slog.Logger
+	recent recent
 }
 
 // InboxPrefix is where user's replies come in. Users may subscribe to their own
@@ -42,6 +43,9 @@ func InboxPrefix(user string) string { return "_INBOX_" + user }
 
 // maxPending is how many publications may wait for their ack at a time.
 const maxPending = 4096
+
+// publishWait is how long a publication waits for its ack.
+const publishWait = 10 * time.Second
 
 // Connect connects to NATS and keeps the connection up until Close: it
 // reconnects for as long as it takes.
@@ -84,7 +88,7 @@ func Connect(ctx context.Context, cfg Config) (*Bus, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to nats as %s: %w", cfg.User, err)
 	}
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(maxPending), jetstream.WithPublishAsyncTimeout(10*time.Second))
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(maxPending), jetstream.WithPublishAsyncTimeout(publishWait))
 	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("use jetstream: %w", err)

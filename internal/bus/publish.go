@@ -29,22 +29,6 @@ func (b *Bus) Publish(ctx context.Context, e events.Event) (Ack, error) {
 	return f.wait(ctx)
 }
 
-// PublishAll publishes all of es and returns what became of each, in order,
-// when every one has its answer. The publications overlap.
-func (b *Bus) PublishAll(ctx context.Context, es []events.Event) ([]Ack, []error) {
-	futures := make([]future, len(es))
-	acks, errs := make([]Ack, len(es)), make([]error, len(es))
-	for i, e := range es {
-		futures[i], errs[i] = b.publishAsync(e)
-	}
-	for i, f := range futures {
-		if errs[i] == nil {
-			acks[i], errs[i] = f.wait(ctx)
-		}
-	}
-	return acks, errs
-}
-
 type future struct {
 	subject string
 	ack     jetstream.PubAckFuture
@@ -55,7 +39,11 @@ func (b *Bus) publishAsync(e events.Event) (future, error) {
 	if err != nil {
 		return future{}, fault.New(fault.Invalid, err)
 	}
-	f, err := b.JS.PublishMsgAsync(&nats.Msg{Subject: m.Subject, Header: nats.Header(m.Header), Data: m.Data})
+	return b.send(&nats.Msg{Subject: m.Subject, Header: nats.Header(m.Header), Data: m.Data})
+}
+
+func (b *Bus) send(m *nats.Msg) (future, error) {
+	f, err := b.JS.PublishMsgAsync(m)
 	if err != nil {
 		return future{}, fault.Errorf(fault.Transient, "publish %s: %w", m.Subject, err)
 	}

@@ -60,6 +60,8 @@ func streams(s Settings) []jetstream.StreamConfig {
 			MaxBytes:   2 * gib,
 			Storage:    jetstream.FileStorage,
 			Duplicates: dedupeWindow,
+			// A batch is stored with one sync to the disk; see [Bus.PublishAll].
+			AllowAtomicPublish: true,
 			Replicas:   max(s.Replicas, 1),
 			Metadata:   map[string]string{"gas": "restore-pipeline"},
 		}

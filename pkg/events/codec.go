@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// MaxSize is the largest encoded event, in bytes. It leaves room for a dead
-// letter around the largest SQS message (1 MiB, base64) below the max_payload of
-// nats.conf.
-const MaxSize = 2 << 20
+// MaxSize is the largest encoded event, in bytes. It has room for a dead letter
+// around the largest SQS message (1 MiB) with every character escaped, and is
+// below the max_payload of nats.conf.
+const MaxSize = 3 << 20
 
 var (
 	// ErrNewerVersion means that the event was written by a newer release.

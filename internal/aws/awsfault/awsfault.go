@@ -25,6 +25,10 @@ var codes = map[string]fault.Kind{
 	"ResourceNotFoundException":     fault.NotFound,
 	"RequestTimeoutException":       fault.Transient,
 	"ServiceUnavailableException":   fault.Transient,
+	// SQS: the message is not lent to us any more.
+	"ReceiptHandleIsInvalid":                    fault.NotFound,
+	"MessageNotInflight":                        fault.NotFound,
+	"AWS.SimpleQueueService.MessageNotInflight": fault.NotFound,
 	// everywhere
 	"ThrottlingException":                    fault.Throttled,
 	"Throttling":                             fault.Throttled,
@@ -75,6 +79,12 @@ func Wrap(err error, format string, args ...any) error {
 		return nil
 	}
 	return fault.New(kindOf(err), fmt.Errorf(format+": %w", append(args, err)...))
+}
+
+// FromCode returns the error of one entry of a batch, of which AWS gives the code
+// and not a whole response.
+func FromCode(code, format string, args ...any) error {
+	return fault.New(codes[code], fmt.Errorf(format+": %s", append(args, code)...))
 }
 
 func kindOf(err error) fault.Kind {

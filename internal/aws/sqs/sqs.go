@@ -3,7 +3,6 @@ package sqs
 
 import (
 	"context"
-	"fmt"
 	"path"
 	"strconv"
 	"time"
@@ -31,12 +30,13 @@ func New(cfg aws.Config, url string) *Queue {
 func (q *Queue) Name() string { return path.Base(q.url) }
 
 // Receive returns up to [queue.BatchSize] messages; it waits for the first one
-// for up to wait.
-func (q *Queue) Receive(ctx context.Context, wait time.Duration) ([]queue.Message, error) {
+// for up to wait. They are lent for the time of the lease.
+func (q *Queue) Receive(ctx context.Context, wait, lease time.Duration) ([]queue.Message, error) {
 	out, err := q.client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
 		QueueUrl:                    &q.url,
 		MaxNumberOfMessages:         queue.BatchSize,
 		WaitTimeSeconds:             int32(wait / time.Second),
+		VisibilityTimeout:           int32(lease / time.Second),
 		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
 		MessageAttributeNames:       []string{"All"},
 	})
@@ -81,6 +81,15 @@ func (q *Queue) Delete(ctx context.Context, receipts []string) []error {
 
 // Return makes messages visible again after a delay.
 func (q *Queue) Return(ctx context.Context, receipts []string, after time.Duration) []error {
+	return q.hide(ctx, "return to", receipts, after)
+}
+
+// Extend makes the lease of messages end after lease from now.
+func (q *Queue) Extend(ctx context.Context, receipts []string, lease time.Duration) []error {
+	return q.hide(ctx, "extend a lease of", receipts, lease)
+}
+
+func (q *Queue) hide(ctx context.Context, what string, receipts []string, after time.Duration) []error {
 	entries := make([]types.ChangeMessageVisibilityBatchRequestEntry, len(receipts))
 	for i := range receipts {
 		entries[i] = types.ChangeMessageVisibilityBatchRequestEntry{
@@ -89,9 +98,9 @@ func (q *Queue) Return(ctx context.Context, receipts []string, after time.Durati
 	}
 	out, err := q.client.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &q.url, Entries: entries})
 	if err != nil {
-		return all(len(receipts), awsfault.Wrap(err, "return to queue %s", q.Name()))
+		return all(len(receipts), awsfault.Wrap(err, "%s queue %s", what, q.Name()))
 	}
-	return partial(len(receipts), out.Failed, "return to queue "+q.Name())
+	return partial(len(receipts), out.Failed, what+" queue "+q.Name())
 }
 
 func all(n int, err error) []error {
@@ -108,7 +117,7 @@ func partial(n int, failed []types.BatchResultErrorEntry, what string) []error {
 	errs := make([]error, n)
 	for _, f := range failed {
 		if i, err := strconv.Atoi(aws.ToString(f.Id)); err == nil && i >= 0 && i < n {
-			errs[i] = fmt.Errorf("%s: %s: %s", what, aws.ToString(f.Code), aws.ToString(f.Message))
+			errs[i] = awsfault.FromCode(aws.ToString(f.Code), "%s: %s", what, aws.ToString(f.Message))
 		}
 	}
 	return errs

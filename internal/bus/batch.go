@@ -1,0 +1,155 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+const (
+	// leastBatch is from how many events of a type an atomic batch is worth its
+	// two round trips.
+	leastBatch = 8
+	// mostBatch is below the server's limit for a batch, 1,000 messages.
+	mostBatch = 500
+	// mostBatchBytes bounds what the server sets aside for one batch.
+	mostBatchBytes = 8 * mib
+	// errDuplicateInBatch is the server's JSAtomicPublishContainsDuplicateMessageErr:
+	// one id that the stream knows refuses the whole batch.
+	errDuplicateInBatch jetstream.ErrorCode = 10201
+)
+
+// PublishAll publishes all of es and returns what became of each, in order,
+// when every one has its answer.
+//
+// Many events of one type go as atomic batches, which the server stores with one
+// sync to the disk in place of one for each message. A batch has all its ids
+// stored or none, and is refused for one that is stored already; so what was
+// published lately goes message by message from the start, and a batch that is
+// refused for that goes again message by message, each with an answer of its own.
+func (b *Bus) PublishAll(ctx context.Context, es []events.Event) ([]Ack, []error) {
+	acks, errs := make([]Ack, len(es)), make([]error, len(es))
+	msgs := make([]*nats.Msg, len(es))
+	var types []string
+	batches := map[string][]int{} // by the events' type, places in es
+	var single []int
+	seen := make(map[string]bool, len(es))
+	for i, e := range es {
+		m, err := events.Encode(e)
+		if err != nil {
+			errs[i] = fault.New(fault.Invalid, err)
+			continue
+		}
+		msgs[i] = &nats.Msg{Subject: m.Subject, Header: nats.Header(m.Header), Data: m.Data}
+		key := e.Type() + " " + e.MessageID()
+		if seen[key] || b.recent.has(key) {
+			single = append(single, i)
+			continue
+		}
+		seen[key] = true
+		if batches[e.Type()] == nil {
+			types = append(types, e.Type())
+		}
+		batches[e.Type()] = append(batches[e.Type()], i)
+	}
+	for _, typ := range types {
+		for places := batches[typ]; len(places) > 0; {
+			n := batchLen(msgs, places)
+			if n < leastBatch || !b.publishBatch(ctx, msgs, places[:n], acks, errs) {
+				single = append(single, places[:n]...)
+			}
+			places = places[n:]
+		}
+	}
+	futures := make([]future, len(single))
+	for j, i := range single {
+		futures[j], errs[i] = b.send(msgs[i])
+	}
+	for j, i := range single {
+		if errs[i] == nil {
+			acks[i], errs[i] = futures[j].wait(ctx)
+		}
+	}
+	for i, e := range es {
+		if errs[i] == nil {
+			b.recent.add(e.Type() + " " + e.MessageID())
+		}
+	}
+	return acks, errs
+}
+
+// batchLen returns how many of the messages at places fit into one batch; one at
+// least.
+func batchLen(msgs []*nats.Msg, places []int) int {
+	size := 0
+	for n, i := range places {
+		size += len(msgs[i].Data)
+		if n > 0 && (n == mostBatch || size > mostBatchBytes) {
+			return n
+		}
+	}
+	return len(places)
+}
+
+// publishBatch publishes the messages at places as one atomic batch and fills
+// in their answers. It returns false, and has stored nothing, if the batch was
+// refused for an id that the stream knows.
+func (b *Bus) publishBatch(ctx context.Context, msgs []*nats.Msg, places []int, acks []Ack, errs []error) bool {
+	batch := make([]*nats.Msg, len(places))
+	for j, i := range places {
+		// The library writes into the header, and a refused message is sent again.
+		h := make(nats.Header, len(msgs[i].Header)+3)
+		for k, v := range msgs[i].Header {
+			h[k] = v
+		}
+		batch[j] = &nats.Msg{Subject: msgs[i].Subject, Header: h, Data: msgs[i].Data}
+	}
+	ctx, cancel := context.WithTimeout(ctx, publishWait)
+	defer cancel()
+	ack, err := jetstreamext.PublishMsgBatch(ctx, b.JS, batch)
+	if apiErr, ok := errors.AsType[*jetstream.APIError](err); ok && apiErr.ErrorCode == errDuplicateInBatch {
+		return false
+	}
+	for j, i := range places {
+		if err != nil {
+			errs[i] = publishError(msgs[i].Subject, err)
+			continue
+		}
+		// A batch's sequences are consecutive; the ack has the last one.
+		acks[i] = Ack{Stream: ack.Stream, Sequence: ack.Sequence - uint64(len(places)-1-j)}
+	}
+	return true
+}
+
+// recent remembers the keys that were published lately, the newest 2 × halfRecent
+// at most. It saves a refused batch and decides nothing: the stream does.
+type recent struct {
+	mu       sync.Mutex // guards new and old
+	new, old map[string]struct{}
+}
+
+const halfRecent = 32 << 10
+
+func (r *recent) has(key string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, inNew := r.new[key]
+	_, inOld := r.old[key]
+	return inNew || inOld
+}
+
+func (r *recent) add(key string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.new == nil || len(r.new) >= halfRecent {
+		r.old, r.new = r.new, map[string]struct{}{}
+	}
+	r.new[key] = struct{}{}
+}
