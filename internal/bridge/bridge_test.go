@@ -29,8 +29,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The server's own housekeeping outlives a shutdown by a moment.
+	// The server's own housekeeping outlives a shutdown by a moment, and the files
+	// of an atomic batch that the shutdown interrupted for as long as the process.
 	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*msgBlock).flushLoop"),
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"),
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*Server).startGoRoutine.func1"),
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.init.0.func1"),
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushLoop"))
@@ -415,6 +419,20 @@ func TestTheWebhookAnswersWhatSNSIsToDo(t *testing.T) {
 	if got := post(h, sns.TypeSubscriptionConfirmation, confirm); got != 502 {
 		t.Errorf("confirmation that AWS refuses: answered %d, want 502", got)
 	}
+	balance(t, h)
+}
+
+// balance checks that each message that was posted is in one account.
+func balance(t *testing.T, h *bridge.Webhook) {
+	t.Helper()
+	ta := &h.Tally
+	sum := ta.Published.Load() + ta.Duplicate.Load() + ta.Failed.Load() + ta.NotUnderstood.Load() + ta.Handshakes.Load()
+	for _, n := range h.Refused() {
+		sum += n
+	}
+	if got := ta.Received.Load(); got != sum || got == 0 {
+		t.Errorf("the webhook received %d and accounts for %d", got, sum)
+	}
 }
 
 func TestTheWebhookAndTheQueueStoreOneEvent(t *testing.T) {
@@ -436,6 +454,10 @@ func TestTheWebhookAndTheQueueStoreOneEvent(t *testing.T) {
 	b.await(b.queue.deleted, 1)
 	stop()
 	b.tally(1, 0, 1, 0, 0)
+	balance(t, h)
+	if f, p, d := h.Tally.Failed.Load(), h.Tally.Published.Load(), h.Tally.Duplicate.Load(); f != 1 || p != 1 || d != 1 {
+		t.Errorf("webhook: failed %d, published %d, duplicate %d, want 1 each", f, p, d)
+	}
 	if got := b.upgrades(); len(got) != 1 || got[msgID].UserID != "u" || got[msgID].Via != "sns" {
 		t.Errorf("got %+v, want one event with id %s", got, msgID)
 	}

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -68,8 +69,12 @@ type Drain struct {
 	Publish Publisher
 	Now     func() time.Time
 	Log     *slog.Logger
-	// Width is the most receives that are in flight; zero is 16.
+	// Width is the most receives that are in flight; zero is 32.
 	Width int
+	// Lease is for how long a message is lent, in whole seconds; zero is 30 s. After
+	// a crash its messages are seen again when it ends; a living bridge renews it
+	// three times as often.
+	Lease time.Duration
 	Tally Tally
 
 	wakeOnce sync.Once
@@ -78,12 +83,10 @@ type Drain struct {
 }
 
 const (
-	defaultWidth = 16
+	defaultWidth = 32
 	// longPoll is the longest wait that SQS offers.
-	longPoll = 20 * time.Second
-	// lease is for how long a message is lent. After a crash its messages are seen
-	// again when it ends; a living bridge renews it three times as often.
-	lease = 30 * time.Second
+	longPoll     = 20 * time.Second
+	defaultLease = 30 * time.Second
 	// settleTime is how long what is in hand may take to be settled after a stop.
 	settleTime = 8 * time.Second
 	// shortestPause and longestPause are the waits between tries while something
@@ -103,7 +106,7 @@ const (
 	// publishers overlap, so that the next batch is encoded while one is stored.
 	publishers = 2
 	// deletes is how many calls that delete or return are in flight.
-	deletes = 16
+	deletes = 32
 	// deleteTries is how often a deletion is tried here, on top of the SDK's tries.
 	deleteTries = 3
 )
@@ -150,10 +153,12 @@ func (d *Drain) Run(ctx context.Context, stop <-chan struct{}) {
 	d.trouble.Store(nil)
 	r := &run{
 		Drain:   d,
+		lease:   cmp.Or(d.Lease, defaultLease),
+		limit:   cmp.Or(d.Width, defaultWidth),
 		width:   1,
 		hand:    semaphore.NewWeighted(handBytes),
 		calls:   semaphore.NewWeighted(deletes),
-		arrived: make(chan []queue.Message),
+		arrived: make(chan []queue.Message, handBytes/(queue.BatchSize*messageCost)),
 		changed: make(chan struct{}, 1),
 		leases:  map[string]time.Time{},
 	}
@@ -175,8 +180,12 @@ func (d *Drain) Run(ctx context.Context, stop <-chan struct{}) {
 // run is what one Run of a drain shares.
 type run struct {
 	*Drain
-	hand    *semaphore.Weighted // bytes of the messages in hand
-	calls   *semaphore.Weighted // calls that settle messages
+	lease time.Duration
+	limit int                 // of width
+	hand  *semaphore.Weighted // bytes of the messages in hand
+	calls *semaphore.Weighted // calls that settle messages
+	// arrived has room for all that hand allows in full batches: receiving goes on
+	// while publishers are busy, and what piles up is published together.
 	arrived chan []queue.Message
 	changed chan struct{} // a receive ended, or the pace changed
 
@@ -249,13 +258,9 @@ func (r *run) tell() {
 func (r *run) received(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	limit := r.Width
-	if limit == 0 {
-		limit = defaultWidth
-	}
 	switch n {
 	case queue.BatchSize:
-		r.width = min(r.width*2, limit)
+		r.width = min(r.width*2, r.limit)
 	case 0:
 		r.width = 1
 	default:
@@ -326,7 +331,7 @@ func (r *run) receive(ctx, settleCtx context.Context, only bool) {
 		wait = 0
 	}
 	r.Tally.Receives.Add(1)
-	batch, err := r.Queue.Receive(ctx, wait, lease)
+	batch, err := r.Queue.Receive(ctx, wait, r.lease)
 	if err != nil {
 		if ctx.Err() == nil {
 			r.failed(receiving, err)
@@ -368,7 +373,7 @@ func receipts(ms []queue.Message) []string {
 // keepLeases renews, until ctx ends, the leases of messages that have been in
 // hand for long.
 func (r *run) keepLeases(ctx context.Context) {
-	tick := time.NewTicker(lease / 6)
+	tick := time.NewTicker(r.lease / 6)
 	defer tick.Stop()
 	for {
 		select {
@@ -384,7 +389,7 @@ func (r *run) extend(ctx context.Context, now time.Time) {
 	var old []string
 	r.mu.Lock()
 	for receipt, since := range r.leases {
-		if now.Sub(since) >= lease/3 {
+		if now.Sub(since) >= r.lease/3 {
 			old = append(old, receipt)
 			r.leases[receipt] = now
 		}
@@ -392,7 +397,7 @@ func (r *run) extend(ctx context.Context, now time.Time) {
 	r.mu.Unlock()
 	for len(old) > 0 && ctx.Err() == nil {
 		n := min(len(old), queue.BatchSize)
-		for _, err := range r.Queue.Extend(ctx, old[:n], lease) {
+		for _, err := range r.Queue.Extend(ctx, old[:n], r.lease) {
 			if err == nil {
 				r.Tally.Extended.Add(1)
 			} else if !fault.Is(err, fault.NotFound) {

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/gas-restore/gas/internal/queue"
@@ -181,15 +180,11 @@ func decode(data []byte, v any) error {
 	if trimmed[0] != '{' {
 		return errors.New("message is not a JSON object")
 	}
-	dec := json.NewDecoder(bytes.NewReader(trimmed))
-	if err := dec.Decode(v); err != nil {
+	if err := json.Unmarshal(trimmed, v); err != nil {
 		if te, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 			return fmt.Errorf("%s is a JSON %s, want a %s", te.Field, te.Value, te.Type)
 		}
-		return fmt.Errorf("message is not JSON: %w", err)
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return errors.New("message has more than one JSON value")
+		return fmt.Errorf("message is not one JSON object: %w", err)
 	}
 	return nil
 }

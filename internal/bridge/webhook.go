@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gas-restore/gas/internal/snsverify"
 	"github.com/gas-restore/gas/pkg/events"
@@ -33,8 +34,25 @@ type Webhook struct {
 	Drains  []*Drain
 	Log     *slog.Logger
 
+	Tally WebhookTally
+
 	mu      sync.Mutex // guards refused
 	refused map[snsverify.Reason]int64
+}
+
+// WebhookTally counts what became of the messages that were posted: received =
+// published + duplicate + failed + not understood + handshakes + all that were
+// refused, but for those in hand.
+type WebhookTally struct {
+	Received, Published, Duplicate atomic.Int64
+	// Failed counts what was genuine and could not be stored or confirmed; SNS
+	// tries again, and the queue has it too.
+	Failed atomic.Int64
+	// NotUnderstood counts what was genuine and is no event; the queue has it too,
+	// and makes the dead letter.
+	NotUnderstood atomic.Int64
+	// Handshakes counts subscriptions confirmed and ended.
+	Handshakes atomic.Int64
 }
 
 // Refused returns how many messages were refused, by reason.
@@ -92,6 +110,7 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		return // else the sender is gone
 	}
+	h.Tally.Received.Add(1)
 	if r.Header.Get("X-Amz-Sns-Rawdelivery") == "true" {
 		h.refuse(w, d, &snsverify.Refusal{Reason: snsverify.Malformed, Err: errors.New("raw message delivery has no signature: turn it off for this subscription")})
 		return
@@ -108,14 +127,17 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch m.Type {
 	case snsverify.SubscriptionConfirmation:
 		if err := h.Confirm.ConfirmSubscription(r.Context(), m.TopicARN, m.Token); err != nil {
+			h.Tally.Failed.Add(1)
 			h.Log.Error("subscription not confirmed", "source", d.Source.Name, "err", err)
 			http.Error(w, "the subscription could not be confirmed", http.StatusBadGateway)
 			return
 		}
+		h.Tally.Handshakes.Add(1)
 		h.Log.Info("subscription confirmed", "source", d.Source.Name, "topic", m.TopicARN)
 	case snsverify.UnsubscribeConfirmation:
 		// Not confirmed again by itself: whoever unsubscribed may have meant it. The
 		// queue is the durable way and goes on.
+		h.Tally.Handshakes.Add(1)
 		h.Log.Warn("the webhook was unsubscribed from its topic", "source", d.Source.Name, "topic", m.TopicARN)
 	default:
 		h.notification(w, r, d, m)
@@ -127,14 +149,22 @@ func (h *Webhook) notification(w http.ResponseWriter, r *http.Request, d *Drain,
 	e, err := d.Source.Parse(Notice{ID: m.ID, At: m.Timestamp, Body: m.Message, Via: "sns"})
 	d.Wake()
 	if err != nil {
+		h.Tally.NotUnderstood.Add(1)
 		h.Log.Warn("webhook got a message that is not understood", "source", d.Source.Name, "message", m.ID, "err", err)
 		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
 		return
 	}
-	if _, errs := d.Publish.Publish(r.Context(), []events.Event{e}); errs[0] != nil {
+	duplicates, errs := d.Publish.Publish(r.Context(), []events.Event{e})
+	if errs[0] != nil {
+		h.Tally.Failed.Add(1)
 		h.Log.Warn("webhook could not publish", "source", d.Source.Name, "message", m.ID, "err", errs[0])
 		http.Error(w, "not stored, try again", http.StatusServiceUnavailable)
 		return
+	}
+	if duplicates[0] {
+		h.Tally.Duplicate.Add(1)
+	} else {
+		h.Tally.Published.Add(1)
 	}
 	h.Log.Debug("webhook published", "source", d.Source.Name, "message", m.ID)
 }

@@ -62,8 +62,8 @@ func streams(s Settings) []jetstream.StreamConfig {
 			Duplicates: dedupeWindow,
 			// A batch is stored with one sync to the disk; see [Bus.PublishAll].
 			AllowAtomicPublish: true,
-			Replicas:   max(s.Replicas, 1),
-			Metadata:   map[string]string{"gas": "restore-pipeline"},
+			Replicas:           max(s.Replicas, 1),
+			Metadata:           map[string]string{"gas": "restore-pipeline"},
 		}
 	}
 	keep := func(name, subject, description string, age time.Duration, bytes int64) jetstream.StreamConfig {

@@ -57,6 +57,35 @@ type world struct {
 	env []string
 }
 
+// binDir has the binaries, once they are built.
+var binDir string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "gas-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	binDir = dir
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+var build = sync.OnceValues(func() (string, error) {
+	out, err := exec.Command("go", "build", "-o", binDir, "github.com/gas-restore/gas/cmd/...").CombinedOutput()
+	return string(out), err
+})
+
+// binaries builds all commands, once for all tests, and returns their folder.
+func binaries(t *testing.T) string {
+	t.Helper()
+	if out, err := build(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return binDir
+}
+
 func (w *world) start(name string, args ...string) *process {
 	w.t.Helper()
 	p := &process{Cmd: exec.Command(filepath.Join(w.bin, name), args...), name: name, log: &tail{}}
@@ -120,11 +149,7 @@ func TestKilledWorkersLoseAndDoubleNothing(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
-	w := &world{t: t, bin: t.TempDir(), env: os.Environ()}
-	build := exec.CommandContext(ctx, "go", "build", "-o", w.bin, "github.com/gas-restore/gas/cmd/...")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	w := &world{t: t, bin: binaries(t), env: os.Environ()}
 	envFile := filepath.Join(t.TempDir(), "env")
 	const free = "127.0.0.1:0"
 	w.start("gas", "up", "--only", "aws,nats,idp", "--dir", t.TempDir(), "--env-file", envFile, "--tier-delay", "3s",

@@ -46,19 +46,59 @@ func (m *workMetrics) observe(consumer string) func(bus.Outcome, fault.Kind, tim
 
 // tally exports a drain's accounting.
 func tally(d *bridge.Drain) []prometheus.Collector {
-	counter := func(outcome string, n *atomic.Int64) prometheus.Collector {
-		return prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name:        "gas_bridge_messages_total",
-			Help:        "SQS messages: received = published + duplicate + quarantined + returned.",
-			ConstLabels: prometheus.Labels{"source": d.Source.Name, "outcome": outcome},
-		}, func() float64 { return float64(n.Load()) })
+	labels := prometheus.Labels{"source": d.Source.Name}
+	outcome := func(name string, n *atomic.Int64) prometheus.Collector {
+		return counter("gas_bridge_messages_total", "SQS messages: received = published + duplicate + quarantined + returned + those in hand.",
+			prometheus.Labels{"source": d.Source.Name, "outcome": name}, n)
 	}
 	return []prometheus.Collector{
-		counter("received", &d.Tally.Received),
-		counter("published", &d.Tally.Published),
-		counter("duplicate", &d.Tally.Duplicate),
-		counter("quarantined", &d.Tally.Quarantined),
-		counter("returned", &d.Tally.Returned),
+		outcome("received", &d.Tally.Received),
+		outcome("published", &d.Tally.Published),
+		outcome("duplicate", &d.Tally.Duplicate),
+		outcome("quarantined", &d.Tally.Quarantined),
+		outcome("returned", &d.Tally.Returned),
+		counter("gas_bridge_receives_total", "Calls that receive from SQS, empty answers included.", labels, &d.Tally.Receives),
+		counter("gas_bridge_leases_renewed_total", "SQS messages whose visibility was extended while they waited.", labels, &d.Tally.Extended),
+		counter("gas_bridge_undeleted_total", "SQS messages that were stored and could not be deleted: they come again, as duplicates.", labels, &d.Tally.Undeleted),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gas_bridge_in_hand", Help: "SQS messages that are received and not settled.", ConstLabels: labels,
+		}, func() float64 { return float64(d.Tally.InHand()) }),
+	}
+}
+
+func counter(name, help string, labels prometheus.Labels, n *atomic.Int64) prometheus.Collector {
+	return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels}, func() float64 { return float64(n.Load()) })
+}
+
+// webhookMetrics exports the webhook's accounting.
+func webhookMetrics(h *bridge.Webhook) []prometheus.Collector {
+	outcome := func(name string, n *atomic.Int64) prometheus.Collector {
+		return counter("gas_webhook_messages_total",
+			"Messages posted by SNS: received = published + duplicate + failed + not_understood + handshake + all of gas_webhook_refused_total.",
+			prometheus.Labels{"outcome": name}, n)
+	}
+	return []prometheus.Collector{
+		outcome("received", &h.Tally.Received),
+		outcome("published", &h.Tally.Published),
+		outcome("duplicate", &h.Tally.Duplicate),
+		outcome("failed", &h.Tally.Failed),
+		outcome("not_understood", &h.Tally.NotUnderstood),
+		outcome("handshake", &h.Tally.Handshakes),
+		refusals{h},
+	}
+}
+
+// refusals exports why the webhook refused messages. The reasons are the
+// verifier's: there are as many series as it has had reasons.
+type refusals struct{ webhook *bridge.Webhook }
+
+var refusedDesc = prometheus.NewDesc("gas_webhook_refused_total", "Messages that are not genuine, by reason.", []string{"reason"}, nil)
+
+func (r refusals) Describe(ch chan<- *prometheus.Desc) { ch <- refusedDesc }
+
+func (r refusals) Collect(ch chan<- prometheus.Metric) {
+	for reason, n := range r.webhook.Refused() {
+		ch <- prometheus.MustNewConstMetric(refusedDesc, prometheus.CounterValue, float64(n), string(reason))
 	}
 }
 

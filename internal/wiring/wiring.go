@@ -125,7 +125,7 @@ func (e Env) bridge(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Par
 			return daemon.Part{}, err
 		}
 		e.Log.Info("webhook", "url", "http://"+ln.Addr().String()+"/sns/premium and …/sns/restore")
-		hook := daemon.HTTP("webhook", ln, &bridge.Webhook{
+		webhook := &bridge.Webhook{
 			Verify: snsverify.New(snsverify.Config{
 				Topics:       []string{e.Config.PremiumTopic, e.Config.RestoreTopic},
 				Roots:        roots,
@@ -135,8 +135,9 @@ func (e Env) bridge(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Par
 			Confirm: sns.New(cfg, e.Config.PremiumTopic),
 			Drains:  []*bridge.Drain{premium, restored},
 			Log:     e.Log,
-		})
-		runs = append(runs, hook.Run)
+		}
+		part.Metrics = append(part.Metrics, webhookMetrics(webhook)...)
+		runs = append(runs, daemon.HTTP("webhook", ln, webhook).Run)
 	}
 	part.Run = together(runs...)
 	return part, nil

@@ -1,0 +1,325 @@
+package bridge_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/gas-restore/gas/internal/aws/sqs"
+	"github.com/gas-restore/gas/internal/bridge"
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/localaws"
+	"github.com/gas-restore/gas/internal/localnats"
+	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// partial is a queue some of whose entries fail while the rest of their batch
+// succeeds.
+type partial struct {
+	*sqs.Queue
+	mu   sync.Mutex // guards rand
+	rand *rand.Rand
+}
+
+var errEntry = fault.New(fault.Transient, errors.New("this entry failed"))
+
+func (p *partial) some(receipts []string, call func([]string) []error) []error {
+	errs := make([]error, len(receipts))
+	var rest []string
+	var places []int
+	p.mu.Lock()
+	for i, r := range receipts {
+		if p.rand.Float64() < 0.03 {
+			errs[i] = errEntry
+		} else {
+			rest, places = append(rest, r), append(places, i)
+		}
+	}
+	p.mu.Unlock()
+	if len(rest) == 0 {
+		return errs
+	}
+	for i, err := range call(rest) {
+		errs[places[i]] = err
+	}
+	return errs
+}
+
+func (p *partial) Delete(ctx context.Context, receipts []string) []error {
+	return p.some(receipts, func(rs []string) []error { return p.Queue.Delete(ctx, rs) })
+}
+
+func (p *partial) Return(ctx context.Context, receipts []string, after time.Duration) []error {
+	return p.some(receipts, func(rs []string) []error { return p.Queue.Return(ctx, rs, after) })
+}
+
+// TestWhateverFailsNothingIsLostAndTheAccountBalances drains a queue with
+// repetitions and poison in it, while every operation of SQS fails now and then,
+// before and after it took effect, and while JetStream is restarted three times.
+// GAS_BRIDGE_MESSAGES sets how many messages there are.
+func TestWhateverFailsNothingIsLostAndTheAccountBalances(t *testing.T) {
+	total := 3000
+	if s := os.Getenv("GAS_BRIDGE_MESSAGES"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		total = n
+	}
+	cloud := testenv.NewAWS(t)
+	client := awssqs.NewFromConfig(cloud.Config)
+	out, err := client.CreateQueue(t.Context(), &awssqs.CreateQueueInput{QueueName: aws.String("premium")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, poison := fill(t, cloud, client, *out.QueueUrl, total)
+
+	dir := t.TempDir()
+	ns, err := localnats.Start(dir, "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { localnats.Stop(ns) }()
+	addr := ns.Addr().String()
+	connect := func(user string) *bus.Bus {
+		b, err := bus.Connect(t.Context(), bus.Config{URL: "nats://" + addr, User: user, Password: "dev-" + user, Name: user})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(b.Close)
+		return b
+	}
+	if err := bus.Provision(t.Context(), connect("operator").JS, bus.Settings{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, operation := range []string{"ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"} {
+		if err := cloud.Faults.Add(
+			localaws.Fault{Service: "sqs", Operation: operation, Probability: 0.08, Code: "InternalError", Status: 500},
+			localaws.Fault{Service: "sqs", Operation: operation, Probability: 0.04, Code: "ThrottlingException", Status: 400},
+			localaws.Fault{Service: "sqs", Operation: operation, Probability: 0.03, Code: "InternalError", Status: 500, After: true},
+			localaws.Fault{Service: "sqs", Operation: operation, Probability: 0.02, Cut: true, After: true},
+		); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish := &switched{}
+	publish.Store(connect("bridge"))
+	d := &bridge.Drain{
+		Source: bridge.PremiumSource(topic), Queue: &partial{Queue: sqs.New(cloud.Config, *out.QueueUrl), rand: rand.New(rand.NewPCG(1, 2))},
+		Publish: publish, Now: time.Now, Log: testenv.Log(t),
+	}
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() { defer close(done); d.Run(t.Context(), stop) }()
+
+	restarts, idle, last := 0, 0, int64(-1)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for limit := time.Now().Add(10 * time.Minute); ; <-tick.C {
+		if time.Now().After(limit) {
+			t.Fatal("not done after 10 minutes")
+		}
+		settled := d.Tally.Published.Load() + d.Tally.Quarantined.Load()
+		if restarts < 3 && settled >= int64((restarts+1)*total/5) {
+			restarts++
+			ns = restart(t, ns, dir, addr, d)
+		}
+		if left(t, client, *out.QueueUrl) == 0 {
+			break
+		}
+		// What a lost answer lent to nobody comes back when its lease ends.
+		if settled != last {
+			idle, last = 0, settled
+		} else if idle++; idle%20 == 0 {
+			cloud.World.Clock.Advance(40 * time.Second)
+		}
+	}
+	close(stop)
+	<-done
+
+	tally := &d.Tally
+	t.Logf("%d messages sent: %d good, %d poison; received %d = published %d + duplicate %d + quarantined %d + returned %d; %d not deleted at first, %d leases renewed, %d receives; %d restarts; faults %v",
+		total, len(good), poison, tally.Received.Load(), tally.Published.Load(), tally.Duplicate.Load(), tally.Quarantined.Load(), tally.Returned.Load(),
+		tally.Undeleted.Load(), tally.Extended.Load(), tally.Receives.Load(), restarts, cloud.Faults.Fired())
+	if tally.InHand() != 0 {
+		t.Errorf("%d messages are in no account", tally.InHand())
+	}
+	if restarts != 3 {
+		t.Errorf("%d restarts, want 3", restarts)
+	}
+	js := connect("operator").JS
+	ids := read(t, js, events.StreamPremium)
+	for id, n := range ids {
+		id = strings.TrimPrefix(id, "premium:")
+		if !good[id] || n != 1 {
+			t.Fatalf("event %s is stored %d times; was it sent: %t", id, n, good[id])
+		}
+	}
+	if len(ids) != len(good) {
+		t.Errorf("%d events stored, want %d", len(ids), len(good))
+	}
+	if dead := read(t, js, events.StreamDead); len(dead) != poison {
+		t.Errorf("%d dead letters, want %d", len(dead), poison)
+	}
+}
+
+// fill sends total messages: 1 % are poison, 5 % repeat an earlier one. It
+// returns the ids of the good ones, and how many are poison.
+func fill(t *testing.T, cloud *testenv.AWS, client *awssqs.Client, url string, total int) (map[string]bool, int) {
+	t.Helper()
+	r := rand.New(rand.NewPCG(7, 7))
+	good, poison := map[string]bool{}, 0
+	var earlier []string
+	var batch []types.SendMessageBatchRequestEntry
+	for i := range total {
+		var body string
+		switch {
+		case i%100 == 50:
+			body = fmt.Sprintf(`{"user_id": %d}`, i)
+			poison++
+		case i%20 == 19:
+			body = earlier[r.IntN(len(earlier))]
+		default:
+			id := fmt.Sprintf("%08x-0000-4000-8000-000000000000", i)
+			good[id] = true
+			body = fmt.Sprintf(`{"Type":"Notification","MessageId":%q,"TopicArn":%q,"Message":"{\"user_id\":\"user-%d\"}","Timestamp":"2026-11-23T10:00:00.000Z"}`, id, topic, i)
+			earlier = append(earlier, body)
+		}
+		batch = append(batch, types.SendMessageBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), MessageBody: &body})
+		if len(batch) == 10 || i == total-1 {
+			out, err := client.SendMessageBatch(t.Context(), &awssqs.SendMessageBatchInput{QueueUrl: &url, Entries: batch})
+			if err != nil || len(out.Failed) > 0 {
+				t.Fatal(err, out)
+			}
+			batch = nil
+		}
+	}
+	return good, poison
+}
+
+// restart stops the server until the drain says that it can't work, and starts it
+// on what it had stored.
+func restart(t *testing.T, ns *server.Server, dir, addr string, d *bridge.Drain) *server.Server {
+	t.Helper()
+	localnats.Stop(ns)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for limit := time.Now().Add(30 * time.Second); d.Ready(t.Context()) == nil; <-tick.C {
+		if time.Now().After(limit) {
+			t.Fatal("ready, with JetStream down for 30 s")
+		}
+	}
+	ns, err := localnats.Start(dir, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ns
+}
+
+func left(t *testing.T, client *awssqs.Client, url string) (n int) {
+	t.Helper()
+	out, err := client.GetQueueAttributes(t.Context(), &awssqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"} {
+		each, err := strconv.Atoi(out.Attributes[name])
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += each
+	}
+	return n
+}
+
+// read returns how often each message id is in a stream.
+func read(t *testing.T, js jetstream.JetStream, stream string) map[string]int {
+	t.Helper()
+	s, err := js.Stream(t.Context(), stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info := s.CachedInfo().State
+	ids := map[string]int{}
+	for seq := info.FirstSeq; seq <= info.LastSeq && info.Msgs > 0; seq++ {
+		m, err := s.GetMsg(t.Context(), seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[m.Header.Get(events.HeaderID)]++
+	}
+	return ids
+}
+
+// held is a publisher that waits until it is let go.
+type held struct {
+	bridge.Publisher
+	entered chan struct{}
+	let     chan struct{}
+	once    atomic.Bool
+}
+
+func (h *held) Publish(ctx context.Context, es []events.Event) ([]bool, []error) {
+	if h.once.CompareAndSwap(false, true) {
+		close(h.entered)
+	}
+	<-h.let
+	return h.Publisher.Publish(ctx, es)
+}
+
+func TestALeaseIsRenewedWhileAPublicationWaits(t *testing.T) {
+	b := newBed(t)
+	h := &held{Publisher: b.publish, entered: make(chan struct{}), let: make(chan struct{})}
+	b.Drain.Publish, b.Drain.Lease = h, 3*time.Second
+	b.send(`{"user_id":"u"}`)
+	stop := b.start()
+	<-h.entered
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for b.Tally.Extended.Load() == 0 {
+		<-tick.C
+	}
+	// Without it, the message would have been lent again by now.
+	b.aws.World.Clock.Advance(2500 * time.Millisecond)
+	close(h.let)
+	b.await(b.queue.deleted, 1)
+	stop()
+	b.tally(1, 1, 0, 0, 0)
+	b.left(0)
+}
+
+func TestAnIdleQueueHasOneReceiveInFlight(t *testing.T) {
+	b := newBed(t)
+	for i := range 300 {
+		b.send(fmt.Sprintf(`{"user_id":"u%d"}`, i))
+	}
+	stop := b.start()
+	b.await(b.queue.deleted, 300)
+	before := b.Tally.Receives.Load()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for range 30 {
+		<-tick.C
+	}
+	// The last ones of the backlog may end within that time, and one long poll
+	// begins.
+	if n := b.Tally.Receives.Load() - before; n > 20 {
+		t.Errorf("%d receives within 0.3 s of an idle queue", n)
+	}
+	stop()
+}
