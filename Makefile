@@ -1,7 +1,7 @@
-.PHONY: help test lint verify demo up fuzz e2e clean
+.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge bench-bridge clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
 
 test: ## run the tests, with the race detector
 	go test -race ./...
@@ -25,6 +25,15 @@ fuzz: ## fuzz every parser for FUZZTIME (default 30s) each
 
 e2e: ## two thaws and two restores as processes, 1,000 files, kill -9 midway
 	GAS_E2E_FILES=1000 go test -count=1 -run TestKilled -v ./internal/e2e
+
+soak-bridge: ## 100,000 messages while SQS fails and JetStream is restarted
+	GAS_BRIDGE_MESSAGES=100000 go test -count=1 -timeout 20m -run TestWhateverFails -v ./internal/bridge | grep -v level=
+
+kill-bridge: ## kill -9 the bridge 50 times
+	GAS_E2E_KILLS=50 go test -count=1 -timeout 20m -run TestAKilledBridge -v ./internal/e2e
+
+bench-bridge: ## messages/s from SQS to PubAck and deletion, beside its limits
+	go run ./bench/bridge $(BENCHFLAGS)
 
 clean: ## remove the local state
 	rm -rf .gas bench/results

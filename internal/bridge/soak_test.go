@@ -24,6 +24,7 @@ import (
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/localaws"
+	"github.com/gas-restore/gas/internal/localaws/sns"
 	"github.com/gas-restore/gas/internal/localnats"
 	"github.com/gas-restore/gas/internal/testenv"
 	"github.com/gas-restore/gas/pkg/events"
@@ -322,4 +323,93 @@ func TestAnIdleQueueHasOneReceiveInFlight(t *testing.T) {
 		t.Errorf("%d receives within 0.3 s of an idle queue", n)
 	}
 	stop()
+}
+
+func TestAFullStreamStopsTheReceivingUntilThereIsRoom(t *testing.T) {
+	b := newBed(t)
+	stream, err := b.js.Stream(t.Context(), events.StreamPremium)
+	if err != nil {
+		t.Fatal(err)
+	}
+	room := func(messages int64) {
+		c := stream.CachedInfo().Config
+		c.MaxMsgs = messages
+		if _, err := b.js.UpdateStream(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	room(1)
+	if _, errs := b.publish.Publish(t.Context(), []events.Event{events.UserUpgraded{ID: "first", UserID: "u", At: time.Now().UTC(), Via: "sns"}}); errs[0] != nil {
+		t.Fatal(errs[0])
+	}
+	const n = 40
+	for i := range n {
+		b.send(fmt.Sprintf(`{"user_id":"u%d"}`, i))
+	}
+	h, _ := b.webhook()
+	stop := b.start()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for b.Ready(t.Context()) == nil {
+		<-tick.C
+	}
+	if got := post(h, "Notification", b.envelope(sns.Message{MessageID: msgID, Message: `{"user_id":"w"}`})); got != 503 {
+		t.Errorf("webhook with a full stream: answered %d, want 503", got)
+	}
+	if got := len(b.stored(events.StreamPremium)); got != 1 || len(b.queue.deleted) != 0 {
+		t.Errorf("%d stored in a stream of 1, %d batches deleted from the queue", got, len(b.queue.deleted))
+	}
+	room(-1)
+	for limit := time.Now().Add(30 * time.Second); left(t, b.client, b.url) > 0; <-tick.C {
+		if time.Now().After(limit) {
+			t.Fatalf("%d messages left 30 s after there was room", left(t, b.client, b.url))
+		}
+		b.aws.World.Clock.Advance(time.Second) // they were put aside for a while
+	}
+	stop()
+	if err := b.Ready(t.Context()); err != nil {
+		t.Errorf("Ready is %v after all went well", err)
+	}
+	if got := len(read(t, b.js, events.StreamPremium)); got != n+1 {
+		t.Errorf("%d stored, want %d", got, n+1)
+	}
+	if b.Tally.InHand() != 0 {
+		t.Errorf("%d messages are in no account", b.Tally.InHand())
+	}
+}
+
+func TestAWakeUpEndsThePauseAndManyAreOne(t *testing.T) {
+	b := newBed(t)
+	if err := b.aws.Faults.Add(localaws.Fault{Service: "sqs", Operation: "ReceiveMessage", Code: "InternalError", Status: 500}); err != nil {
+		t.Fatal(err)
+	}
+	stop := b.start()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for b.Tally.Receives.Load() < 6 { // the sixth failure pauses for 3.2 s
+		<-tick.C
+	}
+	for b.aws.Faults.Fired()["sqs.ReceiveMessage"] < 6*3 {
+		<-tick.C
+	}
+	b.aws.Faults.Clear()
+	b.send(`{"user_id":"u"}`)
+	began, before := time.Now(), b.Tally.Receives.Load()
+	for range 10 { // as webhooks come in
+		for range 10 {
+			b.Wake()
+		}
+		<-tick.C
+	}
+	b.await(b.queue.deleted, 1)
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("the message was taken after %s, want at once", took)
+	}
+	if n := b.Tally.Receives.Load() - before; n > 4 {
+		t.Errorf("100 wake-ups led to %d receives", n)
+	}
+	stop()
+	if err := b.Ready(t.Context()); err != nil {
+		t.Errorf("Ready is %v after all went well", err)
+	}
 }

@@ -60,17 +60,28 @@ func TestABatchIsStoredOnceAndEveryEventGetsItsOwnAnswer(t *testing.T) {
 	never, always := func(int) bool { return false }, func(int) bool { return true }
 	check("few", one, upgrades(0, 3), never, 3)
 	check("many", one, upgrades(3, 1200), never, 1200)
-	check("all known here", one, upgrades(0, 30), always, 1200)
-	check("all known to the stream only", other, upgrades(0, 30), always, 1200)
+	check("all known here", one, upgrades(0, 80), always, 1200)
+	check("all known to the stream only", other, upgrades(0, 80), always, 1200)
 	check("one known to the stream only", other, upgrades(1199, 1250), func(i int) bool { return i == 0 }, 1250)
-	twice := upgrades(1250, 1280)
-	check("twice in one call", one, append(twice, twice[7]), func(i int) bool { return i == 30 }, 1280)
+	old, err := js.Stream(t.Context(), events.StreamPremium)
+	if err != nil {
+		t.Fatal(err)
+	}
+	twice := upgrades(1250, 1300)
+	check("twice in one call", one, append(twice, twice[7]), func(i int) bool { return i == 50 }, 1300)
+
+	config := old.CachedInfo().Config
+	config.AllowAtomicPublish = false
+	if _, err := js.UpdateStream(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	check("a stream of an older release", one, upgrades(1300, 1400), never, 1400)
 }
 
 func TestAnEventThatCannotBePublishedSpoilsNoOther(t *testing.T) {
 	ns := testenv.NATS(t)
 	b := testenv.Bus(t, ns, "bridge")
-	es := upgrades(0, 20)
+	es := upgrades(0, 60)
 	es[4] = events.UserUpgraded{ID: "x", At: time.Unix(0, 0)} // no user
 	_, errs := b.PublishAll(t.Context(), es)
 	for i, err := range errs {

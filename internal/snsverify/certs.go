@@ -53,10 +53,11 @@ func checkCertURL(raw, topicARN string) error {
 }
 
 const (
-	maxCert      = 64 << 10
-	fetchTime    = 5 * time.Second
-	keepGood     = 24 * time.Hour
-	keepBad      = time.Minute
+	maxCert   = 64 << 10
+	fetchTime = 5 * time.Second
+	keepGood  = 24 * time.Hour
+	// Less than the 20 s between two tries of SNS, so that the next can succeed.
+	keepBad      = 15 * time.Second
 	maxKeptCerts = 64
 )
 

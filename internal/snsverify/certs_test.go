@@ -183,7 +183,7 @@ func TestConcurrentMessagesShareOneFetch(t *testing.T) {
 	}
 }
 
-func TestAFailedFetchIsRememberedForAMinute(t *testing.T) {
+func TestAFailedFetchIsRememberedButNotUntilSNSTriesAgain(t *testing.T) {
 	b := newBed(t)
 	b.serve = func(w http.ResponseWriter, r *http.Request) {
 		if b.fetches.Load() == 1 {
@@ -197,7 +197,7 @@ func TestAFailedFetchIsRememberedForAMinute(t *testing.T) {
 		after   time.Duration
 		want    snsverify.Reason
 		fetches int64
-	}{{0, snsverify.CertFetch, 1}, {59 * time.Second, snsverify.CertFetch, 1}, {time.Minute, "", 2}, {30 * time.Minute, "", 2}} {
+	}{{0, snsverify.CertFetch, 1}, {14 * time.Second, snsverify.CertFetch, 1}, {20 * time.Second, "", 2}, {30 * time.Minute, "", 2}} {
 		b.setNow(at.Add(step.after))
 		_, err := b.Verify(t.Context(), "Notification", body)
 		if step.want == "" && err != nil || step.want != "" && (err == nil || reasonOf(t, err) != step.want) {
