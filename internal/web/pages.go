@@ -62,29 +62,39 @@ func (s *Server) annotations(c fiber.Ctx) error {
 		return err
 	}
 	cursor := c.Query("after")
-	if len(cursor) > maxCursor {
-		return fault.Errorf(fault.Invalid, "list jobs: the cursor has %d bytes", len(cursor))
-	}
 	live := s.position(c)
-	jobs, next, err := s.deps.Jobs.Jobs(c.Context(), v.account.ID, cursor, s.cfg.PageSize)
+	jobs, next, err := s.list(c, v, cursor)
 	if err != nil {
 		return err
 	}
-	body := annotationsBody{Paged: cursor != ""}
+	body := annotationsBody{Jobs: jobs, Paged: cursor != ""}
 	if next != "" {
 		body.Next = "/annotations?after=" + url.QueryEscape(next)
+	}
+	for _, j := range jobs {
+		body.Coming = body.Coming || j.State == archive.Planned || j.State == archive.Requested
+		body.Archived = body.Archived || j.State == archive.Archived
+	}
+	return s.views.render(c, "annotations", frame{Title: "Your annotations", Viewer: v, Section: "annotations", Live: live, Body: body})
+}
+
+// list returns a page of the viewer's jobs and the cursor of the next.
+func (s *Server) list(c fiber.Ctx, v *viewer, cursor string) (views []jobView, next string, err error) {
+	if len(cursor) > maxCursor {
+		return nil, "", fault.Errorf(fault.Invalid, "list jobs: the cursor has %d bytes", len(cursor))
+	}
+	jobs, next, err := s.deps.Jobs.Jobs(c.Context(), v.account.ID, cursor, s.cfg.PageSize)
+	if err != nil {
+		return nil, "", err
 	}
 	for _, j := range jobs {
 		if j.UserID != v.account.ID {
 			s.log.Error("a job of another user was dropped from a list", "user", v.account.ID, "job", j.ID, "request", requestID(c))
 			continue
 		}
-		jv := viewJob(j, v.account.Role)
-		body.Jobs = append(body.Jobs, jv)
-		body.Coming = body.Coming || jv.State == archive.Planned || jv.State == archive.Requested
-		body.Archived = body.Archived || jv.State == archive.Archived
+		views = append(views, viewJob(j, v.account.Role))
 	}
-	return s.views.render(c, "annotations", frame{Title: "Your annotations", Viewer: v, Section: "annotations", Live: live, Body: body})
+	return views, next, nil
 }
 
 type annotationBody struct {
@@ -99,6 +109,16 @@ type annotationBody struct {
 
 type span struct{ From, To time.Time }
 
+// expected is when Glacier is done with j, as a rule; nil if it is not at work
+// on it or nobody knows since when.
+func expected(j jobView) *span {
+	if j.State != archive.Requested || j.RetrievalRequestedAt.IsZero() || j.Tier == "" {
+		return nil
+	}
+	from, to := j.Tier.Typically()
+	return &span{j.RetrievalRequestedAt.Add(from), j.RetrievalRequestedAt.Add(to)}
+}
+
 func (s *Server) annotation(c fiber.Ctx) error {
 	v, err := s.page(c)
 	if v == nil {
@@ -110,19 +130,13 @@ func (s *Server) annotation(c fiber.Ctx) error {
 		return err
 	}
 	jv := viewJob(j, v.account.Role)
-	body := annotationBody{Job: jv, Steps: stepsOf(jv.State)}
-	switch jv.State {
-	case archive.Available:
+	body := annotationBody{Job: jv, Steps: stepsOf(jv.State), Expected: expected(jv)}
+	if jv.State == archive.Available {
 		there, err := s.deps.Downloads.Exists(c.Context(), j.Result)
 		if err != nil {
 			return err
 		}
 		body.Missing = !there
-	case archive.Requested:
-		if !j.RetrievalRequestedAt.IsZero() && j.Tier != "" {
-			from, to := j.Tier.Typically()
-			body.Expected = &span{j.RetrievalRequestedAt.Add(from), j.RetrievalRequestedAt.Add(to)}
-		}
 	}
 	return s.views.render(c, "annotation", frame{Title: jv.Name, Viewer: v, Section: "annotations", Live: live, Body: body})
 }
@@ -183,9 +197,7 @@ func (s *Server) subscribePage(c fiber.Ctx) error {
 	return s.views.render(c, "subscribe", frame{Title: "Premium", Viewer: v, Section: "subscribe", Body: body})
 }
 
-// subscribe makes the user Premium and tells the pipeline. Pressing again does
-// no harm, and heals: if the site died between the two, files are still in
-// the archive and the announcement is made up for.
+// subscribe is the button of the plan page.
 func (s *Server) subscribe(c fiber.Ctx) error {
 	v, err := s.viewer(c, true)
 	if err != nil {
@@ -198,6 +210,16 @@ func (s *Server) subscribe(c fiber.Ctx) error {
 			link:     loginLink("/subscribe"), linkText: "Sign in",
 		}
 	}
+	if err := s.upgrade(c, v); err != nil {
+		return err
+	}
+	return c.Redirect().Status(fiber.StatusSeeOther).To("/annotations")
+}
+
+// upgrade makes the user Premium and tells the pipeline. Doing it again does
+// no harm, and heals: if the site died between the two, files are still in
+// the archive and the announcement is made up for.
+func (s *Server) upgrade(c fiber.Ctx, v *viewer) (err error) {
 	if err := s.checkForm(c, v); err != nil {
 		return err
 	}
@@ -225,5 +247,5 @@ func (s *Server) subscribe(c fiber.Ctx) error {
 		}
 		s.audit(c, "upgrade announced", "user", user, "again", !changed)
 	}
-	return c.Redirect().Status(fiber.StatusSeeOther).To("/annotations")
+	return nil
 }

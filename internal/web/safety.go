@@ -76,6 +76,10 @@ func (s *Server) audit(c fiber.Ctx, what string, args ...any) {
 // checkForm refuses a form that did not come from a page of ours: by the
 // session's token, and by what a browser says of the form's origin.
 func (s *Server) checkForm(c fiber.Ctx, v *viewer) error {
+	token := c.Get(csrfHeader)
+	if token == "" {
+		token = c.FormValue("csrf")
+	}
 	site, origin := c.Get("Sec-Fetch-Site"), c.Get(fiber.HeaderOrigin)
 	var reason string
 	switch {
@@ -83,7 +87,7 @@ func (s *Server) checkForm(c fiber.Ctx, v *viewer) error {
 		reason = "the form came from another site"
 	case origin != "" && origin != s.origin:
 		reason = "the form came from another origin"
-	case subtle.ConstantTimeCompare([]byte(c.FormValue("csrf")), []byte(v.session.CSRF)) != 1:
+	case subtle.ConstantTimeCompare([]byte(token), []byte(v.session.CSRF)) != 1:
 		reason = "the form has not the session's token"
 	default:
 		return nil
@@ -165,6 +169,9 @@ func (s *Server) fail(c fiber.Ctx, err error) error {
 	level("request refused", "request", requestID(c), "method", c.Method(), "path", clip(c.Path(), 200), "status", p.status, "error", p.Error())
 	if p.retry > 0 {
 		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(p.retry))
+	}
+	if forAPI(c) {
+		return problemJSON(c, p)
 	}
 	c.Status(p.status)
 	v, _ := c.Locals(viewerLocal).(*viewer)

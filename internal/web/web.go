@@ -129,7 +129,8 @@ func (s *Server) routes() *fiber.App {
 	})
 	// A live stream is one long response: the time limit of writing is its own.
 	app.Server().HeaderReceived = func(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
-		if strings.HasPrefix(string(h.RequestURI()), eventsPath) {
+		uri := string(h.RequestURI())
+		if strings.HasPrefix(uri, eventsPath) || strings.HasPrefix(uri, apiPath+eventsPath) {
 			return fasthttp.RequestConfig{WriteTimeout: streamLifetime + writeTimeout}
 		}
 		return fasthttp.RequestConfig{}
@@ -146,5 +147,6 @@ func (s *Server) routes() *fiber.App {
 	app.Get("/subscribe", s.subscribePage)
 	app.Post("/subscribe", s.subscribe)
 	app.Get(eventsPath, s.events)
+	s.routeAPI(app)
 	return app
 }

@@ -1,0 +1,181 @@
+package web
+
+import (
+	_ "embed"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v3"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// apiPath is where the JSON API is. It stands on the same session, the same
+// checks and the same work as the pages; only the words are in JSON.
+const apiPath = "/api/v1"
+
+//go:embed openapi.json
+var openAPI []byte
+
+// mimeProblem is RFC 9457's.
+const mimeProblem = "application/problem+json"
+
+// csrfHeader carries the session's token where there is no form. Another site
+// cannot send it: it is not a header that a plain form or image can have.
+const csrfHeader = "X-CSRF-Token"
+
+func (s *Server) routeAPI(app *fiber.App) {
+	app.Get(apiPath+"/openapi.json", func(c fiber.Ctx) error {
+		c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
+		return c.Send(openAPI)
+	})
+	app.Get(apiPath+"/account", s.apiAccount)
+	app.Get(apiPath+"/jobs", s.apiJobs)
+	app.Get(apiPath+"/jobs/:id", s.apiJob)
+	app.Post(apiPath+"/subscription", s.apiSubscribe)
+	app.Get(apiPath+"/events", s.events)
+}
+
+// forAPI reports whether a program asks, which is answered in JSON.
+func forAPI(c fiber.Ctx) bool { return strings.HasPrefix(c.Path(), "/api/") }
+
+// apiViewer returns who is signed in, or the error for nobody.
+func (s *Server) apiViewer(c fiber.Ctx) (*viewer, error) {
+	v, err := s.viewer(c, true)
+	if err == nil && v == nil {
+		err = &problem{status: http.StatusUnauthorized, title: "You are not signed in", sentence: "Sign in at /login; the session's cookie is the credential."}
+	}
+	return v, err
+}
+
+type apiAccount struct {
+	ID   events.UserID `json:"id"`
+	Name string        `json:"name"`
+	Plan archive.Role  `json:"plan"`
+	CSRF string        `json:"csrf"`
+}
+
+func (s *Server) apiAccount(c fiber.Ctx) error {
+	v, err := s.apiViewer(c)
+	if err != nil {
+		return err
+	}
+	return c.JSON(apiAccount{ID: v.account.ID, Name: v.Name(), Plan: v.account.Role, CSRF: v.CSRF()})
+}
+
+// apiJob is a job in JSON. Times are in UTC and left out when not known.
+type apiJob struct {
+	ID          events.JobID  `json:"id"`
+	Name        string        `json:"name"`
+	State       archive.State `json:"state"`
+	Label       string        `json:"label"`
+	Sentence    string        `json:"sentence"`
+	SubmittedAt time.Time     `json:"submitted_at,omitzero"`
+	CompletedAt time.Time     `json:"completed_at,omitzero"`
+	// ArchiveSize is in bytes, 0 if the result is not in the archive.
+	ArchiveSize int64        `json:"archive_size,omitempty"`
+	Tier        archive.Tier `json:"tier,omitempty"`
+	RequestedAt time.Time    `json:"requested_at,omitzero"`
+	// Expected is when the archive hands the file over, as a rule.
+	Expected *apiSpan `json:"expected,omitempty"`
+	// Download is the address of the result; it is there if the object is, and
+	// on a single job alone.
+	Download string `json:"download,omitempty"`
+}
+
+type apiSpan struct {
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
+}
+
+func apiJobOf(v jobView) apiJob {
+	j := apiJob{
+		ID: v.ID, Name: v.Name, State: v.State, Label: v.Look.Label, Sentence: v.Look.Sentence,
+		SubmittedAt: v.SubmittedAt.UTC(), CompletedAt: v.CompletedAt.UTC(),
+	}
+	if v.ArchiveID != "" {
+		j.ArchiveSize = max(v.ArchiveSize, 0)
+	}
+	if v.RetrievalID != "" {
+		j.Tier, j.RequestedAt = v.Tier, v.RetrievalRequestedAt.UTC()
+	}
+	if at := expected(v); at != nil {
+		j.Expected = &apiSpan{at.From.UTC(), at.To.UTC()}
+	}
+	return j
+}
+
+func (s *Server) apiJobs(c fiber.Ctx) error {
+	v, err := s.apiViewer(c)
+	if err != nil {
+		return err
+	}
+	jobs, next, err := s.list(c, v, c.Query("after"))
+	if err != nil {
+		return err
+	}
+	page := struct {
+		Jobs []apiJob `json:"jobs"`
+		// Next is the address of the page with older jobs.
+		Next string `json:"next,omitempty"`
+	}{Jobs: []apiJob{}}
+	for _, j := range jobs {
+		page.Jobs = append(page.Jobs, apiJobOf(j))
+	}
+	if next != "" {
+		page.Next = apiPath + "/jobs?after=" + url.QueryEscape(next)
+	}
+	return c.JSON(page)
+}
+
+func (s *Server) apiJob(c fiber.Ctx) error {
+	v, err := s.apiViewer(c)
+	if err != nil {
+		return err
+	}
+	j, err := s.job(c, v)
+	if err != nil {
+		return err
+	}
+	jv := viewJob(j, v.account.Role)
+	out := apiJobOf(jv)
+	if jv.State == archive.Available {
+		there, err := s.deps.Downloads.Exists(c.Context(), j.Result)
+		if err != nil {
+			return err
+		}
+		if there {
+			out.Download = jv.Link + "/download"
+		} else {
+			out.Sentence = missing
+		}
+	}
+	return c.JSON(out)
+}
+
+func (s *Server) apiSubscribe(c fiber.Ctx) error {
+	v, err := s.apiViewer(c)
+	if err != nil {
+		return err
+	}
+	if err := s.upgrade(c, v); err != nil {
+		return err
+	}
+	return c.JSON(struct {
+		Plan archive.Role `json:"plan"`
+	}{archive.Premium})
+}
+
+// problemJSON answers in the form of RFC 9457.
+func problemJSON(c fiber.Ctx, p *problem) error {
+	return c.Status(p.status).JSON(struct {
+		Type     string `json:"type"`
+		Title    string `json:"title"`
+		Status   int    `json:"status"`
+		Detail   string `json:"detail"`
+		Instance string `json:"instance"`
+	}{"about:blank", p.title, p.status, p.sentence, "urn:gas:request:" + requestID(c)}, mimeProblem)
+}
