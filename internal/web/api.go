@@ -81,6 +81,8 @@ type apiJob struct {
 	RequestedAt time.Time    `json:"requested_at,omitzero"`
 	// Expected is when the archive hands the file over, as a rule.
 	Expected *apiSpan `json:"expected,omitempty"`
+	// Fallback says which tiers were full, on a single job alone.
+	Fallback string `json:"fallback,omitempty"`
 	// Download is the address of the result; it is there if the object is, and
 	// on a single job alone.
 	Download string `json:"download,omitempty"`
@@ -142,6 +144,7 @@ func (s *Server) apiJob(c fiber.Ctx) error {
 	}
 	jv := viewJob(j, v.account.Role)
 	out := apiJobOf(jv)
+	out.Fallback = s.fallback(jv)
 	if jv.State == archive.Available {
 		there, err := s.deps.Downloads.Exists(c.Context(), j.Result)
 		if err != nil {

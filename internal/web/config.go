@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v3"
+
+	"github.com/gas-restore/gas/internal/archive"
 )
 
 // Secret is a string that refuses to print itself, by fmt, slog and
@@ -52,6 +54,9 @@ type Config struct {
 	SessionLifetime time.Duration
 	// SessionIdle ends a session that was not used; zero means one hour.
 	SessionIdle time.Duration
+	// Tiers is the order in which the pipeline tries them: a retrieval that runs
+	// with a later one found the ones before full. nil tells nothing of that.
+	Tiers archive.Tiers
 	// PageSize is how many jobs a page lists; zero means 25.
 	PageSize int
 	// Heartbeat is the longest silence on a live stream; zero means 15 seconds.

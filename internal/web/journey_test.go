@@ -231,3 +231,38 @@ func TestTroubleIsToldInASentence(t *testing.T) {
 	}
 	ada.wants(ada.post("/annotations", nil), 405)
 }
+
+func TestAPageSaysWhichTiersWereFull(t *testing.T) {
+	for _, tt := range []struct {
+		tiers archive.Tiers
+		tier  archive.Tier
+		want  string
+	}{
+		{archive.DefaultTiers(), archive.Expedited, ""},
+		{archive.DefaultTiers(), archive.Standard, "Expedited was full, Standard is used."},
+		{archive.Tiers{archive.Expedited, archive.Standard, archive.Bulk}, archive.Bulk, "Expedited and Standard were full, Bulk is used."},
+		{archive.Tiers{archive.Standard}, archive.Standard, ""},
+		{archive.Tiers{archive.Standard}, archive.Bulk, ""},
+		{nil, archive.Standard, ""},
+	} {
+		b := newBed(t, func(c *Config, _ *Deps) { c.Tiers = tt.tiers })
+		b.world.archived("ada", "j1", b.clock.now())
+		ada := b.browser()
+		ada.signIn("ada", "/")
+		ada.post("/subscribe", ada.get("/subscribe").form(t, "/subscribe", nil))
+		b.world.requested("j1", tt.tier, b.clock.now())
+		page := ada.get("/annotation/j1").text(t)
+		if tt.want == "" && strings.Contains(page, " full, ") || !strings.Contains(page, tt.want) {
+			t.Errorf("%s of %v: the page says %q, want %q in it", tt.tier, tt.tiers, page, tt.want)
+		}
+		var j apiJob
+		if ada.get("/api/v1/jobs/j1").into(t, &j); j.Fallback != tt.want {
+			t.Errorf("%s of %v: the API says %q, want %q", tt.tier, tt.tiers, j.Fallback, tt.want)
+		}
+		// Nothing is full for a file that is back.
+		b.world.restored("j1", "x")
+		if strings.Contains(ada.get("/annotation/j1").text(t), " full, ") {
+			t.Error("a restored file still tells of the tier")
+		}
+	}
+}

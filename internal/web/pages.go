@@ -2,9 +2,12 @@ package web
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -105,6 +108,8 @@ type annotationBody struct {
 	Missing bool
 	// Expected is when Glacier is done, as a rule.
 	Expected *span
+	// Fallback says why the tier is a slower one; empty if it is not.
+	Fallback string
 }
 
 type span struct{ From, To time.Time }
@@ -130,7 +135,7 @@ func (s *Server) annotation(c fiber.Ctx) error {
 		return err
 	}
 	jv := viewJob(j, v.account.Role)
-	body := annotationBody{Job: jv, Steps: stepsOf(jv.State), Expected: expected(jv)}
+	body := annotationBody{Job: jv, Steps: stepsOf(jv.State), Expected: expected(jv), Fallback: s.fallback(jv)}
 	if jv.State == archive.Available {
 		there, err := s.deps.Downloads.Exists(c.Context(), j.Result)
 		if err != nil {
@@ -139,6 +144,26 @@ func (s *Server) annotation(c fiber.Ctx) error {
 		body.Missing = !there
 	}
 	return s.views.render(c, "annotation", frame{Title: jv.Name, Viewer: v, Section: "annotations", Live: live, Body: body})
+}
+
+// fallback tells which tiers were full for a retrieval that is under way, the
+// only reason for the pipeline to take a later one.
+func (s *Server) fallback(j jobView) string {
+	if j.State != archive.Requested {
+		return ""
+	}
+	switch i := slices.Index(s.cfg.Tiers, j.Tier); i {
+	case -1, 0:
+		return ""
+	case 1:
+		return fmt.Sprintf("%s was full, %s is used.", s.cfg.Tiers[0], j.Tier)
+	default:
+		var full []string
+		for _, t := range s.cfg.Tiers[:i] {
+			full = append(full, string(t))
+		}
+		return fmt.Sprintf("%s were full, %s is used.", strings.Join(full, " and "), j.Tier)
+	}
 }
 
 // job returns the job that the address names. Somebody else's is not found,

@@ -44,6 +44,7 @@ func (e Env) web(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Part, 
 		Issuer:       e.Config.OIDCIssuer,
 		ClientID:     e.Config.OIDCClientID,
 		ClientSecret: web.Secret(e.Config.OIDCSecret.Reveal()),
+		Tiers:        e.Config.TierOrder(),
 		Drain:        e.Config.StopGrace,
 		Logger:       e.Log,
 	}, web.Deps{

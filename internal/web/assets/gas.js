@@ -81,7 +81,7 @@
     text(card.querySelector("[data-sentence]"), change.sentence);
     showSteps(card, change.step);
     showBytes(card, change);
-    if (change.state !== "requested") card.querySelector("[data-expected]")?.remove();
+    if (change.state !== "requested") for (const p of card.querySelectorAll("[data-expected]")) p.remove();
     const actions = card.querySelector("[data-actions]");
     if (change.state === "restored" && !actions.querySelector("[data-done]")) {
       const link = document.createElement("a");
