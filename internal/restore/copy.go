@@ -18,55 +18,69 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// fetch fills buf with the output from offset on and returns its tree hash as
-// Glacier gives it. A cut connection, a short body and wrong bytes are fetched
-// again, the same range alone.
-func (r *Restorer) fetch(ctx context.Context, log *slog.Logger, id events.RetrievalID, offset, length int64, buf []byte) (treehash.Sum, error) {
+// checksums are what a range is known by on its way.
+type checksums struct {
+	// tree is the tree hash of what came. It is equal to promised, which Glacier gave
+	// with it, empty if it gave none.
+	tree     treehash.Sum
+	promised string
+	crc      crc64nvme.Sum
+}
+
+// fetch fills buf with the output from offset on and returns its checksums. A cut
+// connection, a short body and wrong bytes are fetched again, the same range
+// alone.
+func (r *Restorer) fetch(ctx context.Context, log *slog.Logger, id events.RetrievalID, offset, length int64, buf []byte) (checksums, error) {
 	var err error
 	for try := 1; try <= rangeTries; try++ {
-		var sum treehash.Sum
-		sum, err = r.fetchOnce(ctx, id, offset, length, buf)
+		var sums checksums
+		sums, err = r.fetchOnce(ctx, id, offset, length, buf)
 		if err == nil {
-			return sum, nil
+			return sums, nil
 		}
 		if kind := fault.KindOf(err); ctx.Err() != nil || kind != fault.Transient && kind != fault.Corrupt {
-			return sum, err
+			return sums, err
 		}
 		log.Warn("range fetched again", "offset", offset, "try", try, "err", err)
 	}
-	return treehash.Sum{}, err
+	return checksums{}, err
 }
 
-func (r *Restorer) fetchOnce(ctx context.Context, id events.RetrievalID, offset, length int64, buf []byte) (treehash.Sum, error) {
+func (r *Restorer) fetchOnce(ctx context.Context, id events.RetrievalID, offset, length int64, buf []byte) (checksums, error) {
 	out, err := r.Vault.Output(ctx, id, offset, length)
 	if err != nil {
-		return treehash.Sum{}, err
+		return checksums{}, err
 	}
 	defer out.Body.Close()
 	if out.Size >= 0 && out.Size != int64(len(buf)) {
-		return treehash.Sum{}, fault.Errorf(fault.Corrupt, "output of %s from %d has %d bytes, want %d", id, offset, out.Size, len(buf))
+		return checksums{}, fault.Errorf(fault.Corrupt, "output of %s from %d has %d bytes, want %d", id, offset, out.Size, len(buf))
 	}
 	if _, err := io.ReadFull(out.Body, buf); err != nil {
-		return treehash.Sum{}, fault.Errorf(fault.Transient, "read output of %s from %d: %w", id, offset, err)
+		return checksums{}, fault.Errorf(fault.Transient, "read output of %s from %d: %w", id, offset, err)
 	}
 	var more [1]byte
 	if n, err := out.Body.Read(more[:]); n > 0 {
-		return treehash.Sum{}, fault.Errorf(fault.Corrupt, "output of %s from %d has more than %d bytes", id, offset, len(buf))
+		return checksums{}, fault.Errorf(fault.Corrupt, "output of %s from %d has more than %d bytes", id, offset, len(buf))
 	} else if err != nil && !errors.Is(err, io.EOF) {
-		return treehash.Sum{}, fault.Errorf(fault.Transient, "read the end of output of %s: %w", id, err)
+		return checksums{}, fault.Errorf(fault.Transient, "read the end of output of %s: %w", id, err)
 	}
+	// The CRC comes first: S3 compares what it stores with it. So a bit that flips
+	// in memory before it is found by the tree hash below, and one that flips later by
+	// S3. The other way round, one between the two would pass both.
+	crc := crc64nvme.Update(0, buf)
 	got := treehash.Of(buf)
+	sums := checksums{got, out.TreeHash, crc}
 	if out.TreeHash == "" {
-		return got, nil
+		return sums, nil
 	}
 	want, ok := treehash.Parse(out.TreeHash)
 	if !ok {
-		return got, fault.Errorf(fault.Corrupt, "output of %s: tree hash header %q", id, out.TreeHash)
+		return sums, fault.Errorf(fault.Corrupt, "output of %s: tree hash header %q", id, out.TreeHash)
 	}
 	if got != want {
-		return got, fault.Errorf(fault.Corrupt, "output of %s from %d: tree hash %s, Glacier says %s", id, offset, got, want)
+		return sums, fault.Errorf(fault.Corrupt, "output of %s from %d: tree hash %s, Glacier says %s", id, offset, got, want)
 	}
-	return want, nil
+	return sums, nil
 }
 
 // bringParts copies an archive in tree-hash-aligned ranges, several at a time,
@@ -130,11 +144,11 @@ func (r *Restorer) copyParts(ctx context.Context, log *slog.Logger, job archive.
 			buf := r.buffer(length)
 			defer r.buffers.Put(buf)
 			body := (*buf)[:length]
-			hash, err := r.fetch(gctx, log, job.RetrievalID, offset, length, body)
+			got, err := r.fetch(gctx, log, job.RetrievalID, offset, length, body)
 			if err != nil {
 				return err
 			}
-			hashes[i], sums[i] = hash, crc64nvme.Update(0, body)
+			hashes[i], sums[i] = got.tree, got.crc
 			if err := upload.Part(gctx, i+1, body, sums[i]); err != nil {
 				return err
 			}

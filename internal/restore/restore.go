@@ -4,6 +4,7 @@
 package restore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -179,27 +180,31 @@ func (r *Restorer) bring(ctx context.Context, log *slog.Logger, job archive.Job,
 func (r *Restorer) bringWhole(ctx context.Context, log *slog.Logger, job archive.Job, e events.RetrievalCompleted) (archive.Verified, error) {
 	buf := r.buffer(e.Size)
 	defer r.buffers.Put(buf)
-	promised, err := r.fetch(ctx, log, job.RetrievalID, 0, -1, (*buf)[:e.Size])
+	body := (*buf)[:e.Size]
+	got, err := r.fetch(ctx, log, job.RetrievalID, 0, -1, body)
 	if err != nil {
 		if fault.Is(err, fault.NotFound) {
 			return r.recognize(ctx, job, e, err)
 		}
 		return archive.Verified{}, err
 	}
-	body := (*buf)[:e.Size]
-	copied := archive.Content{Size: int64(len(body)), TreeHash: treehash.Of(body)}
+	copied := archive.Content{Size: int64(len(body)), TreeHash: got.tree}
 	if err := promises(job, e, copied); err != nil {
 		return archive.Verified{}, err
 	}
-	want := archive.Content{Size: e.Size, TreeHash: promised}
-	stored, err := r.Bucket.Put(ctx, job.Result, archive.Mark{Archive: job.ArchiveID, Content: want}, body, crc64nvme.Update(0, body))
+	hash, ok := treehash.Parse(cmp.Or(got.promised, e.TreeHash, job.TreeHash))
+	if !ok {
+		return archive.Verified{}, fault.Errorf(fault.Corrupt, "archive %s: neither Glacier nor the catalog says its tree hash", job.ArchiveID)
+	}
+	promised := archive.Content{Size: e.Size, TreeHash: hash}
+	stored, err := r.Bucket.Put(ctx, job.Result, archive.Mark{Archive: job.ArchiveID, Content: promised}, body, got.crc)
 	if fault.Is(err, fault.Conflict) {
-		return r.recognizeAs(ctx, job, want)
+		return r.recognizeAs(ctx, job, promised)
 	}
 	if err != nil {
 		return archive.Verified{}, err
 	}
-	return verify(job.ArchiveID, want, copied, stored)
+	return verify(job.ArchiveID, promised, copied, stored)
 }
 
 func verify(id events.ArchiveID, promised, copied archive.Content, stored archive.Stored) (archive.Verified, error) {
