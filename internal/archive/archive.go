@@ -84,6 +84,10 @@ type Job struct {
 	Tier Tier
 	// RetrievalRequestedAt is when.
 	RetrievalRequestedAt time.Time
+	// Billed is what all retrievals of this job have cost by the price list, and
+	// BilledTier the tier of the latest. They stay when the file is restored.
+	Billed     MicroUSD
+	BilledTier Tier
 }
 
 // Restoring is what a user reads in place of a download link while
@@ -151,6 +155,20 @@ type Retrieval struct {
 	TreeHash    string
 	RequestedAt time.Time
 	CompletedAt time.Time
+	// Cost is what it costs by the price list; zero where that is not known.
+	Cost MicroUSD
+}
+
+// Usable reports whether the retrieval has brought the archive, or still may:
+// it did not fail, and its output is there for a while yet.
+func (r Retrieval) Usable(now time.Time) bool {
+	switch r.Status {
+	case RetrievalFailed:
+		return false
+	case Succeeded:
+		return now.Sub(r.CompletedAt) < OutputLifetime-time.Hour
+	}
+	return true
 }
 
 // RetrievalStatus is Glacier's StatusCode.

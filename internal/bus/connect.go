@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -35,6 +36,9 @@ type Bus struct {
 
 	log    *slog.Logger
 	recent recent
+
+	kvsMu sync.Mutex // guards kvs
+	kvs   map[string]jetstream.KeyValue
 }
 
 // InboxPrefix is where user's replies come in. Users may subscribe to their own

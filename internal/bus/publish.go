@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -65,7 +66,34 @@ func publishError(subject string, err error) error {
 	if errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse) {
 		return fault.Errorf(fault.Transient, "publish %s: no stream takes it: is jetstream up, and was `gas provision` run? %w", subject, err)
 	}
+	if full(err) {
+		return fault.Errorf(fault.Throttled, "publish %s: %w", subject, err)
+	}
 	return fault.Errorf(fault.Transient, "publish %s: %w", subject, err)
+}
+
+// The server's codes for a message that it has no room for. 10077 tells of every
+// error of storing a message, with the reason in words
+// (nats-server/server/errors.json).
+const (
+	errStoreFailed      jetstream.ErrorCode = 10077
+	errNoResources      jetstream.ErrorCode = 10023
+	errStorageExhausted jetstream.ErrorCode = 10047
+)
+
+// full reports whether the stream had no room: it has when its work is done.
+func full(err error) bool {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	if !ok {
+		return false
+	}
+	switch api.ErrorCode {
+	case errNoResources, errStorageExhausted:
+		return true
+	case errStoreFailed:
+		return strings.HasPrefix(api.Description, "maximum ")
+	}
+	return false
 }
 
 // stream publishes events of one handler run: many at a time, bounded, and done

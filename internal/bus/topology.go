@@ -24,6 +24,9 @@ const (
 	BucketAttempts = "ATTEMPTS"
 	BucketSessions = "SESSIONS"
 	BucketLogins   = "LOGINS"
+	BucketPace     = "PACE"
+	BucketPlans    = "PLANS"
+	BucketHolds    = "HOLDS"
 )
 
 // AckWait is how long a worker may be silent about a message before another
@@ -125,6 +128,27 @@ func buckets(s Settings) []jetstream.KeyValueConfig {
 			Description: "Sign-ins that were begun and not finished",
 			TTL:         15 * time.Minute,
 			MaxBytes:    64 * mib,
+			Replicas:    max(s.Replicas, 1),
+		},
+		{
+			Bucket:      BucketPace,
+			Description: "How Glacier answers, for all thaws to go by: how long to leave Expedited alone, how far apart calls are",
+			TTL:         time.Hour,
+			MaxBytes:    mib,
+			Replicas:    max(s.Replicas, 1),
+		},
+		{
+			Bucket:      BucketPlans,
+			Description: "How far each plan is and how it ended, and what plans were let through for each day",
+			TTL:         30 * 24 * time.Hour,
+			MaxBytes:    256 * mib,
+			Replicas:    max(s.Replicas, 1),
+		},
+		{
+			// Without a TTL: what is held has no other copy.
+			Bucket:      BucketHolds,
+			Description: "Plans over budget, which wait for `gas thaw USER --approve`",
+			MaxBytes:    256 * mib,
 			Replicas:    max(s.Replicas, 1),
 		},
 	}

@@ -71,10 +71,26 @@ type Config struct {
 	SNSCAFile       string `env:"GAS_SNS_CA_FILE"`
 	SNSCertEndpoint string `env:"GAS_SNS_CERT_ENDPOINT"`
 
-	Tiers        []string `env:"GAS_TIERS" envDefault:"Expedited,Standard"`
-	ThawSlots    int      `env:"GAS_THAW_SLOTS" envDefault:"8"`
-	RestoreSlots int      `env:"GAS_RESTORE_SLOTS" envDefault:"4"`
-	PartSize     int64    `env:"GAS_RESTORE_PART_SIZE" envDefault:"8388608"`
+	Tiers     []string `env:"GAS_TIERS" envDefault:"Expedited,Standard"`
+	ThawSlots int      `env:"GAS_THAW_SLOTS" envDefault:"32"`
+	// ThawCalls and ThawRate bound the InitiateJob calls of one thaw: in flight, and
+	// a second. 0 is no limit.
+	ThawCalls int     `env:"GAS_THAW_CALLS" envDefault:"8"`
+	ThawRate  float64 `env:"GAS_THAW_RATE" envDefault:"0"`
+	// ThawCallTime is the longest that one may take. After three of them an intent is
+	// taken over, so that it has to be the same for all thaws.
+	ThawCallTime time.Duration `env:"GAS_THAW_CALL_TIME" envDefault:"20s"`
+	// The budgets are in US dollars a day (of UTC), by the estimates of plans; empty
+	// is no limit.
+	UserBudget string `env:"GAS_THAW_USER_BUDGET"`
+	DayBudget  string `env:"GAS_THAW_DAY_BUDGET"`
+	// AssumedSize is in bytes, of an archive whose size the catalog does not have.
+	AssumedSize int64 `env:"GAS_THAW_ASSUMED_SIZE" envDefault:"104857600"`
+	// PricesFile is a price list in place of the built-in one.
+	PricesFile string `env:"GAS_PRICES_FILE"`
+
+	RestoreSlots int   `env:"GAS_RESTORE_SLOTS" envDefault:"4"`
+	PartSize     int64 `env:"GAS_RESTORE_PART_SIZE" envDefault:"8388608"`
 
 	WebListen    string `env:"GAS_WEB_LISTEN" envDefault:"127.0.0.1:8080"`
 	WebBaseURL   string `env:"GAS_WEB_BASE_URL" envDefault:"http://127.0.0.1:8080"`
@@ -203,6 +219,23 @@ func (c Config) Check(needs ...Need) error {
 		if c.ThawSlots < 1 || c.ThawSlots > 1000 {
 			bad("GAS_THAW_SLOTS", "%d is not from 1 to 1000", c.ThawSlots)
 		}
+		if c.ThawCalls < 0 || c.ThawCalls > 1000 {
+			bad("GAS_THAW_CALLS", "%d is not from 0 (no limit) to 1000", c.ThawCalls)
+		}
+		if !(c.ThawRate >= 0 && c.ThawRate <= 10_000) { // in this form for NaN
+			bad("GAS_THAW_RATE", "%v is not from 0 (no limit) to 10000 calls a second", c.ThawRate)
+		}
+		if c.ThawCallTime < time.Second || c.ThawCallTime > 5*time.Minute {
+			bad("GAS_THAW_CALL_TIME", "%s is not from 1s to 5m", c.ThawCallTime)
+		}
+		if c.AssumedSize < 1 || c.AssumedSize > 40<<40 { // what an archive can have
+			bad("GAS_THAW_ASSUMED_SIZE", "%d is not from 1 byte to 40 TiB", c.AssumedSize)
+		}
+		for name, value := range map[string]string{"GAS_THAW_USER_BUDGET": c.UserBudget, "GAS_THAW_DAY_BUDGET": c.DayBudget} {
+			if _, err := archive.ParseUSD(value); err != nil {
+				bad(name, "%v", err)
+			}
+		}
 	}
 	if need(Restore) {
 		if c.RestoreSlots < 1 || c.RestoreSlots > 1000 {
@@ -225,6 +258,14 @@ func (c Config) Check(needs ...Need) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Budgets returns what plans may cost a day, of one user and of all; zero is no
+// limit.
+func (c Config) Budgets() (user, day archive.MicroUSD) {
+	user, _ = archive.ParseUSD(c.UserBudget) // checked by Check
+	day, _ = archive.ParseUSD(c.DayBudget)
+	return user, day
 }
 
 // TierOrder returns the tiers in the order in which they are tried.

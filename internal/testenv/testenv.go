@@ -164,6 +164,14 @@ func (e *Emitted) Emit(_ context.Context, ev events.Event) error {
 	return nil
 }
 
+// Publish takes many at once, as a planner's Tasks.
+func (e *Emitted) Publish(ctx context.Context, es []events.Event) error {
+	for _, ev := range es {
+		e.Emit(ctx, ev)
+	}
+	return nil
+}
+
 // All returns what was emitted, in order.
 func (e *Emitted) All() []events.Event {
 	e.mu.Lock()

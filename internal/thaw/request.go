@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/cost"
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -24,8 +25,9 @@ type Catalog interface {
 	SaveIntent(ctx context.Context, job archive.Job, intent archive.Intent) error
 	// DropIntent removes the intent, if it is still this one.
 	DropIntent(ctx context.Context, job archive.Job, intent archive.Intent) error
-	// SaveRetrieval writes the retrieval's id, tier and time and removes the
-	// intent, if the job still has its archive, no retrieval, and this intent.
+	// SaveRetrieval writes the retrieval's id, tier and time, adds its cost to the
+	// job's bill, and removes the intent, if the job still has its archive, no
+	// retrieval, and this intent.
 	SaveRetrieval(ctx context.Context, job archive.Job, intent archive.Intent, r archive.Retrieval) error
 }
 
@@ -33,21 +35,24 @@ type Catalog interface {
 type Vault interface {
 	// Retrieve asks for the archive to be retrieved in the tier, once: it must
 	// not be tried again inside. job goes into the retrieval's description. The
-	// error is of kind Capacity if the tier has none.
+	// error's kind is what [Rulings] goes by.
 	Retrieve(ctx context.Context, id events.ArchiveID, job events.JobID, tier archive.Tier) (events.RetrievalID, error)
 	// Retrievals yields the retrievals that Glacier knows, finished ones too.
 	Retrievals(context.Context) iter.Seq2[archive.Retrieval, error]
 }
 
 const (
-	// callTime is the longest that a request to Glacier may take.
-	callTime = 20 * time.Second
-	// intentLife is how old an intent must be before another worker takes it
-	// over: well over callTime, so that the call it announced has ended.
-	intentLife = time.Minute
+	// DefaultCallTime is the longest that a request to Glacier may take.
+	DefaultCallTime = 20 * time.Second
+	// intentCalls is how many call times old an intent must be before another
+	// worker takes it over: so many that the call it announced has ended.
+	intentCalls = 3
 	// entitledFor is how long a look at an account serves for the other tasks
 	// of the same user.
 	entitledFor = 5 * time.Second
+	// dropTime bounds the write that removes an intent, which is done even while the
+	// process stops.
+	dropTime = 3 * time.Second
 )
 
 // Requester turns a task into a retrieval.
@@ -57,15 +62,45 @@ type Requester struct {
 	Vault    Vault
 	// Tiers is the order in which tiers are tried.
 	Tiers archive.Tiers
-	Now   func() time.Time
-	Log   *slog.Logger
-	// OnRequested and OnDuplicate are told of each retrieval that was requested,
-	// and of each that turned out to be one too many. They may be nil.
-	OnRequested func(tier archive.Tier, fallback bool)
-	OnDuplicate func()
+	// Pace limits the calls; nil does not.
+	Pace *Pace
+	// CallTime is the longest that a request to Glacier may take, DefaultCallTime
+	// if it is zero. An intent lives for three of them, so all workers must have
+	// the same.
+	CallTime time.Duration
+	// Prices and AssumedSize, of an archive whose size is not known, tell what a
+	// retrieval costs.
+	Prices      cost.Prices
+	AssumedSize int64
+	Now         func() time.Time
+	Log         *slog.Logger
+	// OnRequested, OnAdopted and OnDuplicates are told of each retrieval that was
+	// requested and saved, of each that was found at Glacier in place of requesting it again,
+	// and of those that are too many for their archive. They may be nil.
+	OnRequested  func(r archive.Retrieval, fallback bool)
+	OnAdopted    func(archive.Retrieval)
+	OnDuplicates func(n int)
 
 	accounts lookasides
+	listing  listing
+	free     Pace // in place of a nil Pace
 }
+
+func (r *Requester) pace() *Pace {
+	if r.Pace == nil {
+		return &r.free
+	}
+	return r.Pace
+}
+
+func (r *Requester) callTime() time.Duration {
+	if r.CallTime <= 0 {
+		return DefaultCallTime
+	}
+	return r.CallTime
+}
+
+func (r *Requester) intentLife() time.Duration { return intentCalls * r.callTime() }
 
 // Request asks Glacier for the task's archive, unless that has been done or is
 // no longer wanted, and saves the retrieval's id.
@@ -104,9 +139,6 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 		return nil
 	}
 	if job.Intent != nil {
-		if age := r.Now().Sub(job.Intent.At); age < intentLife {
-			return fault.After(fault.Wait, intentLife-age, fmt.Errorf("another worker's intent is %s old, it may be asking just now", age.Round(time.Second)))
-		}
 		adopted, err := r.adopt(ctx, log, &job)
 		if err != nil {
 			return err
@@ -115,101 +147,201 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 			return emit(ctx, r.requested(job))
 		}
 	}
+	return r.ask(ctx, log, job, emit)
+}
+
+// adopt deals with an intent that an earlier delivery left. While it is young
+// its call may be on its way, which is an error of kind Wait. Else adopt looks at
+// Glacier for the retrieval that was asked for and could not be saved, and saves
+// it; adopted is false if there is none.
+func (r *Requester) adopt(ctx context.Context, log *slog.Logger, job *archive.Job) (adopted bool, err error) {
+	if age := r.Now().Sub(job.Intent.At); age < r.intentLife() {
+		return false, fault.After(fault.Wait, r.intentLife()-age,
+			fmt.Errorf("another worker's intent is %s old, it may be asking just now", age.Round(time.Second)))
+	}
+	found, err := r.listing.find(ctx, *job, r.Vault)
+	if err != nil {
+		return false, err
+	}
+	best, usable := bestOf(found, r.Now())
+	if usable == 0 {
+		return false, nil
+	}
+	best.Cost = r.price(best.Tier, *job)
+	if err := r.save(ctx, log, job, best); err != nil {
+		return false, err
+	}
+	if usable > 1 {
+		log.Error("several retrievals of one archive", "archive", job.ArchiveID, "retrievals", usable, "adopted", best.ID)
+		if r.OnDuplicates != nil {
+			r.OnDuplicates(usable - 1)
+		}
+	}
+	log.Info("adopted a retrieval that was requested but not saved", "retrieval", best.ID, "tier", best.Tier)
+	if r.OnAdopted != nil {
+		r.OnAdopted(best)
+	}
+	return true, nil
+}
+
+// bestOf returns the one to adopt of an archive's retrievals, and how many of
+// them have brought or may bring it: the one that is there or will be the soonest.
+func bestOf(found []archive.Retrieval, now time.Time) (best archive.Retrieval, usable int) {
+	for _, f := range found {
+		if !f.Usable(now) {
+			continue
+		}
+		usable++
+		done, bestDone := f.Status == archive.Succeeded, best.Status == archive.Succeeded
+		if usable == 1 || done && !bestDone || done == bestDone && f.RequestedAt.Before(best.RequestedAt) {
+			best = f
+		}
+	}
+	return best, usable
+}
+
+// ask writes an intent, requests the archive tier by tier as [Rulings] say, and
+// saves the retrieval's id.
+func (r *Requester) ask(ctx context.Context, log *slog.Logger, job archive.Job, emit Emit) error {
+	tier := r.Tiers[0]
+	for rest := r.pace().Resting(tier); rest > 0; rest = r.pace().Resting(tier) {
+		next, ok := r.Tiers.After(tier)
+		if !ok {
+			return fault.After(fault.Capacity, rest, fmt.Errorf("%s had no capacity a moment ago and is left alone", tier))
+		}
+		tier = next
+	}
+	// The wait for a turn may be long, and comes before the intent: an intent that
+	// is left behind costs whoever comes next a wait and a look at Glacier's list.
+	if err := r.pace().Turn(ctx); err != nil {
+		return err
+	}
 	intent := archive.Intent{Token: rand.Text(), At: r.Now().UTC()}
 	if err := r.Catalog.SaveIntent(ctx, job, intent); fault.Is(err, fault.Conflict) {
 		return fault.New(fault.Wait, fmt.Errorf("another worker was first: %w", err))
 	} else if err != nil {
 		return err
 	}
-	retrieval, err := r.retrieve(ctx, log, job, intent)
-	if err != nil {
-		return err
-	}
-	if err := r.save(ctx, log, &job, intent, retrieval); err != nil {
-		return err
-	}
-	return emit(ctx, r.requested(job))
-}
-
-// adopt looks for a retrieval of the job's archive that an earlier worker asked
-// for and could not save, and saves it.
-func (r *Requester) adopt(ctx context.Context, log *slog.Logger, job *archive.Job) (bool, error) {
-	for found, err := range r.Vault.Retrievals(ctx) {
-		if err != nil {
-			return false, err
-		}
-		if found.ArchiveID != job.ArchiveID || found.Description != string(job.ID) || found.Status == archive.RetrievalFailed {
-			continue
-		}
-		log.Info("adopted a retrieval that was requested but not saved", "retrieval", found.ID, "tier", found.Tier)
-		return true, r.save(ctx, log, job, *job.Intent, found)
-	}
-	return false, nil
-}
-
-// retrieve asks for the archive tier by tier. It goes on to the next only when
-// one has no capacity.
-func (r *Requester) retrieve(ctx context.Context, log *slog.Logger, job archive.Job, intent archive.Intent) (archive.Retrieval, error) {
-	tier := r.Tiers[0]
+	job.Intent = &intent
 	for {
-		callCtx, cancel := context.WithTimeout(ctx, callTime)
-		id, err := r.Vault.Retrieve(callCtx, job.ArchiveID, job.ID, tier)
-		cancel()
+		id, called, err := r.call(ctx, &job, tier)
 		if err == nil {
-			log.Info("requested", "archive", job.ArchiveID, "tier", tier, "retrieval", id)
-			if r.OnRequested != nil {
-				r.OnRequested(tier, tier != r.Tiers[0])
+			retrieval := archive.Retrieval{ID: id, ArchiveID: job.ArchiveID, Tier: tier, RequestedAt: r.Now().UTC(), Cost: r.price(tier, job)}
+			log.Info("requested", "archive", job.ArchiveID, "tier", tier, "retrieval", id, "cost", retrieval.Cost.String())
+			r.pace().Took(ctx, tier)
+			if err := r.save(ctx, log, &job, retrieval); err != nil {
+				return err
 			}
-			return archive.Retrieval{ID: id, ArchiveID: job.ArchiveID, Tier: tier, RequestedAt: r.Now().UTC()}, nil
+			if r.OnRequested != nil {
+				r.OnRequested(retrieval, tier != r.Tiers[0])
+			}
+			return emit(ctx, r.requested(job))
 		}
-		kind := fault.KindOf(err)
-		if kind == fault.Capacity {
-			if next, ok := r.Tiers.After(tier); ok {
-				log.Info("no capacity, trying the next tier", "tier", tier, "next", next)
-				tier = next
+		if !called {
+			r.drop(ctx, log, job)
+			return err
+		}
+		ruling := Decide(fault.KindOf(err), tier)
+		if ruling.Rest {
+			r.pace().Rest(ctx)
+		}
+		if ruling.Slow {
+			r.pace().Slow(ctx)
+		}
+		if next, ok := ruling.Next(r.Tiers, tier); ok {
+			log.Info("refused, trying another tier", "tier", tier, "next", next, "kind", ruling.Kind)
+			tier = next
+			if err := r.pace().Turn(ctx); err == nil {
 				continue
 			}
 		}
-		if refused(kind) {
-			// Glacier said no, so nothing was requested: the next try need not
-			// wait for the intent's age and look for a job. Should this write
-			// fail, it will.
-			if err := r.Catalog.DropIntent(context.WithoutCancel(ctx), job, intent); err != nil {
-				log.Warn("intent not dropped", "err", err)
-			}
+		if ruling.Refused {
+			r.drop(ctx, log, job)
 		}
-		if kind == fault.NotFound {
-			return archive.Retrieval{}, fault.Errorf(fault.Invalid, "the vault has no archive %q: %w", job.ArchiveID, err)
+		if ruling.Action == Bury {
+			return fault.Errorf(ruling.Returns, "archive %q cannot be retrieved: %w", job.ArchiveID, err)
 		}
-		return archive.Retrieval{}, err
+		return fault.After(ruling.Returns, fault.DelayOf(err), err)
 	}
 }
 
-// refused reports whether an error of this kind proves that nothing happened.
-func refused(kind fault.Kind) bool {
-	switch kind {
-	case fault.Capacity, fault.Policy, fault.Throttled, fault.Denied, fault.Invalid, fault.NotFound:
-		return true
+// drop removes the intent of a job: nothing was requested under it. Should this
+// write fail, the next delivery waits for the intent's age, and looks.
+func (r *Requester) drop(ctx context.Context, log *slog.Logger, job archive.Job) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTime)
+	defer cancel()
+	if err := r.Catalog.DropIntent(ctx, job, *job.Intent); err != nil {
+		log.Warn("intent not dropped", "err", err)
 	}
-	return false
 }
 
-// save persists the retrieval under the intent that announced it.
-func (r *Requester) save(ctx context.Context, log *slog.Logger, job *archive.Job, intent archive.Intent, retrieval archive.Retrieval) error {
-	err := r.Catalog.SaveRetrieval(ctx, *job, intent, retrieval)
-	if fault.Is(err, fault.Conflict) {
-		// This worker was paused for longer than its intent lives, and another
-		// took over between its check and its call: the one race that Glacier's
-		// interface leaves open. The other looks at the list of jobs and adopts
-		// this retrieval if it sees it; else there are two, and that is counted.
+// call requests the archive once; called is false if it did not come to that. An
+// intent that is so old that another worker might take it over before the call
+// has ended is renewed first.
+func (r *Requester) call(ctx context.Context, job *archive.Job, tier archive.Tier) (id events.RetrievalID, called bool, err error) {
+	leave, err := r.pace().Enter(ctx)
+	if err != nil {
+		return "", false, err
+	}
+	defer leave()
+	if r.Now().Sub(job.Intent.At) > r.intentLife()-2*r.callTime() {
+		renewed := archive.Intent{Token: rand.Text(), At: r.Now().UTC()}
+		if err := r.Catalog.SaveIntent(ctx, *job, renewed); err != nil {
+			return "", false, fault.New(fault.Wait, fmt.Errorf("renew the intent: %w", err))
+		}
+		job.Intent = &renewed
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.callTime())
+	defer cancel()
+	id, err = r.Vault.Retrieve(ctx, job.ArchiveID, job.ID, tier)
+	return id, true, err
+}
+
+func (r *Requester) price(tier archive.Tier, job archive.Job) archive.MicroUSD {
+	size := job.ArchiveSize
+	if size < 0 {
+		size = r.AssumedSize
+	}
+	return r.Prices.Of(tier, 1, size)
+}
+
+// save persists a retrieval that Glacier has, under the intent that announced it.
+//
+// If the intent is not there any more, this worker was paused for longer than it
+// lives, and another took over between its check and its call: the one race that
+// Glacier's interface leaves open. Then the retrieval is saved under the other's
+// intent. Whichever of the two saves second finds the first one's id, and that
+// is how the duplicate is found.
+func (r *Requester) save(ctx context.Context, log *slog.Logger, job *archive.Job, retrieval archive.Retrieval) error {
+	err := r.Catalog.SaveRetrieval(ctx, *job, *job.Intent, retrieval)
+	for range 3 {
+		if !fault.Is(err, fault.Conflict) {
+			break
+		}
 		now, rerr := r.Catalog.Job(ctx, job.ID)
-		if rerr == nil && now.RetrievalID != "" && now.RetrievalID != retrieval.ID {
+		switch {
+		case rerr != nil:
+			return rerr
+		case now.RetrievalID == retrieval.ID:
+			// The write took effect and its answer was lost, or another worker found
+			// this retrieval in the list and saved it: it is done either way.
+			*job = now
+			return nil
+		case now.RetrievalID != "" || now.ArchiveID != job.ArchiveID:
 			log.Error("two retrievals of one archive", "archive", job.ArchiveID, "saved", now.RetrievalID, "second", retrieval.ID)
-			if r.OnDuplicate != nil {
-				r.OnDuplicate()
+			if r.OnDuplicates != nil {
+				r.OnDuplicates(1)
 			}
+			return fault.New(fault.Wait, fmt.Errorf("another worker requested it too: %w", err))
+		case now.Intent == nil:
+			intent := archive.Intent{Token: rand.Text(), At: r.Now().UTC()}
+			if err = r.Catalog.SaveIntent(ctx, now, intent); err != nil {
+				continue
+			}
+			now.Intent = &intent
 		}
-		return fault.New(fault.Wait, fmt.Errorf("the intent was taken over: %w", err))
+		*job = now
+		err = r.Catalog.SaveRetrieval(ctx, *job, *job.Intent, retrieval)
 	}
 	if err != nil {
 		return err

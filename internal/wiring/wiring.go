@@ -18,7 +18,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/aws/awsclient"
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
 	"github.com/gas-restore/gas/internal/aws/glacier"
@@ -31,7 +30,6 @@ import (
 	"github.com/gas-restore/gas/internal/daemon"
 	"github.com/gas-restore/gas/internal/restore"
 	"github.com/gas-restore/gas/internal/snsverify"
-	"github.com/gas-restore/gas/internal/thaw"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -156,48 +154,6 @@ func rootsFrom(file string) (*x509.CertPool, error) {
 		return nil, fmt.Errorf("GAS_SNS_CA_FILE: no certificate in %s", file)
 	}
 	return pool, nil
-}
-
-// Thaw returns the planner and the requester.
-func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
-	b, cfg, err := e.connect(ctx, config.Thaw, e.Config.ThawPassword)
-	if err != nil {
-		return daemon.Part{}, err
-	}
-	catalog := dynamodb.New(cfg, e.Config.JobTable, e.Config.AccountTable)
-	m := newWorkMetrics()
-	tiers := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "gas_retrievals_requested_total", Help: "Retrievals requested from Glacier.",
-	}, []string{"tier", "fallback"})
-	doubles := prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "gas_duplicate_retrievals_total", Help: "Retrievals that turned out to be one too many for their archive.",
-	})
-	planner := &thaw.Planner{Accounts: catalog, Jobs: catalog, Now: time.Now, Log: e.Log}
-	requester := &thaw.Requester{
-		Accounts:    catalog,
-		Catalog:     catalog,
-		Vault:       glacier.New(cfg, e.Config.Vault, e.Config.RestoreTopic),
-		Tiers:       e.Config.TierOrder(),
-		Now:         time.Now,
-		Log:         e.Log,
-		OnRequested: func(tier archive.Tier, fallback bool) { tiers.WithLabelValues(string(tier), yesNo(fallback)).Inc() },
-		OnDuplicate: doubles.Inc,
-	}
-	plan := &bus.Worker[events.UserUpgraded]{
-		Bus: b, Stream: events.StreamPremium, Consumer: bus.ConsumerPlan, Slots: 2,
-		Handle: planner.Plan, Observe: m.observe(bus.ConsumerPlan), Logger: e.Log,
-	}
-	request := &bus.Worker[events.ThawRequested]{
-		Bus: b, Stream: events.StreamThaw, Consumer: bus.ConsumerRequest, Slots: e.Config.ThawSlots,
-		Handle: requester.Request, Observe: m.observe(bus.ConsumerRequest), Logger: e.Log,
-	}
-	return daemon.Part{
-		Name:    string(config.Thaw),
-		Run:     together(plan.Run, request.Run),
-		Ready:   []daemon.Check{b.Ready},
-		Metrics: append(m.all(), tiers, doubles),
-		Close:   b.Close,
-	}, nil
 }
 
 // Restore returns the restorer.

@@ -121,11 +121,15 @@ func unmarshal(data []byte, v any) error {
 }
 
 func (e UserUpgraded) validate() error {
-	return errors.Join(
+	err := errors.Join(
 		CheckID("id", e.ID),
 		CheckID("user_id", e.UserID),
 		checkTime("at", e.At),
 	)
+	if e.ApprovedMicroUSD < 0 {
+		err = errors.Join(err, fmt.Errorf("approved_micro_usd is %d", e.ApprovedMicroUSD))
+	}
+	return err
 }
 
 func (e ThawRequested) validate() error {

@@ -41,6 +41,9 @@ type UserUpgraded struct {
 	At time.Time `json:"at"`
 	// Via is how the message came in: "sqs", "sqs-raw" or "operator".
 	Via string `json:"via,omitempty"`
+	// ApprovedMicroUSD is what an operator lets this user's plan cost, in millionths
+	// of a US dollar, whatever the budgets say; 0 leaves it to them.
+	ApprovedMicroUSD int64 `json:"approved_micro_usd,omitempty"`
 }
 
 // ThawRequested asks for the retrieval of one job's archive.

@@ -5,11 +5,8 @@ package dynamodb
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"iter"
 	"strings"
 	"time"
 
@@ -84,50 +81,11 @@ func tableError(err error) error {
 	return err
 }
 
-// ArchivedJobs yields the user's jobs that have an archive, page by page, from
-// the sparse index, which may be behind by seconds. An error ends it.
-func (c *Catalog) ArchivedJobs(ctx context.Context, user events.UserID) iter.Seq2[archive.Job, error] {
-	return func(yield func(archive.Job, error) bool) {
-		pages := dynamodb.NewQueryPaginator(c.client, &dynamodb.QueryInput{
-			TableName:                 &c.jobs,
-			IndexName:                 aws.String(ArchivedIndex),
-			KeyConditionExpression:    aws.String("user_id = :u"),
-			ExpressionAttributeValues: item{":u": str(string(user))},
-		})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(ctx)
-			if err != nil {
-				yield(archive.Job{}, awsfault.Wrap(tableError(err), "list archived jobs of user %q", user))
-				return
-			}
-			for _, it := range page.Items {
-				if !yield(jobOf(it), nil) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// HasArchived reports whether the user has a job with an archive and without a
-// retrieval.
-func (c *Catalog) HasArchived(ctx context.Context, user events.UserID) (bool, error) {
-	for job, err := range c.ArchivedJobs(ctx, user) {
-		if err != nil {
-			return false, err
-		}
-		if job.RetrievalID == "" {
-			return true, nil
-		}
-	}
-	return false, nil
-}
-
 // Jobs returns up to limit of the user's jobs, the newest first, from cursor on,
 // and the cursor of the next page; both are empty at the ends. A cursor that was
 // not made here for this user is an error of kind Invalid.
 func (c *Catalog) Jobs(ctx context.Context, user events.UserID, cursor string, limit int) ([]archive.Job, string, error) {
-	start, err := decodeCursor(cursor, user)
+	start, err := jobsStart(cursor, user)
 	if err != nil {
 		return nil, "", err
 	}
@@ -147,45 +105,7 @@ func (c *Catalog) Jobs(ctx context.Context, user events.UserID, cursor string, l
 	for i, it := range out.Items {
 		jobs[i] = jobOf(it)
 	}
-	return jobs, encodeCursor(out.LastEvaluatedKey), nil
-}
-
-// position is a place in the user index, without the user: that one comes from
-// the session, never from a URL.
-type position struct {
-	Job    string `json:"j"`
-	Submit string `json:"s"`
-}
-
-func encodeCursor(key item) string {
-	n, ok := key[attrSubmitTime].(*types.AttributeValueMemberN)
-	if !ok {
-		return ""
-	}
-	data, err := json.Marshal(position{Job: text(key, attrJobID), Submit: n.Value})
-	if err != nil {
-		return ""
-	}
-	return base64.RawURLEncoding.EncodeToString(data)
-}
-
-func decodeCursor(cursor string, user events.UserID) (item, error) {
-	if cursor == "" {
-		return nil, nil
-	}
-	var p position
-	data, err := base64.RawURLEncoding.DecodeString(cursor)
-	if err == nil {
-		err = json.Unmarshal(data, &p)
-	}
-	if err != nil || len(cursor) > 2048 || p.Job == "" || p.Submit == "" {
-		return nil, fault.Errorf(fault.Invalid, "the page's cursor is not one of ours")
-	}
-	return item{
-		attrUserID:     str(string(user)),
-		attrJobID:      str(p.Job),
-		attrSubmitTime: &types.AttributeValueMemberN{Value: p.Submit},
-	}, nil
+	return jobs, cursorOf(out.LastEvaluatedKey, attrSubmitTime), nil
 }
 
 // update changes the job under a condition. The error's kind is Conflict if the
@@ -229,16 +149,19 @@ func (c *Catalog) DropIntent(ctx context.Context, job archive.Job, intent archiv
 	return err
 }
 
-// SaveRetrieval writes the retrieval's id, tier and time and removes the intent,
-// if the job still has its archive, no retrieval, and this intent.
+// SaveRetrieval writes the retrieval's id, tier and time, adds its cost to the
+// job's bill, and removes the intent, if the job still has its archive, no
+// retrieval, and this intent.
 func (c *Catalog) SaveRetrieval(ctx context.Context, job archive.Job, intent archive.Intent, r archive.Retrieval) error {
 	return c.update(ctx, "save retrieval", job.ID,
-		"SET retrieval_request_id = :id, retrieval_tier = :tier, retrieval_requested_at = :at REMOVE retrieval_intent",
+		"SET retrieval_request_id = :id, retrieval_tier = :tier, retrieval_requested_at = :at, billed_tier = :tier "+
+			"ADD billed_micro_usd :cost REMOVE retrieval_intent",
 		"archive_id = :archive AND attribute_not_exists(retrieval_request_id) AND retrieval_intent.#t = :token",
 		item{
 			":id":      str(string(r.ID)),
 			":tier":    str(string(r.Tier)),
 			":at":      num(r.RequestedAt.UnixMilli()),
+			":cost":    num(int64(r.Cost)),
 			":archive": str(string(job.ArchiveID)),
 			":token":   str(intent.Token),
 		})

@@ -31,6 +31,8 @@ const (
 	attrRequestedAt = "retrieval_requested_at"
 	attrArchiveSize = "archive_size"
 	attrTreeHash    = "tree_hash"
+	attrBilled      = "billed_micro_usd"
+	attrBilledTier  = "billed_tier"
 )
 
 // The attributes of an account.
@@ -109,6 +111,9 @@ func jobOf(it item) archive.Job {
 	}
 	if size, ok := number(it, attrArchiveSize); ok {
 		job.ArchiveSize = size
+	}
+	if billed, ok := number(it, attrBilled); ok {
+		job.Billed, job.BilledTier = archive.MicroUSD(billed), archive.Tier(text(it, attrBilledTier))
 	}
 	if m, ok := it[attrIntent].(*types.AttributeValueMemberM); ok {
 		job.Intent = &archive.Intent{Token: text(m.Value, "token"), At: millis(m.Value, "at")}

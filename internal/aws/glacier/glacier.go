@@ -4,6 +4,7 @@ package glacier
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -31,7 +32,7 @@ type Vault struct {
 // New returns the vault called name. topic is the ARN of the SNS topic that
 // Glacier tells of finished retrievals.
 func New(cfg aws.Config, name, topic string) *Vault {
-	return &Vault{client: glacier.NewFromConfig(cfg), name: name, topic: topic}
+	return &Vault{client: glacier.NewFromConfig(cfg, hashSmallBodies), name: name, topic: topic}
 }
 
 // once keeps the SDK from trying a call again: it takes the 503 of a tier
@@ -43,7 +44,10 @@ func once(o *glacier.Options) { o.RetryMaxAttempts, o.Retryer = 1, aws.NopRetrye
 var account = aws.String("-")
 
 // Retrieve asks for an archive's retrieval in the tier, once, with the job's id
-// as the description. The error's kind is Capacity if the tier has none.
+// as the description. The error's kind is Capacity if the tier has none, Policy
+// if the vault's retrieval policy forbids it, NotFound if the vault has no such
+// archive, and Denied if Glacier refuses it for what an operator can mend: a
+// permission, a parameter, or the vault itself, which is not there.
 func (v *Vault) Retrieve(ctx context.Context, id events.ArchiveID, job events.JobID, tier archive.Tier) (events.RetrievalID, error) {
 	out, err := v.client.InitiateJob(ctx, &glacier.InitiateJobInput{
 		AccountId: account,
@@ -57,12 +61,30 @@ func (v *Vault) Retrieve(ctx context.Context, id events.ArchiveID, job events.Jo
 		},
 	}, once)
 	if err != nil {
-		return "", awsfault.Wrap(err, "initiate %s retrieval of %s", tier, id)
+		err = awsfault.Wrap(err, "initiate %s retrieval of %s", tier, id)
+		return "", v.judge(ctx, err)
 	}
 	if aws.ToString(out.JobId) == "" {
 		return "", fmt.Errorf("initiate %s retrieval of %s: answered without a job id", tier, id)
 	}
 	return events.RetrievalID(*out.JobId), nil
+}
+
+// judge tells the refusals of one archive from those of all. A vault's name that
+// is wrong must not make a dead letter of every archive, nor must a parameter
+// that Glacier does not take.
+func (v *Vault) judge(ctx context.Context, err error) error {
+	switch fault.KindOf(err) {
+	case fault.NotFound:
+		if fault.Is(v.Check(ctx), fault.NotFound) {
+			return fault.Errorf(fault.Denied, "there is no vault %s: %w", v.name, err)
+		}
+	case fault.Unknown:
+		if resp, ok := errors.AsType[*smithyhttp.ResponseError](err); ok && resp.HTTPStatusCode() >= 400 && resp.HTTPStatusCode() < 500 {
+			return fault.New(fault.Denied, err)
+		}
+	}
+	return err
 }
 
 // Retrievals yields the vault's retrieval jobs, page by page. An error ends it.

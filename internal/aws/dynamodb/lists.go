@@ -1,0 +1,160 @@
+package dynamodb
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"iter"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/aws/awsfault"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// archivedPage is how many jobs a page of the archived index has: a megabyte of
+// items, which is the most that DynamoDB reads at a time, has about two thousand.
+const archivedPage = 1000
+
+// archivedFields is what a plan needs of a job. It costs the same to read all,
+// and less to carry.
+const archivedFields = "job_id, user_id, archive_id, archive_size, retrieval_request_id, retrieval_tier, retrieval_requested_at, " +
+	"retrieval_intent, submit_time, job_status, billed_micro_usd, billed_tier"
+
+// ArchivedPage returns some of the user's jobs that have an archive, those behind
+// cursor in the sparse index, and the cursor of the next page; both are empty at
+// the ends. The index may be behind by seconds. The jobs have what a plan needs
+// of them, and no file names. A cursor that was not made here is an error of kind
+// Invalid.
+func (c *Catalog) ArchivedPage(ctx context.Context, user events.UserID, cursor string) ([]archive.Job, string, error) {
+	start, err := archivedStart(cursor, user)
+	if err != nil {
+		return nil, "", err
+	}
+	out, err := c.client.Query(ctx, &dynamodb.QueryInput{
+		TableName:                 &c.jobs,
+		IndexName:                 aws.String(ArchivedIndex),
+		KeyConditionExpression:    aws.String("user_id = :u"),
+		ExpressionAttributeValues: item{":u": str(string(user))},
+		ProjectionExpression:      aws.String(archivedFields),
+		Limit:                     aws.Int32(archivedPage),
+		ExclusiveStartKey:         start,
+	})
+	if err != nil {
+		return nil, "", awsfault.Wrap(tableError(err), "list archived jobs of user %q", user)
+	}
+	jobs := make([]archive.Job, len(out.Items))
+	for i, it := range out.Items {
+		jobs[i] = jobOf(it)
+	}
+	return jobs, cursorOf(out.LastEvaluatedKey, attrArchiveID), nil
+}
+
+// AllArchived yields the jobs of all users that have an archive, in no order that
+// means anything, with what [Catalog.ArchivedPage] has of each. An error ends it.
+func (c *Catalog) AllArchived(ctx context.Context) iter.Seq2[archive.Job, error] {
+	return func(yield func(archive.Job, error) bool) {
+		pages := dynamodb.NewScanPaginator(c.client, &dynamodb.ScanInput{
+			TableName:            &c.jobs,
+			IndexName:            aws.String(ArchivedIndex),
+			ProjectionExpression: aws.String(archivedFields),
+		})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				yield(archive.Job{}, awsfault.Wrap(tableError(err), "list archived jobs"))
+				return
+			}
+			for _, it := range page.Items {
+				if !yield(jobOf(it), nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// HasArchived reports whether the user has a job with an archive and without a
+// retrieval.
+func (c *Catalog) HasArchived(ctx context.Context, user events.UserID) (bool, error) {
+	for cursor := ""; ; {
+		jobs, next, err := c.ArchivedPage(ctx, user, cursor)
+		if err != nil {
+			return false, err
+		}
+		for _, job := range jobs {
+			if job.RetrievalID == "" {
+				return true, nil
+			}
+		}
+		if cursor = next; next == "" {
+			return false, nil
+		}
+	}
+}
+
+// position is a place in an index, without the user: that one comes from the
+// caller, never from a URL.
+type position struct {
+	Job    string `json:"j"`
+	Submit string `json:"s,omitempty"` // of the user index, a number
+	Place  string `json:"a,omitempty"` // of the archived index, an archive's id
+}
+
+// cursorOf returns the cursor of a key that DynamoDB stopped at, in the index that
+// is sorted by the attribute; empty if it did not stop.
+func cursorOf(key item, sorted string) string {
+	if len(key) == 0 {
+		return ""
+	}
+	p := position{Job: text(key, attrJobID)}
+	switch v := key[sorted].(type) {
+	case *types.AttributeValueMemberN:
+		p.Submit = v.Value
+	case *types.AttributeValueMemberS:
+		p.Place = v.Value
+	}
+	data, err := json.Marshal(p)
+	if err != nil {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(data)
+}
+
+func positionOf(cursor string) (position, error) {
+	var p position
+	data, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err == nil {
+		err = json.Unmarshal(data, &p)
+	}
+	if err != nil || len(cursor) > 2048 || p.Job == "" || (p.Submit == "") == (p.Place == "") {
+		return p, fault.Errorf(fault.Invalid, "the page's cursor is not one of ours")
+	}
+	return p, nil
+}
+
+func archivedStart(cursor string, user events.UserID) (item, error) {
+	if cursor == "" {
+		return nil, nil
+	}
+	p, err := positionOf(cursor)
+	if err != nil || p.Place == "" {
+		return nil, fault.Errorf(fault.Invalid, "the plan's cursor is not one of ours")
+	}
+	return item{attrUserID: str(string(user)), attrJobID: str(p.Job), attrArchiveID: str(p.Place)}, nil
+}
+
+func jobsStart(cursor string, user events.UserID) (item, error) {
+	if cursor == "" {
+		return nil, nil
+	}
+	p, err := positionOf(cursor)
+	if err != nil || p.Submit == "" {
+		return nil, fault.Errorf(fault.Invalid, "the page's cursor is not one of ours")
+	}
+	return item{attrUserID: str(string(user)), attrJobID: str(p.Job), attrSubmitTime: &types.AttributeValueMemberN{Value: p.Submit}}, nil
+}

@@ -1,0 +1,164 @@
+package wiring
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/aws/dynamodb"
+	"github.com/gas-restore/gas/internal/aws/glacier"
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/config"
+	"github.com/gas-restore/gas/internal/cost"
+	"github.com/gas-restore/gas/internal/daemon"
+	"github.com/gas-restore/gas/internal/thaw"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// Prices returns what retrievals cost in the region: by GAS_PRICES_FILE if that
+// is set, else by the built-in list.
+func Prices(cfg config.Config, region string) (cost.Prices, error) {
+	if cfg.PricesFile == "" {
+		return cost.Public().In(region), nil
+	}
+	f, err := os.Open(cfg.PricesFile)
+	if err != nil {
+		return cost.Prices{}, fmt.Errorf("GAS_PRICES_FILE: %w", err)
+	}
+	defer f.Close()
+	table, err := cost.Read(f)
+	if err != nil {
+		return cost.Prices{}, fmt.Errorf("GAS_PRICES_FILE: %s: %w", cfg.PricesFile, err)
+	}
+	return table.In(region), nil
+}
+
+// Thaw returns the planner and the requester.
+func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
+	b, cfg, err := e.connect(ctx, config.Thaw, e.Config.ThawPassword)
+	if err != nil {
+		return daemon.Part{}, err
+	}
+	prices, err := Prices(e.Config, cfg.Region)
+	if err != nil {
+		b.Close()
+		return daemon.Part{}, err
+	}
+	if prices.StandIn != "" {
+		e.Log.Warn("the price list does not have this region: set GAS_PRICES_FILE", "region", prices.Region, "prices_of", prices.StandIn)
+	}
+	catalog := dynamodb.New(cfg, e.Config.JobTable, e.Config.AccountTable)
+	m, tm := newWorkMetrics(), newThawMetrics()
+	planner := &thaw.Planner{
+		Accounts:    catalog,
+		Jobs:        catalog,
+		Tasks:       bus.Tasks{Bus: b},
+		Plans:       b.Notes(bus.BucketPlans),
+		Holds:       b.Notes(bus.BucketHolds),
+		Tiers:       e.Config.TierOrder(),
+		Prices:      prices,
+		AssumedSize: e.Config.AssumedSize,
+		Now:         time.Now,
+		Log:         e.Log,
+		OnPlan:      func(o thaw.Outcome) { tm.plans.WithLabelValues(string(o)).Inc() },
+	}
+	planner.Budget.User, planner.Budget.Day = e.Config.Budgets()
+	pace := &thaw.Pace{
+		Board: b.Notes(bus.BucketPace),
+		Rate:  e.Config.ThawRate,
+		Calls: e.Config.ThawCalls,
+		Log:   e.Log,
+	}
+	requester := &thaw.Requester{
+		Accounts:     catalog,
+		Catalog:      catalog,
+		Vault:        glacier.New(cfg, e.Config.Vault, e.Config.RestoreTopic),
+		Tiers:        e.Config.TierOrder(),
+		Pace:         pace,
+		CallTime:     e.Config.ThawCallTime,
+		Prices:       prices,
+		AssumedSize:  e.Config.AssumedSize,
+		Now:          time.Now,
+		Log:          e.Log,
+		OnRequested:  tm.requested,
+		OnAdopted:    tm.adopt,
+		OnDuplicates: func(n int) { tm.duplicates.Add(float64(n)) },
+	}
+	plan := &bus.Worker[events.UserUpgraded]{
+		Bus: b, Stream: events.StreamPremium, Consumer: bus.ConsumerPlan, Slots: 2,
+		Handle: planner.Plan, Observe: m.observe(bus.ConsumerPlan), Logger: e.Log,
+	}
+	request := &bus.Worker[events.ThawRequested]{
+		Bus: b, Stream: events.StreamThaw, Consumer: bus.ConsumerRequest, Slots: e.Config.ThawSlots,
+		Handle: requester.Request, Observe: m.observe(bus.ConsumerRequest), Logger: e.Log,
+	}
+	return daemon.Part{
+		Name:    string(config.Thaw),
+		Run:     together(plan.Run, request.Run),
+		Ready:   []daemon.Check{b.Ready},
+		Metrics: append(append(m.all(), tm.all()...), paceMetrics(pace)...),
+		Close:   b.Close,
+	}, nil
+}
+
+// thawMetrics tell what was requested and what it cost.
+type thawMetrics struct {
+	retrievals, cost    *prometheus.CounterVec
+	plans               *prometheus.CounterVec
+	adopted, duplicates prometheus.Counter
+}
+
+func newThawMetrics() *thawMetrics {
+	return &thawMetrics{
+		retrievals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gas_retrievals_requested_total", Help: "Retrievals requested from Glacier.",
+		}, []string{"tier", "fallback"}),
+		cost: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gas_retrieval_cost_dollars_total", Help: "What retrievals cost by the price list.",
+		}, []string{"tier"}),
+		plans: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gas_plans_total", Help: "Plans, by how they ended.",
+		}, []string{"outcome"}),
+		adopted: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gas_adopted_retrievals_total", Help: "Retrievals that an interrupted worker requested and another found at Glacier.",
+		}),
+		duplicates: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gas_duplicate_retrievals_total", Help: "Retrievals that turned out to be one too many for their archive.",
+		}),
+	}
+}
+
+func (m *thawMetrics) all() []prometheus.Collector {
+	return []prometheus.Collector{m.retrievals, m.cost, m.plans, m.adopted, m.duplicates}
+}
+
+func (m *thawMetrics) requested(r archive.Retrieval, fallback bool) {
+	m.retrievals.WithLabelValues(string(r.Tier), yesNo(fallback)).Inc()
+	m.bill(r)
+}
+
+// adopt counts a retrieval that a worker requested which did not live to count it.
+func (m *thawMetrics) adopt(r archive.Retrieval) {
+	m.adopted.Inc()
+	m.bill(r)
+}
+
+func (m *thawMetrics) bill(r archive.Retrieval) {
+	m.cost.WithLabelValues(string(r.Tier)).Add(float64(r.Cost) / float64(archive.Dollar))
+}
+
+func paceMetrics(p *thaw.Pace) []prometheus.Collector {
+	gauge := func(name, help string, value func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
+	}
+	return []prometheus.Collector{
+		gauge("gas_thaw_call_gap_seconds", "Time that this thaw leaves between two calls, because Glacier throttles.",
+			func() float64 { return p.Notice().Gap().Seconds() }),
+		gauge("gas_thaw_expedited_rest_seconds", "For how long Expedited is still left alone, for lack of capacity.",
+			func() float64 { return p.Resting(archive.Expedited).Seconds() }),
+	}
+}
