@@ -157,3 +157,16 @@ func ignoreUnless(matters bool, err error) error {
 	}
 	return err
 }
+
+// Approve returns the event that lets a held plan go on, if it costs no more than
+// limit. Its id is new, so that the stream takes it; the time is that of the
+// upgrade, which is what the user is entitled by.
+func (p Plan) Approve(limit archive.MicroUSD, now time.Time) events.UserUpgraded {
+	return events.UserUpgraded{
+		ID:               "approved-" + now.UTC().Format("20060102T150405.000000000Z"),
+		UserID:           p.User,
+		At:               p.UpgradedAt,
+		Via:              "operator",
+		ApprovedMicroUSD: int64(limit),
+	}
+}

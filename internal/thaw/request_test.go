@@ -49,6 +49,10 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
+func testJob(i int) events.JobID { return events.JobID(fmt.Sprint("job-", i)) }
+
+func newVault(a *testenv.AWS, name string) thaw.Vault { return glacier.New(a.Config, name, topic) }
+
 func (b *bench) task(job archive.Job) events.ThawRequested {
 	return events.ThawRequested{ID: "up", JobID: job.ID, UserID: job.UserID, ArchiveID: job.ArchiveID, UpgradedAt: upgraded}
 }
@@ -105,59 +109,6 @@ func TestAnArchiveIsRequestedExpeditedAndItsRetrievalIsInTheCatalog(t *testing.T
 	// The account is read once for all tasks of a user.
 	if counts["dynamodb.GetItem"] > 3 || counts["dynamodb.UpdateItem"] != 2 || counts["glacier.InitiateJob"] != 1 {
 		t.Errorf("calls: %v", counts)
-	}
-}
-
-func TestStandardIsTriedWhenExpeditedHasNoCapacityAndOnlyThen(t *testing.T) {
-	for _, c := range []struct {
-		code   string
-		status int
-		kind   fault.Kind
-		tiers  []archive.Tier // requested in the end
-		calls  int64
-	}{
-		{"InsufficientCapacityException", 503, fault.Unknown, []archive.Tier{archive.Standard}, 2},
-		{"ThrottlingException", 400, fault.Throttled, nil, 1},
-		{"LimitExceededException", 400, fault.Throttled, nil, 1},
-		{"PolicyEnforcedException", 400, fault.Policy, nil, 1},
-		{"ServiceUnavailableException", 500, fault.Transient, nil, 1},
-		{"RequestTimeoutException", 408, fault.Transient, nil, 1},
-		{"AccessDeniedException", 403, fault.Denied, nil, 1},
-		{"ResourceNotFoundException", 404, fault.Invalid, nil, 1},
-		{"InvalidParameterValueException", 400, fault.Denied, nil, 1},
-	} {
-		t.Run(c.code, func(t *testing.T) {
-			b := newBench(t)
-			b.Account("u", archive.Premium)
-			job := b.Archive("u", "j1", []byte("result"))
-			if err := b.Faults.Add(localaws.Fault{Service: "glacier", Operation: "InitiateJob", Times: 1, Code: c.code, Status: c.status}); err != nil {
-				t.Fatal(err)
-			}
-			var out testenv.Emitted
-			err := b.Request(t.Context(), b.task(job), out.Emit)
-			if c.tiers == nil && (err == nil || fault.KindOf(err) != c.kind) {
-				t.Errorf("got %v of kind %s, want kind %s", err, fault.KindOf(err), c.kind)
-			}
-			if c.tiers != nil && err != nil {
-				t.Error(err)
-			}
-			if got := b.Counts()["glacier.InitiateJob"]; got != c.calls {
-				t.Errorf("InitiateJob was called %d times, want %d: the SDK must not try again by itself", got, c.calls)
-			}
-			var tiers []archive.Tier
-			for _, r := range b.retrievals(t) {
-				tiers = append(tiers, r.Tier)
-			}
-			if fmt.Sprint(tiers) != fmt.Sprint(c.tiers) {
-				t.Errorf("requested %v, want %v", tiers, c.tiers)
-			}
-			if c.tiers != nil {
-				s := out.All()[0].(events.StatusChanged)
-				if !s.Fallback || s.Tier != "Standard" {
-					t.Errorf("told %+v", s)
-				}
-			}
-		})
 	}
 }
 
@@ -235,5 +186,158 @@ func TestEachTaskThatIsNotToBeRequestedSaysWhy(t *testing.T) {
 				t.Errorf("%d retrievals", n)
 			}
 		})
+	}
+}
+
+// pausedVault lets another worker in between the check and the call.
+type pausedVault struct {
+	thaw.Vault
+	before func()
+}
+
+func (v *pausedVault) Retrieve(ctx context.Context, a events.ArchiveID, j events.JobID, tier archive.Tier) (events.RetrievalID, error) {
+	if v.before != nil {
+		v.before()
+	}
+	return v.Vault.Retrieve(ctx, a, j, tier)
+}
+
+// TestAWorkerThatWasPausedIsFoundOutAndCounted is the race that Glacier leaves
+// open: a worker stops between its check and its call for so long that another
+// takes its intent over.
+func TestAWorkerThatWasPausedIsFoundOutAndCounted(t *testing.T) {
+	// when says where the other is when the paused worker goes on.
+	for _, when := range []string{"the other is done", "the other is about to call"} {
+		t.Run(when, func(t *testing.T) {
+			b := newBench(t)
+			b.Account("u", archive.Premium)
+			job := b.Archive("u", "j1", []byte("result"))
+			duplicates := 0
+			count := func(n int) { duplicates += n }
+			b.OnDuplicates = count
+			other := newBench(t)
+			other.AWS, other.Accounts, other.Requester.Catalog, other.OnDuplicates = b.AWS, b.AWS.Catalog, b.AWS.Catalog, count
+			other.now = b.now.Add(5 * time.Minute)
+			var out testenv.Emitted
+			plain := newVault(b.AWS, testenv.VaultID)
+			resume, paused, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+			b.Vault = &pausedVault{Vault: plain, before: func() { close(paused); <-resume }}
+			other.Vault = plain
+			if when == "the other is about to call" {
+				other.Vault = &pausedVault{Vault: plain, before: func() { close(resume); done <- <-done }}
+			}
+			go func() { done <- b.Request(context.Background(), b.task(job), out.Emit) }()
+			<-paused
+			err := other.Request(t.Context(), other.task(job), out.Emit)
+			if when == "the other is done" {
+				close(resume)
+			}
+			if perr := <-done; perr != nil && !fault.Is(perr, fault.Wait) {
+				t.Error(perr)
+			}
+			if err != nil && !fault.Is(err, fault.Wait) {
+				t.Error(err)
+			}
+			b.Vault, b.now = plain, b.now.Add(time.Hour)
+			b.deliver(t, b.task(job), &out)
+			now := b.Job("j1")
+			if len(b.retrievals(t)) != 2 || duplicates != 1 || now.RetrievalID == "" || now.Intent != nil {
+				t.Errorf("%d retrievals, %d duplicates counted, catalog %+v", len(b.retrievals(t)), duplicates, now)
+			}
+		})
+	}
+}
+
+func TestOfSeveralRetrievalsTheSoonestIsAdoptedAndTheOthersCounted(t *testing.T) {
+	b := newBench(t)
+	b.Account("u", archive.Premium)
+	job := b.Archive("u", "j1", []byte("result"))
+	vault := newVault(b.AWS, testenv.VaultID)
+	for range 2 {
+		if _, err := vault.Retrieve(t.Context(), job.ArchiveID, job.ID, archive.Standard); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.AWS.Catalog.SaveIntent(t.Context(), job, archive.Intent{Token: "gone", At: b.now.Add(-time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	duplicates, adopted := 0, 0
+	b.OnDuplicates, b.OnAdopted = func(n int) { duplicates += n }, func(archive.Retrieval) { adopted++ }
+	var out testenv.Emitted
+	b.deliver(t, b.task(job), &out)
+	if len(b.retrievals(t)) != 2 || duplicates != 1 || adopted != 1 || b.Job("j1").RetrievalID == "" {
+		t.Errorf("%d retrievals, %d duplicates, %d adopted", len(b.retrievals(t)), duplicates, adopted)
+	}
+}
+
+// slowVault takes its time.
+type slowVault struct {
+	thaw.Vault
+	spend func()
+}
+
+func (v slowVault) Retrieve(ctx context.Context, a events.ArchiveID, j events.JobID, tier archive.Tier) (events.RetrievalID, error) {
+	v.spend()
+	return v.Vault.Retrieve(ctx, a, j, tier)
+}
+
+// Three tiers of a call time each are as long as an intent lives.
+func TestAnIntentIsRenewedBeforeACallThatWouldOutliveIt(t *testing.T) {
+	b := newBench(t)
+	b.Tiers = archive.Tiers{exp, std, bulk}
+	b.Account("u", archive.Premium)
+	job := b.Archive("u", "j1", []byte("result"))
+	if err := b.Faults.Add(localaws.Fault{Service: "glacier", Operation: "InitiateJob", Times: 2, Code: "InsufficientCapacityException", Status: 503}); err != nil {
+		t.Fatal(err)
+	}
+	var ages []time.Duration
+	b.Vault = slowVault{newVault(b.AWS, testenv.VaultID), func() {
+		ages = append(ages, b.now.Sub(b.Job("j1").Intent.At).Round(time.Second))
+		b.now = b.now.Add(19 * time.Second)
+	}}
+	var out testenv.Emitted
+	if err := b.Request(t.Context(), b.task(job), out.Emit); err != nil {
+		t.Fatal(err)
+	}
+	for _, age := range ages {
+		if age > 20*time.Second {
+			t.Errorf("a call began when its intent was %s old: ages %v", age, ages)
+		}
+	}
+	if len(ages) != 3 || b.Job("j1").Tier != bulk {
+		t.Errorf("%d calls, %s", len(ages), b.Job("j1").Tier)
+	}
+}
+
+func TestOnePassOverTheListServesAllWhoLookAtOnce(t *testing.T) {
+	b := newBench(t)
+	b.Account("u", archive.Premium)
+	const n = 30
+	var jobs []archive.Job
+	for i := range n {
+		job := b.Archive("u", testJob(i), []byte("result"))
+		if _, err := b.Vault.Retrieve(t.Context(), job.ArchiveID, job.ID, archive.Standard); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.AWS.Catalog.SaveIntent(t.Context(), job, archive.Intent{Token: "gone", At: b.now.Add(-time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+		jobs = append(jobs, job)
+	}
+	b.SetLatency(20 * time.Millisecond)
+	b.ResetCounts()
+	var out testenv.Emitted
+	errs := make(chan error, n)
+	for _, job := range jobs {
+		go func() { errs <- b.Request(context.Background(), b.task(job), out.Emit) }()
+	}
+	for range n {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	b.SetLatency(0)
+	if c := b.Counts(); c["glacier.ListJobs"] > 6 || c["glacier.InitiateJob"] != 0 {
+		t.Errorf("%d looked with %d calls of ListJobs and %d of InitiateJob", n, c["glacier.ListJobs"], c["glacier.InitiateJob"])
 	}
 }

@@ -34,11 +34,12 @@ type Catalog struct {
 	client   *dynamodb.Client
 	jobs     string
 	accounts string
+	page     int32
 }
 
 // New returns the catalog in the two tables.
 func New(cfg aws.Config, jobs, accounts string) *Catalog {
-	return &Catalog{client: dynamodb.NewFromConfig(cfg), jobs: jobs, accounts: accounts}
+	return &Catalog{client: dynamodb.NewFromConfig(cfg), jobs: jobs, accounts: accounts, page: archivedPage}
 }
 
 func jobKey(id events.JobID) item   { return item{attrJobID: str(string(id))} }

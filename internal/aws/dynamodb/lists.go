@@ -20,6 +20,13 @@ import (
 // items, which is the most that DynamoDB reads at a time, has about two thousand.
 const archivedPage = 1000
 
+// Paged returns the catalog with pages of n archived jobs.
+func (c *Catalog) Paged(n int) *Catalog {
+	paged := *c
+	paged.page = int32(n)
+	return &paged
+}
+
 // archivedFields is what a plan needs of a job. It costs the same to read all,
 // and less to carry.
 const archivedFields = "job_id, user_id, archive_id, archive_size, retrieval_request_id, retrieval_tier, retrieval_requested_at, " +
@@ -41,7 +48,7 @@ func (c *Catalog) ArchivedPage(ctx context.Context, user events.UserID, cursor s
 		KeyConditionExpression:    aws.String("user_id = :u"),
 		ExpressionAttributeValues: item{":u": str(string(user))},
 		ProjectionExpression:      aws.String(archivedFields),
-		Limit:                     aws.Int32(archivedPage),
+		Limit:                     &c.page,
 		ExclusiveStartKey:         start,
 	})
 	if err != nil {

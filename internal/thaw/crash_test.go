@@ -1,0 +1,370 @@
+package thaw_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/thaw"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// breakage is how a call of a port goes wrong.
+type breakage int
+
+const (
+	dieBefore   breakage = iota // the process is gone before the call
+	dieAfter                    // the call took effect, then the process is gone
+	errorAfter                  // the call took effect and the caller sees an error
+	errorBefore                 // the call did nothing and the caller sees an error
+)
+
+var breakages = []breakage{dieBefore, dieAfter, errorAfter, errorBefore}
+
+func (b breakage) String() string {
+	return [...]string{"dies before", "dies after", "error after", "error before"}[b]
+}
+
+var errDead = errors.New("the process is dead")
+
+// life is one process: every call of every port goes through it, in order, and
+// at one of them it breaks. Once dead, no call does anything any more: what the
+// code still runs has no effect, as if it did not run.
+type life struct {
+	at  int // the number of the call that breaks; -1 for none
+	how breakage
+
+	mu    sync.Mutex // guards calls and dead
+	calls []string
+	dead  bool
+}
+
+func (l *life) call(name string, do func() error) error {
+	l.mu.Lock()
+	if l.dead {
+		l.mu.Unlock()
+		return errDead
+	}
+	hit := len(l.calls) == l.at
+	l.calls = append(l.calls, name)
+	if hit && l.how == dieBefore {
+		l.dead = true
+	}
+	l.mu.Unlock()
+	switch {
+	case !hit:
+		return do()
+	case l.how == dieBefore:
+		return errDead
+	case l.how == errorBefore:
+		return fault.Errorf(fault.Transient, "%s: injected, nothing happened", name)
+	}
+	err := do()
+	if l.how == dieAfter {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.dead = true
+		return errDead
+	}
+	if err != nil {
+		return err
+	}
+	return fault.Errorf(fault.Transient, "%s: injected, though it took effect", name)
+}
+
+// broke returns the call that broke; empty if the process did not come to it.
+func (l *life) broke() string {
+	if l.at < 0 || l.at >= len(l.calls) {
+		return ""
+	}
+	return l.calls[l.at]
+}
+
+// The ports as they are in a life. They embed nothing: a port that gets a new
+// method does not compile here until it can break.
+type (
+	accountsIn struct {
+		*life
+		to thaw.Accounts
+	}
+	catalogIn struct {
+		*life
+		to thaw.Catalog
+	}
+	vaultIn struct {
+		*life
+		to thaw.Vault
+	}
+	jobsIn struct {
+		*life
+		to thaw.ArchivedJobs
+	}
+	tasksIn struct {
+		*life
+		to thaw.Tasks
+	}
+	notesIn struct {
+		*life
+		name string
+		to   thaw.Notes
+	}
+)
+
+func (p accountsIn) Account(ctx context.Context, id events.UserID) (a archive.Account, err error) {
+	err = p.call("Accounts.Account", func() error { a, err = p.to.Account(ctx, id); return err })
+	return a, err
+}
+
+func (p catalogIn) Job(ctx context.Context, id events.JobID) (j archive.Job, err error) {
+	err = p.call("Catalog.Job", func() error { j, err = p.to.Job(ctx, id); return err })
+	return j, err
+}
+
+func (p catalogIn) SaveIntent(ctx context.Context, j archive.Job, i archive.Intent) error {
+	return p.call("Catalog.SaveIntent", func() error { return p.to.SaveIntent(ctx, j, i) })
+}
+
+func (p catalogIn) DropIntent(ctx context.Context, j archive.Job, i archive.Intent) error {
+	return p.call("Catalog.DropIntent", func() error { return p.to.DropIntent(ctx, j, i) })
+}
+
+func (p catalogIn) SaveRetrieval(ctx context.Context, j archive.Job, i archive.Intent, r archive.Retrieval) error {
+	return p.call("Catalog.SaveRetrieval", func() error { return p.to.SaveRetrieval(ctx, j, i, r) })
+}
+
+func (p vaultIn) Retrieve(ctx context.Context, a events.ArchiveID, j events.JobID, tier archive.Tier) (id events.RetrievalID, err error) {
+	err = p.call("Vault.Retrieve", func() error { id, err = p.to.Retrieve(ctx, a, j, tier); return err })
+	return id, err
+}
+
+func (p vaultIn) Retrievals(ctx context.Context) iter.Seq2[archive.Retrieval, error] {
+	return func(yield func(archive.Retrieval, error) bool) {
+		if err := p.call("Vault.Retrievals", func() error { return nil }); err != nil {
+			yield(archive.Retrieval{}, err)
+			return
+		}
+		p.to.Retrievals(ctx)(yield)
+	}
+}
+
+func (p jobsIn) ArchivedPage(ctx context.Context, u events.UserID, cursor string) (jobs []archive.Job, next string, err error) {
+	err = p.call("Jobs.ArchivedPage", func() error { jobs, next, err = p.to.ArchivedPage(ctx, u, cursor); return err })
+	return jobs, next, err
+}
+
+func (p tasksIn) Publish(ctx context.Context, es []events.Event) error {
+	return p.call("Tasks.Publish", func() error { return p.to.Publish(ctx, es) })
+}
+
+func (p notesIn) Get(ctx context.Context, key string) (note []byte, rev uint64, err error) {
+	err = p.call(p.name+".Get", func() error { note, rev, err = p.to.Get(ctx, key); return err })
+	return note, rev, err
+}
+
+func (p notesIn) Put(ctx context.Context, key string, note []byte) error {
+	return p.call(p.name+".Put", func() error { return p.to.Put(ctx, key, note) })
+}
+
+func (p notesIn) Swap(ctx context.Context, key string, note []byte, rev uint64) error {
+	return p.call(p.name+".Swap", func() error { return p.to.Swap(ctx, key, note, rev) })
+}
+
+func (p notesIn) Delete(ctx context.Context, key string) error {
+	return p.call(p.name+".Delete", func() error { return p.to.Delete(ctx, key) })
+}
+
+// TestEveryPortCanBreak holds the matrix to the services: a field that is a port
+// must be one that goes through a life.
+func TestEveryPortCanBreak(t *testing.T) {
+	wrapped := []reflect.Type{
+		reflect.TypeFor[accountsIn](), reflect.TypeFor[catalogIn](), reflect.TypeFor[vaultIn](),
+		reflect.TypeFor[jobsIn](), reflect.TypeFor[tasksIn](), reflect.TypeFor[notesIn](),
+	}
+	for _, service := range []reflect.Type{reflect.TypeFor[thaw.Requester](), reflect.TypeFor[thaw.Planner](), reflect.TypeFor[thaw.Pace]()} {
+		for i := range service.NumField() {
+			f := service.Field(i)
+			if f.IsExported() && f.Type.Kind() == reflect.Interface &&
+				!slices.ContainsFunc(wrapped, func(w reflect.Type) bool { return w.Implements(f.Type) }) {
+				t.Errorf("%s.%s is a port that no crash test breaks", service, f.Name)
+			}
+		}
+	}
+}
+
+// mustBreak fails if a method of the service's ports was never broken. never are
+// those that it does not call.
+func mustBreak(t *testing.T, broken map[string]int, service any, never ...string) {
+	t.Helper()
+	v := reflect.TypeOf(service)
+	for i := range v.NumField() {
+		f := v.Field(i)
+		if !f.IsExported() || f.Type.Kind() != reflect.Interface {
+			continue
+		}
+		for m := range f.Type.NumMethod() {
+			name := f.Name + "." + f.Type.Method(m).Name
+			if (broken[name] == 0) != slices.Contains(never, name) {
+				t.Errorf("%s was broken %d times, and %v are never called", name, broken[name], never)
+			}
+		}
+	}
+}
+
+func TestOneRetrievalPerArchiveWhateverBreaks(t *testing.T) {
+	w := newCrashWorld(t)
+	broken := map[string]int{}
+	cases := 0
+	for _, situation := range []struct {
+		name string
+		set  func(*testing.T, events.JobID)
+		// again says whether the redelivery is broken in every way too.
+		again bool
+	}{
+		{"capacity", func(*testing.T, events.JobID) {}, true},
+		{"no expedited capacity", func(*testing.T, events.JobID) { w.Glacier.SetExpeditedCapacity(0, time.Minute) }, false},
+		{"throttled once", func(t *testing.T, _ events.JobID) { w.throttleOnce(t) }, false},
+		{"a young intent", func(t *testing.T, id events.JobID) { w.leaveIntent(t, id, 0) }, false},
+		{"an old intent", func(t *testing.T, id events.JobID) { w.leaveIntent(t, id, time.Hour) }, false},
+	} {
+		t.Run(situation.name, func(t *testing.T) {
+			// one runs a task to its end: the first delivery breaks at the call number
+			// at1, the second at at2. It returns the calls that broke.
+			one := func(at1 int, how1 breakage, at2 int, how2 breakage) (string, string) {
+				cases++
+				if cases%40 == 0 {
+					w.renewAWS(t)
+				}
+				job := w.archive(t)
+				w.Glacier.SetExpeditedCapacity(-1, 0)
+				situation.set(t, job.ID)
+				first, second := &life{at: at1, how: how1}, &life{at: at2, how: how2}
+				w.deliver(t, first, job)
+				w.deliver(t, second, job)
+				for n := 0; !w.deliver(t, &life{at: -1}, job); n++ {
+					if n == 20 {
+						t.Fatal("not done after 20 deliveries")
+					}
+				}
+				if !w.deliver(t, &life{at: -1}, job) { // a redelivery of what is done
+					t.Error("a redelivery of what is done is not done")
+				}
+				name := fmt.Sprintf("first %s %s, then %s %s", how1, first.broke(), how2, second.broke())
+				w.done = append(w.done, doneCase{name, job.ID})
+				broken[first.broke()]++
+				broken[second.broke()]++
+				return first.broke(), second.broke()
+			}
+			for at := 0; ; at++ {
+				came := ""
+				for _, how := range breakages {
+					came, _ = one(at, how, -1, 0)
+					if came == "" {
+						break
+					}
+					// To die before a call leaves what it leaves to die after the one before.
+					for again := 0; situation.again && (how == dieAfter || how == errorAfter); again++ {
+						came2 := ""
+						for _, how2 := range []breakage{dieAfter, errorAfter} {
+							if _, came2 = one(at, how, again, how2); came2 == "" {
+								break
+							}
+						}
+						if came2 == "" {
+							break
+						}
+					}
+				}
+				if came == "" {
+					break // the first delivery does not have so many calls
+				}
+			}
+			w.checkAll(t)
+		})
+	}
+	mustBreak(t, broken, thaw.Requester{})
+	mustBreak(t, broken, thaw.Pace{}, "Board.Put", "Board.Delete")
+	t.Logf("%d cases; broken: %v", cases, broken)
+	if cases < 300 {
+		t.Errorf("only %d cases", cases)
+	}
+}
+
+func TestAPlanHasEveryTaskOnceWhateverBreaks(t *testing.T) {
+	w := newCrashWorld(t)
+	broken := map[string]int{}
+	cases := 0
+	for _, situation := range []struct {
+		name   string
+		budget thaw.Budget
+		held   bool
+	}{
+		{"no budget", thaw.Budget{}, false},
+		{"within budget", thaw.Budget{User: archive.Dollar}, false},
+		{"over budget, then approved", thaw.Budget{User: 1}, true},
+	} {
+		t.Run(situation.name, func(t *testing.T) {
+			const archives = 3 // on two pages
+			for at := 0; ; at++ {
+				came := ""
+				for _, how := range breakages {
+					cases++
+					e, jobs := w.user(t, archives)
+					first := &life{at: at, how: how}
+					w.plan(t, first, e, situation.budget)
+					for n := 0; !w.plan(t, &life{at: -1}, e, situation.budget); n++ {
+						if n == 20 {
+							t.Fatal("not done after 20 deliveries")
+						}
+					}
+					if situation.held {
+						if n := len(w.tasksOf(t, jobs)); n != 0 {
+							t.Fatalf("%d tasks of a plan that is held", n)
+						}
+						e = w.approve(t, e)
+						broke := &life{at: at, how: how}
+						w.plan(t, broke, e, situation.budget)
+						broken[broke.broke()]++
+						for n := 0; !w.plan(t, &life{at: -1}, e, situation.budget); n++ {
+							if n == 20 {
+								t.Fatal("not done after 20 deliveries")
+							}
+						}
+						if first.broke() == "" {
+							came = broke.broke()
+						}
+					}
+					broken[first.broke()]++
+					name := fmt.Sprintf("%s %s", how, first.broke())
+					tasks := w.tasksOf(t, jobs)
+					for _, job := range jobs {
+						if tasks[job] != 1 {
+							t.Errorf("%s: %d tasks of job %s, want 1: %v", name, tasks[job], job, tasks)
+						}
+					}
+					if held := w.isHeld(t, e.UserID); held {
+						t.Errorf("%s: still held", name)
+					}
+					if first.broke() != "" {
+						came = first.broke()
+					}
+				}
+				if came == "" {
+					break
+				}
+			}
+		})
+	}
+	mustBreak(t, broken, thaw.Planner{}, "Plans.Delete", "Holds.Swap")
+	t.Logf("%d cases; broken: %v", cases, broken)
+	if cases < 100 {
+		t.Errorf("only %d cases", cases)
+	}
+}

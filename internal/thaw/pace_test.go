@@ -1,0 +1,175 @@
+package thaw_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/thaw"
+)
+
+func TestExpeditedIsLeftAloneForAGrowingTimeUntilItHasCapacityAgain(t *testing.T) {
+	now := time.Unix(0, 0)
+	p := &thaw.Pace{Now: func() time.Time { return now }}
+	var rests []time.Duration
+	for range 10 {
+		p.Rest(t.Context())
+		p.Rest(t.Context()) // of a call that was in flight
+		rest := p.Resting(archive.Expedited)
+		rests = append(rests, rest)
+		if p.Resting(archive.Standard) != 0 {
+			t.Error("Standard rests too")
+		}
+		now = now.Add(rest)
+	}
+	want := []time.Duration{2, 4, 8, 16, 32, 64, 128, 256, 300, 300}
+	for i := range want {
+		if rests[i] != want[i]*time.Second {
+			t.Errorf("rest %d: got %s, want %ds", i+1, rests[i], want[i])
+		}
+	}
+	p.Took(t.Context(), archive.Standard)
+	p.Rest(t.Context())
+	if got := p.Resting(archive.Expedited); got != 5*time.Minute {
+		t.Errorf("after Standard was taken the rest is %s, want it to stay 5m", got)
+	}
+	now = now.Add(5 * time.Minute)
+	p.Took(t.Context(), archive.Expedited)
+	p.Rest(t.Context())
+	if got := p.Resting(archive.Expedited); got != 2*time.Second {
+		t.Errorf("after Expedited was taken the rest is %s, want 2s", got)
+	}
+}
+
+func TestThrottlesSpreadTheCallsAndCallsThatPassBringThemTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &thaw.Pace{}
+		for range 5 {
+			p.Slow(t.Context())
+			p.Slow(t.Context()) // of a call that was in flight
+			time.Sleep(time.Second)
+		}
+		began := time.Now()
+		for range 11 {
+			if err := p.Turn(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := time.Since(began); got != 800*time.Millisecond {
+			t.Errorf("10 gaps after 5 throttles took %s, want 80ms each", got)
+		}
+		for range 50 {
+			p.Took(t.Context(), archive.Standard)
+		}
+		began = time.Now()
+		for range 11 {
+			p.Turn(t.Context())
+		}
+		if got := time.Since(began); got > 81*time.Millisecond { // the turn that was taken before
+			t.Errorf("after 50 calls that passed, 10 gaps took %s", got)
+		}
+	})
+}
+
+func TestARateAndAConcurrencyLimitHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &thaw.Pace{Rate: 50, Calls: 3}
+		began := time.Now()
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		in, most := 0, 0
+		for range 101 {
+			wg.Go(func() {
+				if err := p.Turn(t.Context()); err != nil {
+					t.Error(err)
+				}
+				leave, err := p.Enter(t.Context())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				in++
+				most = max(most, in)
+				mu.Unlock()
+				time.Sleep(100 * time.Millisecond)
+				mu.Lock()
+				in--
+				mu.Unlock()
+				leave()
+			})
+		}
+		wg.Wait()
+		// 34 rounds of three calls of 100 ms, of which the last begins a turn later.
+		if took := time.Since(began); most != 3 || took != 3420*time.Millisecond {
+			t.Errorf("%d calls at a time in %s, want 3 in 3.42s", most, took)
+		}
+		free := &thaw.Pace{Rate: 50}
+		began = time.Now()
+		for range 101 {
+			free.Turn(t.Context())
+		}
+		if took := time.Since(began); took != 2*time.Second {
+			t.Errorf("101 turns at 50 a second took %s, want 2s", took)
+		}
+	})
+}
+
+func TestOneWorkersRefusalSlowsAndRestsTheOthers(t *testing.T) {
+	ns := testenv.NATS(t)
+	worker := func() *thaw.Pace {
+		return &thaw.Pace{Board: testenv.Bus(t, ns, "thaw").Notes(bus.BucketPace), Log: testenv.Log(t)}
+	}
+	a, b := worker(), worker()
+	a.Rest(t.Context())
+	a.Slow(t.Context())
+	if err := b.Turn(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if rest, gap := b.Resting(archive.Expedited), b.Notice().Gap(); rest <= 0 || gap != 5*time.Millisecond {
+		t.Errorf("the other worker rests Expedited for %s and leaves %s between calls", rest, gap)
+	}
+	// Ten who are refused at once write one notice together.
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() { worker().Rest(context.Background()) })
+	}
+	wg.Wait()
+	c := worker()
+	c.Turn(t.Context())
+	if n := c.Notice(); n.Refusals != 1 {
+		t.Errorf("%d refusals stand on the board, want the first one alone", n.Refusals)
+	}
+}
+
+// lost is a board that cannot be reached.
+type lost struct{}
+
+var errLost = errors.New("lost")
+
+func (lost) Get(context.Context, string) ([]byte, uint64, error) { return nil, 0, errLost }
+func (lost) Put(context.Context, string, []byte) error           { return errLost }
+func (lost) Swap(context.Context, string, []byte, uint64) error  { return errLost }
+func (lost) Delete(context.Context, string) error                { return errLost }
+
+func TestWithoutABoardAWorkerGoesByItsOwnAnswers(t *testing.T) {
+	ns := testenv.NATS(t)
+	op := testenv.Bus(t, ns, "operator")
+	if err := op.JS.DeleteKeyValue(t.Context(), bus.BucketPace); err != nil {
+		t.Fatal(err)
+	}
+	for name, board := range map[string]thaw.Notes{"an error": lost{}, "no bucket": testenv.Bus(t, ns, "thaw").Notes(bus.BucketPace), "none": nil} {
+		p := &thaw.Pace{Board: board}
+		p.Rest(t.Context())
+		p.Slow(t.Context())
+		if err := p.Turn(t.Context()); err != nil || p.Resting(archive.Expedited) <= 0 || p.Notice().Gap() <= 0 {
+			t.Errorf("%s: turn %v, notice %+v", name, err, p.Notice())
+		}
+	}
+}

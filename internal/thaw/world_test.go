@@ -1,0 +1,225 @@
+package thaw_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/aws/glacier"
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/cost"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/localaws"
+	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/thaw"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// crashWorld is what outlives a process: AWS and NATS, and a clock.
+type crashWorld struct {
+	*testenv.AWS
+	t                *testing.T // of all of it
+	worker, operator *bus.Bus
+	now              time.Time
+	made             int
+	done             []doneCase
+}
+
+// doneCase is a job that was delivered until it was acked.
+type doneCase struct {
+	name string
+	job  events.JobID
+}
+
+func newCrashWorld(t *testing.T) *crashWorld {
+	ns := testenv.NATS(t)
+	w := &crashWorld{worker: testenv.Bus(t, ns, "thaw"), operator: testenv.Bus(t, ns, "operator"), t: t, now: time.Now()}
+	w.renewAWS(t)
+	return w
+}
+
+// renewAWS takes another stand-in: with many jobs, all that look for theirs in
+// Glacier's list look for long.
+func (w *crashWorld) renewAWS(t *testing.T) {
+	w.checkAll(t)
+	w.AWS = testenv.NewAWS(w.t)
+	w.Account("u", archive.Premium)
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// archive puts a new archive into the vault.
+func (w *crashWorld) archive(t *testing.T) archive.Job {
+	t.Helper()
+	w.made++
+	return w.Archive("u", events.JobID(fmt.Sprintf("job-%05d", w.made)), []byte("result"))
+}
+
+func (w *crashWorld) throttleOnce(t *testing.T) {
+	t.Helper()
+	w.Faults.Clear()
+	if err := w.Faults.Add(localaws.Fault{Service: "glacier", Operation: "InitiateJob", Times: 1, Code: "ThrottlingException", Status: 400}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// leaveIntent leaves the intent of a worker that died before its call.
+func (w *crashWorld) leaveIntent(t *testing.T, id events.JobID, age time.Duration) {
+	t.Helper()
+	if err := w.Catalog.SaveIntent(t.Context(), w.Job(id), archive.Intent{Token: "gone", At: w.now.Add(-age)}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// deliver hands the job's task to a new process, and reports whether it was
+// acked. Then two minutes pass: its lease ends, and its intent is old.
+func (w *crashWorld) deliver(t *testing.T, l *life, job archive.Job) (acked bool) {
+	t.Helper()
+	clock := func() time.Time { return w.now }
+	r := &thaw.Requester{
+		Accounts: accountsIn{l, w.Catalog}, Catalog: catalogIn{l, w.Catalog},
+		Vault:  vaultIn{l, glacier.New(w.Config, testenv.VaultID, topic)},
+		Tiers:  archive.DefaultTiers(),
+		Pace:   &thaw.Pace{Board: notesIn{l, "Board", w.worker.Notes(bus.BucketPace)}, Now: clock},
+		Prices: cost.Public().In("us-east-1"), Now: clock, Log: quiet,
+		OnDuplicates: func(n int) { t.Errorf("job %s: %d duplicates", job.ID, n) },
+	}
+	e := events.ThawRequested{ID: "up", JobID: job.ID, UserID: job.UserID, ArchiveID: job.ArchiveID, UpgradedAt: upgraded}
+	err := r.Request(t.Context(), e, func(ctx context.Context, e events.Event) error {
+		return l.call("emit", func() error { _, err := w.worker.Publish(ctx, e); return err })
+	})
+	if kind := fault.KindOf(err); err != nil && kind == fault.Invalid {
+		t.Errorf("job %s would be a dead letter: %v", job.ID, err)
+	}
+	if err == nil {
+		err = l.call("ack", func() error { return nil })
+	}
+	w.now = w.now.Add(2 * time.Minute)
+	return err == nil
+}
+
+// checkAll fails unless each archive that was delivered has one retrieval, and it
+// is saved, and paid for once.
+func (w *crashWorld) checkAll(t *testing.T) {
+	t.Helper()
+	if len(w.done) == 0 {
+		return
+	}
+	type retrieval struct{ id, tier string }
+	have := map[string][]retrieval{}
+	for _, j := range w.Glacier.Jobs() {
+		have[j.Archive] = append(have[j.Archive], retrieval{j.ID, string(j.Tier)})
+	}
+	for _, c := range w.done {
+		job := w.Job(c.job)
+		all := have[string(job.ArchiveID)]
+		if len(all) != 1 || string(job.RetrievalID) != all[0].id || string(job.Tier) != all[0].tier || job.Intent != nil {
+			t.Errorf("%s: Glacier has %+v, the catalog %s %s and intent %v", c.name, all, job.RetrievalID, job.Tier, job.Intent)
+		}
+		if want := cost.Public().In("us-east-1").Of(job.Tier, 1, job.ArchiveSize); job.Billed != want || job.BilledTier != job.Tier {
+			t.Errorf("%s: billed %s of %s, want %s of %s", c.name, job.Billed, job.BilledTier, want, job.Tier)
+		}
+	}
+	w.done = nil
+}
+
+// user makes a user with archives, and the event of the upgrade.
+func (w *crashWorld) user(t *testing.T, archives int) (events.UserUpgraded, []events.JobID) {
+	t.Helper()
+	w.made++
+	id := events.UserID(fmt.Sprintf("user-%05d", w.made))
+	w.Account(id, archive.Premium)
+	var jobs []events.JobID
+	for i := range archives {
+		// A plan does not look into the vault.
+		job := archive.Job{ID: events.JobID(fmt.Sprintf("%s-%d", id, i)), UserID: id, SubmittedAt: w.now, Status: "COMPLETED",
+			ArchiveID: events.ArchiveID(fmt.Sprint("archive-", i)), ArchiveSize: 6}
+		if err := w.Catalog.AddJob(t.Context(), job); err != nil {
+			t.Fatal(err)
+		}
+		jobs = append(jobs, job.ID)
+	}
+	return events.UserUpgraded{ID: "up-" + string(id), UserID: id, At: upgraded}, jobs
+}
+
+func (w *crashWorld) planner(t *testing.T, l *life, budget thaw.Budget) *thaw.Planner {
+	return &thaw.Planner{
+		Accounts: accountsIn{l, w.Catalog}, Jobs: jobsIn{l, w.Catalog.Paged(2)}, Tasks: tasksIn{l, bus.Tasks{Bus: w.worker}},
+		Plans: notesIn{l, "Plans", w.worker.Notes(bus.BucketPlans)}, Holds: notesIn{l, "Holds", w.worker.Notes(bus.BucketHolds)},
+		Budget: budget, Tiers: archive.DefaultTiers(), Prices: cost.Public().In("us-east-1"),
+		Now: func() time.Time { return w.now }, Log: quiet,
+	}
+}
+
+// plan hands the upgrade to a new process, and reports whether it was acked.
+func (w *crashWorld) plan(t *testing.T, l *life, e events.UserUpgraded, budget thaw.Budget) (acked bool) {
+	t.Helper()
+	err := w.planner(t, l, budget).Plan(t.Context(), e, nil)
+	if err == nil {
+		err = l.call("ack", func() error { return nil })
+	}
+	w.now = w.now.Add(time.Minute)
+	return err == nil
+}
+
+// approve does what `gas thaw USER --approve` does.
+func (w *crashWorld) approve(t *testing.T, e events.UserUpgraded) events.UserUpgraded {
+	t.Helper()
+	note, _, err := w.operator.Notes(bus.BucketHolds).Get(t.Context(), thaw.HoldKey(e.UserID))
+	if err != nil {
+		t.Fatalf("not held: %v", err)
+	}
+	held, err := thaw.DecodePlan(note)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return held.Approve(held.Cost, w.now)
+}
+
+func (w *crashWorld) isHeld(t *testing.T, user events.UserID) bool {
+	t.Helper()
+	_, _, err := w.operator.Notes(bus.BucketHolds).Get(t.Context(), thaw.HoldKey(user))
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		t.Fatal(err)
+	}
+	return err == nil
+}
+
+// tasksOf returns how many tasks the THAW stream has of each of the jobs, and
+// forgets them.
+func (w *crashWorld) tasksOf(t *testing.T, jobs []events.JobID) map[events.JobID]int {
+	t.Helper()
+	st, err := w.operator.JS.Stream(t.Context(), events.StreamThaw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tasks := map[events.JobID]int{}
+	state := st.CachedInfo().State
+	for seq := state.FirstSeq; seq <= state.LastSeq; seq++ {
+		m, err := st.GetMsg(t.Context(), seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := events.Decode[events.ThawRequested](m.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tasks[e.JobID]++
+	}
+	if err := st.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for job := range tasks {
+		found := false
+		for _, want := range jobs {
+			found = found || want == job
+		}
+		if !found {
+			t.Errorf("a task of job %s, which is not of this plan", job)
+		}
+	}
+	return tasks
+}
