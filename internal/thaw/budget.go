@@ -96,7 +96,7 @@ func (p *Planner) budget(ctx context.Context, log *slog.Logger, plan *Plan, e ev
 	if why == "" {
 		return false, nil
 	}
-	plan.Outcome, plan.Reason = Held, fmt.Sprintf("%d archives, %d bytes, up to %s: %s", plan.Archives, plan.Bytes, plan.Cost, why)
+	plan.Outcome, plan.Reason = Held, why
 	plan.UpdatedAt = p.Now().UTC()
 	if err := write(ctx, p.Holds, HoldKey(plan.User), plan); err != nil {
 		return false, fault.Errorf(fault.Transient, "hold the plan: %w", err)

@@ -84,11 +84,11 @@ func (p *Plan) finish() {
 	case p.Planned == 0 && p.Thawing == 0:
 		p.Outcome, p.Reason = Restored, "nothing of the user's is in the vault"
 	case p.Planned == 0:
-		p.Outcome, p.Reason = Thawing, fmt.Sprintf("all %d archives are on their way already", p.Thawing)
+		p.Outcome, p.Reason = Thawing, fmt.Sprintf("every archive is on its way already: %d", p.Thawing)
 	case p.Thawing > 0:
-		p.Outcome, p.Reason = HalfThawed, fmt.Sprintf("%d archives are to be requested, %d are on their way already", p.Planned, p.Thawing)
+		p.Outcome, p.Reason = HalfThawed, fmt.Sprintf("archives to request: %d; on their way already: %d", p.Planned, p.Thawing)
 	default:
-		p.Outcome, p.Reason = Planned, fmt.Sprintf("%d archives are to be requested", p.Planned)
+		p.Outcome, p.Reason = Planned, fmt.Sprintf("archives to request: %d", p.Planned)
 	}
 }
 

@@ -198,7 +198,7 @@ func (w *crashWorld) tasksOf(t *testing.T, jobs []events.JobID) map[events.JobID
 	}
 	tasks := map[events.JobID]int{}
 	state := st.CachedInfo().State
-	for seq := state.FirstSeq; seq <= state.LastSeq; seq++ {
+	for seq := state.FirstSeq; state.Msgs > 0 && seq <= state.LastSeq; seq++ {
 		m, err := st.GetMsg(t.Context(), seq)
 		if err != nil {
 			t.Fatal(err)
@@ -209,9 +209,7 @@ func (w *crashWorld) tasksOf(t *testing.T, jobs []events.JobID) map[events.JobID
 		}
 		tasks[e.JobID]++
 	}
-	if err := st.Purge(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	w.purge(t)
 	for job := range tasks {
 		found := false
 		for _, want := range jobs {
@@ -222,4 +220,16 @@ func (w *crashWorld) tasksOf(t *testing.T, jobs []events.JobID) map[events.JobID
 		}
 	}
 	return tasks
+}
+
+// purge empties the THAW stream.
+func (w *crashWorld) purge(t *testing.T) {
+	t.Helper()
+	st, err := w.operator.JS.Stream(t.Context(), events.StreamThaw)
+	if err == nil {
+		err = st.Purge(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -1,0 +1,121 @@
+package cost_test
+
+import (
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/cost"
+)
+
+func TestPricesAreThoseOfAmazonsOwnExample(t *testing.T) {
+	// 15,000,000 objects of 100 TB together, as
+	// https://repost.aws/knowledge-center/s3-manage-data-retrieval reckons.
+	p := cost.Public().In("us-east-1")
+	const n, size = 15_000_000, 102_400 << 30
+	for tier, want := range map[archive.Tier]string{archive.Standard: "$1774.00", archive.Expedited: "$153072.00"} {
+		if got := p.Of(tier, n, size).String(); got != want {
+			t.Errorf("%s: got %s, want %s", tier, got, want)
+		}
+	}
+	if got := p.Of(archive.Bulk, 1_000_000, 0); got != 25*archive.Dollar {
+		t.Errorf("a million Bulk requests cost %s, want $25.00", got)
+	}
+	if got := p.Of(archive.Bulk, 0, 1); got != 1 {
+		t.Errorf("one byte costs %d millionths, want it rounded up to 1", got)
+	}
+}
+
+func TestARegionWithoutPricesSaysWhoseItGets(t *testing.T) {
+	p := cost.Public().In("ap-south-2")
+	if p.StandIn != "us-east-1" || p.Of(archive.Standard, 1000, 0) == 0 {
+		t.Errorf("got %+v", p)
+	}
+	if p := cost.Public().In("us-west-2"); p.StandIn != "" {
+		t.Errorf("us-west-2: got the prices of %s", p.StandIn)
+	}
+}
+
+const own = `{"as_of": "2027-01-01", "regions": {"eu-west-1": {
+	"Expedited": {"per_1000_requests": 11, "per_gib": 0.033},
+	"Standard": {"per_1000_requests": 0.055, "per_gib": 0.011},
+	"Bulk": {"per_1000_requests": 0.0275, "per_gib": 0.00275}}}}`
+
+func TestAPriceListOfOnesOwnIsReadStrictly(t *testing.T) {
+	table, err := cost.Read(strings.NewReader(own))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := table.In("eu-west-1").Of(archive.Expedited, 1000, 10<<30); got != 11*archive.Dollar+330_000 {
+		t.Errorf("got %s", got)
+	}
+	if got := table.In("eu-west-3").StandIn; got != "eu-west-1" {
+		t.Errorf("another region gets the prices of %q", got)
+	}
+	for name, c := range map[string]struct{ old, new, says string }{
+		"a word it does not know": {"as_of", "asof", "unknown field"},
+		"no date":                 {"2027-01-01", "", "as_of is missing"},
+		"a tier too few":          {"Bulk", "Bulks", "tier Bulk"},
+		"a negative price":        {"0.033", "-0.033", "tier Expedited"},
+		"a price without a point": {"0.055", "55000", "tier Standard"},
+		"half of it":              {"}}}}", "", "unexpected EOF"},
+		"twice":                   {"}}}}", "}}}} {}", "more than one"},
+	} {
+		if _, err := cost.Read(strings.NewReader(strings.Replace(own, c.old, c.new, 1))); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: got %v, want an error that says %q", name, err, c.says)
+		}
+	}
+}
+
+// A sum of prices must not fall below the price of the sum, or a plan that was
+// within its budget would cost more than it.
+func TestAnEstimateIsNeverLessThanItsPartsWithoutRounding(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := cost.Public().In("us-east-1")
+		tier := rapid.SampledFrom([]archive.Tier{archive.Expedited, archive.Standard, archive.Bulk}).Draw(t, "tier")
+		var e cost.Estimate
+		var parts archive.MicroUSD
+		n := rapid.IntRange(1, 50).Draw(t, "n")
+		for range n {
+			size := rapid.Int64Range(-1, 40<<40).Draw(t, "size")
+			e.Add(size, 1<<20)
+			if size < 0 {
+				size = 1 << 20
+			}
+			parts = parts.Plus(p.Of(tier, 1, size))
+		}
+		whole := e.In(p, tier)
+		if whole > parts || parts-whole > archive.MicroUSD(n) {
+			t.Fatalf("whole %d, parts %d of %d archives", whole, parts, n)
+		}
+		if most := e.AtMost(p, archive.Tiers{archive.Standard, archive.Expedited, archive.Bulk}); most < whole {
+			t.Fatalf("at most %d, in %s %d", most, tier, whole)
+		}
+	})
+}
+
+func TestAnArchiveOfUnknownSizeCountsAsAssumedAndIsNamed(t *testing.T) {
+	var e cost.Estimate
+	e.Add(-1, 7)
+	e.Add(3, 7)
+	if e != (cost.Estimate{Archives: 2, Bytes: 10, Unsized: 1}) {
+		t.Errorf("got %+v", e)
+	}
+}
+
+func FuzzPriceList(f *testing.F) {
+	f.Add(own)
+	f.Fuzz(func(t *testing.T, s string) {
+		table, err := cost.Read(strings.NewReader(s))
+		if err != nil {
+			return
+		}
+		for region := range table.Regions {
+			if p := table.In(region); p.StandIn != "" || p.Of(archive.Expedited, 1<<40, 1<<62) < 0 {
+				t.Errorf("region %s: %+v", region, p)
+			}
+		}
+	})
+}

@@ -1,0 +1,360 @@
+package thaw_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/thaw"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+func (w *crashWorld) planOf(t *testing.T, e events.UserUpgraded) thaw.Plan {
+	t.Helper()
+	note, _, err := w.operator.Notes(bus.BucketPlans).Get(t.Context(), thaw.PlanPrefix(e.UserID)+events.Token(e.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := thaw.DecodePlan(note)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// interrupted makes a plan of 10 archives on 5 pages that fails at the third.
+func interrupted(t *testing.T, w *crashWorld) (events.UserUpgraded, []events.JobID) {
+	t.Helper()
+	e, jobs := w.user(t, 10)
+	l := &life{at: -1}
+	p := w.planner(t, l, thaw.Budget{})
+	pages := 0
+	p.Jobs = jobsFunc(func(ctx context.Context, u events.UserID, cursor string) ([]archive.Job, string, error) {
+		if pages++; pages == 3 {
+			return nil, "", fault.Errorf(fault.Transient, "injected")
+		}
+		return w.Catalog.Paged(2).ArchivedPage(ctx, u, cursor)
+	})
+	if err := p.Plan(t.Context(), e, nil); err == nil {
+		t.Fatal("not interrupted")
+	}
+	if got := w.planOf(t, e); got.Outcome != thaw.Planning || got.Planned != 4 {
+		t.Fatalf("progress: %+v", got)
+	}
+	return e, jobs
+}
+
+type jobsFunc func(context.Context, events.UserID, string) ([]archive.Job, string, error)
+
+func (f jobsFunc) ArchivedPage(ctx context.Context, u events.UserID, cursor string) ([]archive.Job, string, error) {
+	return f(ctx, u, cursor)
+}
+
+func TestAnInterruptedPlanGoesOnWhereItWas(t *testing.T) {
+	w := newCrashWorld(t)
+	e, jobs := interrupted(t, w)
+	// The job at which it stopped is restored meanwhile: the place is still one.
+	w.removeArchive(t, lastOf(t, w, e.UserID, 4))
+	w.ResetCounts()
+	if !w.plan(t, &life{at: -1}, e, thaw.Budget{}) {
+		t.Fatal("not planned")
+	}
+	if n := w.Counts()["dynamodb.Query"]; n != 3 && n != 4 { // DynamoDB may tell of the end with an empty page
+		t.Errorf("%d pages were read, want the 3 that were left", n)
+	}
+	if got := w.planOf(t, e); got.Outcome != thaw.Planned || got.Planned != 10 || got.Cursor != "" {
+		t.Errorf("plan: %+v", got)
+	}
+	for job, n := range w.tasksOf(t, jobs) {
+		if n != 1 {
+			t.Errorf("%d tasks of %s", n, job)
+		}
+	}
+}
+
+// lastOf returns the job at place n, from 1 on, of the user's archived jobs.
+func lastOf(t *testing.T, w *crashWorld, user events.UserID, n int) events.JobID {
+	t.Helper()
+	jobs, _, err := w.Catalog.ArchivedPage(t.Context(), user, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return jobs[n-1].ID
+}
+
+func (w *crashWorld) removeArchive(t *testing.T, id events.JobID) {
+	t.Helper()
+	if _, err := dynamodb.NewFromConfig(w.Config).UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
+		TableName: aws.String(testenv.Jobs), Key: map[string]types.AttributeValue{"job_id": &types.AttributeValueMemberS{Value: string(id)}},
+		UpdateExpression: aws.String("REMOVE archive_id"),
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestProgressThatIsNotOfThisPlanOrTooOldIsNotTrusted(t *testing.T) {
+	for name, change := range map[string]func(*testing.T, *crashWorld, *events.UserUpgraded){
+		"another upgrade":        func(_ *testing.T, _ *crashWorld, e *events.UserUpgraded) { e.ID += "-second" },
+		"the same id, later":     func(_ *testing.T, _ *crashWorld, e *events.UserUpgraded) { e.At = e.At.Add(time.Hour) },
+		"a day ago":              func(_ *testing.T, w *crashWorld, _ *events.UserUpgraded) { w.now = w.now.Add(25 * time.Hour) },
+		"a clock that went back": func(_ *testing.T, w *crashWorld, _ *events.UserUpgraded) { w.now = w.now.Add(-time.Hour) },
+		"a cursor that is none": func(t *testing.T, w *crashWorld, e *events.UserUpgraded) {
+			p := w.planOf(t, *e)
+			note := fmt.Sprintf(`{"id":%q,"user":%q,"upgraded_at":%q,"outcome":"planning","cursor":"bm9uc2Vuc2U","planned":9,"updated_at":%q}`,
+				p.ID, p.User, p.UpgradedAt.Format(time.RFC3339Nano), w.now.Format(time.RFC3339Nano))
+			if err := w.operator.Notes(bus.BucketPlans).Put(t.Context(), thaw.PlanPrefix(e.UserID)+events.Token(e.ID), []byte(note)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"no JSON": func(t *testing.T, w *crashWorld, e *events.UserUpgraded) {
+			if err := w.operator.Notes(bus.BucketPlans).Put(t.Context(), thaw.PlanPrefix(e.UserID)+events.Token(e.ID), []byte("{")); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newCrashWorld(t)
+			e, _ := interrupted(t, w)
+			change(t, w, &e)
+			var out testenv.Emitted
+			p := w.planner(t, &life{at: -1}, thaw.Budget{})
+			p.Tasks = &out
+			if err := p.Plan(t.Context(), e, nil); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(out.States()); n != 10 {
+				t.Errorf("%d archives were planned, want all 10 from the start", n)
+			}
+			if got := w.planOf(t, e); got.Planned != 10 || got.Outcome != thaw.Planned {
+				t.Errorf("plan: %+v", got)
+			}
+		})
+	}
+}
+
+func TestAPlanNeedsNoNotesWhereThereIsNoBudget(t *testing.T) {
+	w := newCrashWorld(t)
+	e, _ := w.user(t, 3)
+	for name, notes := range map[string]thaw.Notes{"none": nil, "lost": lost{}} {
+		var out testenv.Emitted
+		p := w.planner(t, &life{at: -1}, thaw.Budget{})
+		p.Plans, p.Holds, p.Tasks = notes, notes, &out
+		if err := p.Plan(t.Context(), e, nil); err != nil || len(out.States()) != 3 {
+			t.Errorf("%s: %v, %d planned", name, err, len(out.States()))
+		}
+		p.Budget.Day = archive.Dollar
+		out = testenv.Emitted{}
+		if err := p.Plan(t.Context(), e, nil); err == nil || len(out.States()) != 0 {
+			t.Errorf("%s, with a budget: %v, %d planned; want an error: what is spent is not known", name, err, len(out.States()))
+		}
+	}
+}
+
+// TestAPlanSlowsDownWhileTheStreamIsFull lets a planner fill a stream that holds
+// a part of the plan, and a worker make room.
+func TestAPlanSlowsDownWhileTheStreamIsFull(t *testing.T) {
+	w := newCrashWorld(t)
+	e, jobs := w.user(t, 60)
+	st, err := w.operator.JS.Stream(t.Context(), events.StreamThaw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := st.CachedInfo().Config
+	cfg.MaxBytes = 8 << 10
+	if _, err := w.operator.JS.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	full := 0
+	all := map[events.JobID]int{}
+	for {
+		p := w.planner(t, &life{at: -1}, thaw.Budget{})
+		p.Jobs = w.Catalog.Paged(10)
+		err := p.Plan(t.Context(), e, nil)
+		for job, n := range w.tasksOf(t, jobs) { // the workers are done with them
+			all[job] += n
+		}
+		if err == nil {
+			break
+		}
+		if full++; !fault.Is(err, fault.Wait) || fault.DelayOf(err) <= 0 || full > 30 {
+			t.Fatalf("got %v of kind %s after %s, want a wait", err, fault.KindOf(err), fault.DelayOf(err))
+		}
+	}
+	if full == 0 || len(all) != 60 {
+		t.Errorf("full %d times, %d of 60 archives have a task", full, len(all))
+	}
+	for job, n := range all {
+		// What was stored before the rest had no room comes again, with its id.
+		if n > 2 {
+			t.Errorf("%d tasks of %s", n, job)
+		}
+	}
+}
+
+func TestAUserInEachSituationGetsWhatIsRightAndIsToldWhich(t *testing.T) {
+	thawing := func(t *testing.T, w *crashWorld, id events.JobID) {
+		job, intent := w.Job(id), archive.Intent{Token: "t", At: w.now}
+		if err := errors.Join(w.Catalog.SaveIntent(t.Context(), job, intent),
+			w.Catalog.SaveRetrieval(t.Context(), job, intent, archive.Retrieval{ID: events.RetrievalID("r-" + id), Tier: std, RequestedAt: w.now})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name    string
+		set     func(*testing.T, *crashWorld, *events.UserUpgraded, []events.JobID)
+		outcome thaw.Outcome
+		says    string
+		tasks   int
+		kind    fault.Kind
+	}{
+		{"upgraded", nil, thaw.Planned, "archives to request: 4", 4, 0},
+		{"already thawing", func(t *testing.T, w *crashWorld, _ *events.UserUpgraded, jobs []events.JobID) {
+			for _, id := range jobs {
+				thawing(t, w, id)
+			}
+		}, thaw.Thawing, "every archive is on its way already: 4", 0, 0},
+		{"half thawed", func(t *testing.T, w *crashWorld, _ *events.UserUpgraded, jobs []events.JobID) {
+			thawing(t, w, jobs[0])
+			thawing(t, w, jobs[1])
+			w.removeArchive(t, jobs[2]) // restored
+		}, thaw.HalfThawed, "archives to request: 1; on their way already: 2", 1, 0},
+		{"fully restored", func(t *testing.T, w *crashWorld, _ *events.UserUpgraded, jobs []events.JobID) {
+			for _, id := range jobs {
+				w.removeArchive(t, id)
+			}
+		}, thaw.Restored, "nothing of the user's is in the vault", 0, 0},
+		{"unknown", func(_ *testing.T, _ *crashWorld, e *events.UserUpgraded, _ []events.JobID) { e.UserID = "nobody" }, "", `unknown user "nobody"`, 0, fault.Invalid},
+		{"downgraded meanwhile", func(t *testing.T, w *crashWorld, e *events.UserUpgraded, _ []events.JobID) {
+			if _, err := w.Catalog.SetRole(t.Context(), e.UserID, archive.Free, e.At.Add(time.Minute)); err != nil {
+				t.Fatal(err)
+			}
+		}, thaw.NotEntitled, "not premium any more", 0, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newCrashWorld(t)
+			e, jobs := w.user(t, 4)
+			if c.set != nil {
+				c.set(t, w, &e, jobs)
+			}
+			p := w.planner(t, &life{at: -1}, thaw.Budget{})
+			var told []thaw.Outcome
+			p.OnPlan = func(o thaw.Outcome) { told = append(told, o) }
+			err := p.Plan(t.Context(), e, nil)
+			if c.kind != 0 {
+				if !fault.Is(err, c.kind) || !strings.Contains(err.Error(), c.says) {
+					t.Errorf("got %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := w.planOf(t, e); got.Outcome != c.outcome || !strings.Contains(got.Reason, c.says) || len(told) != 1 || told[0] != c.outcome {
+				t.Errorf("got %q, %q, told %v; want %q, %q", got.Outcome, got.Reason, told, c.outcome, c.says)
+			}
+			if n := len(w.tasksOf(t, jobs)); n != c.tasks {
+				t.Errorf("%d tasks, want %d", n, c.tasks)
+			}
+		})
+	}
+}
+
+func TestBudgetsHoldWhatIsOverThem(t *testing.T) {
+	const each = archive.MicroUSD(10_001) // of one archive of six bytes, Expedited, rounded up
+	w := newCrashWorld(t)
+	try := func(t *testing.T, e events.UserUpgraded, b thaw.Budget) bool {
+		t.Helper()
+		if !w.plan(t, &life{at: -1}, e, b) {
+			t.Fatal("not acked")
+		}
+		return w.isHeld(t, e.UserID)
+	}
+	t.Run("a user's", func(t *testing.T) {
+		first, _ := w.user(t, 1)
+		if try(t, first, thaw.Budget{User: each}) {
+			t.Error("held at its budget")
+		}
+		if try(t, first, thaw.Budget{User: each}) {
+			t.Error("held when it came again: it was counted twice")
+		}
+		again := first
+		again.ID += "-again"
+		if !try(t, again, thaw.Budget{User: each}) {
+			t.Error("a second plan of the same user today is not held")
+		}
+		w.now = w.now.Add(24 * time.Hour)
+		again.ID += "-tomorrow"
+		if try(t, again, thaw.Budget{User: each}) {
+			t.Error("held on the next day, or the hold was not released")
+		}
+		other, _ := w.user(t, 1)
+		if try(t, other, thaw.Budget{User: each}) {
+			t.Error("another user is held")
+		}
+	})
+	t.Run("the day's", func(t *testing.T) {
+		w.now = w.now.Add(48 * time.Hour)
+		for i, want := range []bool{false, false, true} {
+			e, _ := w.user(t, 1)
+			if got := try(t, e, thaw.Budget{Day: 2*each + 1}); got != want {
+				t.Errorf("user %d: held %v, want %v", i, got, want)
+			}
+		}
+	})
+	t.Run("planners at once", func(t *testing.T) {
+		w.now = w.now.Add(48 * time.Hour)
+		var wg sync.WaitGroup
+		var users []events.UserUpgraded
+		for range 8 {
+			e, _ := w.user(t, 1)
+			users = append(users, e)
+			p := w.planner(t, &life{at: -1}, thaw.Budget{Day: 3 * (each + 1)})
+			wg.Go(func() {
+				if err := p.Plan(context.Background(), e, nil); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		through := 0
+		for _, e := range users {
+			if !w.isHeld(t, e.UserID) {
+				through++
+			}
+		}
+		if through != 3 {
+			t.Errorf("%d plans of 8 went through a budget for 3", through)
+		}
+	})
+	t.Run("an approval", func(t *testing.T) {
+		w.now = w.now.Add(48 * time.Hour)
+		e, jobs := w.user(t, 2)
+		if !try(t, e, thaw.Budget{User: 1}) {
+			t.Fatal("not held")
+		}
+		w.purge(t)
+		approved := w.approve(t, e)
+		approved.ApprovedMicroUSD-- // less than it costs
+		if !try(t, approved, thaw.Budget{User: 1}) {
+			t.Error("a plan that costs more than was approved went through")
+		}
+		if try(t, w.approve(t, e), thaw.Budget{User: 1}) {
+			t.Error("held though it is approved")
+		}
+		if n := len(w.tasksOf(t, jobs)); n != 2 {
+			t.Errorf("%d tasks, want 2", n)
+		}
+	})
+}
