@@ -21,6 +21,8 @@ type cli struct {
 	Up        upCmd        `cmd:"" help:"Run everything on this machine: NATS, an AWS stand-in, sign-in, the four services, and a few users with archived files."`
 	Demo      demoCmd      `cmd:"" help:"Upgrade a user and watch every archived file come back, checked byte for byte."`
 	Check     checkCmd     `cmd:"" help:"Check the configuration in the environment and whether all it names can be reached."`
+	Status    statusCmd    `cmd:"" help:"Tell how many archives are in which state, since when and until when, and what waits."`
+	Thaw      thawCmd      `cmd:"" help:"Bring the archives of a user back, or of one job; tell what it costs; approve a plan that is over budget."`
 	Provision provisionCmd `cmd:"" help:"Make the JetStream streams, consumers and buckets, or bring them up to date."`
 }
 

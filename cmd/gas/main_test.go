@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestCommands(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata"})
+	testscript.Run(t, testscript.Params{Dir: "testdata", Cmds: commands()})
 }
 
 func TestASizeIsDigitsAndAUnit(t *testing.T) {

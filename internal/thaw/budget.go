@@ -135,3 +135,38 @@ func (p *Planner) spend(ctx context.Context, plan Plan, approved archive.MicroUS
 	}
 	return "", fault.Errorf(fault.Wait, "enter the day's spending: others are first each time")
 }
+
+// Preview is what a plan would be, were it made now.
+type Preview struct {
+	cost.Estimate
+	// Thawing is how many archives are on their way already.
+	Thawing int64 `json:"already_thawing"`
+	// InTier is what the plan costs if all of it is retrieved in one tier, AtMost
+	// what the dearest of the order costs.
+	InTier map[archive.Tier]archive.MicroUSD `json:"micro_usd_by_tier"`
+	AtMost archive.MicroUSD                  `json:"at_most_micro_usd"`
+	// OverBudget says why the plan would be held; empty if it would not.
+	OverBudget string `json:"over_budget,omitempty"`
+}
+
+// Preview tells what a plan of the user's archives would cost, and whether it
+// would be held, without making it.
+func (p *Planner) Preview(ctx context.Context, user events.UserID) (Preview, error) {
+	estimate, thawing, err := Count(ctx, p.Jobs, user, p.AssumedSize)
+	if err != nil {
+		return Preview{}, err
+	}
+	v := Preview{Estimate: estimate, Thawing: thawing, InTier: map[archive.Tier]archive.MicroUSD{}, AtMost: estimate.AtMost(p.Prices, p.Tiers)}
+	for _, tier := range []archive.Tier{archive.Expedited, archive.Standard, archive.Bulk} {
+		v.InTier[tier] = estimate.In(p.Prices, tier)
+	}
+	if !p.Budget.limited() {
+		return v, nil
+	}
+	s := spending{}
+	if _, _, err := read(ctx, p.Plans, spendingKey(p.Now()), &s); err != nil {
+		return v, fmt.Errorf("read the day's spending: %w", err)
+	}
+	v.OverBudget = p.Budget.over(s, "", user, v.AtMost)
+	return v, nil
+}

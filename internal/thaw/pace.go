@@ -3,6 +3,7 @@ package thaw
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"math"
 	"sync"
@@ -304,4 +305,13 @@ func wait(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// DecodeNotice returns the notice that hangs on the board.
+func DecodeNotice(note []byte) (*Notice, error) {
+	var n Notice
+	if err := json.Unmarshal(note, &n); err != nil {
+		return nil, fmt.Errorf("notice: %w", err)
+	}
+	return &n, nil
 }

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/aws/awsclient"
+	"github.com/gas-restore/gas/internal/aws/dynamodb"
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/config"
+	"github.com/gas-restore/gas/internal/cost"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/wiring"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// deployment is what an operator's command works on: the catalog and the bus that
+// the environment names.
+type deployment struct {
+	cfg     config.Config
+	catalog *dynamodb.Catalog
+	bus     *bus.Bus
+	prices  cost.Prices
+}
+
+// deployed connects to the deployment, as the operator. Close it.
+func deployed(ctx context.Context, name string, needs ...config.Need) (*deployment, error) {
+	cfg, err := config.Load(needs...)
+	if err != nil {
+		return nil, err
+	}
+	sdk, err := awsclient.Load(ctx, awsclient.Options{})
+	if err != nil {
+		return nil, err
+	}
+	prices, err := wiring.Prices(cfg, sdk.Region)
+	if err != nil {
+		return nil, err
+	}
+	b, err := bus.Connect(ctx, bus.Config{URL: cfg.NATSURL, User: "operator", Password: cfg.OperatorPassword.Reveal(), CAFile: cfg.NATSCAFile, Name: name})
+	if err != nil {
+		return nil, err
+	}
+	return &deployment{cfg, dynamodb.New(sdk, cfg.JobTable, cfg.AccountTable), b, prices}, nil
+}
+
+func (d *deployment) close() { d.bus.Close() }
+
+// account returns the user's account; an unknown user is an error that says so.
+func (d *deployment) account(ctx context.Context, user events.UserID) (archive.Account, error) {
+	a, err := d.catalog.Account(ctx, user)
+	if fault.Is(err, fault.NotFound) {
+		return a, fmt.Errorf("unknown user %q: no such account", user)
+	}
+	return a, err
+}
+
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// showTime returns t for people, - for none.
+func showTime(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format("2006-01-02 15:04:05Z")
+}

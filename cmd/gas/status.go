@@ -1,0 +1,265 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/census"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/thaw"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+type statusCmd struct {
+	User    string        `arg:"" optional:"" help:"Tell of this user alone."`
+	JSON    bool          `help:"Write JSON."`
+	Timeout time.Duration `default:"5m" help:"How long to try."`
+}
+
+// statusReport is what the command found. Of all users, the jobs are those with
+// an archive; of one user, all.
+type statusReport struct {
+	At   time.Time     `json:"at"`
+	User events.UserID `json:"user,omitempty"`
+	Role archive.Role  `json:"role,omitempty"`
+	Jobs []census.Row  `json:"jobs"`
+	// ReadyBy is when all that is on its way should be back at the latest.
+	ReadyBy time.Time `json:"ready_by,omitzero"`
+	// Billed is what the retrievals of these jobs cost by the price list.
+	Billed archive.MicroUSD `json:"billed_micro_usd"`
+	// Held are the plans that wait for approval, Plans those of the last 30 days, the
+	// latest first; of all users, only those that are not done.
+	Held  []thaw.Plan `json:"held,omitempty"`
+	Plans []thaw.Plan `json:"plans,omitempty"`
+	// Queues is what waits in the streams, Pace how Glacier answered of late: of all
+	// users only.
+	Queues []queue      `json:"queues,omitempty"`
+	Pace   *thaw.Notice `json:"pace,omitempty"`
+}
+
+// queue is what waits in a stream.
+type queue struct {
+	Stream  string `json:"stream"`
+	Waiting uint64 `json:"waiting"`
+	// InHand is how many workers have, or had and handed back.
+	InHand int       `json:"in_hand"`
+	Oldest time.Time `json:"oldest,omitzero"`
+}
+
+func (c *statusCmd) Run(ctx context.Context, std streams) error {
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	d, err := deployed(ctx, "gas-status")
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	r := statusReport{At: time.Now().UTC().Truncate(time.Second), User: events.UserID(c.User)}
+	if c.User != "" {
+		err = r.ofUser(ctx, d)
+	} else {
+		err = r.ofAll(ctx, d)
+	}
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return writeJSON(std.out, r)
+	}
+	return r.print(std.out)
+}
+
+func (r *statusReport) ofUser(ctx context.Context, d *deployment) error {
+	account, err := d.account(ctx, r.User)
+	if err != nil {
+		return err
+	}
+	r.Role = account.Role
+	all := census.New(r.At)
+	for cursor := ""; ; {
+		jobs, next, err := d.catalog.Jobs(ctx, r.User, cursor, 1000)
+		if err != nil {
+			return err
+		}
+		for _, job := range jobs {
+			all.Add(job, account.Role)
+		}
+		if cursor = next; next == "" {
+			break
+		}
+	}
+	r.take(d, all)
+	if r.Held, err = plans(ctx, d, bus.BucketHolds, thaw.HoldKey(r.User)); err != nil {
+		return err
+	}
+	r.Plans, err = plans(ctx, d, bus.BucketPlans, thaw.PlanPrefix(r.User)+"*")
+	return err
+}
+
+func (r *statusReport) ofAll(ctx context.Context, d *deployment) error {
+	all := census.New(r.At)
+	roles := map[events.UserID]archive.Role{}
+	for job, err := range d.catalog.AllArchived(ctx) {
+		if err != nil {
+			return err
+		}
+		role, known := roles[job.UserID]
+		if !known {
+			account, err := d.catalog.Account(ctx, job.UserID)
+			if err != nil && !fault.Is(err, fault.NotFound) {
+				return err
+			}
+			role = account.Role
+			roles[job.UserID] = role
+		}
+		all.Add(job, role)
+	}
+	r.take(d, all)
+	var err error
+	if r.Held, err = plans(ctx, d, bus.BucketHolds, thaw.HoldKey("")+"*"); err != nil {
+		return err
+	}
+	if r.Plans, err = plans(ctx, d, bus.BucketPlans, "plan.*.*"); err != nil {
+		return err
+	}
+	r.Plans = slices.DeleteFunc(r.Plans, func(p thaw.Plan) bool { return p.Outcome != thaw.Planning })
+	if r.Queues, err = queues(ctx, d.bus); err != nil {
+		return err
+	}
+	note, _, err := d.bus.Notes(bus.BucketPace).Get(ctx, thaw.BoardKey)
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r.Pace, err = thaw.DecodeNotice(note)
+	return err
+}
+
+func (r *statusReport) take(d *deployment, all *census.Census) {
+	r.Jobs, r.Billed = all.Rows(), all.Billed
+	r.ReadyBy, _ = all.ReadyBy(d.cfg.TierOrder())
+}
+
+// plans returns the plans of a bucket, the latest first.
+func plans(ctx context.Context, d *deployment, bucket, filter string) ([]thaw.Plan, error) {
+	var all []thaw.Plan
+	for note, err := range d.bus.Notes(bucket).List(ctx, filter) {
+		if err != nil {
+			return nil, err
+		}
+		p, err := thaw.DecodePlan(note)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	slices.SortFunc(all, func(a, b thaw.Plan) int { return b.UpdatedAt.Compare(a.UpdatedAt) })
+	return all, nil
+}
+
+func queues(ctx context.Context, b *bus.Bus) ([]queue, error) {
+	var all []queue
+	for _, q := range []struct{ stream, consumer string }{
+		{events.StreamPremium, bus.ConsumerPlan}, {events.StreamThaw, bus.ConsumerRequest},
+		{events.StreamRestore, bus.ConsumerRestore}, {events.StreamDead, ""},
+	} {
+		st, err := b.JS.Stream(ctx, q.stream)
+		if err != nil {
+			return nil, fmt.Errorf("stream %s: %w", q.stream, err)
+		}
+		state := st.CachedInfo().State
+		row := queue{Stream: q.stream, Waiting: state.Msgs}
+		if state.Msgs > 0 {
+			row.Oldest = state.FirstTime.UTC()
+		}
+		if q.consumer != "" {
+			c, err := b.JS.Consumer(ctx, q.stream, q.consumer)
+			switch {
+			case errors.Is(err, jetstream.ErrConsumerNotFound):
+			case err != nil:
+				return nil, fmt.Errorf("consumer %s: %w", q.consumer, err)
+			default:
+				row.InHand = c.CachedInfo().NumAckPending
+			}
+		}
+		all = append(all, row)
+	}
+	return all, nil
+}
+
+func (r statusReport) print(out io.Writer) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	if r.User != "" {
+		fmt.Fprintf(w, "user %s, %s\n\n", r.User, r.Role)
+	}
+	fmt.Fprintln(w, "STATE\tJOBS\tSIZE\tOLDEST\tREADY BY\t")
+	for _, row := range r.Jobs {
+		size, note := "-", ""
+		if row.State == archive.Archived || row.State == archive.Planned || row.State == archive.Requested {
+			size = showBytes(row.Bytes)
+			if row.Unsized > 0 {
+				size += "+"
+				note = fmt.Sprintf("%d of unknown size", row.Unsized)
+			}
+		}
+		for _, tier := range []archive.Tier{archive.Expedited, archive.Standard, archive.Bulk} {
+			if n := row.ByTier[tier]; n > 0 {
+				note += fmt.Sprintf("  %d %s", n, tier)
+			}
+		}
+		if row.Overdue > 0 {
+			note += fmt.Sprintf("  %d overdue", row.Overdue)
+		}
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\n", row.State, row.Jobs, size, showTime(row.Oldest), showTime(row.ReadyBy), note)
+	}
+	if len(r.Jobs) == 0 {
+		fmt.Fprintln(w, "none\t0\t-\t-\t-\t")
+	}
+	fmt.Fprintf(w, "\nall back by\t%s\nbilled\t%s\n", showTime(r.ReadyBy), r.Billed)
+	if len(r.Queues) > 0 {
+		fmt.Fprintln(w, "\nQUEUE\tWAITING\tIN HAND\tOLDEST\t")
+		for _, q := range r.Queues {
+			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t\n", q.Stream, q.Waiting, q.InHand, showTime(q.Oldest))
+		}
+	}
+	if len(r.Held) > 0 {
+		fmt.Fprintln(w, "\nHELD\tARCHIVES\tSIZE\tUP TO\tSINCE\tWHY")
+		for _, p := range r.Held {
+			why := p.Reason
+			if !p.ApprovedAt.IsZero() {
+				why = "approved " + showTime(p.ApprovedAt)
+			}
+			fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\n", p.User, p.Archives, showBytes(p.Bytes), p.Cost, showTime(p.UpdatedAt), why)
+		}
+	}
+	if len(r.Plans) > 0 {
+		fmt.Fprintln(w, "\nPLAN\tOUTCOME\tPLANNED\tTHAWING\tAT\tWHY")
+		for _, p := range r.Plans {
+			name := p.ID
+			if r.User == "" {
+				name = string(p.User)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\n", name, p.Outcome, p.Planned, p.Thawing, showTime(p.UpdatedAt), p.Reason)
+		}
+	}
+	if n := r.Pace; n != nil {
+		if n.RestUntil.After(r.At) {
+			fmt.Fprintf(w, "\nExpedited had no capacity %d times in a row and is left alone until %s\n", n.Refusals, showTime(n.RestUntil))
+		}
+		if r.At.Sub(n.SlowedAt) < time.Minute {
+			fmt.Fprintf(w, "\nGlacier throttled at %s\n", showTime(n.SlowedAt))
+		}
+	}
+	return w.Flush()
+}

@@ -1,0 +1,112 @@
+// Package census counts jobs by their state: how many there are, how large, since
+// when, and until when they should be back. It does no I/O.
+package census
+
+import (
+	"time"
+
+	"github.com/gas-restore/gas/internal/archive"
+)
+
+// Row is the jobs of one state.
+type Row struct {
+	State archive.State `json:"state"`
+	Jobs  int64         `json:"jobs"`
+	// Bytes are those of the archives whose size is known, Unsized how many are not.
+	Bytes   int64 `json:"bytes"`
+	Unsized int64 `json:"unsized,omitempty"`
+	// Oldest is since when the one that waits the longest does: since its retrieval
+	// was requested, or else since it was submitted.
+	Oldest time.Time `json:"oldest,omitzero"`
+	// ReadyBy is when the last retrieval should be ready by what its tier typically
+	// takes at the most; Overdue is how many should be ready and are not.
+	ReadyBy time.Time `json:"ready_by,omitzero"`
+	Overdue int64     `json:"overdue,omitempty"`
+	// ByTier counts the retrievals by their tier.
+	ByTier map[archive.Tier]int64 `json:"by_tier,omitempty"`
+}
+
+// Census counts jobs. New returns one.
+type Census struct {
+	now  time.Time
+	rows map[archive.State]*Row
+	// Billed is what the retrievals of all jobs cost, by the price list.
+	Billed archive.MicroUSD
+}
+
+// New returns a census as of now.
+func New(now time.Time) *Census { return &Census{now: now, rows: map[archive.State]*Row{}} }
+
+// order returns that in which a job passes through the states.
+func order() []archive.State {
+	return []archive.State{archive.Pending, archive.Errored, archive.Archived, archive.Planned, archive.Requested, archive.Available}
+}
+
+// Add counts a job whose user has the role.
+func (c *Census) Add(job archive.Job, owner archive.Role) {
+	state := job.State(owner)
+	r := c.rows[state]
+	if r == nil {
+		r = &Row{State: state}
+		c.rows[state] = r
+	}
+	r.Jobs++
+	c.Billed = c.Billed.Plus(job.Billed)
+	since := job.SubmittedAt
+	if job.ArchiveID != "" {
+		if job.ArchiveSize < 0 {
+			r.Unsized++
+		} else {
+			r.Bytes += job.ArchiveSize
+		}
+	}
+	if state == archive.Requested {
+		since = job.RetrievalRequestedAt
+		if r.ByTier == nil {
+			r.ByTier = map[archive.Tier]int64{}
+		}
+		r.ByTier[job.Tier]++
+		_, longest := job.Tier.Typically()
+		by := since.Add(longest)
+		if by.After(r.ReadyBy) {
+			r.ReadyBy = by
+		}
+		if by.Before(c.now) {
+			r.Overdue++
+		}
+	}
+	if !since.IsZero() && (r.Oldest.IsZero() || since.Before(r.Oldest)) {
+		r.Oldest = since
+	}
+}
+
+// Rows returns the states that have jobs, in the order in which a job passes
+// through them.
+func (c *Census) Rows() []Row {
+	rows := []Row{}
+	for _, state := range order() {
+		if r := c.rows[state]; r != nil {
+			rows = append(rows, *r)
+		}
+	}
+	return rows
+}
+
+// ReadyBy returns when everything should be back at the latest: what is requested
+// by its tiers, and what is only planned by the slowest tier of the order, from
+// now on. ok is false if nothing is on its way.
+func (c *Census) ReadyBy(tiers archive.Tiers) (by time.Time, ok bool) {
+	if r := c.rows[archive.Requested]; r != nil {
+		by, ok = r.ReadyBy, true
+	}
+	if c.rows[archive.Planned] != nil {
+		for _, tier := range tiers {
+			_, longest := tier.Typically()
+			if at := c.now.Add(longest); at.After(by) {
+				by = at
+			}
+		}
+		ok = true
+	}
+	return by, ok
+}
