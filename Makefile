@@ -1,4 +1,4 @@
-.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge bench-bridge clean
+.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge crash-thaw bench-bridge bench-thaw clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -34,6 +34,12 @@ kill-bridge: ## kill -9 the bridge 50 times
 
 bench-bridge: ## messages/s from SQS to PubAck and deletion, beside its limits
 	go run ./bench/bridge $(BENCHFLAGS)
+
+crash-thaw: ## 10,000 archives, four thaws, 30 % without capacity, 5 % throttled, kill -9 at random
+	GAS_CRASH_FILES=10000 GAS_CRASH_WORKERS=4 GAS_CRASH_KILLS=40 go test -count=1 -timeout 60m -run TestKilledThaws -v ./internal/e2e
+
+bench-thaw: ## how fast archives are requested and planned, beside the bare SDK
+	go run ./bench/thaw
 
 clean: ## remove the local state
 	rm -rf .gas bench/results

@@ -139,6 +139,7 @@ func environment(t *testing.T, file string) map[string]string {
 // TestKilledWorkersLoseAndDoubleNothing runs two thaws and two restores on one
 // upgrade and kills one of each in the middle. GAS_E2E_FILES sets how many files.
 func TestKilledWorkersLoseAndDoubleNothing(t *testing.T) {
+	t.Parallel()
 	files := 240
 	if s := os.Getenv("GAS_E2E_FILES"); s != "" {
 		n, err := strconv.Atoi(s)

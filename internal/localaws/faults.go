@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -180,7 +181,8 @@ func (w *nowhere) Write(p []byte) (int, error) { return len(p), nil }
 func (w *nowhere) WriteHeader(status int)      { w.status = status }
 
 // admin serves what a process beside the stand-in's may do to it: read the
-// counters, add and clear faults, set the latency, move the clock.
+// counters, add and clear faults, set the latency and how often Expedited has no
+// capacity, move the clock.
 func (s *Server) admin(w http.ResponseWriter, r *http.Request) {
 	fail := func(err error) { http.Error(w, err.Error(), http.StatusBadRequest) }
 	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
@@ -204,6 +206,13 @@ func (s *Server) admin(w http.ResponseWriter, r *http.Request) {
 		}
 	case "DELETE /_local/faults":
 		s.Faults.Clear()
+	case "POST /_local/refusal":
+		p, err := strconv.ParseFloat(r.URL.Query().Get("p"), 64)
+		if err != nil || !(p >= 0 && p <= 1) {
+			fail(fmt.Errorf("p is %q, want the chance that Expedited has no capacity, 0 to 1", r.URL.Query().Get("p")))
+		} else {
+			s.Glacier.SetExpeditedRefusal(p)
+		}
 	case "POST /_local/latency", "POST /_local/advance":
 		d, err := time.ParseDuration(r.URL.Query().Get("d"))
 		switch {
@@ -215,6 +224,6 @@ func (s *Server) admin(w http.ResponseWriter, r *http.Request) {
 			s.World.Clock.Advance(d)
 		}
 	default:
-		http.Error(w, "no such path: want counts, fired, faults, latency or advance", http.StatusNotFound)
+		http.Error(w, "no such path: want counts, fired, faults, refusal, latency or advance", http.StatusNotFound)
 	}
 }

@@ -1,0 +1,203 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/glacier"
+	"github.com/aws/aws-sdk-go-v2/service/glacier/types"
+
+	"github.com/gas-restore/gas/internal/aws/awsclient"
+	"github.com/gas-restore/gas/internal/aws/dynamodb"
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/thaw"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+func setting(t *testing.T, name string, n int) int {
+	t.Helper()
+	if s := os.Getenv(name); s != "" {
+		var err error
+		if n, err = strconv.Atoi(s); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+	return n
+}
+
+// TestKilledThawsRequestEachArchiveOnce kills thaws with SIGKILL while Glacier
+// has no Expedited capacity for three calls in ten and throttles one in twenty:
+// all of them in the middle of the plan, then one after another at random.
+// GAS_CRASH_FILES, GAS_CRASH_WORKERS and GAS_CRASH_KILLS make it long.
+func TestKilledThawsRequestEachArchiveOnce(t *testing.T) {
+	t.Parallel()
+	files, workers, kills := setting(t, "GAS_CRASH_FILES", 500), setting(t, "GAS_CRASH_WORKERS", 2), setting(t, "GAS_CRASH_KILLS", 3)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute+time.Duration(files/10)*time.Second)
+	defer cancel()
+	w := &world{t: t, bin: t.TempDir(), env: os.Environ()}
+	build := exec.CommandContext(ctx, "go", "build", "-o", w.bin, "github.com/gas-restore/gas/cmd/gas", "github.com/gas-restore/gas/cmd/thaw")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	envFile := filepath.Join(t.TempDir(), "env")
+	const free = "127.0.0.1:0"
+	w.start("gas", "up", "--only", "aws,nats,idp", "--dir", t.TempDir(), "--env-file", envFile, "--tier-delay", "24h",
+		"--files", strconv.Itoa(files), "--size", "10", "--aws-addr", free, "--nats-addr", free, "--idp-addr", free,
+		"--webhook-addr", free, "--web-addr", free)
+	until(t, ctx, "the environment file", func() bool { _, err := os.Stat(envFile); return err == nil })
+	vars := environment(t, envFile)
+	for k, v := range vars {
+		w.env = append(w.env, k+"="+v)
+	}
+	// What a killed worker leaves is taken over after three call times.
+	w.env = append(w.env, "GAS_THAW_CALL_TIME=2s", "GAS_HEALTH_LISTEN="+free)
+	call := func(method, path, body string) []byte {
+		t.Helper()
+		req, err := http.NewRequestWithContext(ctx, method, vars["AWS_ENDPOINT_URL"]+"/_local/"+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		var data json.RawMessage
+		if method == http.MethodGet {
+			err = json.NewDecoder(resp.Body).Decode(&data)
+		}
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s %s: %s, %v", method, path, resp.Status, err)
+		}
+		return data
+	}
+	call("DELETE", "counts", "")
+	call("POST", "refusal?p=0.3", "")
+	call("POST", "latency?d=5ms", "")
+	call("POST", "faults", `[{"service": "glacier", "operation": "InitiateJob", "probability": 0.05, "code": "ThrottlingException", "status": 400},
+		{"service": "dynamodb", "probability": 0.05, "code": "ProvisionedThroughputExceededException", "status": 400}]`)
+	counts := func() map[string]int {
+		m := map[string]int{}
+		if err := json.Unmarshal(call("GET", "counts", ""), &m); err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	b, err := bus.Connect(ctx, bus.Config{URL: vars["NATS_URL"], User: vars["NATS_USER"], Password: vars["NATS_PASSWORD"], Name: "e2e"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	state := func(stream string) (messages, last uint64) {
+		st, err := b.JS.Stream(ctx, stream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := st.CachedInfo().State
+		return s.Msgs, s.LastSeq
+	}
+
+	began := time.Now()
+	thaws := make([]*process, workers)
+	var dead []*process
+	for i := range thaws {
+		thaws[i] = w.start("thaw")
+	}
+	kill := func(i int) {
+		thaws[i].Process.Kill()
+		dead = append(dead, thaws[i])
+		thaws[i] = w.start("thaw")
+	}
+	upgrade := events.UserUpgraded{ID: "crash", UserID: "fern", At: time.Now(), Via: "operator"}
+	if _, err := b.Publish(ctx, upgrade); err != nil {
+		t.Fatal(err)
+	}
+	until(t, ctx, "a part of the plan", func() bool { _, last := state(events.StreamThaw); return last > uint64(files)/5 })
+	for i := range thaws {
+		kill(i)
+	}
+	// Kills are spread over the work: each comes after so many more calls.
+	for n := range kills {
+		target := (n + 1) * files / (kills + 2)
+		until(t, ctx, "more retrievals", func() bool { return counts()["glacier.InitiateJob"] >= target })
+		kill(rand.IntN(workers))
+	}
+	until(t, ctx, "the plan and every request to be done", func() bool {
+		premium, _ := state(events.StreamPremium)
+		tasks, _ := state(events.StreamThaw)
+		return premium+tasks == 0
+	})
+	took := time.Since(began)
+
+	cfg, err := awsclient.Load(ctx, awsclient.Options{
+		Region: vars["AWS_REGION"], Endpoint: vars["AWS_ENDPOINT_URL"], AccessKey: vars["AWS_ACCESS_KEY_ID"], SecretKey: vars["AWS_SECRET_ACCESS_KEY"],
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fired, calls := string(call("GET", "fired", "")), counts()
+	call("DELETE", "faults", "")
+	call("POST", "latency?d=0s", "")
+	retrievals, tiers := map[string][]string{}, map[string]int{}
+	pages := glacier.NewListJobsPaginator(glacier.NewFromConfig(cfg), &glacier.ListJobsInput{AccountId: aws.String("-"), VaultName: aws.String(vars["GAS_VAULT"])})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, j := range page.JobList {
+			if j.Action == types.ActionCodeArchiveRetrieval {
+				retrievals[*j.ArchiveId] = append(retrievals[*j.ArchiveId], *j.JobId)
+				tiers[*j.Tier]++
+			}
+		}
+	}
+	doubles, saved, jobs := 0, 0, 0
+	catalog := dynamodb.New(cfg, vars["GAS_JOB_TABLE"], vars["GAS_ACCOUNT_TABLE"])
+	for job, err := range catalog.AllArchived(ctx) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if job.UserID != "fern" {
+			continue
+		}
+		jobs++
+		found := retrievals[string(job.ArchiveID)]
+		doubles += max(len(found)-1, 0)
+		if len(found) > 0 && string(job.RetrievalID) == found[0] && job.Intent == nil && job.Billed > 0 {
+			saved++
+		}
+	}
+	note, _, err := b.Notes(bus.BucketPlans).Get(ctx, thaw.PlanPrefix(upgrade.UserID)+events.Token(upgrade.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := thaw.DecodePlan(note)
+	if err != nil {
+		t.Fatal(err)
+	}
+	letters, _ := state(events.StreamDead)
+	adopted, resumed := 0, 0
+	for _, p := range append(dead, thaws...) {
+		adopted += strings.Count(p.log.String(), "adopted a retrieval")
+		resumed += strings.Count(p.log.String(), "the plan goes on")
+	}
+	summary := fmt.Sprintf("%d archives, %d workers, %d kills, %s: %d distinct retrievals (%v), %d doubles, %d saved, plan %s, resumed %d times, %d adopted, %d dead letters, %d InitiateJob calls, %d ListJobs calls; faults %s",
+		files, workers, len(dead), took.Round(time.Second), len(retrievals), tiers, doubles, saved, plan.Outcome, resumed, adopted, letters, calls["glacier.InitiateJob"], calls["glacier.ListJobs"], fired)
+	t.Log(summary)
+	if jobs != files || len(retrievals) != files || doubles != 0 || saved != files || letters != 0 ||
+		plan.Outcome != thaw.Planned && plan.Outcome != thaw.HalfThawed && plan.Outcome != thaw.Thawing {
+		t.Error(summary)
+	}
+}
