@@ -156,7 +156,8 @@ func (c *checkCmd) reachNATS(ctx context.Context, cfg config.Config, n config.Ne
 	case config.Thaw:
 		return errors.Join(
 			b.CheckConsumer(ctx, events.StreamPremium, bus.ConsumerPlan),
-			b.CheckConsumer(ctx, events.StreamThaw, bus.ConsumerRequest))
+			b.CheckConsumer(ctx, events.StreamThaw, bus.ConsumerRequest),
+			b.CheckNotes(ctx, bus.BucketPace), b.CheckNotes(ctx, bus.BucketPlans), b.CheckNotes(ctx, bus.BucketHolds))
 	case config.Restore:
 		return b.CheckConsumer(ctx, events.StreamRestore, bus.ConsumerRestore)
 	default:

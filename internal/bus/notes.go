@@ -25,6 +25,16 @@ type Notes struct {
 // there yet.
 func (b *Bus) Notes(name string) *Notes { return &Notes{b, name} }
 
+// CheckNotes returns an error if the bucket is not there, or may not be read, and
+// says how to make it.
+func (b *Bus) CheckNotes(ctx context.Context, name string) error {
+	_, _, err := b.Notes(name).Get(ctx, "check")
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	return err
+}
+
 func (n *Notes) fail(what, key string, err error) error {
 	switch {
 	case err == nil:

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -12,6 +14,8 @@ import (
 // lookasides remembers the accounts that were looked at a moment ago: the tasks
 // of one user come in a row, and each asks whether the user is still Premium.
 type lookasides struct {
+	reads singleflight.Group
+
 	mu   sync.Mutex // guards seen
 	seen map[events.UserID]lookaside
 }
@@ -21,25 +25,43 @@ type lookaside struct {
 	at      time.Time
 }
 
-// maxLookasides bounds the memory; when it is full, all is forgotten.
-const maxLookasides = 10_000
+const (
+	// maxLookasides bounds the memory; when it is full, all is forgotten.
+	maxLookasides = 10_000
+	// lookasideTime bounds a read that several tasks wait for, none of which may end
+	// it for the others.
+	lookasideTime = 15 * time.Second
+)
 
-func (l *lookasides) get(ctx context.Context, now time.Time, id events.UserID, read func(context.Context, events.UserID) (archive.Account, error)) (archive.Account, error) {
+func (l *lookasides) get(ctx context.Context, now func() time.Time, id events.UserID, read func(context.Context, events.UserID) (archive.Account, error)) (archive.Account, error) {
 	l.mu.Lock()
 	hit, ok := l.seen[id]
 	l.mu.Unlock()
-	if ok && now.Sub(hit.at) < entitledFor {
+	if ok && now().Sub(hit.at) < entitledFor {
 		return hit.account, nil
 	}
-	account, err := read(ctx, id)
-	if err != nil {
-		return archive.Account{}, err
+	result := l.reads.DoChan(string(id), func() (any, error) {
+		// As of before the read: what changes meanwhile is not known for longer.
+		at := now()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookasideTime)
+		defer cancel()
+		account, err := read(ctx, id)
+		if err != nil {
+			return archive.Account{}, err
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.seen == nil || len(l.seen) >= maxLookasides {
+			l.seen = map[events.UserID]lookaside{}
+		}
+		l.seen[id] = lookaside{account, at}
+		return account, nil
+	})
+	select {
+	case r := <-result:
+		account, _ := r.Val.(archive.Account)
+		return account, r.Err
+	case <-ctx.Done():
+		return archive.Account{}, ctx.Err()
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.seen == nil || len(l.seen) >= maxLookasides {
-		l.seen = map[events.UserID]lookaside{}
-	}
-	l.seen[id] = lookaside{account, now}
-	return account, nil
 }

@@ -130,7 +130,7 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 		log.Info("nothing to request: the retrieval is on its way", "retrieval", job.RetrievalID)
 		return emit(ctx, r.requested(job))
 	}
-	account, err := r.accounts.get(ctx, r.Now(), e.UserID, r.Accounts.Account)
+	account, err := r.accounts.get(ctx, r.Now, e.UserID, r.Accounts.Account)
 	if err != nil {
 		return err
 	}

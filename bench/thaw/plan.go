@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/aws/dynamodb"
+	"github.com/gas-restore/gas/internal/benchtab"
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/cost"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/thaw"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// planned is what one plan was.
+type planned struct {
+	took       time.Duration
+	deliveries int
+	tasks      uint64
+	counts     map[string]int64
+	peak       int64
+}
+
+// plan runs a planner, with a worker and a lease, on one upgrade of the user.
+func (w *world) plan(ctx context.Context, user string) (planned, error) {
+	st, err := w.operator.JS.Stream(ctx, events.StreamThaw)
+	if err == nil {
+		err = st.Purge(ctx)
+	}
+	if err != nil {
+		return planned{}, err
+	}
+	b, err := w.connect(ctx, "thaw")
+	if err != nil {
+		return planned{}, err
+	}
+	defer b.Close()
+	cfg, err := w.sdk(ctx)
+	if err != nil {
+		return planned{}, err
+	}
+	catalog := dynamodb.New(cfg, jobTable, accountTable)
+	p := &thaw.Planner{
+		Accounts: catalog, Jobs: catalog, Tasks: bus.Tasks{Bus: b}, Plans: b.Notes(bus.BucketPlans), Holds: b.Notes(bus.BucketHolds),
+		Tiers: archive.DefaultTiers(), Prices: cost.Public().In(w.Region), Now: time.Now, Log: quiet,
+	}
+	var got planned
+	done := make(chan struct{})
+	worker := &bus.Worker[events.UserUpgraded]{
+		Bus: b, Stream: events.StreamPremium, Consumer: bus.ConsumerPlan, Slots: 2, Handle: p.Plan, Logger: quiet,
+		Observe: func(o bus.Outcome, _ fault.Kind, _ time.Duration) {
+			if got.deliveries++; o == bus.Acked {
+				close(done)
+			}
+		},
+	}
+	if err := w.local("DELETE", "counts", nil); err != nil {
+		return got, err
+	}
+	debug.FreeOSMemory()
+	benchtab.ResetPeak()
+	drain := make(chan struct{})
+	var g errgroup.Group
+	g.Go(func() error { return worker.Run(ctx, drain) })
+	began := time.Now()
+	if _, err := w.operator.Publish(ctx, events.UserUpgraded{ID: "bench-" + user, UserID: events.UserID(user), At: time.Now()}); err != nil {
+		return got, err
+	}
+	select {
+	case <-done:
+	case <-time.After(20 * time.Minute):
+		return got, fmt.Errorf("the plan of %s is not done", user)
+	}
+	got.took, got.peak = time.Since(began), benchtab.PeakRSS()
+	close(drain)
+	if err := g.Wait(); err != nil {
+		return got, err
+	}
+	if got.counts, err = w.counts(); err != nil {
+		return got, err
+	}
+	info, err := st.Info(ctx)
+	got.tasks = info.State.Msgs
+	return got, err
+}
+
+// sparse is the table of what planning costs by how much of the user's jobs is
+// archived.
+func (w *world) sparse(ctx context.Context, jobs int) (*benchtab.Table, error) {
+	t := &benchtab.Table{
+		Title:   fmt.Sprintf("Planning a user with %d jobs, by how many are archived", jobs),
+		Columns: []string{"archived", "archives", "tasks", "Query calls", "archives a Query", "ms", "µs an archive"},
+		Notes:   []string{"The index has the archived jobs alone: what is not archived costs no call."},
+	}
+	for _, percent := range []int{1, 10, 100} {
+		user, archived := fmt.Sprint("sparse-", percent), jobs*percent/100
+		if err := w.addJobs(ctx, user, jobs, archived, func(i int) string { return fmt.Sprintf("archive-%07d", i) }); err != nil {
+			return nil, err
+		}
+		p, err := w.plan(ctx, user)
+		if err != nil {
+			return nil, err
+		}
+		q := p.counts["dynamodb.Query"]
+		t.Add(fmt.Sprint(percent, " %"), archived, p.tasks, q, f0(float64(archived)/float64(q)), p.took.Milliseconds(), f0(float64(p.took.Microseconds())/float64(archived)))
+	}
+	return t, nil
+}
+
+// large is the table of one plan of very many archives.
+func (w *world) large(ctx context.Context, most int) (*benchtab.Table, error) {
+	t := &benchtab.Table{
+		Title:   fmt.Sprintf("One plan of very many archives, under a lease of %s", bus.AckWait),
+		Columns: []string{"archives", "tasks", "seconds", "of a lease", "deliveries", "archives a second", "peak memory, MiB"},
+		Notes:   []string{"Peak memory is of the planner's process alone; AWS and NATS are another. One delivery: the lease never ran out."},
+	}
+	for n := most / 100; n <= most; n *= 10 {
+		user := fmt.Sprint("large-", n)
+		if err := w.addJobs(ctx, user, n, n, func(i int) string { return fmt.Sprintf("archive-%07d", i) }); err != nil {
+			return nil, err
+		}
+		p, err := w.plan(ctx, user)
+		if err != nil {
+			return nil, err
+		}
+		t.Add(n, p.tasks, fmt.Sprintf("%.1f", p.took.Seconds()), f2(p.took.Seconds()/bus.AckWait.Seconds()), p.deliveries, f0(float64(n)/p.took.Seconds()), p.peak>>20)
+	}
+	return t, nil
+}

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/glacier"
+	"github.com/aws/aws-sdk-go-v2/service/glacier/types"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/aws/dynamodb"
+	adapter "github.com/gas-restore/gas/internal/aws/glacier"
+	"github.com/gas-restore/gas/internal/benchtab"
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/cost"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/thaw"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+func newBody(i int) *strings.Reader { return strings.NewReader(fmt.Sprint("archive ", i)) }
+
+// bare calls InitiateJob for n archives, so many at a time, with nothing around
+// it. It returns the calls a second.
+func (w *world) bare(ctx context.Context, n, atATime int) (float64, error) {
+	cfg, err := w.sdk(ctx)
+	if err != nil {
+		return 0, err
+	}
+	client := glacier.NewFromConfig(cfg)
+	g, ctx := errgroup.WithContext(ctx)
+	began := time.Now()
+	var next atomic.Int64
+	for range atATime {
+		g.Go(func() error {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return nil
+				}
+				if _, err := client.InitiateJob(ctx, &glacier.InitiateJobInput{
+					AccountId: aws.String("-"), VaultName: aws.String(vault),
+					JobParameters: &types.JobParameters{
+						Type: aws.String("archive-retrieval"), ArchiveId: aws.String(string(w.archives[i%len(w.archives)])),
+						Description: aws.String("bare"), SNSTopic: aws.String(topic), Tier: aws.String("Standard"),
+					},
+				}); err != nil {
+					return err
+				}
+			}
+		})
+	}
+	err = g.Wait()
+	return float64(n) / time.Since(began).Seconds(), err
+}
+
+// ours runs the workers on n tasks that wait in the stream, and returns the
+// archives requested a second and the calls of each kind an archive.
+func (w *world) ours(ctx context.Context, user string, n, workers, calls int) (rate float64, per map[string]float64, err error) {
+	if err := w.latency(0); err != nil {
+		return 0, nil, err
+	}
+	if err := w.addJobs(ctx, user, n, n, func(i int) string { return string(w.archives[i%len(w.archives)]) }); err != nil {
+		return 0, nil, err
+	}
+	tasks := make([]events.Event, n)
+	for i := range tasks {
+		tasks[i] = events.ThawRequested{ID: user, JobID: events.JobID(jobID(user, i)), UserID: events.UserID(user),
+			ArchiveID: w.archives[i%len(w.archives)], UpgradedAt: time.Now()}
+	}
+	if err := (bus.Tasks{Bus: w.operator}).Publish(ctx, tasks); err != nil {
+		return 0, nil, err
+	}
+	if err := w.local("DELETE", "counts", nil); err != nil {
+		return 0, nil, err
+	}
+	if err := w.latency(latency); err != nil {
+		return 0, nil, err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	drain, done := make(chan struct{}), make(chan struct{})
+	var left atomic.Int64
+	left.Store(int64(n))
+	runs := make([]func() error, workers)
+	for i := range runs {
+		b, err := w.connect(ctx, "thaw")
+		if err != nil {
+			return 0, nil, err
+		}
+		defer b.Close()
+		cfg, err := w.sdk(ctx)
+		if err != nil {
+			return 0, nil, err
+		}
+		catalog := dynamodb.New(cfg, jobTable, accountTable)
+		r := &thaw.Requester{
+			Accounts: catalog, Catalog: catalog, Vault: adapter.New(cfg, vault, topic), Tiers: archive.Tiers{archive.Standard},
+			Pace:   &thaw.Pace{Board: b.Notes(bus.BucketPace), Calls: calls},
+			Prices: cost.Public().In(w.Region), Now: time.Now, Log: quiet,
+		}
+		worker := &bus.Worker[events.ThawRequested]{
+			Bus: b, Stream: events.StreamThaw, Consumer: bus.ConsumerRequest, Slots: slotsPerCall * calls, Handle: r.Request, Logger: quiet,
+			Observe: func(o bus.Outcome, _ fault.Kind, _ time.Duration) {
+				if o == bus.Acked && left.Add(-1) == 0 {
+					close(done)
+				}
+			},
+		}
+		runs[i] = func() error { return worker.Run(ctx, drain) }
+	}
+	g := errgroup.Group{}
+	began := time.Now()
+	for _, run := range runs {
+		g.Go(run)
+	}
+	select {
+	case <-done:
+	case <-time.After(5 * time.Minute):
+		return 0, nil, fmt.Errorf("%d of %d tasks are left", left.Load(), n)
+	}
+	took := time.Since(began)
+	counts, err := w.counts()
+	if err != nil {
+		return 0, nil, err
+	}
+	close(drain)
+	if err := g.Wait(); err != nil {
+		return 0, nil, err
+	}
+	per = map[string]float64{}
+	for op, c := range counts {
+		per[op] = float64(c) / float64(n)
+	}
+	return float64(n) / took.Seconds(), per, nil
+}
+
+// requests is the table of how fast archives are requested.
+func (w *world) requests(ctx context.Context, perWorker, calls, rounds int) (*benchtab.Table, error) {
+	t := &benchtab.Table{
+		Title: fmt.Sprintf("InitiateJob a second, every call of AWS taking %s, %d calls in flight a worker", latency, calls),
+		Columns: []string{"", "calls in flight", "a second", "of the bare loop", "of 1 worker", "of one by one",
+			"GetItem", "UpdateItem", "InitiateJob", "calls an archive"},
+		Notes: []string{
+			"bare: InitiateJob in a loop over the SDK, nothing read, nothing saved: what an archive costs at the least.",
+			fmt.Sprintf("workers: the product, over NATS and DynamoDB, with %d messages in hand for each call; each median of %d rounds beside the bare loop's.", slotsPerCall, rounds),
+			"calls an archive: read, intent, InitiateJob, id. Accounts are read once in 5 s a worker.",
+		},
+	}
+	if err := w.latency(latency); err != nil {
+		return nil, err
+	}
+	serial, err := w.bare(ctx, perWorker/4, 1)
+	if err != nil {
+		return nil, err
+	}
+	t.Add("one by one", 1, f0(serial), "", "", "1.00", "", "", "1.00", "1.00")
+	var one float64
+	for _, workers := range []int{1, 2, 4} {
+		var bares, rates, ratios []float64
+		var per map[string]float64
+		for round := range rounds {
+			n := perWorker * workers
+			if err := w.latency(latency); err != nil {
+				return nil, err
+			}
+			bare, err := w.bare(ctx, n, workers*calls)
+			if err != nil {
+				return nil, err
+			}
+			rate, p, err := w.ours(ctx, fmt.Sprintf("w%d-%d", workers, round), n, workers, calls)
+			if err != nil {
+				return nil, err
+			}
+			bares, rates, ratios, per = append(bares, bare), append(rates, rate), append(ratios, rate/bare), p
+		}
+		rate := median(rates)
+		if workers == 1 {
+			one = rate
+		}
+		total := 0.0
+		for _, c := range per {
+			total += c
+		}
+		t.Add(fmt.Sprintf("bare, as %d workers", workers), workers*calls, f0(median(bares)), "1.00", "", f2(median(bares)/serial), "", "", "1.00", "1.00")
+		t.Add(fmt.Sprintf("%d workers", workers), workers*calls, f0(rate), f2(median(ratios)), f2(rate/one), f2(rate/serial),
+			f2(per["dynamodb.GetItem"]), f2(per["dynamodb.UpdateItem"]), f2(per["glacier.InitiateJob"]), f2(total))
+	}
+	return t, nil
+}
+
+func median(x []float64) float64 {
+	s := slices.Sorted(slices.Values(x))
+	return s[len(s)/2]
+}
+
+func f0(x float64) string { return fmt.Sprintf("%.0f", x) }
+func f2(x float64) string { return fmt.Sprintf("%.2f", x) }
