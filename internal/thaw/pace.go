@@ -33,6 +33,7 @@ type Pace struct {
 
 	mu     sync.Mutex // guards what follows
 	notice Notice
+	eased  float64   // what of the slowness this worker's calls made up for, and is not on the board yet
 	next   time.Time // when the next call may be made
 	readAt time.Time // when the board was last looked at
 	alone  bool      // the board could not be reached
@@ -186,7 +187,10 @@ func (p *Pace) Slow(ctx context.Context) {
 // Took says that Glacier took a request in the tier.
 func (p *Pace) Took(ctx context.Context, tier archive.Tier) {
 	p.mu.Lock()
-	p.notice.Slowness = max(0, p.notice.Slowness-ease)
+	if p.notice.Slowness > 0 {
+		p.notice.Slowness = max(0, p.notice.Slowness-ease)
+		p.eased = min(p.eased+ease, mostSlowness)
+	}
 	over := tier == archive.Expedited && p.notice.Refusals > 0 && !p.now().Before(p.notice.RestUntil)
 	p.mu.Unlock()
 	if !over {
@@ -214,8 +218,15 @@ func (p *Pace) look(ctx context.Context) {
 		return
 	}
 	p.readAt = now
+	eased := p.eased > 0
 	p.mu.Unlock()
-	p.read(ctx)
+	if !eased {
+		p.read(ctx)
+		return
+	}
+	// The pace holds where so many of all workers' calls are throttled: each tells
+	// the others what its calls made up for, as it tells them of its throttles.
+	p.share(ctx, func(*Notice, time.Time) bool { return true })
 }
 
 // read takes over from the board what is newer there, and returns its revision.
@@ -232,17 +243,19 @@ func (p *Pace) read(ctx context.Context) (revision uint64, ok bool) {
 	if err != nil {
 		return 0, false
 	}
-	p.notice.merge(n)
+	p.notice.merge(n, p.eased)
 	return revision, true
 }
 
-// merge takes over what is newer in other.
-func (n *Notice) merge(other Notice) {
-	if other.RestUntil.After(n.RestUntil) {
-		n.RestUntil, n.Refusals = other.RestUntil, other.Refusals
+// merge takes over what is newer on the board, less what this worker's calls have
+// made up for and the board does not know of yet. A throttle that could not be hung up
+// stays.
+func (n *Notice) merge(board Notice, eased float64) {
+	if board.RestUntil.After(n.RestUntil) {
+		n.RestUntil, n.Refusals = board.RestUntil, board.Refusals
 	}
-	if other.SlowedAt.After(n.SlowedAt) {
-		n.SlowedAt, n.Slowness = other.SlowedAt, max(n.Slowness, other.Slowness)
+	if !board.SlowedAt.Before(n.SlowedAt) {
+		n.SlowedAt, n.Slowness = board.SlowedAt, max(0, board.Slowness-eased)
 	}
 }
 
@@ -257,7 +270,7 @@ func (p *Pace) share(ctx context.Context, change func(*Notice, time.Time) bool) 
 	}
 	p.mu.Lock()
 	changed := change(&p.notice, p.now())
-	n := p.notice
+	n, eased := p.notice, p.eased
 	p.mu.Unlock()
 	if !changed || !reached {
 		return
@@ -271,6 +284,9 @@ func (p *Pace) share(ctx context.Context, change func(*Notice, time.Time) bool) 
 	err = p.Board.Swap(ctx, BoardKey, data, revision)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if err == nil {
+		p.eased = max(0, p.eased-eased)
+	}
 	if !fault.Is(err, fault.Conflict) {
 		p.reached(err)
 	}

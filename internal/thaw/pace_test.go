@@ -3,6 +3,7 @@ package thaw_test
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/testenv"
 	"github.com/gas-restore/gas/internal/thaw"
 )
@@ -171,5 +173,76 @@ func TestWithoutABoardAWorkerGoesByItsOwnAnswers(t *testing.T) {
 		if err := p.Turn(t.Context()); err != nil || p.Resting(archive.Expedited) <= 0 || p.Notice().Gap() <= 0 {
 			t.Errorf("%s: turn %v, notice %+v", name, err, p.Notice())
 		}
+	}
+}
+
+// board is a board in memory.
+type board struct {
+	note     []byte
+	revision uint64
+}
+
+func (b *board) Get(context.Context, string) ([]byte, uint64, error) {
+	if b.revision == 0 {
+		return nil, 0, fault.Errorf(fault.NotFound, "no note")
+	}
+	return b.note, b.revision, nil
+}
+
+func (b *board) Put(_ context.Context, _ string, note []byte) error {
+	b.note, b.revision = note, b.revision+1
+	return nil
+}
+
+func (b *board) Swap(_ context.Context, _ string, note []byte, revision uint64) error {
+	if revision != b.revision {
+		return fault.Errorf(fault.Conflict, "the note has revision %d", b.revision)
+	}
+	b.note, b.revision = note, b.revision+1
+	return nil
+}
+
+func (b *board) Delete(context.Context, string) error {
+	b.note, b.revision = nil, 0
+	return nil
+}
+
+func TestHowManyWorkersShareThePaceDoesNotChangeWhereItSettles(t *testing.T) {
+	for _, c := range []struct {
+		workers, everyNth int
+		settles           bool
+	}{
+		{1, 20, true}, {4, 20, true}, {16, 20, true},
+		{1, 5, false}, {4, 5, false}, {16, 5, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			shared := &board{}
+			paces := make([]*thaw.Pace, c.workers)
+			for i := range paces {
+				paces[i] = &thaw.Pace{Board: shared}
+			}
+			rng := rand.New(rand.NewPCG(1, 2))
+			var sum time.Duration
+			for call := range 1000 * c.workers {
+				p := paces[rng.IntN(c.workers)]
+				if err := p.Turn(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				// Each call is on its own time, so that no two throttles are taken for one.
+				time.Sleep(300 * time.Millisecond)
+				if rng.IntN(c.everyNth) == 0 {
+					p.Slow(t.Context())
+				} else {
+					p.Took(t.Context(), archive.Standard)
+				}
+				if call > 500*c.workers {
+					sum += p.Notice().Gap()
+				}
+			}
+			gap := sum / time.Duration(500*c.workers)
+			if settled := gap < 50*time.Millisecond; settled != c.settles {
+				t.Errorf("%d workers, one call in %d throttled: the gap comes to %s", c.workers, c.everyNth, gap)
+			}
+		})
 	}
 }
