@@ -1,4 +1,4 @@
-.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge crash-thaw bench-bridge bench-thaw clean
+.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge crash-thaw cluster kill-leaders bench-bridge bench-thaw clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -31,6 +31,12 @@ soak-bridge: ## 100,000 messages while SQS fails and JetStream is restarted
 
 kill-bridge: ## kill -9 the bridge 50 times
 	GAS_E2E_KILLS=50 go test -count=1 -timeout 20m -run TestAKilledBridge -v ./internal/e2e
+
+cluster: ## three servers: leaders killed and cut off, each restarted, disks lost
+	GAS_CLUSTER_ROUNDS=3 go test -count=1 -timeout 20m -run TestWhatIsAcknowledged -v ./deploy/nats | grep -v level=
+
+kill-leaders: ## 10,000 files come back over three servers, whose leaders are killed all the time
+	GAS_CLUSTER_FILES=10000 GAS_CLUSTER_KILLS=1000 go test -count=1 -timeout 60m -run TestFilesComeBackWhile -v ./internal/e2e
 
 bench-bridge: ## messages/s from SQS to PubAck and deletion, beside its limits
 	go run ./bench/bridge $(BENCHFLAGS)

@@ -118,6 +118,7 @@ func (b *Bus) publishBatch(ctx context.Context, msgs []*nats.Msg, places []int, 
 	ctx, cancel := context.WithTimeout(ctx, publishWait)
 	defer cancel()
 	ack, err := jetstreamext.PublishMsgBatch(ctx, b.JS, batch)
+	b.heard(err)
 	if apiErr, ok := errors.AsType[*jetstream.APIError](err); ok && oneByOne[apiErr.ErrorCode] {
 		return false
 	}

@@ -17,6 +17,7 @@ import (
 
 // Config says where NATS is and who connects.
 type Config struct {
+	// URL is a server's, or several with commas in between: a cluster's.
 	URL      string
 	User     string
 	Password string
@@ -36,6 +37,7 @@ type Bus struct {
 
 	log    *slog.Logger
 	recent recent
+	stray  stray
 
 	kvsMu sync.Mutex // guards kvs
 	kvs   map[string]jetstream.KeyValue
@@ -101,7 +103,7 @@ func Connect(ctx context.Context, cfg Config) (*Bus, error) {
 		nc.Close()
 		return nil, ctx.Err()
 	}
-	return &Bus{Conn: nc, JS: js, log: log}, nil
+	return &Bus{Conn: nc, JS: js, log: log, stray: stray{last: time.Now()}}, nil
 }
 
 // Ready returns an error while NATS cannot be reached.

@@ -31,6 +31,7 @@ func (b *Bus) Publish(ctx context.Context, e events.Event) (Ack, error) {
 }
 
 type future struct {
+	bus     *Bus
 	subject string
 	ack     jetstream.PubAckFuture
 }
@@ -48,16 +49,19 @@ func (b *Bus) send(m *nats.Msg) (future, error) {
 	if err != nil {
 		return future{}, fault.Errorf(fault.Transient, "publish %s: %w", m.Subject, err)
 	}
-	return future{m.Subject, f}, nil
+	return future{b, m.Subject, f}, nil
 }
 
 func (f future) wait(ctx context.Context) (Ack, error) {
 	select {
 	case a := <-f.ack.Ok():
+		f.bus.heard(nil)
 		return Ack{Stream: a.Stream, Sequence: a.Sequence, Duplicate: a.Duplicate}, nil
 	case err := <-f.ack.Err():
+		f.bus.heard(err)
 		return Ack{}, publishError(f.subject, err)
 	case <-ctx.Done():
+		f.bus.heard(context.Cause(ctx))
 		return Ack{}, fault.Errorf(fault.Transient, "publish %s: %w", f.subject, context.Cause(ctx))
 	}
 }

@@ -154,6 +154,31 @@ func buckets(s Settings) []jetstream.KeyValueConfig {
 	}
 }
 
+// bucketStream returns the stream under a bucket. It is the one that
+// CreateKeyValue makes (NATS ADR-8), but for AllowDirect: with it, any replica
+// answers a read, one that lags too, and a browser that was just signed in would
+// not be known on its next request. Without it the leader answers.
+func bucketStream(b jetstream.KeyValueConfig) jetstream.StreamConfig {
+	duplicates := 2 * time.Minute
+	if b.TTL > 0 {
+		duplicates = min(duplicates, b.TTL)
+	}
+	return jetstream.StreamConfig{
+		Name:              "KV_" + b.Bucket,
+		Description:       b.Description,
+		Subjects:          []string{"$KV." + b.Bucket + ".>"},
+		MaxMsgsPerSubject: 1,
+		MaxBytes:          b.MaxBytes,
+		MaxAge:            b.TTL,
+		Discard:           jetstream.DiscardNew,
+		AllowRollup:       true,
+		DenyDelete:        true,
+		Duplicates:        duplicates,
+		Replicas:          b.Replicas,
+		Metadata:          map[string]string{"gas": "restore-pipeline"},
+	}
+}
+
 // Provision makes the streams, consumers and buckets, or brings those that are
 // there up to date. It is idempotent.
 func Provision(ctx context.Context, js jetstream.JetStream, s Settings) error {
@@ -170,7 +195,7 @@ func Provision(ctx context.Context, js jetstream.JetStream, s Settings) error {
 		}
 	}
 	for _, b := range buckets(s) {
-		if _, err := js.CreateOrUpdateKeyValue(ctx, b); err != nil {
+		if _, err := js.CreateOrUpdateStream(ctx, bucketStream(b)); err != nil {
 			errs = append(errs, fmt.Errorf("provision bucket %s: %w", b.Bucket, err))
 		}
 	}

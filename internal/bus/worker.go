@@ -166,9 +166,10 @@ func (w *Worker[E]) start(ctx context.Context) (*run[E], error) {
 
 // fetch passes on up to n messages as they come, and returns when it has n, or
 // none came for a while.
-func (r *run[E]) fetch(ctx context.Context, n int, each func(jetstream.Msg)) error {
+func (r *run[E]) fetch(ctx context.Context, n int, each func(jetstream.Msg)) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchWait)
 	defer cancel()
+	defer func() { r.Bus.heard(err) }()
 	batch, err := r.consumer.Fetch(n, jetstream.FetchContext(ctx))
 	if err != nil {
 		return err

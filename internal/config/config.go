@@ -178,7 +178,9 @@ func (c Config) Check(needs ...Need) error {
 		}
 	}
 
-	link("GAS_NATS_URL", c.NATSURL, "nats", "tls", "ws", "wss")
+	for server := range strings.SplitSeq(c.NATSURL, ",") {
+		link("GAS_NATS_URL", strings.TrimSpace(server), "nats", "tls", "ws", "wss")
+	}
 	listen("GAS_HEALTH_LISTEN", c.HealthListen)
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		bad("GAS_LOG_FORMAT", "%q is neither text nor json", c.LogFormat)

@@ -88,11 +88,14 @@ func TestDefaultsAreValidOnceTheRequiredVariablesAreSet(t *testing.T) {
 	if _, err := load(nil); err != nil {
 		t.Errorf("no part: %v", err)
 	}
+	if _, err := load([]string{"GAS_NATS_URL=tls://a.example:4222, tls://b.example:4222"}); err != nil {
+		t.Errorf("two servers: %v", err)
+	}
 }
 
 func TestEveryFaultIsNamedAndAllAtOnce(t *testing.T) {
 	faults := []string{
-		"GAS_NATS_URL=http://x", "GAS_NATS_REPLICAS=2", "GAS_HEALTH_LISTEN=nowhere", "GAS_LOG_FORMAT=xml", "GAS_STOP_GRACE=-1s",
+		"GAS_NATS_URL=nats://a:4222,http://x", "GAS_NATS_REPLICAS=2", "GAS_HEALTH_LISTEN=nowhere", "GAS_LOG_FORMAT=xml", "GAS_STOP_GRACE=-1s",
 		"GAS_JOB_TABLE=a b", "GAS_ACCOUNT_TABLE=a/b", "GAS_VAULT=a:b",
 		"GAS_PREMIUM_TOPIC_ARN=premium", "GAS_RESTORE_TOPIC_ARN=arn:aws:sqs:us-east-1:123456789012:restore",
 		"GAS_PREMIUM_QUEUE_URL=queue", "GAS_RESTORE_QUEUE_URL=ftp://x/y", "GAS_WEBHOOK_LISTEN=8081", "GAS_SNS_CERT_ENDPOINT=x",

@@ -23,6 +23,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/aws/awsclient"
 	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -61,6 +62,7 @@ type world struct {
 var binDir string
 
 func TestMain(m *testing.M) {
+	testenv.ServeNATS()
 	dir, err := os.MkdirTemp("", "gas-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -36,6 +36,25 @@ func setting(t *testing.T, name string, n int) int {
 	return n
 }
 
+// countRetrievals returns what Glacier lists, by archive.
+func countRetrievals(t *testing.T, ctx context.Context, cfg aws.Config, vault string) map[string][]types.GlacierJobDescription {
+	t.Helper()
+	got := map[string][]types.GlacierJobDescription{}
+	pages := glacier.NewListJobsPaginator(glacier.NewFromConfig(cfg), &glacier.ListJobsInput{AccountId: aws.String("-"), VaultName: aws.String(vault)})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, j := range page.JobList {
+			if j.Action == types.ActionCodeArchiveRetrieval {
+				got[*j.ArchiveId] = append(got[*j.ArchiveId], j)
+			}
+		}
+	}
+	return got
+}
+
 // TestKilledThawsRequestEachArchiveOnce kills thaws with SIGKILL while Glacier
 // has no Expedited capacity for three calls in ten and throttles one in twenty:
 // all of them in the middle of the plan, then one after another at random.
@@ -149,18 +168,11 @@ func TestKilledThawsRequestEachArchiveOnce(t *testing.T) {
 	fired, calls := string(call("GET", "fired", "")), counts()
 	call("DELETE", "faults", "")
 	call("POST", "latency?d=0s", "")
-	retrievals, tiers := map[string][]string{}, map[string]int{}
-	pages := glacier.NewListJobsPaginator(glacier.NewFromConfig(cfg), &glacier.ListJobsInput{AccountId: aws.String("-"), VaultName: aws.String(vars["GAS_VAULT"])})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, j := range page.JobList {
-			if j.Action == types.ActionCodeArchiveRetrieval {
-				retrievals[*j.ArchiveId] = append(retrievals[*j.ArchiveId], *j.JobId)
-				tiers[*j.Tier]++
-			}
+	tiers := map[string]int{}
+	retrievals := countRetrievals(t, ctx, cfg, vars["GAS_VAULT"])
+	for _, rs := range retrievals {
+		for _, r := range rs {
+			tiers[*r.Tier]++
 		}
 	}
 	doubles, saved, jobs := 0, 0, 0
@@ -175,7 +187,7 @@ func TestKilledThawsRequestEachArchiveOnce(t *testing.T) {
 		jobs++
 		found := retrievals[string(job.ArchiveID)]
 		doubles += max(len(found)-1, 0)
-		if len(found) > 0 && string(job.RetrievalID) == found[0] && job.Intent == nil && job.Billed > 0 {
+		if len(found) > 0 && string(job.RetrievalID) == *found[0].JobId && job.Intent == nil && job.Billed > 0 {
 			saved++
 		}
 	}

@@ -1,0 +1,64 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// stray notices that the server of this connection has strayed from its cluster:
+// it keeps its clients and answers their pings, and serves no stream. The client
+// sees a connection that is up, and would stay for as long as the cut lasts.
+type stray struct {
+	mu   sync.Mutex // guards last
+	last time.Time  // when JetStream last answered, or the connection changed
+}
+
+// strayAfter is for how long JetStream must not have answered. An election, after
+// a leader died, takes about five seconds.
+const strayAfter = 8 * time.Second
+
+// errNoLeader is the server's code for a cluster without a leader
+// (nats-server/server/errors.json).
+const errNoLeader jetstream.ErrorCode = 10008
+
+// heard is told of the outcome of each use of JetStream. After too long a time
+// without an answer it has the connection moved to another server, if there is one.
+func (b *Bus) heard(err error) {
+	s := &b.stray
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !unanswered(err) {
+		s.last = time.Now()
+		return
+	}
+	silent := time.Since(s.last)
+	if silent < strayAfter || b.Conn.Status() != nats.CONNECTED || len(b.Conn.Servers()) < 2 {
+		return
+	}
+	s.last = time.Now()
+	b.log.Warn("the server does not reach JetStream: trying another", "server", b.Conn.ConnectedServerName(), "silent", silent.Round(time.Second), "err", err)
+	go func() { // it asks the network, and callers hold nothing up
+		if err := b.Conn.ForceReconnect(); err != nil {
+			b.log.Warn("not reconnected", "err", err)
+		}
+	}()
+}
+
+func unanswered(err error) bool {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return false
+	}
+	for _, e := range []error{nats.ErrNoResponders, nats.ErrTimeout, jetstream.ErrNoStreamResponse, jetstream.ErrNoHeartbeat,
+		jetstream.ErrAsyncPublishTimeout, jetstream.ErrJetStreamNotEnabled, context.DeadlineExceeded} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && api.ErrorCode == errNoLeader
+}
