@@ -104,6 +104,17 @@ func (c *checkCmd) reach(ctx context.Context, cfg config.Config, needs []config.
 			return c.reachNATS(ctx, cfg, n, passwords[n])
 		})
 	}
+	if has(config.Thaw) {
+		try("nats as sweep at "+cfg.NATSURL, func(ctx context.Context) error {
+			b, err := bus.Connect(ctx, bus.Config{URL: cfg.NATSURL, User: "sweep", Password: cfg.SweepPassword.Reveal(), CAFile: cfg.NATSCAFile, Name: "gas-check"})
+			if err != nil {
+				return err
+			}
+			defer b.Close()
+			_, err = b.Waiting(ctx, events.ThawRequested{JobID: "check"})
+			return errors.Join(err, b.CheckNotes(ctx, bus.BucketSweep))
+		})
+	}
 	sdk, err := awsclient.Load(ctx, awsclient.Options{})
 	report("aws configuration", err)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/census"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/reconcile"
 	"github.com/gas-restore/gas/internal/thaw"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -44,6 +45,8 @@ type statusReport struct {
 	// users only.
 	Queues []queue      `json:"queues,omitempty"`
 	Pace   *thaw.Notice `json:"pace,omitempty"`
+	// Sweep is what the last sweep saw and did: of all users alone.
+	Sweep *reconcile.Report `json:"sweep,omitempty"`
 }
 
 // queue is what waits in a stream.
@@ -133,6 +136,15 @@ func (r *statusReport) ofAll(ctx context.Context, d *deployment) error {
 	}
 	r.Plans = slices.DeleteFunc(r.Plans, func(p thaw.Plan) bool { return p.Outcome != thaw.Planning })
 	if r.Queues, err = queues(ctx, d.bus); err != nil {
+		return err
+	}
+	if note, _, err := d.bus.Notes(bus.BucketSweep).Get(ctx, reconcile.ReportKey); err == nil {
+		swept, err := reconcile.DecodeReport(note)
+		if err != nil {
+			return err
+		}
+		r.Sweep = &swept
+	} else if !fault.Is(err, fault.NotFound) {
 		return err
 	}
 	note, _, err := d.bus.Notes(bus.BucketPace).Get(ctx, thaw.BoardKey)
@@ -251,6 +263,18 @@ func (r statusReport) print(out io.Writer) error {
 				name = string(p.User)
 			}
 			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\n", name, p.Outcome, p.Planned, p.Thawing, showTime(p.UpdatedAt), p.Reason)
+		}
+	}
+	if sw := r.Sweep; sw != nil {
+		fmt.Fprintf(w, "\nlast sweep\t%s, %d archives in %s", showTime(sw.At), sw.Archives, sw.Took.Round(time.Millisecond))
+		for _, rule := range reconcile.Rules() {
+			if n := sw.Found[rule.Finding]; n > 0 && rule.Action != reconcile.Leave {
+				fmt.Fprintf(w, ", %d %s", n, rule.Finding)
+			}
+		}
+		fmt.Fprintln(w)
+		if sw.Error != "" {
+			fmt.Fprintf(w, "it was cut short\t%s\n", sw.Error)
 		}
 	}
 	if n := r.Pace; n != nil {

@@ -22,7 +22,7 @@ type rule struct {
 }
 
 var (
-	services = []string{"internal/bridge", "internal/thaw", "internal/restore"}
+	services = []string{"internal/bridge", "internal/thaw", "internal/restore", "internal/reconcile"}
 	adapters = []string{"internal/aws/dynamodb", "internal/aws/glacier", "internal/aws/s3", "internal/aws/sns", "internal/aws/sqs"}
 )
 
@@ -40,7 +40,7 @@ var rules = []rule{
 	{from: append(append([]string{"internal/bus"}, adapters...), services...),
 		forbid: prefix(append([]string{"internal/web"}, services...)), why: "adapters and services do not know other services"},
 	{from: adapters, forbid: prefix(append([]string{"internal/bus"}, adapters...)), why: "adapters do not know each other"},
-	{from: []string{"internal/bridge", "internal/thaw", "internal/restore", "internal/web", "internal/bus", "internal/aws", "internal/snsverify"},
+	{from: []string{"internal/bridge", "internal/thaw", "internal/restore", "internal/reconcile", "internal/web", "internal/bus", "internal/aws", "internal/snsverify"},
 		forbid: prefix([]string{"internal/localaws", "internal/localidp", "internal/localnats", "internal/stack", "internal/testenv"}),
 		why:    "the product does not know that a stand-in exists: it is an endpoint like any other"},
 	{from: []string{"internal/snsverify"}, forbid: []string{module}, except: []string{module + "/internal/snsverify"},

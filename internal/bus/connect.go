@@ -39,8 +39,9 @@ type Bus struct {
 	recent recent
 	stray  stray
 
-	kvsMu sync.Mutex // guards kvs
-	kvs   map[string]jetstream.KeyValue
+	kvsMu   sync.Mutex // guards what follows
+	kvs     map[string]jetstream.KeyValue
+	streams map[string]jetstream.Stream
 }
 
 // InboxPrefix is where user's replies come in. Users may subscribe to their own

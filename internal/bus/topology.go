@@ -27,6 +27,7 @@ const (
 	BucketPace     = "PACE"
 	BucketPlans    = "PLANS"
 	BucketHolds    = "HOLDS"
+	BucketSweep    = "SWEEP"
 )
 
 // AckWait is how long a worker may be silent about a message before another
@@ -140,6 +141,13 @@ func buckets(s Settings) []jetstream.KeyValueConfig {
 		{
 			Bucket:      BucketPlans,
 			Description: "How far each plan is and how it ended, and what plans were let through for each day",
+			TTL:         30 * 24 * time.Hour,
+			MaxBytes:    256 * mib,
+			Replicas:    max(s.Replicas, 1),
+		},
+		{
+			Bucket:      BucketSweep,
+			Description: "Who sweeps, what the last sweep found, and what was done about which archive",
 			TTL:         30 * 24 * time.Hour,
 			MaxBytes:    256 * mib,
 			Replicas:    max(s.Replicas, 1),

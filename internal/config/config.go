@@ -51,6 +51,7 @@ type Config struct {
 	BridgePassword   Secret `env:"GAS_NATS_BRIDGE_PASSWORD" envDefault:"dev-bridge"`
 	ThawPassword     Secret `env:"GAS_NATS_THAW_PASSWORD" envDefault:"dev-thaw"`
 	RestorePassword  Secret `env:"GAS_NATS_RESTORE_PASSWORD" envDefault:"dev-restore"`
+	SweepPassword    Secret `env:"GAS_NATS_SWEEP_PASSWORD" envDefault:"dev-sweep"`
 	WebPassword      Secret `env:"GAS_NATS_WEB_PASSWORD" envDefault:"dev-web"`
 	OperatorPassword Secret `env:"GAS_NATS_OPERATOR_PASSWORD" envDefault:"dev-operator"`
 	Replicas         int    `env:"GAS_NATS_REPLICAS" envDefault:"1"`
@@ -88,6 +89,13 @@ type Config struct {
 	AssumedSize int64 `env:"GAS_THAW_ASSUMED_SIZE" envDefault:"104857600"`
 	// PricesFile is a price list in place of the built-in one.
 	PricesFile string `env:"GAS_PRICES_FILE"`
+
+	// SweepEvery is how long it is from one sweep to the next, SweepSlack for how long
+	// something may be overdue before a sweep sees to it, SweepCalls how many calls an
+	// hour it makes to AWS.
+	SweepEvery time.Duration `env:"GAS_SWEEP_EVERY" envDefault:"5m"`
+	SweepSlack time.Duration `env:"GAS_SWEEP_SLACK" envDefault:"10m"`
+	SweepCalls int           `env:"GAS_SWEEP_CALLS" envDefault:"3600"`
 
 	RestoreSlots int   `env:"GAS_RESTORE_SLOTS" envDefault:"4"`
 	PartSize     int64 `env:"GAS_RESTORE_PART_SIZE" envDefault:"8388608"`
@@ -229,6 +237,15 @@ func (c Config) Check(needs ...Need) error {
 		}
 		if c.ThawCallTime < time.Second || c.ThawCallTime > 5*time.Minute {
 			bad("GAS_THAW_CALL_TIME", "%s is not from 1s to 5m", c.ThawCallTime)
+		}
+		if c.SweepEvery < time.Second || c.SweepEvery > 24*time.Hour {
+			bad("GAS_SWEEP_EVERY", "%s is not from 1s to 24h", c.SweepEvery)
+		}
+		if c.SweepSlack < time.Second || c.SweepSlack > 24*time.Hour {
+			bad("GAS_SWEEP_SLACK", "%s is not from 1s to 24h", c.SweepSlack)
+		}
+		if c.SweepCalls < 60 || c.SweepCalls > 1_000_000 {
+			bad("GAS_SWEEP_CALLS", "%d is not from 60 to 1000000 an hour", c.SweepCalls)
 		}
 		if c.AssumedSize < 1 || c.AssumedSize > 40<<40 { // what an archive can have
 			bad("GAS_THAW_ASSUMED_SIZE", "%d is not from 1 byte to 40 TiB", c.AssumedSize)

@@ -47,7 +47,7 @@ func TestFilesComeBackWhileTheLeadersAreKilled(t *testing.T) {
 		w.env = append(w.env, k+"="+v)
 	}
 	w.env = append(w.env, "GAS_NATS_URL="+c.URL, "GAS_NATS_CA_FILE="+c.CAFile, "GAS_NATS_REPLICAS=3", "GAS_HEALTH_LISTEN="+free)
-	for _, u := range []string{"bridge", "thaw", "restore", "web", "operator"} {
+	for _, u := range []string{"bridge", "thaw", "restore", "sweep", "web", "operator"} {
 		w.env = append(w.env, "GAS_NATS_"+strings.ToUpper(u)+"_PASSWORD=secret-"+u)
 	}
 	cfg, err := awsclient.Load(ctx, awsclient.Options{

@@ -50,6 +50,7 @@ func (s *Stack) Environment() []Variable {
 	add("GAS_NATS_BRIDGE_PASSWORD", c.BridgePassword.Reveal())
 	add("GAS_NATS_THAW_PASSWORD", c.ThawPassword.Reveal())
 	add("GAS_NATS_RESTORE_PASSWORD", c.RestorePassword.Reveal())
+	add("GAS_NATS_SWEEP_PASSWORD", c.SweepPassword.Reveal())
 	add("GAS_NATS_WEB_PASSWORD", c.WebPassword.Reveal())
 	add("GAS_NATS_OPERATOR_PASSWORD", c.OperatorPassword.Reveal())
 	// What the nats command reads.

@@ -83,7 +83,7 @@ type node struct {
 }
 
 // clusterUsers are the users whose passwords the servers get; each is "secret-" and the name.
-var clusterUsers = []string{"sys", "bridge", "thaw", "restore", "web", "operator"}
+var clusterUsers = []string{"sys", "bridge", "thaw", "restore", "sweep", "web", "operator"}
 
 // StartCluster starts three servers from conf, the file deploy/nats/nats.conf, provisioned
 // with three replicas of everything. They stop with the test.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -37,7 +38,8 @@ func Prices(cfg config.Config, region string) (cost.Prices, error) {
 	return table.In(region), nil
 }
 
-// Thaw returns the planner and the requester.
+// Thaw returns the planner, the requester, and the sweeper, which one of the
+// replicas runs.
 func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
 	b, cfg, err := e.connect(ctx, config.Thaw, e.Config.ThawPassword)
 	if err != nil {
@@ -88,6 +90,11 @@ func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
 		OnAdopted:    tm.adopt,
 		OnDuplicates: func(n int) { tm.duplicates.Add(float64(n)) },
 	}
+	sweep, sweepBus, sweepMetrics, err := e.sweeper(ctx, cfg, catalog)
+	if err != nil {
+		b.Close()
+		return daemon.Part{}, err
+	}
 	plan := &bus.Worker[events.UserUpgraded]{
 		Bus: b, Stream: events.StreamPremium, Consumer: bus.ConsumerPlan, Slots: 2,
 		Handle: planner.Plan, Observe: m.observe(bus.ConsumerPlan), Logger: e.Log,
@@ -98,10 +105,10 @@ func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
 	}
 	return daemon.Part{
 		Name:    string(config.Thaw),
-		Run:     together(plan.Run, request.Run),
+		Run:     together(plan.Run, request.Run, sweep.Run),
 		Ready:   []daemon.Check{b.Ready},
-		Metrics: append(append(m.all(), tm.all()...), paceMetrics(pace)...),
-		Close:   b.Close,
+		Metrics: slices.Concat(m.all(), tm.all(), paceMetrics(pace), sweepMetrics),
+		Close:   func() { b.Close(); sweepBus.Close() },
 	}, nil
 }
 

@@ -63,16 +63,20 @@ func (e Env) connect(ctx context.Context, service config.Need, password config.S
 	if err != nil {
 		return nil, aws.Config{}, err
 	}
-	b, err := bus.Connect(ctx, bus.Config{
+	b, err := e.connectNATS(ctx, string(service), password)
+	return b, cfg, err
+}
+
+func (e Env) connectNATS(ctx context.Context, user string, password config.Secret) (*bus.Bus, error) {
+	return bus.Connect(ctx, bus.Config{
 		URL:       e.Config.NATSURL,
-		User:      string(service),
+		User:      user,
 		Password:  password.Reveal(),
 		CAFile:    e.Config.NATSCAFile,
-		Name:      "gas-" + string(service),
+		Name:      "gas-" + user,
 		InProcess: e.NATS,
 		Logger:    e.Log,
 	})
-	return b, cfg, err
 }
 
 // Bridge returns the bridge.

@@ -1,0 +1,62 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// Waiting reports whether the work-queue stream of e has a message with e's
+// subject. Such a stream keeps a message until it is acked, so one that is being
+// worked on is waiting too.
+func (b *Bus) Waiting(ctx context.Context, e events.Event) (bool, error) {
+	var name string
+	switch e.(type) {
+	case events.UserUpgraded:
+		name = events.StreamPremium
+	case events.ThawRequested:
+		name = events.StreamThaw
+	case events.RetrievalCompleted:
+		name = events.StreamRestore
+	default:
+		return false, fault.Errorf(fault.Invalid, "a %s does not wait for anything", e.Type())
+	}
+	st, err := b.stream(ctx, name)
+	if err == nil {
+		_, err = st.GetLastMsgForSubject(ctx, e.Subject())
+	}
+	b.heard(err)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fault.Errorf(fault.Transient, "look for %s in stream %s: %w", e.Subject(), name, err)
+	}
+	return true, nil
+}
+
+// stream returns a stream, which is looked up once.
+func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	b.kvsMu.Lock()
+	st := b.streams[name]
+	b.kvsMu.Unlock()
+	if st != nil {
+		return st, nil
+	}
+	st, err := b.JS.Stream(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: if it is not there, run `gas provision` once", err)
+	}
+	b.kvsMu.Lock()
+	defer b.kvsMu.Unlock()
+	if b.streams == nil {
+		b.streams = map[string]jetstream.Stream{}
+	}
+	b.streams[name] = st
+	return st, nil
+}

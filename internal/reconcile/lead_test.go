@@ -1,0 +1,99 @@
+package reconcile_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/reconcile"
+	"github.com/gas-restore/gas/internal/testenv"
+)
+
+// replica is a process with a sweeper, which can die.
+type replica struct {
+	bus   *bus.Bus
+	leads chan bool
+	stop  context.CancelFunc
+	done  chan struct{}
+}
+
+func TestOneReplicaSweepsAndAnotherTakesOver(t *testing.T) {
+	ns := testenv.NATS(t)
+	a := testenv.NewAWS(t)
+	const hold = 400 * time.Millisecond
+	var mu sync.Mutex
+	leading, most := 0, 0
+	start := func(name string) *replica {
+		r := &replica{bus: testenv.Bus(t, ns, "sweep"), leads: make(chan bool, 10), done: make(chan struct{})}
+		runner := &reconcile.Runner{
+			Sweeper: &reconcile.Sweeper{Catalog: a.Catalog, Streams: streams{r.bus}, Notes: r.bus.Notes(bus.BucketSweep), Now: time.Now, Log: quiet},
+			Name:    name, Every: 50 * time.Millisecond, Hold: hold, Log: quiet,
+			OnLead: func(now bool) {
+				mu.Lock()
+				defer mu.Unlock()
+				if now {
+					leading++
+				} else {
+					leading--
+				}
+				most = max(most, leading)
+				r.leads <- now
+			},
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		r.stop = cancel
+		go func() {
+			defer close(r.done)
+			runner.Run(ctx, nil)
+		}()
+		return r
+	}
+	first := start("first")
+	if !<-first.leads {
+		t.Fatal("the only replica does not lead")
+	}
+	second, third := start("second"), start("third")
+	select {
+	case <-second.leads:
+		t.Error("two replicas lead")
+	case <-third.leads:
+		t.Error("two replicas lead")
+	case <-time.After(3 * hold):
+	}
+
+	// The first loses its connection: it can say nothing more.
+	began := time.Now()
+	first.bus.Close()
+	next, other := second, third
+	select {
+	case <-second.leads:
+	case <-third.leads:
+		next, other = third, second
+	}
+	took := time.Since(began)
+	if <-first.leads {
+		t.Error("a replica that nobody hears goes on sweeping")
+	}
+	first.stop()
+	<-first.done
+
+	// The next one stops as it should, and nobody has to wait for its claim to age.
+	began = time.Now()
+	next.stop()
+	<-next.done
+	<-other.leads
+	t.Logf("with a hold of %s: taken over %s after the leader was cut off, %s after it stopped", hold, took.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
+
+	// What was swept is there to be read.
+	note, _, err := testenv.Bus(t, ns, "operator").Notes(bus.BucketSweep).Get(t.Context(), reconcile.ReportKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := reconcile.DecodeReport(note); err != nil || r.Error != "" || r.At.IsZero() {
+		t.Errorf("the report is %+v, %v", r, err)
+	}
+	other.stop()
+	<-other.done
+}

@@ -1,0 +1,282 @@
+package reconcile_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/reconcile"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// trouble is a way in which the pipeline loses sight of an archive.
+type trouble struct {
+	name  string
+	found reconcile.Finding
+	make  func(w *world, user events.UserID, job events.JobID)
+	// again is for a retrieval that came to nothing: the archive is paid for anew.
+	again int
+}
+
+var troubles = []trouble{
+	{"the upgrade's message was lost", reconcile.Unplanned, func(w *world, u events.UserID, id events.JobID) {
+		w.archived(u, id)
+	}, 1},
+	{"a worker died after Glacier took its request, and its task was lost", reconcile.Interrupted, func(w *world, u events.UserID, id events.JobID) {
+		job := w.archived(u, id)
+		w.intent(job)
+		if _, err := w.vault.Retrieve(w.t.Context(), job.ArchiveID, job.ID, archive.Standard); err != nil {
+			w.t.Fatal(err)
+		}
+	}, 1},
+	{"a worker died before its request, and its task was lost", reconcile.Interrupted, func(w *world, u events.UserID, id events.JobID) {
+		w.intent(w.archived(u, id))
+	}, 1},
+	{"the notice of an Expedited retrieval was lost", reconcile.Unheard, func(w *world, u events.UserID, id events.JobID) {
+		w.requested(w.archived(u, id), archive.Expedited)
+	}, 1},
+	{"the notice of a Standard retrieval was lost", reconcile.Unheard, func(w *world, u events.UserID, id events.JobID) {
+		w.requested(w.archived(u, id), archive.Standard)
+	}, 1},
+	{"the retrieval failed, and the notice was lost", reconcile.Unheard, func(w *world, u events.UserID, id events.JobID) {
+		job := w.archived(u, id)
+		w.failOnce(job)
+		w.requested(job, archive.Standard)
+	}, 2},
+	{"the catalog names a retrieval that Glacier never knew", reconcile.Forgotten, func(w *world, u events.UserID, id events.JobID) {
+		w.saved(w.archived(u, id), "forgotten-"+events.RetrievalID(id), archive.Standard, w.now())
+	}, 1},
+}
+
+func (w *world) intent(job archive.Job) {
+	w.t.Helper()
+	if err := w.Catalog.SaveIntent(w.t.Context(), job, archive.Intent{Token: "gone", At: w.now()}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// rounds sweeps and lets the services work until all is back, and returns how
+// many sweeps that took.
+func (w *world) rounds() int {
+	w.t.Helper()
+	for n := 1; n <= 5; n++ {
+		w.swept()
+		w.quiesce()
+		if w.left() == 0 {
+			return n
+		}
+		w.advance(6 * time.Hour)
+	}
+	w.t.Fatalf("%d jobs are not back after five sweeps", w.left())
+	return 0
+}
+
+func TestWhateverTheTroubleTheFileIsBackWithoutANotice(t *testing.T) {
+	for _, tr := range troubles {
+		t.Run(tr.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			tr.make(w, "u", "job")
+			w.advance(6 * time.Hour)
+			r := w.swept()
+			if r.Found[tr.found] != 1 || r.Done[reconcile.Act(tr.found)] != 1 || r.Archives != 1 {
+				t.Errorf("the first sweep reports %+v, want one %s", r, tr.found)
+			}
+			if work, _ := w.messages(); work != 1 {
+				t.Errorf("%d messages are in the streams after it, want 1", work)
+			}
+			if again := w.swept(); len(again.Done) != 0 || again.Found[reconcile.InOrder] != 1 {
+				t.Errorf("a second sweep does %v while the message waits", again.Done)
+			}
+			w.start()
+			w.quiesce()
+			w.advance(6 * time.Hour)
+			w.rounds()
+			w.check()
+			if n := len(w.Glacier.Jobs()); n != tr.again {
+				t.Errorf("%d retrievals, want %d", n, tr.again)
+			}
+		})
+	}
+}
+
+func TestAllTroublesAtOnceEndInRestoredFiles(t *testing.T) {
+	w := newWorld(t)
+	const each = 8
+	retrievals := 0
+	for i, tr := range troubles {
+		for j := range each {
+			tr.make(w, events.UserID(id("user-%d-%d", i, j%3)), id("job-%d-%d", i, j))
+			retrievals += tr.again
+		}
+	}
+	w.advance(6 * time.Hour)
+	w.start()
+	n := w.rounds()
+	w.check()
+	if got := len(w.Glacier.Jobs()); got != retrievals {
+		t.Errorf("%d retrievals, want %d", got, retrievals)
+	}
+	t.Logf("%d archives in %d troubles, back after %d sweeps", each*len(troubles), len(troubles), n)
+}
+
+func TestEverythingComesBackThoughEveryNoticeIsDropped(t *testing.T) {
+	w := newWorld(t)
+	const files = 120
+	for i := range files {
+		w.archived("fern", id("job-%04d", i))
+	}
+	w.start()
+	if _, err := w.operator.Publish(t.Context(), events.UserUpgraded{ID: "up", UserID: "fern", At: w.now(), Via: "operator"}); err != nil {
+		t.Fatal(err)
+	}
+	w.quiesce()
+	// Expedited takes five minutes at the longest; the slack is ten.
+	w.advance(15*time.Minute + time.Second)
+	r := w.swept()
+	w.quiesce()
+	w.check()
+	if w.left() != 0 || r.Done[reconcile.Complete] != files || len(w.Glacier.Jobs()) != files {
+		t.Errorf("%d are left after one sweep: %+v", w.left(), r)
+	}
+	// Glacier's list tells fifty a call.
+	if r.Calls > files/50+2 {
+		t.Errorf("%d calls for %d retrievals", r.Calls, files)
+	}
+	t.Logf("%d files back 15 minutes after they were requested, with %d calls and no notice", files, r.Calls)
+}
+
+func TestWhatIsInOrderIsLeftAlone(t *testing.T) {
+	publish := func(w *world, e events.Event) {
+		w.t.Helper()
+		if _, err := w.operator.Publish(w.t.Context(), e); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	for name, make := range map[string]func(w *world){
+		"a Free user's archive": func(w *world) {
+			w.Account("u", archive.Free)
+			w.bodies["job"] = []byte("x")
+			w.Archive("u", "job", w.bodies["job"])
+		},
+		"an archive of nobody": func(w *world) { w.Archive("nobody", "job", []byte("x")) },
+		"an upgrade of a minute ago": func(w *world) {
+			w.archived("u", "job")
+			for _, role := range []archive.Role{archive.Free, archive.Premium} {
+				if _, err := w.Catalog.SetRole(w.t.Context(), "u", role, w.now()); err != nil {
+					w.t.Fatal(err)
+				}
+			}
+			w.advance(time.Minute)
+		},
+		"a plan that waits": func(w *world) {
+			w.archived("u", "job")
+			publish(w, events.UserUpgraded{ID: "up", UserID: "u", At: w.now()})
+		},
+		"a task that waits": func(w *world) {
+			job := w.archived("u", "job")
+			publish(w, events.ThawRequested{ID: "up", JobID: job.ID, UserID: "u", ArchiveID: job.ArchiveID, UpgradedAt: w.now()})
+		},
+		"a plan that is held": func(w *world) { w.archived("held", "job") },
+		"a young intent": func(w *world) {
+			w.intent(w.archived("u", "job"))
+			w.advance(time.Minute)
+		},
+		"an old intent with its task": func(w *world) {
+			job := w.archived("u", "job")
+			w.intent(job)
+			publish(w, events.ThawRequested{ID: "up", JobID: job.ID, UserID: "u", ArchiveID: job.ArchiveID, UpgradedAt: w.now()})
+			w.advance(time.Hour)
+		},
+		"a retrieval that is not due": func(w *world) {
+			w.requested(w.archived("u", "job"), archive.Standard)
+			w.advance(5 * time.Hour)
+		},
+		"a notice that waits": func(w *world) {
+			job := w.requested(w.archived("u", "job"), archive.Standard)
+			w.advance(6 * time.Hour)
+			publish(w, events.RetrievalCompleted{ID: "n", JobID: job.ID, ArchiveID: job.ArchiveID, RetrievalID: job.RetrievalID, Status: "Succeeded"})
+		},
+		"a retrieval that Glacier still works on": func(w *world) {
+			w.Glacier.SetDelay("Standard", 8*time.Hour, 8*time.Hour)
+			w.requested(w.archived("u", "job"), archive.Standard)
+			w.advance(6 * time.Hour)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.sweeper.Held = func(_ context.Context, u events.UserID) (bool, error) { return u == "held", nil }
+			make(w)
+			before, _ := w.messages()
+			r := w.swept()
+			if after, dead := w.messages(); after != before || dead != 0 || len(r.Done) != 0 || r.Found[reconcile.InOrder] != 1 {
+				t.Errorf("%+v, and %d messages more", r, after-before)
+			}
+		})
+	}
+}
+
+func TestWhatDoesNotHelpIsDoneLessAndLessOften(t *testing.T) {
+	w := newWorld(t)
+	w.archived("u", "job")
+	consumed := func() {
+		w.t.Helper()
+		st, err := w.operator.JS.Stream(t.Context(), events.StreamPremium)
+		if err == nil {
+			err = st.Purge(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var at []time.Duration
+	began := w.now()
+	for range 4 * 24 * 3 {
+		if r := w.swept(); r.Done[reconcile.Plan] == 1 {
+			at = append(at, w.now().Sub(began).Round(time.Minute))
+			consumed() // and it led to nothing
+		}
+		w.advance(20 * time.Minute)
+	}
+	want := []time.Duration{0, 20 * time.Minute, time.Hour, 2 * time.Hour, 4 * time.Hour, 8 * time.Hour}
+	if len(at) < len(want)+3 || len(at) > len(want)+6 {
+		t.Fatalf("planned at %v in four days", at)
+	}
+	for i, d := range want {
+		if at[i] != d {
+			t.Errorf("planned at %v, want them to begin with %v", at, want)
+			break
+		}
+	}
+}
+
+func TestARetrievalThatIsLateIsToldOfAndNotPaidForAgain(t *testing.T) {
+	w := newWorld(t)
+	w.Glacier.SetDelay("Standard", 30*time.Hour, 30*time.Hour)
+	w.requested(w.archived("u", "job"), archive.Standard)
+	w.advance(11 * time.Hour)
+	r := w.swept()
+	if work, _ := w.messages(); r.Found[reconcile.Late] != 1 || r.Done[reconcile.Flag] != 1 || work != 0 || len(w.Glacier.Jobs()) != 1 {
+		t.Errorf("%+v, %d messages, %d retrievals", r, work, len(w.Glacier.Jobs()))
+	}
+}
+
+func TestEveryFindingHasOneRule(t *testing.T) {
+	seen := map[reconcile.Finding]bool{}
+	for _, r := range reconcile.Rules() {
+		if seen[r.Finding] || r.Why == "" {
+			t.Errorf("%s has two rules, or no reason", r.Finding)
+		}
+		seen[r.Finding] = true
+	}
+	for _, tr := range troubles {
+		if !seen[tr.found] {
+			t.Errorf("%s has no rule", tr.found)
+		}
+	}
+	if got := reconcile.Act("something new"); got != reconcile.Flag {
+		t.Errorf("what no rule covers is to be flagged, got %s", got)
+	}
+}

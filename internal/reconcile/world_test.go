@@ -1,0 +1,226 @@
+package reconcile_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"go.uber.org/goleak"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/aws/glacier"
+	"github.com/gas-restore/gas/internal/aws/s3"
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/cost"
+	local "github.com/gas-restore/gas/internal/localaws/glacier"
+	"github.com/gas-restore/gas/internal/reconcile"
+	"github.com/gas-restore/gas/internal/restore"
+	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/thaw"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// world is AWS, NATS and a clock, the pipeline without a bridge: no notice ever
+// comes, but for those that a sweep makes.
+type world struct {
+	*testenv.AWS
+	t        *testing.T
+	operator *bus.Bus
+	sweep    *bus.Bus
+	vault    *glacier.Vault
+	sweeper  *reconcile.Sweeper
+	start    func() // starts the services
+	bodies   map[events.JobID][]byte
+
+	failMu  sync.Mutex        // guards failing
+	failing map[string]string // archive to the retrieval that fails, empty before there is one
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	ns := testenv.NATS(t)
+	w := &world{AWS: testenv.NewAWS(t), t: t, operator: testenv.Bus(t, ns, "operator"), sweep: testenv.Bus(t, ns, "sweep"), bodies: map[events.JobID][]byte{}, failing: map[string]string{}}
+	w.Glacier.FailWhen(w.fails)
+	w.vault = glacier.New(w.Config, testenv.VaultID, "arn:aws:sns:us-east-1:000000000000:none")
+	w.sweeper = &reconcile.Sweeper{
+		Catalog: w.Catalog, Vault: w.vault, Streams: streams{w.sweep}, Notes: w.sweep.Notes(bus.BucketSweep),
+		Calls: 1_000_000_000, Now: w.now, Log: quiet,
+	}
+	w.start = func() {
+		tb, rb := testenv.Bus(t, ns, "thaw"), testenv.Bus(t, ns, "restore")
+		planner := &thaw.Planner{
+			Accounts: w.Catalog, Jobs: w.Catalog, Tasks: bus.Tasks{Bus: tb}, Plans: tb.Notes(bus.BucketPlans), Holds: tb.Notes(bus.BucketHolds),
+			Tiers: archive.DefaultTiers(), Prices: cost.Public().In("us-east-1"), Now: w.now, Log: quiet,
+		}
+		requester := &thaw.Requester{
+			Accounts: w.Catalog, Catalog: w.Catalog, Vault: w.vault, Tiers: archive.DefaultTiers(), Prices: cost.Public().In("us-east-1"), Now: w.now, Log: quiet,
+			OnDuplicates: func(n int) { t.Errorf("%d duplicates", n) },
+		}
+		restorer := &restore.Restorer{Catalog: w.Catalog, Vault: w.vault, Bucket: s3.New(w.Config), Now: w.now, Log: quiet}
+		run(t, &bus.Worker[events.UserUpgraded]{Bus: tb, Stream: events.StreamPremium, Consumer: bus.ConsumerPlan, Slots: 2, Handle: planner.Plan, Logger: quiet})
+		run(t, &bus.Worker[events.ThawRequested]{Bus: tb, Stream: events.StreamThaw, Consumer: bus.ConsumerRequest, Slots: 16, Handle: requester.Request, Logger: quiet})
+		run(t, &bus.Worker[events.RetrievalCompleted]{Bus: rb, Stream: events.StreamRestore, Consumer: bus.ConsumerRestore, Slots: 8, Handle: restorer.Restore, Logger: quiet})
+	}
+	return w
+}
+
+func run[E events.Event](t *testing.T, worker *bus.Worker[E]) {
+	ctx, cancel := context.WithCancel(context.Background())
+	drain, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := worker.Run(ctx, drain); err != nil {
+			t.Error(err)
+		}
+	}()
+	t.Cleanup(func() { close(drain); <-done; cancel() })
+}
+
+type streams struct{ *bus.Bus }
+
+func (s streams) Publish(ctx context.Context, e events.Event) error {
+	_, err := s.Bus.Publish(ctx, e)
+	return err
+}
+
+func (w *world) now() time.Time          { return w.World.Clock.Now() }
+func (w *world) advance(d time.Duration) { w.World.Clock.Advance(d) }
+
+// archived puts an archive of a Premium user into the vault.
+func (w *world) archived(user events.UserID, id events.JobID) archive.Job {
+	w.t.Helper()
+	w.Account(user, archive.Premium)
+	w.bodies[id] = []byte("the result of " + id)
+	return w.Archive(user, id, w.bodies[id])
+}
+
+// failOnce has Glacier fail the first retrieval of the archive.
+func (w *world) failOnce(job archive.Job) {
+	w.failMu.Lock()
+	defer w.failMu.Unlock()
+	w.failing[string(job.ArchiveID)] = ""
+}
+
+// fails is Glacier's reason to fail a retrieval, empty for none.
+func (w *world) fails(j local.Job) string {
+	w.failMu.Lock()
+	defer w.failMu.Unlock()
+	first, listed := w.failing[j.Archive]
+	if !listed || first != "" && first != j.ID {
+		return ""
+	}
+	w.failing[j.Archive] = j.ID
+	return "the archive could not be read"
+}
+
+// requested has the archive requested, and its retrieval saved.
+func (w *world) requested(job archive.Job, tier archive.Tier) archive.Job {
+	w.t.Helper()
+	id, err := w.vault.Retrieve(w.t.Context(), job.ArchiveID, job.ID, tier)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return w.saved(job, id, tier, w.now())
+}
+
+func (w *world) saved(job archive.Job, id events.RetrievalID, tier archive.Tier, at time.Time) archive.Job {
+	w.t.Helper()
+	intent := archive.Intent{Token: "t", At: at}
+	err := w.Catalog.SaveIntent(w.t.Context(), job, intent)
+	if err == nil {
+		err = w.Catalog.SaveRetrieval(w.t.Context(), job, intent, archive.Retrieval{ID: id, ArchiveID: job.ArchiveID, Tier: tier, RequestedAt: at})
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return w.Job(job.ID)
+}
+
+func (w *world) swept() reconcile.Report {
+	w.t.Helper()
+	r, err := w.sweeper.Sweep(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return r
+}
+
+// messages returns how many the work queues and DEAD have.
+func (w *world) messages() (work, dead uint64) {
+	w.t.Helper()
+	for _, name := range []string{events.StreamPremium, events.StreamThaw, events.StreamRestore, events.StreamDead} {
+		st, err := w.operator.JS.Stream(w.t.Context(), name)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if n := st.CachedInfo().State.Msgs; name == events.StreamDead {
+			dead = n
+		} else {
+			work += n
+		}
+	}
+	return work, dead
+}
+
+// quiesce waits until the services have handled everything.
+func (w *world) quiesce() {
+	w.t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for limit := time.After(time.Minute); ; {
+		if work, dead := w.messages(); dead > 0 {
+			w.t.Fatalf("%d dead letters", dead)
+		} else if work == 0 {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-limit:
+			w.t.Fatal("the streams are not empty after a minute")
+		}
+	}
+}
+
+// left returns how many jobs still have an archive or a retrieval.
+func (w *world) left() (n int) {
+	for id := range w.bodies {
+		if j := w.Job(id); j.ArchiveID != "" || j.RetrievalID != "" || j.Intent != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// check fails unless every file is at its key, whole, and no archive is left.
+func (w *world) check() {
+	w.t.Helper()
+	for id, want := range w.bodies {
+		job := w.Job(id)
+		out, err := w.Objects.GetObject(w.t.Context(), &awss3.GetObjectInput{Bucket: aws.String(job.Result.Bucket), Key: aws.String(job.Result.Key)})
+		if err != nil {
+			w.t.Errorf("%s: %v", id, err)
+			continue
+		}
+		got, err := io.ReadAll(out.Body)
+		out.Body.Close()
+		if err != nil || !bytes.Equal(got, want) {
+			w.t.Errorf("%s: got %d bytes, want %d; %v", id, len(got), len(want), err)
+		}
+	}
+	if left := w.Glacier.Archives(testenv.VaultID); len(left) != 0 {
+		w.t.Errorf("%d archives are left in the vault", len(left))
+	}
+}
+
+func id(format string, args ...any) events.JobID { return events.JobID(fmt.Sprintf(format, args...)) }

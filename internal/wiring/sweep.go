@@ -1,0 +1,117 @@
+package wiring
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gas-restore/gas/internal/aws/dynamodb"
+	"github.com/gas-restore/gas/internal/aws/glacier"
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/reconcile"
+	"github.com/gas-restore/gas/internal/thaw"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// sweeper returns what finds lost work, with a connection of its own: it may
+// publish what the services themselves may not.
+func (e Env) sweeper(ctx context.Context, cfg aws.Config, catalog *dynamodb.Catalog) (*reconcile.Runner, *bus.Bus, []prometheus.Collector, error) {
+	b, err := e.connectNATS(ctx, "sweep", e.Config.SweepPassword)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	m := newSweepMetrics()
+	holds := b.Notes(bus.BucketHolds)
+	host, _ := os.Hostname() // empty will do: the rest of the name is unique
+	return &reconcile.Runner{
+		Sweeper: &reconcile.Sweeper{
+			Catalog: catalog,
+			Vault:   glacier.New(cfg, e.Config.Vault, e.Config.RestoreTopic),
+			Streams: streams{b},
+			Notes:   b.Notes(bus.BucketSweep),
+			Held: func(ctx context.Context, user events.UserID) (bool, error) {
+				_, _, err := holds.Get(ctx, thaw.HoldKey(user))
+				if fault.Is(err, fault.NotFound) {
+					return false, nil
+				}
+				return err == nil, err
+			},
+			Slack: e.Config.SweepSlack,
+			Calls: e.Config.SweepCalls,
+			Now:   time.Now,
+			Log:   e.Log.With("part", "sweep"),
+		},
+		Name:    fmt.Sprintf("%s-%d-%s", host, os.Getpid(), rand.Text()[:6]),
+		Every:   e.Config.SweepEvery,
+		Log:     e.Log.With("part", "sweep"),
+		OnSweep: m.swept,
+		OnLead:  m.lead,
+	}, b, m.all(), nil
+}
+
+// streams puts the bus behind the sweeper's port.
+type streams struct{ *bus.Bus }
+
+func (s streams) Publish(ctx context.Context, e events.Event) error {
+	_, err := s.Bus.Publish(ctx, e)
+	return err
+}
+
+// sweepMetrics tell what sweeps found and did.
+type sweepMetrics struct {
+	leads, last, archives prometheus.Gauge
+	found                 *prometheus.GaugeVec
+	done                  *prometheus.CounterVec
+	sweeps                *prometheus.CounterVec
+	calls                 prometheus.Counter
+}
+
+func newSweepMetrics() *sweepMetrics {
+	return &sweepMetrics{
+		leads:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "gas_sweep_leader", Help: "1 while this replica sweeps."}),
+		last:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "gas_sweep_last_seconds", Help: "When this replica last finished a sweep, in Unix time."}),
+		archives: prometheus.NewGauge(prometheus.GaugeOpts{Name: "gas_sweep_archives", Help: "Archives that the last sweep saw."}),
+		found: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "gas_sweep_found", Help: "Archives of the last sweep, by what was found.",
+		}, []string{"finding"}),
+		done: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gas_sweep_actions_total", Help: "What sweeps did about archives that were lost sight of.",
+		}, []string{"action"}),
+		sweeps: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gas_sweeps_total", Help: "Sweeps, by whether they saw everything.",
+		}, []string{"whole"}),
+		calls: prometheus.NewCounter(prometheus.CounterOpts{Name: "gas_sweep_calls_total", Help: "Calls to AWS that count against GAS_SWEEP_CALLS."}),
+	}
+}
+
+func (m *sweepMetrics) all() []prometheus.Collector {
+	return []prometheus.Collector{m.leads, m.last, m.archives, m.found, m.done, m.sweeps, m.calls}
+}
+
+func (m *sweepMetrics) lead(now bool) {
+	if now {
+		m.leads.Set(1)
+		return
+	}
+	m.leads.Set(0)
+}
+
+func (m *sweepMetrics) swept(r reconcile.Report, err error) {
+	m.last.SetToCurrentTime()
+	m.archives.Set(float64(r.Archives))
+	m.found.Reset()
+	for f, n := range r.Found {
+		m.found.WithLabelValues(string(f)).Set(float64(n))
+	}
+	for a, n := range r.Done {
+		m.done.WithLabelValues(string(a)).Add(float64(n))
+	}
+	m.sweeps.WithLabelValues(yesNo(err == nil)).Inc()
+	m.calls.Add(float64(r.Calls))
+}
