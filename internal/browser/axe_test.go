@@ -1,0 +1,79 @@
+//go:build browser
+
+package browser
+
+import (
+	_ "embed"
+	"strings"
+)
+
+// axe is axe-core 4.14.1 as npm has it; its licence is beside it.
+//
+//go:embed testdata/axe/axe.min.js
+var axe string
+
+type violation struct {
+	ID     string `json:"id"`
+	Impact string `json:"impact"`
+	Help   string `json:"help"`
+	Nodes  []struct {
+		HTML string `json:"html"`
+		Why  string `json:"why"`
+	} `json:"nodes"`
+}
+
+// accessible holds the page that is shown to WCAG 2.2 A and AA, and to axe's
+// best practices.
+func (b *tab) accessible(what string) {
+	b.t.Helper()
+	eval[bool](b, axe+";true")
+	found := eval[[]violation](b, `axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}).then(r => {
+		if (r.passes.length < 5) throw new Error("axe looked at nothing");
+		return r.violations.map(v => ({id: v.id, impact: v.impact, help: v.help, nodes: v.nodes.map(n => ({html: n.html, why: n.failureSummary}))}));
+	})`)
+	for _, v := range found {
+		var where []string
+		for _, n := range v.Nodes {
+			where = append(where, n.HTML+"\n    "+n.Why)
+		}
+		b.t.Errorf("%s: %s (%s, %s):\n  %s", what, v.Help, v.ID, v.Impact, strings.Join(where, "\n  "))
+	}
+}
+
+// fits fails if the page is wider than its window: nobody should scroll
+// sideways to read.
+func (b *tab) fits(what string) {
+	b.t.Helper()
+	width, window := eval[int](b, `document.documentElement.scrollWidth`), eval[int](b, `window.innerWidth`)
+	if width > window {
+		who := eval[string](b, `[...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName + "." + e.className).slice(0, 5).join(", ")`)
+		b.t.Errorf("%s is %d px wide in a window of %d: %s", what, width, window, who)
+	}
+}
+
+// targets fails if something to press is smaller than WCAG 2.2's 24 by 24 px;
+// links in a sentence are excepted there too.
+func (b *tab) targets(what string) {
+	b.t.Helper()
+	small := eval[[]string](b, `[...document.querySelectorAll("button, a[href], input, select, summary")].filter(e => {
+		const r = e.getBoundingClientRect();
+		if (r.width === 0 || e.closest("p:not(.actions), .note, .skip") || e.classList.contains("skip") || e.type === "hidden") return false;
+		return r.width < 24 || r.height < 24;
+	}).map(e => e.outerHTML.slice(0, 80))`)
+	if len(small) > 0 {
+		b.t.Errorf("%s has too small targets:\n  %s", what, strings.Join(small, "\n  "))
+	}
+}
+
+// calm fails if the console complained, of anything but answers that the test
+// asked for.
+func (b *tab) calm(who string) {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, line := range b.trouble {
+		if !strings.Contains(line, "status of 404") && !strings.Contains(line, "status of 409") {
+			b.t.Errorf("the console of %s complained: %s", who, line)
+		}
+	}
+}
