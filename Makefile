@@ -1,4 +1,4 @@
-.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge crash-thaw cluster kill-leaders bench-bridge bench-thaw clean
+.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge crash-thaw cluster kill-leaders bench-bridge bench-thaw bench-web browser screenshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -46,6 +46,15 @@ crash-thaw: ## 10,000 archives, four thaws, 30 % without capacity, 5 % throttled
 
 bench-thaw: ## how fast archives are requested and planned, beside the bare SDK
 	go run ./bench/thaw
+
+browser: ## see the site in Chromium (Debian's package), from sign-in to the bytes
+	go test -tags browser -count=1 -timeout 10m ./internal/browser
+
+screenshots: ## picture every page in light, dark and narrow, into screenshots/
+	GAS_SCREENSHOTS=$(CURDIR)/screenshots go test -tags browser -count=1 -timeout 10m -run TestEveryPage ./internal/browser
+
+bench-web: ## pages a second at 10,000 jobs, and 10,000 live streams
+	go run ./bench/web $(BENCHFLAGS)
 
 clean: ## remove the local state
 	rm -rf .gas bench/results

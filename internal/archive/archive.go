@@ -27,6 +27,10 @@ type Account struct {
 	Role  Role
 	// RoleChangedAt is when the role last changed; zero if it never did.
 	RoleChangedAt time.Time
+	// AnnounceDue is when the account became Premium, until the pipeline was told;
+	// zero otherwise. It is written with the role, so that a crash between the two
+	// is seen by whoever comes next.
+	AnnounceDue time.Time
 }
 
 // EntitledBy reports whether an upgrade announced at t entitles the account to

@@ -57,7 +57,7 @@ func (b *tab) targets(what string) {
 	b.t.Helper()
 	small := eval[[]string](b, `[...document.querySelectorAll("button, a[href], input, select, summary")].filter(e => {
 		const r = e.getBoundingClientRect();
-		if (r.width === 0 || e.closest("p:not(.actions), .note, .skip") || e.classList.contains("skip") || e.type === "hidden") return false;
+		if (r.width === 0 || e.closest("p:not(.actions), .note, .next, .skip") || e.classList.contains("skip") || e.type === "hidden") return false;
 		return r.width < 24 || r.height < 24;
 	}).map(e => e.outerHTML.slice(0, 80))`)
 	if len(small) > 0 {
@@ -72,7 +72,7 @@ func (b *tab) calm(who string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, line := range b.trouble {
-		if !strings.Contains(line, "status of 404") && !strings.Contains(line, "status of 409") {
+		if !strings.Contains(line, "status of 404") && !strings.Contains(line, "status of 409") && !strings.Contains(line, "status of 400") {
 			b.t.Errorf("the console of %s complained: %s", who, line)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gas-restore/gas/internal/aws/dynamodb"
 	"github.com/gas-restore/gas/internal/daemon"
 	"github.com/gas-restore/gas/internal/stack"
 )
@@ -63,4 +64,8 @@ func content(t *testing.T, p stack.Person, i int) []byte {
 		t.Fatal(err)
 	}
 	return data
+}
+
+func catalogOf(s *stack.Stack) *dynamodb.Catalog {
+	return dynamodb.New(s.AWSConfig, s.Config.JobTable, s.Config.AccountTable)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -13,7 +14,10 @@ import (
 // Keep is a key-value bucket with a time to live per value: what web sessions
 // are kept in, so that they outlive a restart and all replicas share them. It
 // has the methods of Fiber's Storage.
-type Keep struct{ kv jetstream.KeyValue }
+type Keep struct {
+	kv jetstream.KeyValue
+	js jetstream.JetStream
+}
 
 // OpenKeep returns the bucket called name, which provisioning made.
 func (b *Bus) OpenKeep(ctx context.Context, name string) (*Keep, error) {
@@ -21,7 +25,7 @@ func (b *Bus) OpenKeep(ctx context.Context, name string) (*Keep, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w: if it is not there, run `gas provision` once", name, err)
 	}
-	return &Keep{kv}, nil
+	return &Keep{kv, b.JS}, nil
 }
 
 // keepTime bounds the calls that come without a context.
@@ -68,6 +72,25 @@ func (k *Keep) DeleteWithContext(ctx context.Context, key string) error {
 		return fmt.Errorf("delete %s: %w", k.kv.Bucket(), err)
 	}
 	return nil
+}
+
+// Keys returns the keys that begin with prefix, which ends with a dot and has no
+// wildcard; those that were deleted too, until the bucket forgets them.
+func (k *Keep) Keys(ctx context.Context, prefix string) ([]string, error) {
+	st, err := k.js.Stream(ctx, "KV_"+k.kv.Bucket())
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", k.kv.Bucket(), err)
+	}
+	subjects := "$KV." + k.kv.Bucket() + "."
+	info, err := st.Info(ctx, jetstream.WithSubjectFilter(subjects+prefix+">"))
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", k.kv.Bucket(), err)
+	}
+	var keys []string
+	for subject := range info.State.Subjects {
+		keys = append(keys, strings.TrimPrefix(subject, subjects))
+	}
+	return keys, nil
 }
 
 // ResetWithContext is refused: it would sign out everybody.

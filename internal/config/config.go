@@ -100,11 +100,16 @@ type Config struct {
 	RestoreSlots int   `env:"GAS_RESTORE_SLOTS" envDefault:"4"`
 	PartSize     int64 `env:"GAS_RESTORE_PART_SIZE" envDefault:"8388608"`
 
-	WebListen    string `env:"GAS_WEB_LISTEN" envDefault:"127.0.0.1:8080"`
-	WebBaseURL   string `env:"GAS_WEB_BASE_URL" envDefault:"http://127.0.0.1:8080"`
-	OIDCIssuer   string `env:"GAS_OIDC_ISSUER" envDefault:"https://auth.globus.org"`
-	OIDCClientID string `env:"GAS_OIDC_CLIENT_ID"`
-	OIDCSecret   Secret `env:"GAS_OIDC_CLIENT_SECRET"`
+	WebListen  string `env:"GAS_WEB_LISTEN" envDefault:"127.0.0.1:8080"`
+	WebBaseURL string `env:"GAS_WEB_BASE_URL" envDefault:"http://127.0.0.1:8080"`
+	// WebRate is how many requests a second one address may make, WebProxies whose
+	// X-Forwarded-For is believed, PremiumPrice what people are told to pay.
+	WebRate      float64  `env:"GAS_WEB_RATE" envDefault:"100"`
+	WebProxies   []string `env:"GAS_WEB_PROXIES"`
+	PremiumPrice string   `env:"GAS_PREMIUM_PRICE"`
+	OIDCIssuer   string   `env:"GAS_OIDC_ISSUER" envDefault:"https://auth.globus.org"`
+	OIDCClientID string   `env:"GAS_OIDC_CLIENT_ID"`
+	OIDCSecret   Secret   `env:"GAS_OIDC_CLIENT_SECRET"`
 
 	// HealthListen serves /healthz, /readyz and /metrics. Port 0 takes a free one
 	// and logs it, so that replicas on one machine do not collide.
@@ -269,6 +274,17 @@ func (c Config) Check(needs ...Need) error {
 		listen("GAS_WEB_LISTEN", c.WebListen)
 		link("GAS_WEB_BASE_URL", c.WebBaseURL, "http", "https")
 		link("GAS_OIDC_ISSUER", c.OIDCIssuer, "http", "https")
+		if c.WebRate <= 0 {
+			bad("GAS_WEB_RATE", "%g is not more than 0 requests a second", c.WebRate)
+		}
+		for _, proxy := range c.WebProxies {
+			if _, _, err := net.ParseCIDR(proxy); err != nil && net.ParseIP(proxy) == nil {
+				bad("GAS_WEB_PROXIES", "%q is no address or network", proxy)
+			}
+		}
+		if len(c.PremiumPrice) > 100 {
+			bad("GAS_PREMIUM_PRICE", "has %d bytes, 100 at most", len(c.PremiumPrice))
+		}
 		if c.OIDCClientID == "" {
 			bad("GAS_OIDC_CLIENT_ID", "is not set")
 		}

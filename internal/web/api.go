@@ -3,7 +3,6 @@ package web
 import (
 	_ "embed"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -35,7 +34,9 @@ func (s *Server) routeAPI(app *fiber.App) {
 	app.Get(apiPath+"/account", s.apiAccount)
 	app.Get(apiPath+"/jobs", s.apiJobs)
 	app.Get(apiPath+"/jobs/:id", s.apiJob)
+	app.Get(apiPath+"/archive", s.apiArchive)
 	app.Post(apiPath+"/subscription", s.apiSubscribe)
+	app.Delete(apiPath+"/subscription", s.apiUnsubscribe)
 	app.Get(apiPath+"/events", s.events)
 }
 
@@ -54,8 +55,16 @@ func (s *Server) apiViewer(c fiber.Ctx) (*viewer, error) {
 type apiAccount struct {
 	ID   events.UserID `json:"id"`
 	Name string        `json:"name"`
-	Plan archive.Role  `json:"plan"`
+	Plan string        `json:"plan"`
 	CSRF string        `json:"csrf"`
+}
+
+// planOf returns the plan in the API's words, which are not the catalog's.
+func planOf(role archive.Role) string {
+	if role == archive.Premium {
+		return "premium"
+	}
+	return "free"
 }
 
 func (s *Server) apiAccount(c fiber.Ctx) error {
@@ -63,7 +72,7 @@ func (s *Server) apiAccount(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return c.JSON(apiAccount{ID: v.account.ID, Name: v.Name(), Plan: v.account.Role, CSRF: v.CSRF()})
+	return c.JSON(apiAccount{ID: v.account.ID, Name: v.Name(), Plan: planOf(v.account.Role), CSRF: v.CSRF()})
 }
 
 // apiJob is a job in JSON. Times are in UTC and left out when not known.
@@ -76,9 +85,13 @@ type apiJob struct {
 	SubmittedAt time.Time     `json:"submitted_at,omitzero"`
 	CompletedAt time.Time     `json:"completed_at,omitzero"`
 	// ArchiveSize is in bytes, 0 if the result is not in the archive.
-	ArchiveSize int64        `json:"archive_size,omitempty"`
-	Tier        archive.Tier `json:"tier,omitempty"`
-	RequestedAt time.Time    `json:"requested_at,omitzero"`
+	ArchiveSize int64 `json:"archive_size,omitempty"`
+	// Stage is how far a retrieval is, on a single job alone, and BytesCopied of
+	// ArchiveSize how far the copy.
+	Stage       archive.State `json:"stage,omitempty"`
+	BytesCopied int64         `json:"bytes_copied,omitempty"`
+	Tier        archive.Tier  `json:"tier,omitempty"`
+	RequestedAt time.Time     `json:"requested_at,omitzero"`
 	// Expected is when the archive hands the file over, as a rule.
 	Expected *apiSpan `json:"expected,omitempty"`
 	// Fallback says which tiers were full, on a single job alone.
@@ -93,10 +106,11 @@ type apiSpan struct {
 	To   time.Time `json:"to"`
 }
 
-func apiJobOf(v jobView) apiJob {
+func (s *Server) apiJobOf(v jobView) apiJob {
 	j := apiJob{
 		ID: v.ID, Name: v.Name, State: v.State, Label: v.Look.Label, Sentence: v.Look.Sentence,
 		SubmittedAt: v.SubmittedAt.UTC(), CompletedAt: v.CompletedAt.UTC(),
+		Stage: v.Stage, BytesCopied: v.Bytes,
 	}
 	if v.ArchiveID != "" {
 		j.ArchiveSize = max(v.ArchiveSize, 0)
@@ -104,7 +118,7 @@ func apiJobOf(v jobView) apiJob {
 	if v.RetrievalID != "" {
 		j.Tier, j.RequestedAt = v.Tier, v.RetrievalRequestedAt.UTC()
 	}
-	if at := expected(v); at != nil {
+	if at := s.expected(v); at != nil {
 		j.Expected = &apiSpan{at.From.UTC(), at.To.UTC()}
 	}
 	return j
@@ -115,7 +129,11 @@ func (s *Server) apiJobs(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	jobs, next, err := s.list(c, v, c.Query("after"))
+	f, err := filterOf(c)
+	if err != nil {
+		return err
+	}
+	jobs, next, err := s.list(c, v, f)
 	if err != nil {
 		return err
 	}
@@ -125,10 +143,10 @@ func (s *Server) apiJobs(c fiber.Ctx) error {
 		Next string `json:"next,omitempty"`
 	}{Jobs: []apiJob{}}
 	for _, j := range jobs {
-		page.Jobs = append(page.Jobs, apiJobOf(j))
+		page.Jobs = append(page.Jobs, s.apiJobOf(j))
 	}
 	if next != "" {
-		page.Next = apiPath + "/jobs?after=" + url.QueryEscape(next)
+		page.Next = f.link(apiPath+"/jobs", next)
 	}
 	return c.JSON(page)
 }
@@ -143,7 +161,8 @@ func (s *Server) apiJob(c fiber.Ctx) error {
 		return err
 	}
 	jv := viewJob(j, v.account.Role)
-	out := apiJobOf(jv)
+	s.stage(c, &jv)
+	out := s.apiJobOf(jv)
 	out.Fallback = s.fallback(jv)
 	if jv.State == archive.Available {
 		there, err := s.deps.Downloads.Exists(c.Context(), j.Result)
@@ -168,8 +187,45 @@ func (s *Server) apiSubscribe(c fiber.Ctx) error {
 		return err
 	}
 	return c.JSON(struct {
-		Plan archive.Role `json:"plan"`
-	}{archive.Premium})
+		Plan string `json:"plan"`
+	}{planOf(archive.Premium)})
+}
+
+func (s *Server) apiUnsubscribe(c fiber.Ctx) error {
+	v, err := s.apiViewer(c)
+	if err != nil {
+		return err
+	}
+	if err := s.downgrade(c, v); err != nil {
+		return err
+	}
+	return c.JSON(struct {
+		Plan string `json:"plan"`
+	}{planOf(archive.Free)})
+}
+
+// apiArchive tells what the user has in the archive.
+func (s *Server) apiArchive(c fiber.Ctx) error {
+	v, err := s.apiViewer(c)
+	if err != nil {
+		return err
+	}
+	over, err := s.archived.of(c.Context(), v.account)
+	if err != nil {
+		return err
+	}
+	out := struct {
+		Files  int64 `json:"files"`
+		Coming int64 `json:"coming"`
+		Bytes  int64 `json:"bytes"`
+		// More says that there are more than were counted.
+		More bool     `json:"more,omitempty"`
+		By   *apiSpan `json:"by,omitempty"`
+	}{Files: over.Files, Coming: over.Coming, Bytes: over.Bytes, More: over.More}
+	if over.By != nil {
+		out.By = &apiSpan{over.By.From.UTC(), over.By.To.UTC()}
+	}
+	return c.JSON(out)
 }
 
 // problemJSON answers in the form of RFC 9457.

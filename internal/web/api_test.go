@@ -31,7 +31,7 @@ func TestTheAPITellsWhatThePagesTell(t *testing.T) {
 
 	var account apiAccount
 	ada.get("/api/v1/account").into(t, &account)
-	if account.ID != "ada" || account.Plan != archive.Free {
+	if account.ID != "ada" || account.Plan != "free" {
 		t.Fatalf("the account is %+v", account)
 	}
 	var ids []string

@@ -91,7 +91,7 @@ func newBed(t *testing.T, change ...func(*Config, *Deps)) *bed {
 
 	idp, err := localidp.New(localidp.Config{
 		Issuer:  b.idp,
-		Clients: []localidp.Client{{ID: "gas", Secret: clientSecret, RedirectURIs: []string{b.url + CallbackPath}}},
+		Clients: []localidp.Client{{ID: "gas", Secret: clientSecret, RedirectURIs: []string{b.url + CallbackPath}, PostLogoutRedirectURIs: []string{b.url + "/"}}},
 		People: []localidp.Person{
 			{Subject: "ada", Name: "Ada Lovelace", Email: "ada@example.org"},
 			{Subject: "bob", Name: "Bob", Email: "bob@example.org"},

@@ -12,6 +12,7 @@ import (
 	"github.com/gofiber/fiber/v3"
 
 	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/cost"
 )
 
 // Secret is a string that refuses to print itself, by fmt, slog and
@@ -57,8 +58,22 @@ type Config struct {
 	// Tiers is the order in which the pipeline tries them: a retrieval that runs
 	// with a later one found the ones before full. nil tells nothing of that.
 	Tiers archive.Tiers
+	// Prices are what the archive takes for a retrieval, and AssumedSize what an
+	// archive of unknown size has, in bytes. They are for what people are told; zero
+	// tells nothing of it.
+	Prices      cost.Prices
+	AssumedSize int64
+	// PremiumPrice is what people pay for Premium, "$9 a month" for example. Empty
+	// tells nothing of it.
+	PremiumPrice string
 	// PageSize is how many jobs a page lists; zero means 25.
 	PageSize int
+	// Rate is how many requests a second one address may make, with ten seconds'
+	// worth at once; zero means 100.
+	Rate float64
+	// TrustProxy names the addresses (or networks) of the proxies in front of the
+	// site: from them, and from nobody else, X-Forwarded-For is believed.
+	TrustProxy []string
 	// Heartbeat is the longest silence on a live stream; zero means 15 seconds.
 	Heartbeat time.Duration
 	// Drain is how long a stop waits for requests under way; zero means 20
@@ -84,8 +99,9 @@ type Deps struct {
 
 	// Sessions keeps who is signed in, and Logins the sign-ins under way. Anyone
 	// can fill Logins, so the two should not push each other out. Replicas of
-	// the site share both. Keys are of the form "kind.hex". nil means memory.
-	Sessions fiber.Storage
+	// the site share both. Keys are of the form "kind.hex" or
+	// "kind.hex.hex". nil means memory.
+	Sessions SessionStore
 	Logins   fiber.Storage
 }
 
@@ -104,6 +120,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.PageSize == 0 {
 		c.PageSize = 25
+	}
+	if c.Rate == 0 {
+		c.Rate = 100
 	}
 	if c.Heartbeat == 0 {
 		c.Heartbeat = 15 * time.Second
@@ -140,6 +159,17 @@ func (c Config) check() error {
 	}
 	if c.PageSize < 1 || c.PageSize > 200 {
 		errs = append(errs, fmt.Errorf("page size is %d, want 1 to 200", c.PageSize))
+	}
+	if c.Rate < 0 {
+		errs = append(errs, fmt.Errorf("rate is %g requests a second, want more than 0", c.Rate))
+	}
+	for _, proxy := range c.TrustProxy {
+		if _, _, err := net.ParseCIDR(proxy); err != nil && net.ParseIP(proxy) == nil {
+			errs = append(errs, fmt.Errorf("proxy %q is no address or network", proxy))
+		}
+	}
+	if len(c.PremiumPrice) > 100 {
+		errs = append(errs, fmt.Errorf("price of Premium has %d bytes, want 100 at most", len(c.PremiumPrice)))
 	}
 	if c.Heartbeat < 0 || c.Drain < 0 {
 		errs = append(errs, fmt.Errorf("heartbeat %s and drain %s must not be negative", c.Heartbeat, c.Drain))

@@ -20,6 +20,8 @@ const (
 	// streamLifetime ends a stream, so that the browser comes back and is asked
 	// who it is again.
 	streamLifetime = 15 * time.Minute
+	// checkEvery is how often a stream looks whether its session still is.
+	checkEvery = time.Minute
 	// reconnect is how soon a browser comes back after a cut.
 	reconnect = 2 * time.Second
 	// lastWrite is how long a stream that is stopped may take to say so.
@@ -40,14 +42,26 @@ type change struct {
 	Bytes    int64        `json:"bytes,omitempty"`
 	Size     int64        `json:"size,omitempty"`
 	Tier     string       `json:"tier,omitempty"`
+	// From and To are when the archive hands the file over, as a rule.
+	From time.Time `json:"from,omitzero"`
+	To   time.Time `json:"to,omitzero"`
 }
 
 func changeOf(e events.StatusChanged) change {
 	l := lookOf(archive.State(e.State))
-	return change{
+	c := change{
 		Job: e.JobID, State: e.State, Label: l.Label, Icon: l.Icon, Tone: l.Tone, Step: l.Step,
-		Sentence: l.Sentence, At: e.At.UTC(), Bytes: e.Bytes, Size: e.Size, Tier: e.Tier,
+		Sentence: l.Sentence, At: e.At.UTC(), Tier: e.Tier,
 	}
+	// Bytes are told while they move, and only then.
+	if archive.State(e.State) == archive.Copying {
+		c.Bytes, c.Size = e.Bytes, e.Size
+	}
+	if archive.State(e.State) == archive.Requested && e.Tier != "" {
+		from, to := archive.Tier(e.Tier).Typically()
+		c.From, c.To = e.At.Add(from).UTC(), e.At.Add(to).UTC()
+	}
+	return c
 }
 
 // events streams the user's status changes from where the page, or the last
@@ -72,25 +86,33 @@ func (s *Server) events(c fiber.Ctx) error {
 	// The request's own time limit is not for this.
 	ctx, cancel := context.WithTimeout(context.Background(), lifetime)
 	conn := c.RequestCtx().Conn()
-	done, ok := s.streams.enter(v.session.token, func() {
+	cut := func() {
 		cancel()
 		// A write to a browser that does not read would not notice.
 		_ = conn.SetWriteDeadline(time.Now().Add(lastWrite))
-	})
-	if !ok {
+	}
+	user, token, request := v.account.ID, v.session.token, requestID(c)
+	l, err := s.hub.listen(c.Context(), user, cut)
+	if err != nil {
 		cancel()
-		return &problem{status: http.StatusTooManyRequests, title: "Too many pages are open", sentence: "Close some of the pages of this site and reload this one.", retry: 10}
+		return &problem{status: http.StatusServiceUnavailable, title: "No live updates", sentence: "The page does not follow your files at the moment. Reload it to see how far they are.", retry: 5, err: err}
+	}
+	done, ok := s.streams.enter(hashOf(v.session.token), cut)
+	if !ok {
+		s.hub.leave(l)
+		cancel()
+		return &problem{status: http.StatusServiceUnavailable, title: "One moment, please", sentence: "The site is being restarted. Reload the page.", retry: 5}
 	}
 	c.SetContext(ctx)
-	user, request := v.account.ID, requestID(c)
 	return sse.New(sse.Config{
 		Retry:             reconnect,
 		HeartbeatInterval: s.cfg.Heartbeat,
 		Handler: func(_ fiber.Ctx, stream *sse.Stream) error {
-			return s.follow(stream, user, after)
+			return s.follow(stream, l, after, token)
 		},
 		OnClose: func(_ fiber.Ctx, err error) {
 			cancel()
+			s.hub.leave(l)
 			done()
 			if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 				s.log.Debug("live stream ended", "user", user, "request", request, "error", err.Error())
@@ -107,7 +129,8 @@ func (s *Server) after(c fiber.Ctx) (uint64, error) {
 		seen = c.Query("after")
 	}
 	if seen == "" {
-		return s.deps.Statuses.Position(c.Context())
+		// The hub's own place: it is asked first by whoever listens.
+		return s.where(c.Context())
 	}
 	n, err := strconv.ParseUint(seen, 10, 64)
 	if err != nil {
@@ -116,19 +139,53 @@ func (s *Server) after(c fiber.Ctx) (uint64, error) {
 	return n, nil
 }
 
-func (s *Server) follow(stream *sse.Stream, user events.UserID, after uint64) error {
-	for st, err := range s.deps.Statuses.Follow(stream.Context(), user, after) {
-		if err != nil {
-			return err
+// errSlow ends a stream whose browser does not keep up.
+var errSlow = errors.New("the browser reads too slowly")
+
+// follow sends what the browser missed, and then what comes.
+func (s *Server) follow(stream *sse.Stream, l *listener, after uint64, token string) error {
+	send := func(d *delivery) error {
+		if d.user != l.user {
+			s.log.Error("a status change of another user was dropped", "user", l.user, "seq", d.seq)
+			return nil
 		}
-		if st.UserID != user {
-			s.log.Error("a status change of another user was dropped", "user", user, "seq", st.Seq)
-			continue
+		if d.seq <= after {
+			return nil
 		}
-		err = stream.Event(sse.Event{ID: strconv.FormatUint(st.Seq, 10), Name: "status", Data: changeOf(st.StatusChanged)})
-		if err != nil {
-			return err
+		after = d.seq
+		return stream.Event(sse.Event{ID: strconv.FormatUint(d.seq, 10), Name: "status", Data: d.data})
+	}
+	if after < l.from {
+		for st, err := range s.deps.Statuses.Kept(stream.Context(), l.user, after, l.from) {
+			if err == nil {
+				err = send(deliveryOf(st))
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
-	return nil
+	// Another replica, or the provider, may sign the user out.
+	check := time.NewTicker(checkEvery)
+	defer check.Stop()
+	for {
+		select {
+		case <-check.C:
+			ctx, cancel := context.WithTimeout(stream.Context(), requestTimeout)
+			sess, err := s.sessions.find(ctx, token, false)
+			cancel()
+			if err == nil && sess == nil {
+				return nil
+			}
+		case <-stream.Context().Done():
+			return stream.Context().Err()
+		case d, ok := <-l.changes:
+			if !ok {
+				return errSlow
+			}
+			if err := send(d); err != nil {
+				return err
+			}
+		}
+	}
 }

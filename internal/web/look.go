@@ -52,10 +52,9 @@ type step struct {
 	Mark string
 }
 
-// stepsOf returns the way back as far as st has come, nil for a file that is
-// not on it.
-func stepsOf(st archive.State) []step {
-	at := lookOf(st).Step
+// stepsAt returns the way back as far as the step at, nil for a file that is not
+// on it.
+func stepsAt(at int) []step {
 	if at == 0 {
 		return nil
 	}

@@ -3,6 +3,7 @@ package web
 import (
 	"container/list"
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -82,6 +83,19 @@ func (m *MemoryStore) DeleteWithContext(_ context.Context, key string) error {
 		m.remove(el)
 	}
 	return nil
+}
+
+// Keys returns the keys that begin with prefix.
+func (m *MemoryStore) Keys(_ context.Context, prefix string) ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var keys []string
+	for key := range m.entries {
+		if strings.HasPrefix(key, prefix) {
+			keys = append(keys, key)
+		}
+	}
+	return keys, nil
 }
 
 // ResetWithContext forgets everything.

@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -24,6 +26,9 @@ import (
 type provider struct {
 	cfg      Config
 	redirect string
+	// leaves is the origin that the sign-out form leads to in the end; nil if
+	// that is here.
+	leaves atomic.Pointer[string]
 
 	// mu guards the fields below. It is held during a lookup, so that a crowd
 	// before a provider that is down makes one lookup at a time.
@@ -37,6 +42,8 @@ type discovered struct {
 	oidc     *oidc.Provider
 	oauth    oauth2.Config
 	verifier *oidc.IDTokenVerifier
+	// endSession is where sign-out at the provider is; empty if it offers none.
+	endSession string
 }
 
 const (
@@ -64,7 +71,8 @@ func (p *provider) discover(ctx context.Context) (*discovered, error) {
 		return nil, p.reason
 	}
 	var meta struct {
-		Methods []string `json:"token_endpoint_auth_methods_supported"`
+		Methods    []string `json:"token_endpoint_auth_methods_supported"`
+		EndSession string   `json:"end_session_endpoint"`
 	}
 	if err := prov.Claims(&meta); err != nil {
 		p.reason = fault.Errorf(fault.Transient, "read what the provider %s offers: %w", p.cfg.Issuer, err)
@@ -89,6 +97,11 @@ func (p *provider) discover(ctx context.Context) (*discovered, error) {
 	if meta.Methods != nil && !slices.Contains(meta.Methods, "client_secret_basic") {
 		d.oauth.Endpoint.AuthStyle = oauth2.AuthStyleInParams
 	}
+	if u, err := url.Parse(meta.EndSession); err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" {
+		d.endSession = meta.EndSession
+		origin := u.Scheme + "://" + u.Host
+		p.leaves.Store(&origin)
+	}
 	p.found = d
 	return d, nil
 }
@@ -98,7 +111,17 @@ type person struct {
 	user  events.UserID
 	name  string
 	email string
+	// sid is the provider's session, if it tells; idToken what it signed.
+	sid     string
+	idToken string
 }
+
+const (
+	// maxSID and maxHint bound what is kept of the provider's with a session, in
+	// bytes. A larger ID token does not fit into an address either.
+	maxSID  = 256
+	maxHint = 4096
+)
 
 // errNonce means that the ID token answers another sign-in than ours.
 var errNonce = errors.New("the nonce of the ID token is not the one asked for")
@@ -135,11 +158,18 @@ func (p *provider) exchange(ctx context.Context, code string, l login) (person, 
 	var claims struct {
 		Name  string `json:"name"`
 		Email string `json:"email"`
+		SID   string `json:"sid"`
 	}
 	if err := id.Claims(&claims); err != nil {
 		return person{}, fmt.Errorf("read the ID token: %w", err)
 	}
 	who := person{user: events.UserID(id.Subject), name: claims.Name, email: claims.Email}
+	if len(claims.SID) <= maxSID {
+		who.sid = claims.SID
+	}
+	if len(raw) <= maxHint {
+		who.idToken = raw
+	}
 	if who.name == "" || who.email == "" {
 		p.complete(ctx, d, tok, &who)
 	}

@@ -19,19 +19,29 @@ type Accounts interface {
 	EnsureAccount(ctx context.Context, account archive.Account) error
 	// SetRole gives the user a role as of at. changed is false if the user had
 	// it already; then RoleChangedAt stays as it was. An unknown user is a
-	// fault.NotFound error.
+	// fault.NotFound error. With Premium, AnnounceDue is set in the same write;
+	// with Free it is removed.
 	SetRole(ctx context.Context, user events.UserID, role archive.Role, at time.Time) (changed bool, err error)
+	// Announced removes AnnounceDue if it is due.
+	Announced(ctx context.Context, user events.UserID, due time.Time) error
+	// Unannounced yields the accounts that have an AnnounceDue. An error ends it.
+	Unannounced(ctx context.Context) iter.Seq2[archive.Account, error]
 }
 
 // Jobs reads the catalog.
 type Jobs interface {
-	// Jobs returns up to limit of the user's jobs, newest first, and the cursor
-	// of the next page, empty after the last. The cursor comes back from a
-	// browser: one that Jobs did not make is a fault.Invalid error, and
-	// whatever it says, no other user's job is returned.
-	Jobs(ctx context.Context, user events.UserID, cursor string, limit int) (jobs []archive.Job, next string, err error)
+	// Select returns the user's jobs that the selection wants, and the cursor of
+	// what comes after them, empty at the end; a page that is not full can have a
+	// next one. The cursor comes back from a browser: one that Select did not make
+	// is a fault.Invalid error, and whatever it says, no other user's job is
+	// returned.
+	Select(ctx context.Context, user events.UserID, sel archive.Selection) (jobs []archive.Job, next string, err error)
 	// Job returns a job, anybody's, or a fault.NotFound error.
 	Job(ctx context.Context, id events.JobID) (archive.Job, error)
+	// ArchivedPage returns some of the user's jobs that are in the vault, with
+	// size, retrieval and state but perhaps without names, and the cursor of the
+	// next, empty at the end. It may be seconds behind.
+	ArchivedPage(ctx context.Context, user events.UserID, cursor string) (jobs []archive.Job, next string, err error)
 	// HasArchived reports whether a result of the user is in the vault without
 	// a retrieval that is under way.
 	HasArchived(ctx context.Context, user events.UserID) (bool, error)
@@ -57,12 +67,17 @@ type Downloads interface {
 // Statuses is the stream of status changes.
 type Statuses interface {
 	// Position returns the sequence of the stream's last change, 0 if there is
-	// none. What a page reads after that is followed up with that.
+	// none.
 	Position(ctx context.Context) (uint64, error)
-	// Follow yields the user's changes later than after, in order, the kept
-	// ones first and then as they come. It ends when ctx does, or after an
-	// error.
-	Follow(ctx context.Context, user events.UserID, after uint64) iter.Seq2[Status, error]
+	// Follow yields everybody's changes later than after, in order, the kept ones
+	// first and then as they come. It ends when ctx does, or after an error. The
+	// site follows once, whoever watches.
+	Follow(ctx context.Context, after uint64) iter.Seq2[Status, error]
+	// Kept yields the user's changes later than after, up to upto, in order. An
+	// error ends it.
+	Kept(ctx context.Context, user events.UserID, after, upto uint64) iter.Seq2[Status, error]
+	// Last returns the job's last change; ok is false if none is kept.
+	Last(ctx context.Context, user events.UserID, job events.JobID) (e events.StatusChanged, ok bool, err error)
 }
 
 // Status is a change with its place in the stream.

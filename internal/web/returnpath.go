@@ -54,7 +54,7 @@ func isLocal(raw string) bool {
 	// Only pages: sign-in that leads to sign-in would go round in circles.
 	first, _, _ := strings.Cut(decoded[1:], "/")
 	switch first {
-	case "", "annotations", "annotation", "subscribe":
+	case "", "annotations", "annotation", "subscribe", "account":
 		return true
 	}
 	return false

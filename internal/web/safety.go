@@ -26,7 +26,16 @@ const (
 // policy lets a page use this site's own files and nothing else: no inline
 // style or script, no other host.
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
-	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+	"frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'; trusted-types 'none'; form-action 'self'"
+
+// policy adds where sign-out leads on to: browsers hold what a form redirects to
+// against the policy too.
+func (s *Server) policy() string {
+	if to := s.provider.leaves.Load(); to != nil {
+		return policy + " " + *to
+	}
+	return policy
+}
 
 // frame is around every request: an id, the headers of a careful site, a time
 // limit, and a net under panics.
@@ -34,7 +43,7 @@ func (s *Server) frame(c fiber.Ctx) (err error) {
 	id := rand.Text()
 	c.Locals(requestLocal, id)
 	c.Set(fiber.HeaderXRequestID, id)
-	c.Set(fiber.HeaderContentSecurityPolicy, policy)
+	c.Set(fiber.HeaderContentSecurityPolicy, s.policy())
 	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
 	c.Set(fiber.HeaderXFrameOptions, "DENY")
 	// Not no-referrer: that makes browsers send "Origin: null" with our forms.
@@ -45,6 +54,9 @@ func (s *Server) frame(c fiber.Ctx) (err error) {
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	if s.secure {
 		c.Set(fiber.HeaderStrictTransportSecurity, "max-age=31536000")
+	}
+	if !s.limits.requests.allow(c.IP()) {
+		return errTooMany
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
@@ -76,6 +88,10 @@ func (s *Server) audit(c fiber.Ctx, what string, args ...any) {
 // checkForm refuses a form that did not come from a page of ours: by the
 // session's token, and by what a browser says of the form's origin.
 func (s *Server) checkForm(c fiber.Ctx, v *viewer) error {
+	if !s.limits.changes.allow(string(v.account.ID)) {
+		s.audit(c, "form refused", "user", v.account.ID, "reason", "too many")
+		return errTooMany
+	}
 	token := c.Get(csrfHeader)
 	if token == "" {
 		token = c.FormValue("csrf")

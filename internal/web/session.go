@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v3"
@@ -21,6 +22,10 @@ type session struct {
 	// CSRF is what every form of the session carries.
 	CSRF      string    `json:"csrf"`
 	ExpiresAt time.Time `json:"expires_at"`
+	// SID is the provider's name of its session, if it has one, and IDToken what
+	// it signed: sign-out at the provider shows it.
+	SID     string `json:"sid,omitempty"`
+	IDToken string `json:"id_token,omitempty"`
 	// token is what the cookie holds.
 	token string
 }
@@ -30,7 +35,7 @@ type session struct {
 // of its own: a request that notes its use while another signs out must not
 // write the session back.
 type sessions struct {
-	store    fiber.Storage
+	store    SessionStore
 	now      func() time.Time
 	lifetime time.Duration
 	idle     time.Duration
@@ -39,21 +44,38 @@ type sessions struct {
 // touchEvery bounds how often the use of a session is written.
 const touchEvery = time.Minute
 
-func hashKey(kind, token string) string {
+func hashKey(kind, token string) string { return kind + "." + hashOf(token) }
+
+func hashOf(token string) string {
 	sum := sha256.Sum256([]byte(token))
-	return kind + "." + hex.EncodeToString(sum[:])
+	return hex.EncodeToString(sum[:])
 }
 
-// start makes a session with a new token.
-func (s *sessions) start(ctx context.Context, user events.UserID) (*session, error) {
+// SessionStore is a [fiber.Storage] that can be looked through by prefix.
+type SessionStore interface {
+	fiber.Storage
+	// Keys returns the keys that begin with prefix, which ends with a dot. Keys
+	// that were deleted may be among them.
+	Keys(ctx context.Context, prefix string) ([]string, error)
+}
+
+// ofUser is the prefix of the entries that lead from a user to the sessions.
+func ofUser(user events.UserID) string { return hashKey("user", string(user)) + "." }
+
+// start makes a session with a new token for whom the provider vouches.
+func (s *sessions) start(ctx context.Context, who person) (*session, error) {
 	now := s.now()
-	sess := &session{User: user, CSRF: rand.Text(), ExpiresAt: now.Add(s.lifetime), token: rand.Text() + rand.Text()}
+	sess := &session{User: who.user, SID: who.sid, IDToken: who.idToken, CSRF: rand.Text(), ExpiresAt: now.Add(s.lifetime), token: rand.Text() + rand.Text()}
 	data, err := json.Marshal(sess)
 	if err != nil {
 		return nil, fmt.Errorf("start a session: %w", err)
 	}
 	if err := s.touch(ctx, sess.token, now); err != nil {
 		return nil, err
+	}
+	// Before the session is: the provider can end whatever can be used.
+	if err := s.store.SetWithContext(ctx, ofUser(who.user)+hashOf(sess.token), []byte("sid:"+who.sid), s.lifetime); err != nil {
+		return nil, fmt.Errorf("start a session: %w", err)
 	}
 	if err := s.store.SetWithContext(ctx, hashKey("session", sess.token), data, s.lifetime); err != nil {
 		return nil, fmt.Errorf("start a session: %w", err)
@@ -114,12 +136,45 @@ func (s *sessions) end(ctx context.Context, token string) error {
 	if token == "" {
 		return nil
 	}
-	for _, kind := range []string{"session", "seen"} {
-		if err := s.store.DeleteWithContext(ctx, hashKey(kind, token)); err != nil {
+	return s.drop(ctx, hashOf(token))
+}
+
+// drop forgets the session whose token has the hash.
+func (s *sessions) drop(ctx context.Context, hash string) error {
+	for _, kind := range []string{"session.", "seen."} {
+		if err := s.store.DeleteWithContext(ctx, kind+hash); err != nil {
 			return fmt.Errorf("end the session: %w", err)
 		}
 	}
 	return nil
+}
+
+// endOf forgets the user's sessions, or those alone that belong to the provider's
+// session sid, and returns the hashes of their tokens.
+func (s *sessions) endOf(ctx context.Context, user events.UserID, sid string) ([]string, error) {
+	keys, err := s.store.Keys(ctx, ofUser(user))
+	if err != nil {
+		return nil, fmt.Errorf("look for the sessions of %q: %w", user, err)
+	}
+	var ended []string
+	for _, key := range keys {
+		of, err := s.store.GetWithContext(ctx, key)
+		if err != nil {
+			return ended, fmt.Errorf("look for the sessions of %q: %w", user, err)
+		}
+		if of == nil || sid != "" && string(of) != "sid:"+sid {
+			continue
+		}
+		hash := strings.TrimPrefix(key, ofUser(user))
+		if err := s.drop(ctx, hash); err != nil {
+			return ended, err
+		}
+		if err := s.store.DeleteWithContext(ctx, key); err != nil {
+			return ended, fmt.Errorf("end the session: %w", err)
+		}
+		ended = append(ended, hash)
+	}
+	return ended, nil
 }
 
 const (

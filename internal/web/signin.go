@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/pkg/events"
 )
 
 // viewer is who looks at a page.
@@ -31,6 +33,18 @@ func (v *viewer) Name() string {
 	}
 	return string(v.account.ID)
 }
+
+// ID is the subject that the provider vouches for.
+func (v *viewer) ID() events.UserID { return v.account.ID }
+
+// Email is the viewer's address, if the provider told it.
+func (v *viewer) Email() string { return v.account.Email }
+
+// Since is when the viewer's plan last changed; zero if it never did.
+func (v *viewer) Since() time.Time { return v.account.RoleChangedAt }
+
+// Until is when the session ends at the latest.
+func (v *viewer) Until() time.Time { return v.session.ExpiresAt }
 
 // Premium reports whether the viewer pays.
 func (v *viewer) Premium() bool { return v.account.Role == archive.Premium }
@@ -51,6 +65,14 @@ func (s *Server) viewer(c fiber.Ctx, used bool) (*viewer, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if s.overdue(acct) {
+		// Somebody crashed between the change of plan and its announcement.
+		if err := s.announce(c.Context(), acct.ID, acct.AnnounceDue); err != nil {
+			s.log.Error("an upgrade is not announced yet", "user", acct.ID, "error", err.Error())
+		} else {
+			s.audit(c, "upgrade announced", "user", acct.ID, "again", true)
+		}
 	}
 	v := &viewer{session: sess, account: acct}
 	c.Locals(viewerLocal, v)
@@ -75,6 +97,10 @@ func (s *Server) login(c fiber.Ctx) error {
 	}
 	if v != nil {
 		return c.Redirect().Status(fiber.StatusSeeOther).To(back)
+	}
+	if !s.limits.signIns.allow(c.IP()) {
+		s.audit(c, "sign-in refused", "reason", "too many from this address")
+		return errTooMany
 	}
 	d, err := s.provider.discover(c.Context())
 	if err != nil {
@@ -151,32 +177,13 @@ func (s *Server) callback(c fiber.Ctx) error {
 	if err := s.sessions.end(c.Context(), c.Cookies(s.cookieName(sessionCookie))); err != nil {
 		return err
 	}
-	sess, err := s.sessions.start(c.Context(), who.user)
+	sess, err := s.sessions.start(c.Context(), who)
 	if err != nil {
 		return err
 	}
 	s.setCookie(c, sessionCookie, sess.token, s.cfg.SessionLifetime)
 	s.audit(c, "signed in", "user", who.user)
 	return c.Redirect().Status(fiber.StatusSeeOther).To(lg.Return)
-}
-
-func (s *Server) logout(c fiber.Ctx) error {
-	v, err := s.viewer(c, true)
-	if err != nil {
-		return err
-	}
-	if v != nil {
-		if err := s.checkForm(c, v); err != nil {
-			return err
-		}
-		if err := s.sessions.end(c.Context(), v.session.token); err != nil {
-			return err
-		}
-		s.streams.leave(v.session.token)
-		s.audit(c, "signed out", "user", v.account.ID)
-	}
-	s.dropCookie(c, sessionCookie)
-	return c.Redirect().Status(fiber.StatusSeeOther).To("/")
 }
 
 // clip returns text without control characters and with at most limit bytes.

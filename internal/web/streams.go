@@ -1,9 +1,12 @@
 package web
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
-// maxStreams bounds the live streams of one session: a browser has one for
-// each tab.
+// maxStreams bounds the live streams of one session: a browser has one for each
+// tab, and one that a page left open counts until a write to it fails.
 const maxStreams = 16
 
 // streams knows the live streams, so that a stop and a sign-out can end them.
@@ -15,7 +18,8 @@ type streams struct {
 	// mu guards closed and open.
 	mu     sync.Mutex
 	closed bool
-	open   map[string]map[*stream]bool
+	// open has the streams of each session, the oldest first.
+	open map[string][]*stream
 }
 
 // stream is one live stream of a session.
@@ -23,28 +27,30 @@ type stream struct {
 	stop func()
 }
 
-func newStreams() *streams { return &streams{open: make(map[string]map[*stream]bool)} }
+func newStreams() *streams { return &streams{open: make(map[string][]*stream)} }
 
 // enter adds a stream. stop ends it soon, even if nobody reads it, and must not
-// wait; done must be called once when it has ended. ok is false if there are
-// too many or the site is closing.
+// wait; done must be called once when it has ended. Where there are too many, the
+// oldest makes room: as a rule its page is gone. ok is false if the site is
+// closing.
 func (s *streams) enter(session string, stop func()) (done func(), ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || len(s.open[session]) >= maxStreams {
+	if s.closed {
 		return nil, false
 	}
-	st := &stream{stop: stop}
-	if s.open[session] == nil {
-		s.open[session] = make(map[*stream]bool)
+	if of := s.open[session]; len(of) >= maxStreams {
+		of[0].stop()
+		s.open[session] = of[1:]
 	}
-	s.open[session][st] = true
+	st := &stream{stop: stop}
+	s.open[session] = append(s.open[session], st)
 	s.wg.Add(1)
 	return func() {
 		defer s.wg.Done()
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		delete(s.open[session], st)
+		s.open[session] = slices.DeleteFunc(s.open[session], func(o *stream) bool { return o == st })
 		if len(s.open[session]) == 0 {
 			delete(s.open, session)
 		}
@@ -55,7 +61,7 @@ func (s *streams) enter(session string, stop func()) (done func(), ok bool) {
 func (s *streams) leave(session string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for st := range s.open[session] {
+	for _, st := range s.open[session] {
 		st.stop()
 	}
 }
@@ -65,7 +71,7 @@ func (s *streams) close() {
 	s.mu.Lock()
 	s.closed = true
 	for _, of := range s.open {
-		for st := range of {
+		for _, st := range of {
 			st.stop()
 		}
 	}

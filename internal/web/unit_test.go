@@ -7,6 +7,7 @@ import (
 	"iter"
 	"log/slog"
 	"mime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,24 +18,17 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// leaky is a stream that yields everybody's changes, as a wrong subject would.
+// leaky is a stream that keeps everybody's changes for anybody, as a wrong subject
+// would.
 type leaky struct{ *world }
 
-func (l leaky) Follow(ctx context.Context, user events.UserID, after uint64) iter.Seq2[Status, error] {
+func (l leaky) Kept(_ context.Context, _ events.UserID, after, upto uint64) iter.Seq2[Status, error] {
 	return func(yield func(Status, error) bool) {
-		for {
-			l.mu.Lock()
-			pending, news := l.statuses[after:], l.news
-			l.mu.Unlock()
-			for _, st := range pending {
-				after = st.Seq
-				if !yield(st, nil) {
-					return
-				}
-			}
-			select {
-			case <-news:
-			case <-ctx.Done():
+		l.mu.Lock()
+		kept := slices.Clone(l.statuses)
+		l.mu.Unlock()
+		for _, st := range kept {
+			if st.Seq > after && st.Seq <= upto && !yield(st, nil) {
 				return
 			}
 		}
@@ -183,7 +177,7 @@ func TestEveryStateHasItsLook(t *testing.T) {
 		if l.Label == "" || l.Sentence == "" || !tones[l.Tone] || !strings.Contains(string(icons), `id="`+l.Icon+`"`) {
 			t.Errorf("state %q looks like %+v", st, l)
 		}
-		if steps := stepsOf(st); steps != nil {
+		if steps := stepsAt(lookOf(st).Step); steps != nil {
 			now := 0
 			for _, s := range steps {
 				if s.Mark == "now" {

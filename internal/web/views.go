@@ -10,10 +10,13 @@ import (
 	"io/fs"
 	"mime"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v3"
+
+	"github.com/gas-restore/gas/internal/archive"
 )
 
 //go:embed templates/*.html
@@ -75,14 +78,16 @@ func newViews() (*views, error) {
 			}
 			return "", fmt.Errorf("no asset %s", name)
 		},
-		"utc":   utc,
-		"stamp": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-		"bytes": humanBytes,
+		"utc":     utc,
+		"stamp":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"bytes":   humanBytes,
+		"count":   humanCount,
+		"dollars": humanDollars,
 	}).ParseFS(templateFiles, "templates/layout.html", "templates/icons.html")
 	if err != nil {
 		return nil, fmt.Errorf("parse the layout: %w", err)
 	}
-	for _, name := range []string{"home", "annotations", "annotation", "subscribe", "problem"} {
+	for _, name := range []string{"home", "annotations", "annotation", "subscribe", "account", "problem"} {
 		t, err := shared.Clone()
 		if err == nil {
 			t, err = t.ParseFS(templateFiles, "templates/"+name+".html")
@@ -135,4 +140,23 @@ func humanBytes(n int64) string {
 		format = "%.1f %s"
 	}
 	return fmt.Sprintf(format, v, [...]string{"B", "kB", "MB", "GB", "TB", "PB"}[unit])
+}
+
+// humanCount writes n with a space between thousands.
+func humanCount(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "\u202f" + s[i:]
+	}
+	return s
+}
+
+// humanDollars writes an amount in whole cents, rounded up: it is a limit.
+func humanDollars(m archive.MicroUSD) string {
+	const cent = archive.Dollar / 100
+	cents := m / cent
+	if m%cent > 0 {
+		cents++
+	}
+	return fmt.Sprintf("$%d.%02d", cents/100, cents%100)
 }

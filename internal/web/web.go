@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gofiber/fiber/v3"
@@ -46,6 +47,9 @@ type Server struct {
 	logins   *logins
 	provider *provider
 	streams  *streams
+	hub      *hub
+	limits   *limits
+	archived *overviews
 	// origin is the base URL without a slash at its end.
 	origin string
 	secure bool
@@ -59,8 +63,8 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		return nil, fmt.Errorf("web: %w", err)
 	}
 	if deps.Sessions == nil {
-		// Two entries a session.
-		deps.Sessions = NewMemoryStore(2 * maxSessions)
+		// Three entries a session.
+		deps.Sessions = NewMemoryStore(3 * maxSessions)
 	}
 	if deps.Logins == nil {
 		deps.Logins = NewMemoryStore(maxLogins)
@@ -75,12 +79,15 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		log:     cfg.Logger,
 		views:   v,
 		streams: newStreams(),
+		hub:     newHub(deps.Statuses, cfg.Logger),
+		limits:  newLimits(cfg),
 		origin:  strings.TrimSuffix(cfg.BaseURL, "/"),
 		secure:  strings.HasPrefix(cfg.BaseURL, "https://"),
 	}
 	s.sessions = &sessions{store: deps.Sessions, now: cfg.Now, lifetime: cfg.SessionLifetime, idle: cfg.SessionIdle}
 	s.logins = &logins{store: deps.Logins, now: cfg.Now}
 	s.provider = &provider{cfg: cfg, redirect: s.origin + CallbackPath}
+	s.archived = newOverviews(deps.Jobs, cfg)
 	s.app = s.routes()
 	return s, nil
 }
@@ -90,6 +97,13 @@ func New(cfg Config, deps Deps) (*Server, error) {
 // way finish within the drain time. It returns nil after a clean stop and
 // closes ln in any case. A Server serves once.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	// What runs beside the requests stops after them.
+	var beside sync.WaitGroup
+	besideCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer beside.Wait()
+	defer stop()
+	beside.Go(func() { s.hub.run(besideCtx) })
+	beside.Go(func() { s.heal(besideCtx) })
 	done := make(chan error, 1)
 	go func() { done <- s.app.Listener(ln, fiber.ListenConfig{DisableStartupMessage: true}) }()
 	select {
@@ -119,13 +133,17 @@ func (s *Server) routes() *fiber.App {
 		CaseSensitive: true,
 		// Values taken from a request outlive it: they go into sessions, logs and
 		// streams.
-		Immutable:      true,
-		BodyLimit:      maxBody,
-		ReadBufferSize: maxHeader,
-		ReadTimeout:    readTimeout,
-		WriteTimeout:   writeTimeout,
-		IdleTimeout:    keepAlive,
-		ErrorHandler:   s.fail,
+		Immutable:          true,
+		BodyLimit:          maxBody,
+		ReadBufferSize:     maxHeader,
+		ReadTimeout:        readTimeout,
+		WriteTimeout:       writeTimeout,
+		IdleTimeout:        keepAlive,
+		TrustProxy:         len(s.cfg.TrustProxy) > 0,
+		TrustProxyConfig:   fiber.TrustProxyConfig{Proxies: s.cfg.TrustProxy},
+		ProxyHeader:        proxyHeader(s.cfg.TrustProxy),
+		EnableIPValidation: true,
+		ErrorHandler:       s.fail,
 	})
 	// A live stream is one long response: the time limit of writing is its own.
 	app.Server().HeaderReceived = func(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
@@ -140,13 +158,24 @@ func (s *Server) routes() *fiber.App {
 	app.Get("/", s.home)
 	app.Get("/login", s.login)
 	app.Get(CallbackPath, s.callback)
+	app.Post(backChannelPath, s.backChannel)
 	app.Post("/logout", s.logout)
 	app.Get("/annotations", s.annotations)
 	app.Get("/annotation/:id", s.annotation)
 	app.Get("/annotation/:id/download", s.download)
 	app.Get("/subscribe", s.subscribePage)
 	app.Post("/subscribe", s.subscribe)
+	app.Get("/account", s.account)
+	app.Post("/account/free", s.unsubscribe)
 	app.Get(eventsPath, s.events)
 	s.routeAPI(app)
 	return app
+}
+
+// proxyHeader is where the proxies in front of the site tell who asks.
+func proxyHeader(proxies []string) string {
+	if len(proxies) == 0 {
+		return ""
+	}
+	return fiber.HeaderXForwardedFor
 }

@@ -35,8 +35,8 @@ type world struct {
 	statuses  []Status
 	// news is closed and replaced at each status.
 	news chan struct{}
-	// following counts the open Follows.
-	following int
+	// following counts the open Follows, follows all that ever were.
+	following, follows int
 	// faults are returned, once each, by the call of that name.
 	faults map[string]error
 }
@@ -105,15 +105,49 @@ func (w *world) SetRole(_ context.Context, user events.UserID, role archive.Role
 	if a.Role == role {
 		return false, nil
 	}
-	a.Role, a.RoleChangedAt = role, at
+	a.Role, a.RoleChangedAt, a.AnnounceDue = role, at, time.Time{}
+	if role == archive.Premium {
+		a.AnnounceDue = at
+	}
 	w.accounts[user] = a
 	return true, nil
 }
 
-func (w *world) Jobs(_ context.Context, user events.UserID, cursor string, limit int) ([]archive.Job, string, error) {
+func (w *world) Announced(_ context.Context, user events.UserID, due time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := w.fault("Jobs"); err != nil {
+	if err := w.fault("Announced"); err != nil {
+		return err
+	}
+	if a := w.accounts[user]; a.AnnounceDue.Equal(due) {
+		a.AnnounceDue = time.Time{}
+		w.accounts[user] = a
+	}
+	return nil
+}
+
+func (w *world) Unannounced(context.Context) iter.Seq2[archive.Account, error] {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var due []archive.Account
+	for _, a := range w.accounts {
+		if !a.AnnounceDue.IsZero() {
+			due = append(due, a)
+		}
+	}
+	return func(yield func(archive.Account, error) bool) {
+		for _, a := range due {
+			if !yield(a, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (w *world) Select(_ context.Context, user events.UserID, sel archive.Selection) ([]archive.Job, string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.fault("Select"); err != nil {
 		return nil, "", err
 	}
 	var all []archive.Job
@@ -125,17 +159,41 @@ func (w *world) Jobs(_ context.Context, user events.UserID, cursor string, limit
 	slices.SortFunc(all, func(a, b archive.Job) int {
 		return cmp.Or(b.SubmittedAt.Compare(a.SubmittedAt), cmp.Compare(a.ID, b.ID))
 	})
-	if cursor != "" {
-		i := slices.IndexFunc(all, func(j archive.Job) bool { return string(j.ID) == cursor })
+	if sel.Oldest {
+		slices.Reverse(all)
+	}
+	if sel.Cursor != "" {
+		i := slices.IndexFunc(all, func(j archive.Job) bool { return string(j.ID) == sel.Cursor })
 		if i < 0 {
-			return nil, "", fault.Errorf(fault.Invalid, "cursor %q", cursor)
+			return nil, "", fault.Errorf(fault.Invalid, "cursor %q", sel.Cursor)
 		}
 		all = all[i+1:]
 	}
-	if len(all) <= limit {
-		return all, "", nil
+	var jobs []archive.Job
+	for i, j := range all {
+		if sel.Match == nil || sel.Match(j) {
+			jobs = append(jobs, j)
+		}
+		if i+1 < len(all) && (len(jobs) == sel.Limit || sel.Match != nil && i+1 >= sel.Look) {
+			return jobs, string(j.ID), nil
+		}
 	}
-	return all[:limit], string(all[limit-1].ID), nil
+	return jobs, "", nil
+}
+
+func (w *world) ArchivedPage(_ context.Context, user events.UserID, cursor string) ([]archive.Job, string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.fault("ArchivedPage"); err != nil {
+		return nil, "", err
+	}
+	var jobs []archive.Job
+	for _, j := range w.jobs {
+		if j.UserID == user && j.ArchiveID != "" {
+			jobs = append(jobs, j)
+		}
+	}
+	return jobs, "", nil
 }
 
 func (w *world) Job(_ context.Context, id events.JobID) (archive.Job, error) {
@@ -189,18 +247,22 @@ func (w *world) Position(context.Context) (uint64, error) {
 	return uint64(len(w.statuses)), w.fault("Position")
 }
 
-func (w *world) Follow(ctx context.Context, user events.UserID, after uint64) iter.Seq2[Status, error] {
+func (w *world) Follow(ctx context.Context, after uint64) iter.Seq2[Status, error] {
 	return func(yield func(Status, error) bool) {
-		w.change(func() { w.following++ })
+		w.change(func() { w.following++; w.follows++ })
 		defer w.change(func() { w.following-- })
 		for {
 			w.mu.Lock()
 			pending := slices.Clone(w.statuses[min(after, uint64(len(w.statuses))):])
-			news := w.news
+			news, err := w.news, w.fault("Follow")
 			w.mu.Unlock()
+			if err != nil {
+				yield(Status{}, err)
+				return
+			}
 			for _, st := range pending {
 				after = st.Seq
-				if st.UserID == user && !yield(st, nil) {
+				if !yield(st, nil) {
 					return
 				}
 			}
@@ -211,6 +273,33 @@ func (w *world) Follow(ctx context.Context, user events.UserID, after uint64) it
 			}
 		}
 	}
+}
+
+func (w *world) Kept(_ context.Context, user events.UserID, after, upto uint64) iter.Seq2[Status, error] {
+	w.mu.Lock()
+	kept := slices.Clone(w.statuses)
+	w.mu.Unlock()
+	return func(yield func(Status, error) bool) {
+		for _, st := range kept {
+			if st.UserID == user && st.Seq > after && st.Seq <= upto && !yield(st, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (w *world) Last(_ context.Context, user events.UserID, job events.JobID) (events.StatusChanged, bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.fault("Last"); err != nil {
+		return events.StatusChanged{}, false, err
+	}
+	for _, st := range slices.Backward(w.statuses) {
+		if st.UserID == user && st.JobID == job {
+			return st.StatusChanged, true, nil
+		}
+	}
+	return events.StatusChanged{}, false, nil
 }
 
 func (w *world) tell(e events.StatusChanged) {

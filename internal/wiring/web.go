@@ -38,6 +38,10 @@ func (e Env) web(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Part, 
 	if err != nil {
 		return daemon.Part{}, err
 	}
+	prices, err := Prices(e.Config, cfg.Region)
+	if err != nil {
+		return daemon.Part{}, err
+	}
 	catalog := dynamodb.New(cfg, e.Config.JobTable, e.Config.AccountTable)
 	server, err := web.New(web.Config{
 		BaseURL:      e.Config.WebBaseURL,
@@ -45,6 +49,11 @@ func (e Env) web(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Part, 
 		ClientID:     e.Config.OIDCClientID,
 		ClientSecret: web.Secret(e.Config.OIDCSecret.Reveal()),
 		Tiers:        e.Config.TierOrder(),
+		Prices:       prices,
+		AssumedSize:  e.Config.AssumedSize,
+		PremiumPrice: e.Config.PremiumPrice,
+		Rate:         e.Config.WebRate,
+		TrustProxy:   e.Config.WebProxies,
 		Drain:        e.Config.StopGrace,
 		Logger:       e.Log,
 	}, web.Deps{
@@ -88,12 +97,26 @@ type statuses struct{ bus *bus.Bus }
 
 func (s statuses) Position(ctx context.Context) (uint64, error) { return s.bus.LastStatus(ctx) }
 
-func (s statuses) Follow(ctx context.Context, user events.UserID, after uint64) iter.Seq2[web.Status, error] {
+func (s statuses) Follow(ctx context.Context, after uint64) iter.Seq2[web.Status, error] {
 	return func(yield func(web.Status, error) bool) {
-		for seq, e := range s.bus.FollowStatus(ctx, user, after) {
+		for seq, e := range s.bus.FollowStatuses(ctx, after) {
 			if !yield(web.Status{Seq: seq, StatusChanged: e}, nil) {
 				return
 			}
 		}
 	}
+}
+
+func (s statuses) Kept(ctx context.Context, user events.UserID, after, upto uint64) iter.Seq2[web.Status, error] {
+	return func(yield func(web.Status, error) bool) {
+		for st, err := range s.bus.StatusesOf(ctx, user, after, upto) {
+			if !yield(web.Status(st), err) {
+				return
+			}
+		}
+	}
+}
+
+func (s statuses) Last(ctx context.Context, user events.UserID, job events.JobID) (events.StatusChanged, bool, error) {
+	return s.bus.LastStatusOf(ctx, user, job)
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"time"
 
@@ -80,33 +81,6 @@ func tableError(err error) error {
 		return fault.New(fault.Denied, none)
 	}
 	return err
-}
-
-// Jobs returns up to limit of the user's jobs, the newest first, from cursor on,
-// and the cursor of the next page; both are empty at the ends. A cursor that was
-// not made here for this user is an error of kind Invalid.
-func (c *Catalog) Jobs(ctx context.Context, user events.UserID, cursor string, limit int) ([]archive.Job, string, error) {
-	start, err := jobsStart(cursor, user)
-	if err != nil {
-		return nil, "", err
-	}
-	out, err := c.client.Query(ctx, &dynamodb.QueryInput{
-		TableName:                 &c.jobs,
-		IndexName:                 aws.String(UserIndex),
-		KeyConditionExpression:    aws.String("user_id = :u"),
-		ExpressionAttributeValues: item{":u": str(string(user))},
-		ScanIndexForward:          aws.Bool(false),
-		Limit:                     aws.Int32(int32(limit)),
-		ExclusiveStartKey:         start,
-	})
-	if err != nil {
-		return nil, "", awsfault.Wrap(tableError(err), "list jobs of user %q", user)
-	}
-	jobs := make([]archive.Job, len(out.Items))
-	for i, it := range out.Items {
-		jobs[i] = jobOf(it)
-	}
-	return jobs, cursorOf(out.LastEvaluatedKey, attrSubmitTime), nil
 }
 
 // update changes the job under a condition. The error's kind is Conflict if the
@@ -215,10 +189,15 @@ func (c *Catalog) EnsureAccount(ctx context.Context, a archive.Account) error {
 // then the time of the last change stays. The error's kind is NotFound if there
 // is no such account.
 func (c *Catalog) SetRole(ctx context.Context, id events.UserID, role archive.Role, at time.Time) (changed bool, err error) {
+	// Who becomes Premium has an announcement due, as of the same write.
+	change := "SET #r = :role, role_changed_at = :at REMOVE announce_due"
+	if role == archive.Premium {
+		change = "SET #r = :role, role_changed_at = :at, announce_due = :at"
+	}
 	_, err = c.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName:                           &c.accounts,
 		Key:                                 userKey(id),
-		UpdateExpression:                    aws.String("SET #r = :role, role_changed_at = :at"),
+		UpdateExpression:                    &change,
 		ConditionExpression:                 aws.String("attribute_exists(user_id) AND #r <> :role"),
 		ExpressionAttributeNames:            map[string]string{"#r": attrRole},
 		ExpressionAttributeValues:           item{":role": str(string(role)), ":at": num(at.UnixMilli())},
@@ -231,6 +210,44 @@ func (c *Catalog) SetRole(ctx context.Context, id events.UserID, role archive.Ro
 		return false, nil
 	}
 	return err == nil, awsfault.Wrap(tableError(err), "set role of %q", id)
+}
+
+// Announced notes that the upgrade of that time was announced. That another came
+// since, or that it was noted before, is no error.
+func (c *Catalog) Announced(ctx context.Context, id events.UserID, due time.Time) error {
+	_, err := c.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName:                 &c.accounts,
+		Key:                       userKey(id),
+		UpdateExpression:          aws.String("REMOVE announce_due"),
+		ConditionExpression:       aws.String("announce_due = :due"),
+		ExpressionAttributeValues: item{":due": num(due.UnixMilli())},
+	})
+	if _, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
+		return nil
+	}
+	return awsfault.Wrap(tableError(err), "note that the upgrade of %q is announced", id)
+}
+
+// Unannounced yields the accounts whose upgrade was not announced as far as is
+// known. It reads the whole account table. An error ends it.
+func (c *Catalog) Unannounced(ctx context.Context) iter.Seq2[archive.Account, error] {
+	return func(yield func(archive.Account, error) bool) {
+		pages := dynamodb.NewScanPaginator(c.client, &dynamodb.ScanInput{
+			TableName: &c.accounts, FilterExpression: aws.String("attribute_exists(announce_due)"),
+		})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				yield(archive.Account{}, awsfault.Wrap(tableError(err), "list upgrades that were not announced"))
+				return
+			}
+			for _, it := range page.Items {
+				if !yield(accountOf(it), nil) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // AddJob puts a job that is not there yet; the error's kind is Conflict if it is.

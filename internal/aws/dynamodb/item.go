@@ -41,6 +41,7 @@ const (
 	attrEmail         = "email"
 	attrRole          = "role"
 	attrRoleChangedAt = "role_changed_at"
+	attrAnnounceDue   = "announce_due"
 )
 
 type item = map[string]types.AttributeValue
@@ -161,5 +162,6 @@ func accountOf(it item) archive.Account {
 		Email:         text(it, attrEmail),
 		Role:          archive.Role(text(it, attrRole)),
 		RoleChangedAt: millis(it, attrRoleChangedAt),
+		AnnounceDue:   millis(it, attrAnnounceDue),
 	}
 }

@@ -16,6 +16,65 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
+// Jobs returns up to limit of the user's jobs, the newest first, from cursor on,
+// and the cursor of the next page; both are empty at the ends. A cursor that was
+// not made here for this user is an error of kind Invalid.
+func (c *Catalog) Jobs(ctx context.Context, user events.UserID, cursor string, limit int) ([]archive.Job, string, error) {
+	return c.Select(ctx, user, archive.Selection{Cursor: cursor, Limit: limit})
+}
+
+// Select returns the user's jobs that the selection wants, and the cursor behind
+// the last one that was looked at; it is empty at the end alone. There can be a
+// next page when this one is not full: then enough was looked at. A cursor that
+// was not made here is an error of kind Invalid; whatever it says, the jobs are
+// the user's.
+func (c *Catalog) Select(ctx context.Context, user events.UserID, sel archive.Selection) ([]archive.Job, string, error) {
+	start, err := jobsStart(sel.Cursor, user)
+	if err != nil {
+		return nil, "", err
+	}
+	// The index has no states, and a filter would make DynamoDB read the same and
+	// find no more than we do.
+	page := int32(sel.Limit)
+	if sel.Match != nil {
+		page = c.page
+	}
+	var jobs []archive.Job
+	for looked := 0; ; {
+		out, err := c.client.Query(ctx, &dynamodb.QueryInput{
+			TableName:                 &c.jobs,
+			IndexName:                 aws.String(UserIndex),
+			KeyConditionExpression:    aws.String("user_id = :u"),
+			ExpressionAttributeValues: item{":u": str(string(user))},
+			ScanIndexForward:          aws.Bool(sel.Oldest),
+			Limit:                     &page,
+			ExclusiveStartKey:         start,
+		})
+		if err != nil {
+			return nil, "", awsfault.Wrap(tableError(err), "list jobs of user %q", user)
+		}
+		for i, it := range out.Items {
+			job := jobOf(it)
+			if sel.Match != nil && !sel.Match(job) {
+				continue
+			}
+			jobs = append(jobs, job)
+			if len(jobs) < sel.Limit {
+				continue
+			}
+			if i == len(out.Items)-1 && len(out.LastEvaluatedKey) == 0 {
+				return jobs, "", nil
+			}
+			return jobs, cursorOf(it, attrSubmitTime), nil
+		}
+		looked += len(out.Items)
+		start = out.LastEvaluatedKey
+		if len(start) == 0 || sel.Match == nil || looked >= sel.Look {
+			return jobs, cursorOf(start, attrSubmitTime), nil
+		}
+	}
+}
+
 // archivedPage is how many jobs a page of the archived index has: a megabyte of
 // items, which is the most that DynamoDB reads at a time, has about two thousand.
 const archivedPage = 1000

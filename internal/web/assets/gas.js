@@ -1,14 +1,49 @@
-// Follows the user's status changes and brings the page up to date. Everything
-// here is on the page already when it is loaded; without this it gets old until
-// it is reloaded.
+// Tells times in the reader's own zone, follows the user's status changes, and
+// brings the page up to date. Everything here is on the page already when it is
+// loaded; without this it gets old until it is reloaded.
 (() => {
   "use strict";
+  // In the page's language and the reader's zone.
+  const form = (options) => new Intl.DateTimeFormat("en-GB", options);
+  const date = { day: "numeric", month: "short", year: "numeric" };
+  const time = { hour: "2-digit", minute: "2-digit" };
+  const day = form(date), clock = form(time), zoned = form({ ...time, timeZoneName: "short" });
+  const universal = form({ ...date, ...time, timeZone: "UTC" });
+  const today = day.format(new Date());
+  const utc = (at) => `${universal.format(at)} UTC`;
+
+  // A time in the list is short, and tells the other zone when it is pointed at; one
+  // among the facts tells both.
+  function localize(node) {
+    const at = new Date(node.dateTime);
+    if (isNaN(at)) return;
+    if ("both" in node.dataset) {
+      node.textContent = `${day.format(at)}, ${zoned.format(at)}`;
+      const other = document.createElement("span");
+      other.className = "utc";
+      other.textContent = utc(at);
+      node.append(" ", other);
+      return;
+    }
+    const on = day.format(at);
+    node.textContent = on === today ? clock.format(at) : `${on}, ${clock.format(at)}`;
+    node.title = utc(at);
+  }
+  for (const node of document.querySelectorAll("time[datetime]")) localize(node);
+
+  const timeOf = (iso) => {
+    const node = document.createElement("time");
+    node.dateTime = iso;
+    localize(node);
+    return node;
+  };
+
   const url = document.body.dataset.live;
   if (!url || !window.EventSource) return;
 
   const rows = new Map();
   for (const row of document.querySelectorAll("[data-job]")) rows.set(row.dataset.job, row);
-  if (rows.size === 0) return;
+  if (rows.size === 0 && !document.querySelector("[data-archive]")) return;
 
   const announce = document.querySelector("[data-announce]");
   const text = (node, value) => {
@@ -55,7 +90,7 @@
   // The bar is there only while bytes are moving.
   function showBytes(card, change) {
     let box = card.querySelector("[data-bytes]");
-    if (!(change.size > 0) || change.state === "restored") {
+    if (change.state !== "copying" || !(change.size > 0)) {
       if (box) box.remove();
       return;
     }
@@ -74,6 +109,18 @@
     text(box.querySelector("span"), `${bytes(change.bytes || 0)} of ${bytes(change.size)}`);
   }
 
+  // When it is out of the archive, as a rule.
+  function showSpan(card, change) {
+    if (change.state === "planned") return;
+    for (const p of card.querySelectorAll("[data-expected]")) p.remove();
+    if (!change.from) return;
+    const p = document.createElement("p");
+    p.className = "expected";
+    p.dataset.expected = "";
+    p.append("Out of the archive, as a rule, between ", timeOf(change.from), " and ", timeOf(change.to), ".");
+    card.querySelector("[data-actions]").before(p);
+  }
+
   function showDetail(page, change) {
     const card = page.querySelector("[data-card]");
     if (!card.querySelector("[data-sentence]")) return;
@@ -81,7 +128,7 @@
     text(card.querySelector("[data-sentence]"), change.sentence);
     showSteps(card, change.step);
     showBytes(card, change);
-    if (change.state !== "requested") for (const p of card.querySelectorAll("[data-expected]")) p.remove();
+    if (changed(page, change)) showSpan(card, change);
     const actions = card.querySelector("[data-actions]");
     if (change.state === "restored" && !actions.querySelector("[data-done]")) {
       const link = document.createElement("a");
@@ -95,16 +142,55 @@
     }
   }
 
+  const changed = (row, change) => row.dataset.state !== change.state;
+
+  // How many are left is asked for when one came back, at most every other second:
+  // many come at once.
+  const note = document.querySelector("[data-archive]");
+  let asking = 0;
+  function askLeft() {
+    if (!note || asking) return;
+    asking = setTimeout(async () => {
+      asking = 0;
+      try {
+        const answer = await fetch("/api/v1/archive", { headers: { Accept: "application/json" } });
+        if (answer.ok) showLeft(await answer.json());
+      } catch { /* the next one asks again */ }
+    }, 2200);
+  }
+  function showLeft(archive) {
+    const by = note.querySelector("[data-by]");
+    if (archive.files === 0) {
+      note.dataset.tone = "good";
+      note.querySelector("use").setAttribute("href", "#check");
+      note.querySelector("p").replaceChildren(note.querySelector("[data-left]"), " Nothing of yours is in the archive any more.");
+      text(note.querySelector("[data-left]"), "All your files are back.");
+      if (by) by.remove();
+      return;
+    }
+    const more = archive.more ? " and more" : "";
+    text(note.querySelector("[data-left]"), `${archive.files}${more} ${archive.files === 1 ? "file is" : "files are"} coming back${archive.bytes ? `, ${bytes(archive.bytes)}` : ""}.`);
+    if (by && archive.by) by.replaceChildren("All back, as a rule, between ", timeOf(archive.by.from), " and ", timeOf(archive.by.to), ".");
+    // The last ones may be back without a word of it having come.
+    askLater();
+  }
+  let later = 0;
+  function askLater() {
+    clearTimeout(later);
+    later = setTimeout(askLeft, 15000);
+  }
+
   const source = new EventSource(url);
   source.addEventListener("status", (event) => {
     const change = JSON.parse(event.data);
+    if (change.state === "restored") askLeft();
     const row = rows.get(change.job);
     if (!row) return;
-    const changed = row.dataset.state !== change.state;
-    row.dataset.state = change.state;
-    if (changed) showBadge(row, change);
+    const news = changed(row, change);
+    if (news) showBadge(row, change);
     if (row.querySelector("[data-card]")) showDetail(row, change);
-    else if (changed) text(announce, `${row.querySelector("[data-name]").textContent}: ${change.label}`);
+    else if (news) text(announce, `${row.querySelector("[data-name]").textContent}: ${change.label}`);
+    row.dataset.state = change.state;
   });
   // A page in the browser's back cache must not hold its stream.
   addEventListener("pagehide", () => source.close());

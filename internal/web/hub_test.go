@@ -1,0 +1,123 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// hubBed is a hub over a stream in memory, in a bubble.
+func hubBed(t *testing.T) (*world, *hub) {
+	w := &world{news: make(chan struct{}), faults: map[string]error{}}
+	return w, newHub(w, slog.New(slog.DiscardHandler))
+}
+
+func runHub(t *testing.T, h *hub) {
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); h.run(ctx) }()
+	t.Cleanup(func() { stop(); <-done })
+}
+
+func TestTheHubFollowsOnceHoweverManyWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, h := hubBed(t)
+		w.tell(status("ada", "j0", archive.Planned))
+		runHub(t, h)
+		var all []*listener
+		for range 1000 {
+			l, err := h.listen(t.Context(), "ada", func() {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if l.from != 1 {
+				t.Fatalf("a reader begins after %d, want 1", l.from)
+			}
+			all = append(all, l)
+		}
+		w.tell(status("bob", "j9", archive.Planned))
+		w.tell(status("ada", "j1", archive.Requested))
+		synctest.Wait()
+		for i, l := range all {
+			if got := <-l.changes; got.seq != 3 {
+				t.Fatalf("reader %d got %d, want 3", i, got.seq)
+			}
+			h.leave(l)
+		}
+		w.change(func() {
+			if w.follows != 1 {
+				t.Errorf("the stream was followed %d times, want once", w.follows)
+			}
+		})
+		if len(h.listeners) != 0 {
+			t.Errorf("readers are left: %v", h.listeners)
+		}
+	})
+}
+
+func TestTheHubDropsAReaderThatIsTooSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, h := hubBed(t)
+		runHub(t, h)
+		cut := 0
+		slow, err := h.listen(t.Context(), "ada", func() { cut++ })
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range backlog + 10 {
+			w.tell(status("ada", "j1", archive.Copying))
+		}
+		synctest.Wait()
+		got := 0
+		for range slow.changes {
+			got++
+		}
+		if got != backlog || cut != 1 || h.dropped != 1 {
+			t.Errorf("it got %d changes, was cut %d times, and %d are counted; want %d, 1, 1", got, cut, h.dropped, backlog)
+		}
+		h.leave(slow)
+	})
+}
+
+func TestTheHubGoesOnWhereItWas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, h := hubBed(t)
+		w.faults["Position"] = errors.New("nats is away")
+		runHub(t, h)
+		synctest.Wait()
+		if _, ok := h.position(); ok {
+			t.Error("the hub knows a position that nobody told it")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), hubPause/2)
+		if _, err := h.listen(ctx, "ada", nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("listening to a hub that is not ready: %v", err)
+		}
+		cancel()
+		time.Sleep(hubPause)
+		l, err := h.listen(t.Context(), "ada", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The stream breaks; what comes meanwhile is not lost.
+		w.change(func() {
+			w.faults["Follow"] = errors.New("connection lost")
+			for _, st := range []archive.State{archive.Planned, archive.Requested} {
+				w.statuses = append(w.statuses, Status{Seq: uint64(len(w.statuses) + 1), StatusChanged: status("ada", events.JobID("j1"), st)})
+			}
+			close(w.news)
+			w.news = make(chan struct{})
+		})
+		time.Sleep(2 * hubPause)
+		for want := uint64(1); want <= 2; want++ {
+			if got := <-l.changes; got.seq != want {
+				t.Errorf("got change %d, want %d", got.seq, want)
+			}
+		}
+	})
+}

@@ -1,0 +1,73 @@
+package web
+
+import (
+	"net/http"
+	"sync"
+
+	"golang.org/x/time/rate"
+)
+
+const (
+	// signIns and changes are how many a second one address may begin, and one
+	// user may make, with burstSignIns and burstChanges at once: people share an
+	// address, and press twice.
+	signIns, burstSignIns = 1, 60
+	changes, burstChanges = 1, 20
+	// maxLimited bounds how many are kept apart.
+	maxLimited = 50_000
+)
+
+// limits hold each address and each user to a pace.
+type limits struct {
+	requests, signIns, changes *pace
+}
+
+func newLimits(cfg Config) *limits {
+	return &limits{
+		requests: newPace(cfg.Rate, int(max(10*cfg.Rate, 1))),
+		signIns:  newPace(signIns, burstSignIns),
+		changes:  newPace(changes, burstChanges),
+	}
+}
+
+// pace is a bucket for each key.
+type pace struct {
+	perSecond rate.Limit
+	burst     int
+
+	mu      sync.Mutex // guards buckets
+	buckets map[string]*rate.Limiter
+}
+
+func newPace(perSecond float64, burst int) *pace {
+	return &pace{perSecond: rate.Limit(perSecond), burst: burst, buckets: map[string]*rate.Limiter{}}
+}
+
+// allow takes one from the key's bucket, if there is one.
+func (p *pace) allow(key string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := p.buckets[key]
+	if b == nil {
+		if len(p.buckets) >= maxLimited {
+			// Those that are full again have nothing to remember.
+			for k, old := range p.buckets {
+				if old.Tokens() >= float64(p.burst) {
+					delete(p.buckets, k)
+				}
+			}
+			if len(p.buckets) >= maxLimited {
+				clear(p.buckets)
+			}
+		}
+		b = rate.NewLimiter(p.perSecond, p.burst)
+		p.buckets[key] = b
+	}
+	return b.Allow()
+}
+
+// errTooMany asks somebody to slow down.
+var errTooMany = &problem{
+	status: http.StatusTooManyRequests, title: "Slow down, please",
+	sentence: "That was a lot in a short time. Wait a moment and try again.", retry: 5,
+}

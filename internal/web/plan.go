@@ -1,0 +1,212 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/gofiber/fiber/v3"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+type subscribeBody struct {
+	// Over is what is in the archive; nil if that could not be read.
+	Over *overview
+	// Left says that the user is Premium and files are still in the archive
+	// without having been asked for.
+	Left bool
+	// Price is what Premium costs, in the operator's words; it may be empty.
+	Price string
+}
+
+func (s *Server) subscribePage(c fiber.Ctx) error {
+	v, err := s.page(c)
+	if v == nil {
+		return err
+	}
+	body := subscribeBody{Price: s.cfg.PremiumPrice}
+	if v.Premium() {
+		if body.Left, err = s.deps.Jobs.HasArchived(c.Context(), v.account.ID); err != nil {
+			return err
+		}
+	}
+	if body.Over, err = s.archived.of(c.Context(), v.account); err != nil {
+		s.log.Warn("the plan page is shown without what is in the archive", "request", requestID(c), "error", err.Error())
+	}
+	return s.views.render(c, "subscribe", frame{Title: "Premium", Viewer: v, Section: "subscribe", Body: body})
+}
+
+// signedOut answers a form of somebody who is not signed in any more.
+func signedOut(back string) error {
+	return &problem{
+		status: http.StatusUnauthorized, title: "You are signed out",
+		sentence: "Nothing was changed. Please sign in and try again.",
+		link:     loginLink(back), linkText: "Sign in",
+	}
+}
+
+// subscribe is the button of the plan page.
+func (s *Server) subscribe(c fiber.Ctx) error {
+	v, err := s.viewer(c, true)
+	if err != nil {
+		return err
+	}
+	if v == nil {
+		return signedOut("/subscribe")
+	}
+	if err := s.upgrade(c, v); err != nil {
+		return err
+	}
+	return c.Redirect().Status(fiber.StatusSeeOther).To(listPath)
+}
+
+// upgrade makes the user Premium and tells the pipeline. Doing it again does
+// no harm. That the announcement is due is written with the role; what a crash
+// leaves between the two is made up for by [Server.heal], or by the user's next
+// request.
+func (s *Server) upgrade(c fiber.Ctx, v *viewer) (err error) {
+	if err := s.checkForm(c, v); err != nil {
+		return err
+	}
+	user, due := v.account.ID, v.account.AnnounceDue
+	changed := false
+	if !v.Premium() {
+		// In milliseconds, as it is kept.
+		at := s.cfg.Now().UTC().Truncate(time.Millisecond)
+		if changed, err = s.deps.Accounts.SetRole(c.Context(), user, archive.Premium, at); err != nil {
+			return err
+		}
+		if changed {
+			due = at
+		}
+	}
+	announce := changed || !due.IsZero()
+	if changed {
+		s.audit(c, "plan changed", "user", user, "from", v.account.Role, "to", archive.Premium)
+	} else if !announce {
+		if announce, err = s.deps.Jobs.HasArchived(c.Context(), user); err != nil {
+			return err
+		}
+	}
+	if !announce {
+		return nil
+	}
+	if err := s.announce(c.Context(), user, due); err != nil {
+		return &problem{
+			status: http.StatusServiceUnavailable, title: "You are Premium",
+			sentence: "Your plan has changed. Bringing your files back could not be started right now; it is tried again by itself in a moment.",
+			link:     listPath, linkText: "Go to your annotations",
+			err: errors.Join(errors.New("announce the upgrade of "+string(user)), err),
+		}
+	}
+	s.audit(c, "upgrade announced", "user", user, "again", !changed)
+	return nil
+}
+
+// announce tells the pipeline, and then notes that it did. If the note fails, it
+// is told twice, which plans what is left.
+func (s *Server) announce(ctx context.Context, user events.UserID, due time.Time) error {
+	if err := s.deps.Announcer.AnnounceUpgrade(ctx, user); err != nil {
+		return err
+	}
+	if due.IsZero() {
+		return nil
+	}
+	if err := s.deps.Accounts.Announced(ctx, user, due); err != nil {
+		s.log.Warn("an upgrade will be announced twice", "user", user, "error", err.Error())
+	}
+	return nil
+}
+
+const (
+	// healAfter is how long an announcement may take before somebody else makes it.
+	healAfter = 10 * time.Second
+	// healEvery is the time between two looks at all accounts.
+	healEvery = 5 * time.Minute
+)
+
+// overdue reports whether the account's announcement is nobody's any more.
+func (s *Server) overdue(a archive.Account) bool {
+	return a.Role == archive.Premium && !a.AnnounceDue.IsZero() && s.cfg.Now().Sub(a.AnnounceDue) > healAfter
+}
+
+// heal announces the upgrades that a crash left unannounced, at the start and
+// then every few minutes, until ctx ends.
+func (s *Server) heal(ctx context.Context) {
+	tick := time.NewTicker(healEvery)
+	defer tick.Stop()
+	for {
+		s.healOnce(ctx)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Server) healOnce(ctx context.Context) {
+	for a, err := range s.deps.Accounts.Unannounced(ctx) {
+		if err == nil && s.overdue(a) {
+			if err = s.announce(ctx, a.ID, a.AnnounceDue); err == nil {
+				s.log.Info("upgrade announced", "user", a.ID, "again", true, "due", a.AnnounceDue)
+			}
+		}
+		if err != nil && ctx.Err() == nil {
+			s.log.Error("an upgrade is not announced yet", "user", a.ID, "error", err.Error())
+		}
+	}
+}
+
+type accountBody struct {
+	Price string
+	Over  *overview
+}
+
+// account shows who is signed in, and the plan.
+func (s *Server) account(c fiber.Ctx) error {
+	v, err := s.page(c)
+	if v == nil {
+		return err
+	}
+	body := accountBody{Price: s.cfg.PremiumPrice}
+	if body.Over, err = s.archived.of(c.Context(), v.account); err != nil {
+		s.log.Warn("the account page is shown without what is in the archive", "request", requestID(c), "error", err.Error())
+	}
+	return s.views.render(c, "account", frame{Title: "Your account", Viewer: v, Section: "account", Body: body})
+}
+
+// unsubscribe is the button that leads back to Free.
+func (s *Server) unsubscribe(c fiber.Ctx) error {
+	v, err := s.viewer(c, true)
+	if err != nil {
+		return err
+	}
+	if v == nil {
+		return signedOut("/account")
+	}
+	if err := s.downgrade(c, v); err != nil {
+		return err
+	}
+	return c.Redirect().Status(fiber.StatusSeeOther).To("/account")
+}
+
+// downgrade makes the user Free. What was asked for comes back all the same: it
+// is paid. What was not is not asked for any more: thaw compares each task with
+// the last change of the role.
+func (s *Server) downgrade(c fiber.Ctx, v *viewer) error {
+	if err := s.checkForm(c, v); err != nil {
+		return err
+	}
+	changed, err := s.deps.Accounts.SetRole(c.Context(), v.account.ID, archive.Free, s.cfg.Now().UTC())
+	if err != nil {
+		return err
+	}
+	if changed {
+		s.audit(c, "plan changed", "user", v.account.ID, "from", v.account.Role, "to", archive.Free)
+	}
+	return nil
+}
