@@ -8,10 +8,12 @@ import (
 )
 
 const (
-	// signIns and changes are how many a second one address may begin, and one
-	// user may make, with burstSignIns and burstChanges at once: people share an
-	// address, and press twice.
-	signIns, burstSignIns = 1, 60
+	// perSignIn is for how many requests of an address's rate one may begin a
+	// sign-in, and burstSignIns how many seconds' worth at once: people share an
+	// address.
+	perSignIn, burstSignIns = 100, 60
+	// changes are how many a second one user may make, with burstChanges at once:
+	// people press twice.
 	changes, burstChanges = 1, 20
 	// maxLimited bounds how many are kept apart.
 	maxLimited = 50_000
@@ -25,7 +27,7 @@ type limits struct {
 func newLimits(cfg Config) *limits {
 	return &limits{
 		requests: newPace(cfg.Rate, int(max(10*cfg.Rate, 1))),
-		signIns:  newPace(signIns, burstSignIns),
+		signIns:  newPace(cfg.Rate/perSignIn, int(max(burstSignIns*cfg.Rate/perSignIn, 1))),
 		changes:  newPace(changes, burstChanges),
 	}
 }
