@@ -96,7 +96,9 @@ func newBed(t *testing.T, change ...func(*Config, *Deps)) *bed {
 			{Subject: "ada", Name: "Ada Lovelace", Email: "ada@example.org"},
 			{Subject: "bob", Name: "Bob", Email: "bob@example.org"},
 		},
-		Now: b.clock.now,
+		// As Globus Auth does; internal/stack signs with RS256.
+		Algorithm: "RS512",
+		Now:       b.clock.now,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,273 @@
+package web
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/cost"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// TestACrashInTheUpgradeIsHealed lets the site die between the change of role and
+// its announcement, in each place, and nobody press the button again.
+func TestACrashInTheUpgradeIsHealed(t *testing.T) {
+	sns := fault.New(fault.Transient, errors.New("sns is away"))
+	crash := func(b *bed) {
+		b.world.archived("ada", "j1", time.Now())
+		b.world.change(func() {
+			at := b.clock.now().UTC().Truncate(time.Millisecond)
+			b.world.accounts["ada"] = archive.Account{ID: "ada", Role: archive.Premium, RoleChangedAt: at, AnnounceDue: at}
+		})
+	}
+	healed := func(t *testing.T, b *bed, times int) {
+		t.Helper()
+		b.world.change(func() {
+			if len(b.world.announced) != times || !b.world.accounts["ada"].AnnounceDue.IsZero() {
+				t.Errorf("announced %v, due %s; want %d times and nothing due", b.world.announced, b.world.accounts["ada"].AnnounceDue, times)
+			}
+		})
+	}
+	t.Run("by whoever looks next", func(t *testing.T) {
+		b := newBed(t)
+		crash(b)
+		ada := b.signedIn("ada", "")
+		ada.get("/")
+		b.world.change(func() {
+			if len(b.world.announced) != 0 {
+				t.Error("announced while the one who changed the role may be at it")
+			}
+		})
+		b.clock.add(healAfter + time.Second)
+		b.world.change(func() { b.world.faults["AnnounceUpgrade"] = sns })
+		ada.wants(ada.get("/"), 200)
+		ada.wants(ada.get("/"), 200)
+		healed(t, b, 1)
+	})
+	t.Run("by the sweep", func(t *testing.T) {
+		b := newBed(t)
+		crash(b)
+		b.clock.add(healAfter + time.Second)
+		b.site.healOnce(t.Context())
+		b.site.healOnce(t.Context())
+		healed(t, b, 1)
+	})
+	t.Run("after the announcement, before the note", func(t *testing.T) {
+		b := newBed(t)
+		b.world.archived("ada", "j1", time.Now())
+		ada := b.signedIn("ada", "")
+		form := ada.get("/subscribe").form(t, "/subscribe", nil)
+		b.world.change(func() { b.world.faults["Announced"] = errors.New("dynamodb is away") })
+		ada.post("/subscribe", form)
+		b.clock.add(healAfter + time.Second)
+		b.site.healOnce(t.Context())
+		healed(t, b, 2)
+	})
+	t.Run("not once the user is Free again", func(t *testing.T) {
+		b := newBed(t)
+		crash(b)
+		ada := b.signedIn("ada", "")
+		ada.post("/account/free", ada.get("/account").form(t, "/account/free", nil))
+		b.clock.add(healAfter + time.Second)
+		b.site.healOnce(t.Context())
+		healed(t, b, 0)
+	})
+}
+
+func TestADowngradeLeavesWhatWasNotAskedFor(t *testing.T) {
+	b := newBed(t)
+	b.world.archived("ada", "j1", time.Now())
+	b.world.archived("ada", "j2", time.Now())
+	b.world.requested("j2", archive.Standard, time.Now())
+	ada := b.browser()
+	ada.signIn("ada", "/subscribe")
+	ada.post("/subscribe", ada.get("/subscribe").form(t, "/subscribe", nil))
+	ada.wants(ada.get("/annotation/j1"), 200, "Restore planned")
+	ada.wants(ada.post("/account/free", nil), 403)
+	form := ada.get("/account").form(t, "/account/free", nil)
+	ada.wants(ada.post("/account/free", form), 200, "Free")
+	ada.wants(ada.post("/account/free", form), 200, "Free")
+	ada.wants(ada.get("/annotation/j1"), 200, "Archived")
+	ada.wants(ada.get("/annotation/j2"), 200, archive.Restoring)
+	if n := strings.Count(b.log.String(), "msg=\"plan changed\""); n != 2 {
+		t.Errorf("the audit has %d changes of plan, want 2", n)
+	}
+	// The same over the API.
+	csrf := form.Get("csrf")
+	req := func(method string) answer {
+		r, _ := http.NewRequest(method, b.url+"/api/v1/subscription", nil)
+		r.Header.Set(csrfHeader, csrf)
+		return ada.do(r)
+	}
+	for _, c := range []struct{ method, plan string }{{"POST", "premium"}, {"DELETE", "free"}, {"DELETE", "free"}} {
+		if a := req(c.method); a.StatusCode != 200 || !strings.Contains(a.body, `"`+c.plan+`"`) {
+			t.Errorf("%s answers %s %s", c.method, a.Status, a.body)
+		}
+	}
+}
+
+func TestThePlanPageTellsWhatComesBack(t *testing.T) {
+	b := newBed(t, func(c *Config, _ *Deps) {
+		c.Tiers, c.Prices, c.PremiumPrice = archive.DefaultTiers(), cost.Public().In("us-east-1"), "$9 a month"
+	})
+	for i := range 3 {
+		b.world.archived("ada", events.JobID(fmt.Sprint("j", i)), time.Now())
+	}
+	ada := b.browser()
+	by := b.clock.now().Add(5 * time.Hour)
+	ada.wants(ada.signIn("ada", "/subscribe"), 200, "3 files", "3.7 MB", "$9 a month", "up to $0.04", "by "+utc(by))
+	ada.post("/subscribe", ada.get("/subscribe").form(t, "/subscribe", nil))
+	ada.wants(ada.get("/annotations"), 200, "3 files are coming back, 3.7 MB", "All back, as a rule, between "+utc(b.clock.now().Add(time.Minute)))
+	ada.wants(ada.get("/annotation/j1"), 200, "Restore planned", "between "+utc(b.clock.now().Add(time.Minute))+" and "+utc(by))
+	for i := range 3 {
+		b.world.requested(events.JobID(fmt.Sprint("j", i)), archive.Standard, b.clock.now())
+		b.world.change(func() {
+			j := b.world.jobs[events.JobID(fmt.Sprint("j", i))]
+			j.BilledTier = archive.Standard
+			b.world.jobs[j.ID] = j
+		})
+		b.world.restored(events.JobID(fmt.Sprint("j", i)), "x")
+	}
+	b.clock.add(2 * overviewAge)
+	ada.wants(ada.get("/annotations"), 200, "All your files are back", "Restored")
+	if a := ada.get("/api/v1/archive"); !strings.Contains(a.body, `"files":0`) {
+		t.Errorf("the API says %s", a.body)
+	}
+}
+
+func TestAPageTellsHowFarTheCopyIs(t *testing.T) {
+	b := newBed(t)
+	b.world.archived("ada", "j1", time.Now())
+	b.world.tell(status("ada", "j1", archive.Copying)) // of an earlier retrieval
+	b.world.requested("j1", archive.Standard, time.Now().Add(time.Second))
+	ada := b.browser()
+	ada.signIn("ada", "/")
+	a := ada.get("/annotation/j1")
+	ada.wants(a, 200, "Being restored")
+	if strings.Contains(a.body, "<progress") {
+		t.Error("a bar is shown while nothing moves")
+	}
+	later := func(st archive.State) {
+		e := status("ada", "j1", st)
+		e.At = time.Now().Add(time.Minute)
+		b.world.tell(e)
+	}
+	later(archive.Copying)
+	a = ada.get("/annotation/j1")
+	ada.wants(a, 200, "Copying", archive.Restoring, "5 B of 10 B")
+	if !strings.Contains(a.body, `<progress max="10" value="5"`) {
+		t.Error("no bar is shown while bytes move")
+	}
+	later(archive.Verifying)
+	a = ada.get("/annotation/j1")
+	ada.wants(a, 200, "Checking")
+	if strings.Contains(a.body, "<progress") {
+		t.Error("a bar is shown after the bytes have moved")
+	}
+	b.world.change(func() { b.world.faults["Last"] = errors.New("nats is away") })
+	ada.wants(ada.get("/annotation/j1"), 200, "Being restored")
+}
+
+func TestTheListIsNarrowedAndTurned(t *testing.T) {
+	b := newBed(t)
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for i := range 8 {
+		b.world.archived("ada", events.JobID(fmt.Sprint("j", i)), at.Add(time.Duration(i)*time.Hour))
+	}
+	b.world.requested("j1", archive.Standard, at)
+	b.world.restored("j2", "x")
+	ada := b.browser()
+	ada.signIn("ada", "/")
+	names := func(a answer) (got []string) {
+		for _, part := range strings.Split(a.body, `data-job="`)[1:] {
+			id, _, _ := strings.Cut(part, `"`)
+			got = append(got, id)
+		}
+		return got
+	}
+	for path, want := range map[string]string{
+		"/annotations":                         "[j7 j6 j5]",
+		"/annotations?sort=oldest":             "[j0 j1 j2]",
+		"/annotations?state=coming":            "[j1]",
+		"/annotations?state=ready":             "[j2]",
+		"/annotations?state=archived":          "[j7 j6 j5]",
+		"/annotations?state=running":           "[]",
+		"/annotations?q=SAMPLE-J3":             "[j3]",
+		"/annotations?q=sample&sort=oldest":    "[j0 j1 j2]",
+		"/annotations?q=sample&state=coming":   "[j1]",
+		"/annotations?q=%22%3E%3Cscript%3Ex":   "[]",
+		"/annotations?q=sample&after=j5":       "[j4 j3 j2]",
+		"/annotations?sort=oldest&after=j5":    "[j6 j7]",
+		"/annotations?state=archived&after=j3": "[j0]",
+	} {
+		a := ada.get(path)
+		if got := fmt.Sprint(names(a)); a.StatusCode != 200 || got != want {
+			t.Errorf("%s answers %s with %s, want %s", path, a.Status, got, want)
+		}
+		if strings.Contains(a.body, "<script>x") {
+			t.Errorf("%s runs what was searched for", path)
+		}
+	}
+	// The links keep the filter.
+	next := ada.get("/annotations?q=sample&state=archived&sort=oldest")
+	if !strings.Contains(next.body, "after=j4&amp;q=sample&amp;sort=oldest&amp;state=archived") {
+		t.Errorf("the next page forgets the filter:\n%s", next.body)
+	}
+	for _, bad := range []string{"?state=x", "?sort=x", "?q=" + strings.Repeat("x", maxSearch+1), "?q=%ff", "?q=a%00", "?after=" + strings.Repeat("x", maxCursor+1)} {
+		ada.wants(ada.get("/annotations"+bad), 400)
+		if a := ada.get("/api/v1/jobs" + bad); a.StatusCode != 400 {
+			t.Errorf("the API answers %s to %s", a.Status, bad)
+		}
+	}
+}
+
+func TestTooMuchInAShortTimeIsRefused(t *testing.T) {
+	t.Run("requests", func(t *testing.T) {
+		b := newBed(t, func(c *Config, _ *Deps) { c.Rate = 1 })
+		v := b.browser()
+		refused := 0
+		for range 15 {
+			if a := v.get("/"); a.StatusCode == http.StatusTooManyRequests {
+				refused++
+				if a.Header.Get("Retry-After") == "" {
+					t.Error("no Retry-After")
+				}
+			}
+		}
+		if refused < 4 {
+			t.Errorf("%d of 15 were refused, want those beyond 10", refused)
+		}
+	})
+	t.Run("changes", func(t *testing.T) {
+		b := newBed(t)
+		ada, bob := b.signedIn("ada", ""), b.signedIn("bob", "")
+		last := 0
+		for range burstChanges + 2 {
+			last = ada.post("/subscribe", url.Values{"csrf": {"guess"}}).StatusCode
+		}
+		if last != http.StatusTooManyRequests {
+			t.Errorf("the last of many guesses answers %d", last)
+		}
+		bob.wants(bob.post("/subscribe", nil), 403)
+	})
+	t.Run("an address is the proxy's word from the proxy alone", func(t *testing.T) {
+		for proxy, refused := range map[string]bool{"127.0.0.1": false, "10.0.0.1": true} {
+			b := newBed(t, func(c *Config, _ *Deps) { c.Rate, c.TrustProxy = 1, []string{proxy} })
+			v, any := b.browser(), false
+			for i := range 15 {
+				req, _ := http.NewRequest(http.MethodGet, b.url+"/", nil)
+				req.Header.Set("X-Forwarded-For", fmt.Sprintf("192.0.2.%d", i))
+				any = any || v.do(req).StatusCode == http.StatusTooManyRequests
+			}
+			if any != refused {
+				t.Errorf("with the proxy %s, 15 addresses: refused %v, want %v", proxy, any, refused)
+			}
+		}
+	})
+}
