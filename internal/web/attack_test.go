@@ -1,6 +1,9 @@
 package web
 
 import (
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -258,6 +261,67 @@ func TestOversizeIsRefused(t *testing.T) {
 	req.Header.Set("X-Filler", strings.Repeat("x", 2*maxHeader))
 	if a := v.do(req); a.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("a large header answers %s", a.Status)
+	}
+}
+
+// TestASlowRequestIsCut drips headers, and then a body, for as long as the site
+// lets it.
+func TestASlowRequestIsCut(t *testing.T) {
+	for name, begin := range map[string]string{
+		"headers": "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ",
+		"body":    "POST /subscribe HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBed(t, func(c *Config, _ *Deps) { c.ReadTimeout = 200 * time.Millisecond })
+			conn, err := net.Dial("tcp", strings.TrimPrefix(b.url, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			fmt.Fprint(conn, begin)
+			ended := make(chan error, 1)
+			go func() {
+				_, err := io.Copy(io.Discard, conn)
+				ended <- err
+			}()
+			drip := time.NewTicker(10 * time.Millisecond)
+			defer drip.Stop()
+			patience := time.After(10 * time.Second)
+			for {
+				select {
+				case <-drip.C:
+					fmt.Fprint(conn, "x")
+				case <-ended:
+					return
+				case <-patience:
+					t.Fatal("the site still reads after 50 times its limit")
+				}
+			}
+		})
+	}
+}
+
+// TestAFileNameInjectsNoHeader downloads a result whose name tries to, over the real
+// signature of the store.
+func TestAFileNameInjectsNoHeader(t *testing.T) {
+	b := newBed(t)
+	for i, name := range []string{"a\r\nSet-Cookie: x=y", "a\"; filename=\"evil.exe", "a%0d%0aLocation: //evil", "\u202egpj.exe", "../../etc/passwd", "a;b=c", "<svg onload=x>.vcf"} {
+		id := jobID(fmt.Sprint("j", i))
+		j := b.world.archived("ada", id, time.Now())
+		j.ArchiveID, j.Result.Key, j.InputFileName = "", "gas/ada/"+string(id)+"~"+name, name
+		b.world.change(func() { b.world.jobs[id], b.world.objects[j.Result] = j, "x" })
+		ada := b.signedIn("ada", "")
+		a := ada.still().get("/annotation/" + string(id) + "/download")
+		if a.StatusCode != http.StatusFound || len(a.Header.Values("Set-Cookie")) != 0 || !strings.HasPrefix(a.Header.Get("Location"), b.world.store.URL+"/gas-results/gas/ada/") {
+			t.Errorf("%q answers %s %v", name, a.Status, a.Header)
+		}
+		saved := b.world.names[len(b.world.names)-1]
+		if strings.ContainsAny(saved, "\r\n\"/\\;<>%\u202e") {
+			t.Errorf("%q is saved as %q", name, saved)
+		}
+		if page := ada.get("/annotation/" + string(id)); strings.Contains(page.body, "<svg onload") || page.Header.Get("Set-Cookie") != "" {
+			t.Errorf("the page of %q runs it", name)
+		}
 	}
 }
 

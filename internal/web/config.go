@@ -76,6 +76,9 @@ type Config struct {
 	TrustProxy []string
 	// Heartbeat is the longest silence on a live stream; zero means 15 seconds.
 	Heartbeat time.Duration
+	// ReadTimeout is how long a request may take to arrive as a whole, however
+	// steadily it drips; zero means 10 seconds.
+	ReadTimeout time.Duration
 	// Drain is how long a stop waits for requests under way; zero means 20
 	// seconds.
 	Drain time.Duration
@@ -127,6 +130,9 @@ func (c Config) withDefaults() Config {
 	if c.Heartbeat == 0 {
 		c.Heartbeat = 15 * time.Second
 	}
+	if c.ReadTimeout == 0 {
+		c.ReadTimeout = 10 * time.Second
+	}
 	if c.Drain == 0 {
 		c.Drain = 20 * time.Second
 	}
@@ -171,8 +177,8 @@ func (c Config) check() error {
 	if len(c.PremiumPrice) > 100 {
 		errs = append(errs, fmt.Errorf("price of Premium has %d bytes, want 100 at most", len(c.PremiumPrice)))
 	}
-	if c.Heartbeat < 0 || c.Drain < 0 {
-		errs = append(errs, fmt.Errorf("heartbeat %s and drain %s must not be negative", c.Heartbeat, c.Drain))
+	if c.Heartbeat < 0 || c.Drain < 0 || c.ReadTimeout < 0 {
+		errs = append(errs, fmt.Errorf("heartbeat %s, drain %s and read timeout %s must not be negative", c.Heartbeat, c.Drain, c.ReadTimeout))
 	}
 	return errors.Join(errs...)
 }

@@ -151,10 +151,16 @@ func TestOtherPeoplesJobsAreNotFound(t *testing.T) {
 	b.world.restored("j1", "private")
 	bob := b.browser()
 	bob.signIn("bob", "/")
-	paths := []string{"/annotation/j1", "/annotation/j1/download"}
+	paths := []string{"/annotation/j1", "/annotation/j1/download", "/api/v1/jobs/j1"}
 	for _, p := range paths {
 		got := bob.get(p)
 		never := bob.get(strings.Replace(p, "j1", "j0", 1))
+		if strings.HasPrefix(p, "/api") {
+			if got.StatusCode != 404 || strings.Contains(got.body, "ada") || strings.Contains(got.body, "sample") {
+				t.Errorf("%s answers %s %s", p, got.Status, got.body)
+			}
+			continue
+		}
 		bob.wants(got, 404)
 		if got.text(t) != never.text(t) {
 			t.Errorf("%s: another's job reads %q, one that never was %q", p, got.text(t), never.text(t))
@@ -167,6 +173,19 @@ func TestOtherPeoplesJobsAreNotFound(t *testing.T) {
 	}
 	if len(b.world.names) != 0 {
 		t.Errorf("presigned %v", b.world.names)
+	}
+	// Asking for another's in the address gives one's own list and stream.
+	for _, p := range []string{"/annotations?user=ada", "/annotations?user_id=ada&q=j1", "/api/v1/jobs?user=ada"} {
+		if a := bob.get(p); a.StatusCode != 200 || strings.Contains(a.body, "sample-j1") {
+			t.Errorf("%s answers %s %s", p, a.Status, a.body)
+		}
+	}
+	b.world.tell(status("ada", "j1", archive.Restored))
+	b.world.tell(status("bob", "j9", archive.Planned))
+	for _, p := range []string{"/events?after=0&user=ada&job=j1", "/api/v1/events?after=0&user=ada"} {
+		if id, c := bob.stream(p).change(); id != "2" || c.Job != "j9" {
+			t.Errorf("%s streams %s %+v first, want bob's own", p, id, c)
+		}
 	}
 }
 

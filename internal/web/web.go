@@ -28,7 +28,6 @@ const (
 	maxHeader = 16 << 10
 	// requestTimeout bounds what the site does for one request.
 	requestTimeout = 10 * time.Second
-	readTimeout    = 10 * time.Second
 	writeTimeout   = 30 * time.Second
 	keepAlive      = time.Minute
 	// maxSessions and maxLogins bound the stores in memory.
@@ -136,7 +135,7 @@ func (s *Server) routes() *fiber.App {
 		Immutable:          true,
 		BodyLimit:          maxBody,
 		ReadBufferSize:     maxHeader,
-		ReadTimeout:        readTimeout,
+		ReadTimeout:        s.cfg.ReadTimeout,
 		WriteTimeout:       writeTimeout,
 		IdleTimeout:        keepAlive,
 		TrustProxy:         len(s.cfg.TrustProxy) > 0,
