@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -472,6 +473,71 @@ func TestStatusIsFollowedFromASequenceOnAndOfOneUserOnly(t *testing.T) {
 	}
 	if want := "3 kept,5 live"; strings.Join(got, ",") != want {
 		t.Errorf("got %v, want %s", got, want)
+	}
+}
+
+func TestStatusesAreFollowedOfAllAndLookedUpOfOne(t *testing.T) {
+	ns := testenv.NATS(t)
+	status := func(user, job, state string) events.Event {
+		return events.StatusChanged{JobID: events.JobID(job), UserID: events.UserID(user), State: state, At: at}
+	}
+	publish(t, ns, status("u", "a", "planned"), status("other", "x", "planned"), status("u", "a", "requested"), status("u", "b", "planned"))
+	web := testenv.Bus(t, ns, "web")
+	var all []string
+	for seq, e := range web.FollowStatuses(t.Context(), 1) {
+		if all = append(all, fmt.Sprint(seq, " ", e.UserID)); len(all) == 3 {
+			break
+		}
+	}
+	if got, want := strings.Join(all, ","), "2 other,3 u,4 u"; got != want {
+		t.Errorf("followed %s, want %s", got, want)
+	}
+	for _, c := range []struct {
+		after, upto uint64
+		want        string
+	}{{0, 4, "1 3 4"}, {1, 3, "3"}, {1, 2, ""}, {3, 9, "4"}, {4, 4, ""}, {9, 4, ""}} {
+		var got []string
+		for st, err := range web.StatusesOf(t.Context(), "u", c.after, c.upto) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if st.UserID != "u" {
+				t.Errorf("a change of %q", st.UserID)
+			}
+			got = append(got, fmt.Sprint(st.Seq))
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("after %d up to %d: got %v, want %s", c.after, c.upto, got, c.want)
+		}
+	}
+	if e, ok, err := web.LastStatusOf(t.Context(), "u", "a"); err != nil || !ok || e.State != "requested" {
+		t.Errorf("the last of a is %+v, %v, %v", e, ok, err)
+	}
+	for _, c := range [][2]string{{"other", "a"}, {"u", "none"}} {
+		if e, ok, err := web.LastStatusOf(t.Context(), events.UserID(c[0]), events.JobID(c[1])); err != nil || ok {
+			t.Errorf("the last of %v is %+v, %v", c, e, err)
+		}
+	}
+}
+
+func TestKeptValuesAreFoundByPrefix(t *testing.T) {
+	ns := testenv.NATS(t)
+	keep, err := testenv.Bus(t, ns, "web").OpenKeep(t.Context(), bus.BucketSessions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"user.aa.1", "user.aa.2", "user.ab.3", "user.aa", "session.1"} {
+		if err := keep.Set(key, []byte("x"), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keys, err := keep.Keys(t.Context(), "user.aa.")
+	slices.Sort(keys)
+	if err != nil || !slices.Equal(keys, []string{"user.aa.1", "user.aa.2"}) {
+		t.Errorf("got %v, %v", keys, err)
+	}
+	if keys, err := keep.Keys(t.Context(), "none."); err != nil || len(keys) != 0 {
+		t.Errorf("of a prefix that is not there: %v, %v", keys, err)
 	}
 }
 

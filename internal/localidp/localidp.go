@@ -29,6 +29,8 @@ type Config struct {
 	// Algorithm signs the ID tokens: RS256 (the default), RS384 or RS512, which
 	// is what Globus Auth uses.
 	Algorithm string
+	// Key signs; nil means a fresh one. Tests that start many providers share one.
+	Key *rsa.PrivateKey
 	// Now is the clock of codes and requests; nil means [time.Now].
 	Now func() time.Time
 }
@@ -65,7 +67,7 @@ type Provider struct {
 // maxBody is far more than any form of the protocol needs.
 const maxBody = 64 << 10
 
-// New returns a provider with a fresh signing key. Its error names everything
+// New returns a provider. Its error names everything
 // that is wrong with cfg.
 func New(cfg Config) (*Provider, error) {
 	if cfg.Algorithm == "" {
@@ -77,9 +79,12 @@ func New(cfg Config) (*Provider, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("local provider: %w", err)
 	}
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		return nil, fmt.Errorf("local provider: make the signing key: %w", err)
+	key := cfg.Key
+	if key == nil {
+		var err error
+		if key, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
+			return nil, fmt.Errorf("local provider: make the signing key: %w", err)
+		}
 	}
 	st := newState(cfg, key)
 

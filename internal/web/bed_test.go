@@ -3,6 +3,8 @@ package web
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"io"
 	"log/slog"
 	"net"
@@ -68,6 +70,16 @@ func (l *logBook) String() string {
 	return l.b.String()
 }
 
+// signingKey is the key of all providers here: making one takes longer than most
+// tests.
+var signingKey = sync.OnceValue(func() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
+
 const clientSecret = "a-secret-of-the-client"
 
 // bed is the site, served for real, and the provider beside it.
@@ -98,6 +110,7 @@ func newBed(t *testing.T, change ...func(*Config, *Deps)) *bed {
 		},
 		// As Globus Auth does; internal/stack signs with RS256.
 		Algorithm: "RS512",
+		Key:       signingKey(),
 		Now:       b.clock.now,
 	})
 	if err != nil {
