@@ -119,6 +119,7 @@ func TestItAllWorksWithoutScript(t *testing.T) {
 	tb.press(`form[action="/subscribe"] button`)
 	tb.until(`location.pathname === "/annotations"`)
 	tb.click("panel_000.vcf")
+	tb.until(`location.pathname.startsWith("/annotation/") && document.readyState === "complete"`)
 	// Who has no script reloads.
 	tb.until(`(() => { if (document.body.innerText.includes("Download the result")) return true; location.reload(); return false; })()`)
 	if _, got := tb.download("Download the result"); !bytes.Equal(got, content(t, fern, 0)) {
