@@ -94,20 +94,27 @@ func TestNothingIsVerifiedUnlessEverythingMatches(t *testing.T) {
 	}
 }
 
-func TestAnObjectIsRecognizedByItsMarkAlone(t *testing.T) {
+func TestAnObjectIsRecognizedByItsBytesAlone(t *testing.T) {
 	want := Content{Size: 3, TreeHash: treehash.Of([]byte("abc"))}
+	other := Content{Size: 3, TreeHash: treehash.Of([]byte("abd"))}
 	object := Object{"b", "k"}
-	if v, err := Recognize("a", want, Found{object, 3, &Mark{"a", want}}); err != nil || v.Archive() != "a" {
+	if v, err := Recognize("a", want, want, Found{Object: object, Size: 3}); err != nil || v.Archive() != "a" || v.Content() != want {
 		t.Errorf("its own: got %+v, %v", v, err)
 	}
-	for name, found := range map[string]Found{
-		"no mark":         {object, 3, nil},
-		"another archive": {object, 3, &Mark{"b", want}},
-		"another hash":    {object, 3, &Mark{"a", Content{3, treehash.Of(nil)}}},
-		"another size":    {object, 4, &Mark{"a", want}},
+	for name, c := range map[string]struct {
+		read  Content
+		found Found
+	}{
+		"other bytes":                     {other, Found{Object: object, Size: 3}},
+		"other bytes with a mark to fool": {other, Found{Object: object, Size: 3, Mark: &Mark{"a", want}}},
+		"not read to the end":             {Content{2, treehash.Of([]byte("ab"))}, Found{Object: object, Size: 3}},
+		"another size":                    {want, Found{Object: object, Size: 4}},
 	} {
-		if v, err := Recognize("a", want, found); err == nil || v.Archive() != "" {
+		if v, err := Recognize("a", want, c.read, c.found); err == nil || v.Archive() != "" {
 			t.Errorf("%s: got %+v, %v; want an error and no proof", name, v, err)
 		}
+	}
+	if _, err := Recognize("", want, want, Found{Object: object, Size: 3}); err == nil {
+		t.Error("recognized no archive")
 	}
 }

@@ -17,14 +17,33 @@ type Output struct {
 	TreeHash string
 }
 
+// Part is a part of an upload, as S3 has it.
+type Part struct {
+	// Number counts from 1.
+	Number int
+	// Size is in bytes.
+	Size int64
+	// Sum is S3's own checksum of it.
+	Sum crc64nvme.Sum
+	// ETag is S3's name for these bytes in this place.
+	ETag string
+}
+
 // Upload is an object on its way to S3 in parts. Nothing of it is visible until
-// it is completed. Part may be called from several goroutines at once.
+// it is completed. Put may be called from several goroutines at once.
 type Upload interface {
-	// Part stores the part with the number n, counted from 1.
-	Part(ctx context.Context, n int, body []byte, sum crc64nvme.Sum) error
-	// Complete makes the object visible, unless something is there: then the
-	// error is of kind Conflict. size and sum are those of the whole.
-	Complete(ctx context.Context, size int64, sum crc64nvme.Sum) (Stored, error)
-	// Abort gives the upload up and frees its parts.
+	// ID is S3's name of the upload.
+	ID() string
+	// Parts returns the parts that S3 has, by number; none if the upload is gone.
+	Parts(context.Context) ([]Part, error)
+	// Put stores the part with the number n, in place of one that is there. sum is
+	// the checksum of the size bytes of body; nil if it is known only when they
+	// have been read. body may be read again from its beginning.
+	Put(ctx context.Context, n int, body io.ReadSeeker, size int64, sum *crc64nvme.Sum) (Part, error)
+	// Complete makes an object of the parts and returns what S3 then says of it.
+	// sum is that of the whole. If something is there already, it is left as it
+	// is and the error is of kind Conflict.
+	Complete(ctx context.Context, parts []Part, sum crc64nvme.Sum) (Stored, error)
+	// Abort gives the upload up and frees its parts. Doing it twice is no error.
 	Abort(context.Context) error
 }

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/gas-restore/gas/internal/treehash"
 	"github.com/gas-restore/gas/pkg/events"
@@ -13,9 +14,8 @@ type Content struct {
 	TreeHash treehash.Sum
 }
 
-// Mark is what a restored object carries in its metadata: which archive's
-// bytes it holds. An object becomes visible only after its bytes matched, so
-// the mark on a visible object says that they did.
+// Mark is what a restored object carries in its metadata: which archive's bytes
+// it holds. It is for people: metadata can be copied, so it proves nothing.
 type Mark struct {
 	Archive events.ArchiveID
 	Content Content
@@ -66,30 +66,31 @@ func Verify(id events.ArchiveID, promised, copied Content, stored Stored) (Verif
 	return Verified{archive: id, object: stored.Object, content: copied}, nil
 }
 
-// Found is an object that was there already, with the mark that it carries;
-// nil if it has none.
+// Found is an object that was there already.
 type Found struct {
 	Object Object
 	Size   int64
-	Mark   *Mark
+	// Checksum is S3's own of the whole object, empty if it has none of the kind
+	// that this service uses.
+	Checksum string
+	// ETag is S3's name for these bytes.
+	ETag string
+	// ModifiedAt is when it was put there.
+	ModifiedAt time.Time
+	// Mark is what it says of itself; nil if it says nothing.
+	Mark *Mark
 }
 
-// Recognize tells whether an object that was found is this archive's, put there
-// by an earlier delivery that did not live to delete the archive. The error
-// names what differs.
-func Recognize(id events.ArchiveID, promised Content, found Found) (Verified, error) {
+// Recognize proves that an object that was found is the archive: read is what
+// its bytes are, read back from S3 to the last. The error names what differs.
+func Recognize(id events.ArchiveID, promised, read Content, found Found) (Verified, error) {
 	switch {
 	case id == "":
 		return Verified{}, fmt.Errorf("recognize: no archive")
-	case found.Mark == nil:
-		return Verified{}, fmt.Errorf("%s is there already and was not put there by a restore", found.Object)
-	case found.Mark.Archive != id:
-		return Verified{}, fmt.Errorf("%s is there already and holds archive %q", found.Object, found.Mark.Archive)
-	case found.Mark.Content != promised:
-		return Verified{}, fmt.Errorf("%s is there already with %d bytes of tree hash %s, the archive has %d of %s",
-			found.Object, found.Mark.Content.Size, found.Mark.Content.TreeHash, promised.Size, promised.TreeHash)
-	case found.Size != promised.Size:
-		return Verified{}, fmt.Errorf("%s is there already with %d bytes, the archive has %d", found.Object, found.Size, promised.Size)
+	case found.Size != promised.Size || read.Size != promised.Size:
+		return Verified{}, fmt.Errorf("%s has %d bytes, of which %d were read; the archive has %d", found.Object, found.Size, read.Size, promised.Size)
+	case read.TreeHash != promised.TreeHash:
+		return Verified{}, fmt.Errorf("%s has tree hash %s, the archive's is %s", found.Object, read.TreeHash, promised.TreeHash)
 	}
 	return Verified{archive: id, object: found.Object, content: promised}, nil
 }

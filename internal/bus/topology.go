@@ -28,6 +28,7 @@ const (
 	BucketPlans    = "PLANS"
 	BucketHolds    = "HOLDS"
 	BucketSweep    = "SWEEP"
+	BucketCopies   = "COPIES"
 )
 
 // AckWait is how long a worker may be silent about a message before another
@@ -156,6 +157,15 @@ func buckets(s Settings) []jetstream.KeyValueConfig {
 			// Without a TTL: what is held has no other copy.
 			Bucket:      BucketHolds,
 			Description: "Plans over budget, which wait for `gas thaw USER --approve`",
+			MaxBytes:    256 * mib,
+			Replicas:    max(s.Replicas, 1),
+		},
+		{
+			// A note is about 250 bytes: room for unfinished copies of 8 TiB in parts of
+			// 8 MiB. Without a note a part is copied again.
+			Bucket:      BucketCopies,
+			Description: "Checksums of parts that are up, for copies that were interrupted to go on from",
+			TTL:         3 * 24 * time.Hour,
 			MaxBytes:    256 * mib,
 			Replicas:    max(s.Replicas, 1),
 		},

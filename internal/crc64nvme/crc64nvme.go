@@ -8,19 +8,18 @@ package crc64nvme
 import (
 	"encoding/base64"
 	"encoding/binary"
-	"hash/crc64"
+
+	"github.com/minio/crc64nvme"
 )
 
-// poly is the NVME polynomial, bits reversed, as hash/crc64 wants it.
-const poly = 0x9a6c9329ac4bc9b5
-
-var table = crc64.MakeTable(poly)
+// poly is the NVME polynomial, bits reversed.
+const poly = crc64nvme.NVME
 
 // Sum is a checksum.
 type Sum uint64
 
 // Update returns the checksum of what s is of, followed by p. Begin with 0.
-func Update(s Sum, p []byte) Sum { return Sum(crc64.Update(uint64(s), table, p)) }
+func Update(s Sum, p []byte) Sum { return Sum(crc64nvme.Update(uint64(s), p)) }
 
 // String returns the base64 form that S3 uses.
 func (s Sum) String() string {

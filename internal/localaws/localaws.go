@@ -47,6 +47,9 @@ type Config struct {
 	HTTPRetryDelay time.Duration
 	// HTTPClient delivers SNS messages to webhooks.
 	HTTPClient *http.Client
+	// AllowEmptyArchives lets the vault take archives of 0 bytes, which AWS
+	// refuses.
+	AllowEmptyArchives bool
 }
 
 // The credential that a stand-in accepts unless it is told another.
@@ -112,7 +115,7 @@ func (s *Server) assemble() (err error) {
 	}); err != nil {
 		return err
 	}
-	if s.Glacier, err = glacier.New(s.World, glacier.Config{Topics: s.SNS, Seed: s.cfg.Seed}); err != nil {
+	if s.Glacier, err = glacier.New(s.World, glacier.Config{Topics: s.SNS, Seed: s.cfg.Seed, AllowEmptyArchives: s.cfg.AllowEmptyArchives}); err != nil {
 		return err
 	}
 	if s.S3, err = s3.New(s.World); err != nil {

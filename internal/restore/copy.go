@@ -18,6 +18,14 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
+// goneError says that the retrieval's output is not there any more. Other things
+// that are not there have the same kind.
+type goneError struct{ error }
+
+func (e goneError) Unwrap() error { return e.error }
+
+func gone(err error) error { return goneError{err} }
+
 // checksums are what a range is known by on its way.
 type checksums struct {
 	// tree is the tree hash of what came. It is equal to promised, which Glacier gave
@@ -48,6 +56,9 @@ func (r *Restorer) fetch(ctx context.Context, log *slog.Logger, id events.Retrie
 
 func (r *Restorer) fetchOnce(ctx context.Context, id events.RetrievalID, offset, length int64, buf []byte) (checksums, error) {
 	out, err := r.Vault.Output(ctx, id, offset, length)
+	if fault.Is(err, fault.NotFound) {
+		return checksums{}, gone(err)
+	}
 	if err != nil {
 		return checksums{}, err
 	}
@@ -83,16 +94,36 @@ func (r *Restorer) fetchOnce(ctx context.Context, id events.RetrievalID, offset,
 	return sums, nil
 }
 
-// bringParts copies an archive in tree-hash-aligned ranges, several at a time,
-// each straight into a part of an upload that becomes visible only when all
-// are there and the whole matches.
+// bringParts copies an archive in tree-hash-aligned spans, several parts at a
+// time, straight into an upload that becomes visible only when all are there and
+// the whole matches. An upload that an earlier delivery left goes on.
 func (r *Restorer) bringParts(ctx context.Context, log *slog.Logger, job archive.Job, e events.RetrievalCompleted, emit Emit) (archive.Verified, error) {
+	v, err := r.copyWhole(ctx, log, job, e, emit)
+	if err != nil {
+		if fault.Is(err, fault.Invalid) {
+			// Somebody has to look, and should not find parts lying about.
+			if err := r.sweep(ctx, log, job.Result); err != nil {
+				log.Warn("unfinished uploads not swept", "err", err)
+			}
+		}
+		return archive.Verified{}, err
+	}
+	return v, r.sweep(ctx, log, job.Result)
+}
+
+func (r *Restorer) copyWhole(ctx context.Context, log *slog.Logger, job archive.Job, e events.RetrievalCompleted, emit Emit) (archive.Verified, error) {
 	retrieval, err := r.Vault.Describe(ctx, job.RetrievalID)
 	if fault.Is(err, fault.NotFound) {
-		return r.recognize(ctx, job, e, err)
+		return r.outlived(ctx, log, job, e, gone(err))
 	}
 	if err != nil {
 		return archive.Verified{}, err
+	}
+	switch {
+	case retrieval.ArchiveID != job.ArchiveID:
+		return archive.Verified{}, fault.Errorf(fault.Invalid, "wrong retrieval: Glacier says that it is of archive %q", retrieval.ArchiveID)
+	case retrieval.Status != archive.Succeeded:
+		return archive.Verified{}, fault.Errorf(fault.Wait, "the notification says that the retrieval succeeded, Glacier says %s", retrieval.Status)
 	}
 	whole, ok := treehash.Parse(retrieval.TreeHash)
 	if !ok {
@@ -102,90 +133,137 @@ func (r *Restorer) bringParts(ctx context.Context, log *slog.Logger, job archive
 	if err := promises(job, e, promised); err != nil {
 		return archive.Verified{}, err
 	}
-	// A big copy is not begun if an earlier delivery has finished it.
-	if _, err := r.Bucket.Stat(ctx, job.Result); err == nil {
-		return r.recognizeAs(ctx, job, promised)
-	} else if !fault.Is(err, fault.NotFound) {
-		return archive.Verified{}, err
+	// A big copy is not begun if the file is there.
+	if v, err := r.present(ctx, log, job, promised, nil); !fault.Is(err, fault.NotFound) {
+		return v, err
 	}
-
-	upload, err := r.Bucket.Begin(ctx, job.Result, archive.Mark{Archive: job.ArchiveID, Content: promised})
+	cut, err := layoutOf(promised.Size, r.PartSize, r.MaxParts)
 	if err != nil {
 		return archive.Verified{}, err
 	}
-	verified, err := r.copyParts(ctx, log, job, promised, upload, emit)
+	upload, book, have, err := r.resume(ctx, log, job, promised, cut)
 	if err != nil {
-		if aerr := upload.Abort(context.WithoutCancel(ctx)); aerr != nil {
-			log.Warn("upload not aborted: the bucket's lifecycle rule frees its parts", "err", aerr)
-		}
-		if fault.Is(err, fault.Conflict) {
-			return r.recognizeAs(ctx, job, promised)
-		}
-	}
-	return verified, err
-}
-
-func (r *Restorer) copyParts(ctx context.Context, log *slog.Logger, job archive.Job, promised archive.Content, upload archive.Upload, emit Emit) (archive.Verified, error) {
-	size := partSize(promised.Size, r.PartSize)
-	n := int((promised.Size + size - 1) / size)
-	hashes := make([]treehash.Sum, n)
-	sums := make([]crc64nvme.Sum, n)
-	progress := progress{r: r, job: job, size: promised.Size, emit: emit}
-
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(r.Parallel)
-	for i := range n {
-		if gctx.Err() != nil {
-			break
-		}
-		offset := int64(i) * size
-		length := min(size, promised.Size-offset)
-		g.Go(func() error {
-			buf := r.buffer(length)
-			defer r.buffers.Put(buf)
-			body := (*buf)[:length]
-			got, err := r.fetch(gctx, log, job.RetrievalID, offset, length, body)
-			if err != nil {
-				return err
-			}
-			hashes[i], sums[i] = got.tree, got.crc
-			if err := upload.Part(gctx, i+1, body, sums[i]); err != nil {
-				return err
-			}
-			return progress.add(ctx, length)
-		})
-	}
-	if err := g.Wait(); err != nil {
 		return archive.Verified{}, err
 	}
-	if err := emit(ctx, r.status(job, archive.Verifying, string(job.RetrievalID), promised.Size)); err != nil {
+	c := &copying{r: r, log: log, job: job, cut: cut, upload: upload, book: book, emit: emit}
+	copied, sum, err := c.parts(ctx, have)
+	if err != nil {
 		return archive.Verified{}, err
 	}
-	copied := archive.Content{Size: promised.Size, TreeHash: treehash.Combine(hashes)}
 	if copied.TreeHash != promised.TreeHash {
-		return archive.Verified{}, fault.Errorf(fault.Corrupt, "archive %s: the ranges' tree hash is %s, the archive's %s", job.ArchiveID, copied.TreeHash, promised.TreeHash)
+		r.abort(ctx, log, upload) // nobody knows which part it is
+		return archive.Verified{}, fault.Errorf(fault.Corrupt, "the spans' tree hash is %s, the archive's %s", copied.TreeHash, promised.TreeHash)
 	}
-	sum := sums[0]
-	for i := 1; i < n; i++ {
-		sum = crc64nvme.Combine(sum, sums[i], min(size, promised.Size-int64(i)*size))
+	stored, err := upload.Complete(ctx, c.done, sum)
+	switch fault.KindOf(err) {
+	case fault.Conflict:
+		// Another worker, or this one in a call whose answer was lost.
+		return r.present(ctx, log, job, promised, &sum)
+	case fault.Corrupt:
+		r.abort(ctx, log, upload)
 	}
-	stored, err := upload.Complete(ctx, promised.Size, sum)
 	if err != nil {
 		return archive.Verified{}, err
 	}
 	return verify(job.ArchiveID, promised, copied, stored)
 }
 
-// partSize returns the smallest power of two times least with which an object
-// of size bytes has no more parts than S3 allows.
-func partSize(size, least int64) int64 {
-	for (size+least-1)/least > maxParts {
-		least *= 2
-	}
-	return least
+// copying is the copy of one archive's parts.
+type copying struct {
+	r      *Restorer
+	log    *slog.Logger
+	job    archive.Job
+	cut    layout
+	upload archive.Upload
+	book   ledger
+	emit   Emit
+	done   []archive.Part
 }
 
-// progress tells of the bytes that are copied, at most once a second.
+// parts copies the parts that are not up yet, and returns what all of them are
+// together.
+func (c *copying) parts(ctx context.Context, have map[int]kept) (archive.Content, crc64nvme.Sum, error) {
+	n := c.cut.parts()
+	proofs := make([]proof, n)
+	c.done = make([]archive.Part, n)
+	told := progress{r: c.r, job: c.job, size: c.cut.size, emit: c.emit}
+	for i, k := range have {
+		proofs[i], c.done[i] = k.proof, k.Part
+		told.done += k.Size
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(c.r.Parallel)
+	for i := range n {
+		if _, up := have[i]; up {
+			continue
+		}
+		if gctx.Err() != nil {
+			break
+		}
+		g.Go(func() error {
+			var err error
+			proofs[i], c.done[i], err = c.part(gctx, i, told.add)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return archive.Content{}, 0, err
+	}
+	if err := c.emit(ctx, c.r.status(c.job, archive.Verifying, string(c.job.RetrievalID), c.cut.size)); err != nil {
+		return archive.Content{}, 0, err
+	}
+	trees := make([]treehash.Sum, n)
+	sum := proofs[0].crc
+	for i, p := range proofs {
+		trees[i] = p.tree
+		if i > 0 {
+			_, length := c.cut.bounds(i)
+			sum = crc64nvme.Combine(sum, p.crc, length)
+		}
+	}
+	return archive.Content{Size: c.cut.size, TreeHash: treehash.Combine(trees)}, sum, nil
+}
+
+// part copies the part i.
+func (c *copying) part(ctx context.Context, i int, add func(context.Context, int64) error) (proof, archive.Part, error) {
+	offset, length := c.cut.bounds(i)
+	buf := c.r.buffer(min(c.cut.span, length))
+	defer c.r.buffers.Put(buf)
+	src := newSource(ctx, offset, length, c.cut.span, *buf)
+	src.fetch = func(ctx context.Context, offset int64, buf []byte) (checksums, error) {
+		sums, err := c.r.fetch(ctx, c.log, c.job.RetrievalID, offset, int64(len(buf)), buf)
+		if err == nil {
+			err = add(ctx, int64(len(buf)))
+		}
+		return sums, err
+	}
+	var p proof
+	src.proven = func(ctx context.Context, tree treehash.Sum, crc crc64nvme.Sum) {
+		p = proof{tree, crc}
+		c.book.note(ctx, i+1, p)
+	}
+	var sum *crc64nvme.Sum
+	if length <= c.cut.span {
+		// The checksum goes before the bytes where it is known: S3 then refuses what
+		// is not right, in place of being found out.
+		if err := src.load(0); err != nil {
+			return p, archive.Part{}, err
+		}
+		sum = &p.crc
+	}
+	up, err := c.upload.Put(ctx, i+1, src, length, sum)
+	switch {
+	case src.err != nil:
+		return p, up, src.err // and not what the SDK made of it
+	case err != nil:
+		return p, up, err
+	case src.left > 0 || up.Sum != p.crc:
+		return p, up, fault.Errorf(fault.Corrupt, "part %d: S3 has checksum %s, sent %s", i+1, up.Sum, p.crc)
+	}
+	return p, up, nil
+}
+
+// progress tells of the bytes that came and match, at most once a second.
 type progress struct {
 	r    *Restorer
 	job  archive.Job
@@ -200,9 +278,10 @@ type progress struct {
 func (p *progress) add(ctx context.Context, n int64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.done += n
+	// A part that is sent again comes again.
+	p.done = min(p.done+n, p.size)
 	now := p.r.Now()
-	if now.Sub(p.told) < time.Second {
+	if now.Sub(p.told) < progressEvery {
 		return nil
 	}
 	p.told = now

@@ -6,7 +6,9 @@ package restore
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"time"
@@ -47,16 +49,25 @@ type Vault interface {
 	Delete(context.Context, archive.Verified) error
 }
 
-// Bucket is what the restorer does with S3.
+// Bucket is what the restorer does with objects of S3.
 type Bucket interface {
 	// Stat returns what is at o, or an error of kind NotFound.
 	Stat(ctx context.Context, o archive.Object) (archive.Found, error)
+	// Read opens what was found, from offset on. The error's kind is Conflict if
+	// something else is there by now.
+	Read(ctx context.Context, found archive.Found, offset int64) (io.ReadCloser, error)
 	// Put stores body at o, with the mark. If something is there, it is left as
 	// it is and the error is of kind Conflict.
 	Put(ctx context.Context, o archive.Object, mark archive.Mark, body []byte, sum crc64nvme.Sum) (archive.Stored, error)
-	// Begin begins an upload in parts to o, with the mark. Nothing is visible at
-	// o until it is completed.
+}
+
+// Uploads is what the restorer does with S3 for objects that are more than a part.
+type Uploads interface {
+	// Begin begins an upload to o, with the mark. Nothing is visible at o until it
+	// is completed.
 	Begin(ctx context.Context, o archive.Object, mark archive.Mark) (archive.Upload, error)
+	// Unfinished returns the uploads to o that were neither completed nor aborted.
+	Unfinished(ctx context.Context, o archive.Object) ([]archive.Upload, error)
 }
 
 // Restorer restores archives. Set every field, or take the zero value's default
@@ -65,11 +76,19 @@ type Restorer struct {
 	Catalog Catalog
 	Vault   Vault
 	Bucket  Bucket
-	// PartSize is the size of a range and of a part in bytes, a power of two of
-	// MiB; 8 MiB if zero. An archive of up to this size is copied in one go.
+	Uploads Uploads
+	// Notes keep what is proven of unfinished copies. Without them, or while they
+	// cannot be reached, a copy that was interrupted begins anew.
+	Notes Notes
+	// PartSize is the size in bytes of what is fetched at a time, a power of two
+	// of MiB, and of a part if 10,000 of them are enough; 8 MiB if zero. An archive
+	// of up to this size is copied in one go.
 	PartSize int64
-	// Parallel is how many parts of one archive are in memory at a time; 3 if zero.
+	// Parallel is how many spans of PartSize of one archive are in memory at a
+	// time; 3 if zero.
 	Parallel int
+	// MaxParts is how many parts an object may have; S3's 10,000 if zero.
+	MaxParts int
 	Now      func() time.Time
 	Log      *slog.Logger
 	// OnRestored and OnKept are told of each restored archive, and of each whose
@@ -86,15 +105,14 @@ const (
 	defaultParallel = 3
 	// rangeTries is how often a range is fetched before the delivery fails.
 	rangeTries = 3
-	// maxParts is S3's limit.
-	maxParts = 10_000
+	// progressEvery is how often a copy tells how far it is.
+	progressEvery = time.Second
 )
 
 // Restore brings the archive of the event's retrieval back. The event is a
 // hint: the job, the archive and the key are the catalog's.
 func (r *Restorer) Restore(ctx context.Context, e events.RetrievalCompleted, emit Emit) error {
 	r.once.Do(r.init)
-	log := r.Log.With("job", e.JobID, "retrieval", e.RetrievalID)
 	job, err := r.Catalog.Job(ctx, e.JobID)
 	if fault.Is(err, fault.NotFound) {
 		return fault.Errorf(fault.Invalid, "unknown job %q: not in the catalog", e.JobID)
@@ -102,7 +120,16 @@ func (r *Restorer) Restore(ctx context.Context, e events.RetrievalCompleted, emi
 	if err != nil {
 		return err
 	}
-	log = log.With("user", job.UserID)
+	err = r.restore(ctx, r.Log.With("user", job.UserID, "job", job.ID, "retrieval", e.RetrievalID), job, e, emit)
+	if fault.Is(err, fault.Invalid) || fault.Is(err, fault.Corrupt) {
+		// These become dead letters: what the operator needs beside the message.
+		return fault.After(fault.KindOf(err), fault.DelayOf(err), fmt.Errorf("job %s of user %s, archive %q, retrieval %q, to %s: %w",
+			job.ID, job.UserID, job.ArchiveID, job.RetrievalID, job.Result, err))
+	}
+	return err
+}
+
+func (r *Restorer) restore(ctx context.Context, log *slog.Logger, job archive.Job, e events.RetrievalCompleted, emit Emit) error {
 	switch {
 	case job.ArchiveID == "":
 		log.Info("nothing to restore: the file is not archived any more")
@@ -130,7 +157,7 @@ func (r *Restorer) Restore(ctx context.Context, e events.RetrievalCompleted, emi
 	}
 
 	verified, err := r.bring(ctx, log, job, e, emit)
-	if fault.Is(err, fault.NotFound) {
+	if _, ok := errors.AsType[goneError](err); ok {
 		return r.expired(ctx, log, job, err, emit)
 	}
 	if err != nil {
@@ -163,6 +190,9 @@ func (r *Restorer) init() {
 	if r.Parallel == 0 {
 		r.Parallel = defaultParallel
 	}
+	if r.MaxParts == 0 {
+		r.MaxParts = maxParts
+	}
 }
 
 // bring copies the output to its place, or finds that an earlier delivery did.
@@ -183,8 +213,8 @@ func (r *Restorer) bringWhole(ctx context.Context, log *slog.Logger, job archive
 	body := (*buf)[:e.Size]
 	got, err := r.fetch(ctx, log, job.RetrievalID, 0, -1, body)
 	if err != nil {
-		if fault.Is(err, fault.NotFound) {
-			return r.recognize(ctx, job, e, err)
+		if _, ok := errors.AsType[goneError](err); ok {
+			return r.outlived(ctx, log, job, e, err)
 		}
 		return archive.Verified{}, err
 	}
@@ -199,7 +229,7 @@ func (r *Restorer) bringWhole(ctx context.Context, log *slog.Logger, job archive
 	promised := archive.Content{Size: e.Size, TreeHash: hash}
 	stored, err := r.Bucket.Put(ctx, job.Result, archive.Mark{Archive: job.ArchiveID, Content: promised}, body, got.crc)
 	if fault.Is(err, fault.Conflict) {
-		return r.recognizeAs(ctx, job, promised)
+		return r.present(ctx, log, job, promised, &got.crc)
 	}
 	if err != nil {
 		return archive.Verified{}, err
@@ -211,34 +241,6 @@ func verify(id events.ArchiveID, promised, copied archive.Content, stored archiv
 	v, err := archive.Verify(id, promised, copied, stored)
 	if err != nil {
 		return v, fault.New(fault.Corrupt, err)
-	}
-	return v, nil
-}
-
-// recognize looks whether an object that is there already is the archive's, for
-// a retrieval whose output is gone. If there is none, it returns gone.
-func (r *Restorer) recognize(ctx context.Context, job archive.Job, e events.RetrievalCompleted, gone error) (archive.Verified, error) {
-	sum, ok := treehash.Parse(e.TreeHash)
-	if !ok {
-		return archive.Verified{}, gone
-	}
-	v, err := r.recognizeAs(ctx, job, archive.Content{Size: e.Size, TreeHash: sum})
-	if fault.Is(err, fault.NotFound) {
-		return v, gone
-	}
-	return v, err
-}
-
-// recognizeAs proves that the object at the job's key is the archive. One that
-// is there with other content is never written over: somebody has to look.
-func (r *Restorer) recognizeAs(ctx context.Context, job archive.Job, want archive.Content) (archive.Verified, error) {
-	found, err := r.Bucket.Stat(ctx, job.Result)
-	if err != nil {
-		return archive.Verified{}, err
-	}
-	v, err := archive.Recognize(job.ArchiveID, want, found)
-	if err != nil {
-		return v, fault.Errorf(fault.Invalid, "not written over: %w", err)
 	}
 	return v, nil
 }

@@ -74,7 +74,7 @@ type AWS struct {
 // NewAWS starts a stand-in; it stops with the test.
 func NewAWS(t testing.TB) *AWS {
 	t.Helper()
-	srv, err := localaws.New(localaws.Config{Endpoint: "http://aws.test"})
+	srv, err := localaws.New(localaws.Config{Endpoint: "http://aws.test", AllowEmptyArchives: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -170,10 +170,17 @@ func Restore(ctx context.Context, e Env) (daemon.Part, error) {
 	files := prometheus.NewCounter(prometheus.CounterOpts{Name: "gas_restored_files_total", Help: "Archives restored."})
 	bytes := prometheus.NewCounter(prometheus.CounterOpts{Name: "gas_restored_bytes_total", Help: "Bytes restored."})
 	kept := prometheus.NewCounter(prometheus.CounterOpts{Name: "gas_archives_kept_total", Help: "Restored archives whose deletion the vault denied."})
+	if err := b.CheckNotes(ctx, bus.BucketCopies); err != nil {
+		// It works without; a large copy that is interrupted then begins anew.
+		e.Log.Warn("interrupted copies will not be resumed", "err", err)
+	}
+	bucket := s3.New(cfg)
 	restorer := &restore.Restorer{
 		Catalog:    dynamodb.New(cfg, e.Config.JobTable, e.Config.AccountTable),
 		Vault:      glacier.New(cfg, e.Config.Vault, e.Config.RestoreTopic),
-		Bucket:     s3.New(cfg),
+		Bucket:     bucket,
+		Uploads:    bucket,
+		Notes:      b.Notes(bus.BucketCopies),
 		PartSize:   e.Config.PartSize,
 		Now:        time.Now,
 		Log:        e.Log,

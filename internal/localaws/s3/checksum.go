@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/minio/crc64nvme"
+
 	"github.com/gas-restore/gas/internal/localaws/world"
 )
 
@@ -66,43 +68,12 @@ func (a algorithm) new() hash.Hash {
 // crc64Polynomial is that of CRC-64/NVME, reversed.
 const crc64Polynomial = 0x9a6c9329ac4bc9b5
 
-// crc64Tables are for eight bytes at a time, which hash/crc64 does only for the
-// polynomials it knows.
-var crc64Tables = func() *[8][256]uint64 {
-	var t [8][256]uint64
-	for i := range 256 {
-		c := uint64(i)
-		for range 8 {
-			c = c>>1 ^ crc64Polynomial&-(c&1)
-		}
-		t[0][i] = c
-	}
-	for i := range 256 {
-		for j := 1; j < 8; j++ {
-			t[j][i] = t[0][t[j-1][i]&0xff] ^ t[j-1][i]>>8
-		}
-	}
-	return &t
-}()
-
 // crc64 is a CRC-64/NVME. The zero value is that of no bytes.
 type crc64 uint64
 
 func (c *crc64) Write(p []byte) (int, error) {
-	n := len(p)
-	t := crc64Tables
-	s := ^uint64(*c)
-	for len(p) >= 8 {
-		s ^= binary.LittleEndian.Uint64(p)
-		s = t[7][s&0xff] ^ t[6][s>>8&0xff] ^ t[5][s>>16&0xff] ^ t[4][s>>24&0xff] ^
-			t[3][s>>32&0xff] ^ t[2][s>>40&0xff] ^ t[1][s>>48&0xff] ^ t[0][s>>56]
-		p = p[8:]
-	}
-	for _, b := range p {
-		s = t[0][byte(s)^b] ^ s>>8
-	}
-	*c = crc64(^s)
-	return n, nil
+	*c = crc64(crc64nvme.Update(uint64(*c), p))
+	return len(p), nil
 }
 
 func (c *crc64) Sum(b []byte) []byte { return binary.BigEndian.AppendUint64(b, uint64(*c)) }
