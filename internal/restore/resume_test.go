@@ -88,7 +88,7 @@ func TestACopyGoesOnAfterItsOutputExpired(t *testing.T) {
 }
 
 func TestOnlyPartsThatAreProvenAreKept(t *testing.T) {
-	body := random(3*part + 1)
+	body := random(2*part + 1)
 	for name, spoil := range map[string]func(*bench){
 		"another part is in a part's place": func(b *bench) { b.overwritePart(1, random(part)) },
 		"a part is gone":                    func(b *bench) { b.overwritePart(1, []byte("short")) },
@@ -100,7 +100,7 @@ func TestOnlyPartsThatAreProvenAreKept(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t).withNotes()
 			b.Parallel = 1
-			again := b.interrupted(body, 2)
+			again := b.interrupted(body, 1)
 			spoil(b)
 			if err := again(); err != nil {
 				t.Fatal(err)

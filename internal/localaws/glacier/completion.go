@@ -41,16 +41,19 @@ func (s *Service) complete(ctx context.Context) {
 		s.mu.Lock()
 		var next string
 		var at int64
+		due := false
 		if first, ok := s.due.Min(); ok {
 			stamp, key, _ := strings.Cut(first, " ")
 			at, _ = strconv.ParseInt(stamp, 16, 64)
 			next = key
-			if at <= s.now() {
+			// Asked once: the clock may move on at any time, and a job that is advanced
+			// must not stay in the list, or it would be advanced again, to its end.
+			if due = at <= s.now(); due {
 				s.due.Delete(first)
 			}
 		}
 		s.mu.Unlock()
-		if next != "" && at <= s.now() {
+		if due {
 			s.advance(next)
 			continue
 		}
