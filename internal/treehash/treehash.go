@@ -33,7 +33,8 @@ func Parse(s string) (sum Sum, ok bool) {
 }
 
 // Hash computes a tree hash as bytes are written to it. It implements
-// [hash.Hash], and needs memory for one sum per level (log2 of the chunks).
+// [hash.Hash], and needs memory for one sum per level (log2 of the chunks). A Write
+// of several MiB uses several processors.
 // The zero value is not ready; use [New].
 type Hash struct {
 	leaf hash.Hash
@@ -52,6 +53,13 @@ func (h *Hash) Write(p []byte) (int, error) {
 	total := len(p)
 	for len(p) > 0 {
 		h.any = true
+		if whole := len(p) / ChunkSize * ChunkSize; h.n == 0 && whole > 0 {
+			for _, sum := range leavesOf(p[:whole]) {
+				h.tree.push(sum, 0)
+			}
+			p = p[whole:]
+			continue
+		}
 		take := min(ChunkSize-h.n, len(p))
 		h.leaf.Write(p[:take])
 		h.n += take
@@ -101,12 +109,8 @@ func (h *Hash) Size() int { return Size }
 // BlockSize returns the size of a leaf.
 func (h *Hash) BlockSize() int { return ChunkSize }
 
-// Of returns the tree hash of p.
-func Of(p []byte) Sum {
-	h := New()
-	h.Write(p)
-	return h.TreeHash()
-}
+// Of returns the tree hash of p. It uses as many processors as there are leaves.
+func Of(p []byte) Sum { return Combine(leavesOf(p)) }
 
 // Combine returns the tree hash of a whole from the sums of its parts in
 // order. Every part but the last must have the same size, a power of two times
