@@ -182,7 +182,7 @@ func (w *nowhere) WriteHeader(status int)      { w.status = status }
 
 // admin serves what a process beside the stand-in's may do to it: read the
 // counters, add and clear faults, set the latency and how often Expedited has no
-// capacity, move the clock.
+// capacity, let vaults take empty archives, move the clock.
 func (s *Server) admin(w http.ResponseWriter, r *http.Request) {
 	fail := func(err error) { http.Error(w, err.Error(), http.StatusBadRequest) }
 	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
@@ -213,6 +213,13 @@ func (s *Server) admin(w http.ResponseWriter, r *http.Request) {
 		} else {
 			s.Glacier.SetExpeditedRefusal(p)
 		}
+	case "POST /_local/empty-archives":
+		allow, err := strconv.ParseBool(r.URL.Query().Get("allow"))
+		if err != nil {
+			fail(fmt.Errorf("allow is %q, want whether vaults take archives of 0 bytes: true or false", r.URL.Query().Get("allow")))
+		} else {
+			s.Glacier.AllowEmptyArchives(allow)
+		}
 	case "POST /_local/latency", "POST /_local/advance":
 		d, err := time.ParseDuration(r.URL.Query().Get("d"))
 		switch {
@@ -224,6 +231,6 @@ func (s *Server) admin(w http.ResponseWriter, r *http.Request) {
 			s.World.Clock.Advance(d)
 		}
 	default:
-		http.Error(w, "no such path: want counts, fired, faults, refusal, latency or advance", http.StatusNotFound)
+		http.Error(w, "no such path: want counts, fired, faults, refusal, empty-archives, latency or advance", http.StatusNotFound)
 	}
 }

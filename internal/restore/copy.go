@@ -242,25 +242,37 @@ func (c *copying) part(ctx context.Context, i int, add func(context.Context, int
 		p = proof{tree, crc}
 		c.book.note(ctx, i+1, p)
 	}
+	for try := 1; ; try++ {
+		up, err := c.send(ctx, src, &p, i+1, length)
+		if err == nil || src.err != nil || !fault.Is(err, fault.Corrupt) || try == rangeTries || ctx.Err() != nil {
+			return p, up, err
+		}
+		c.log.Warn("part sent again", "part", i+1, "try", try, "err", err)
+		src.forget() // it may have gone wrong in this memory
+	}
+}
+
+// send sends a part, with what p says of it once it came.
+func (c *copying) send(ctx context.Context, src *source, p *proof, n int, length int64) (archive.Part, error) {
 	var sum *crc64nvme.Sum
 	if length <= c.cut.span {
 		// The checksum goes before the bytes where it is known: S3 then refuses what
 		// is not right, in place of being found out.
 		if err := src.load(0); err != nil {
-			return p, archive.Part{}, err
+			return archive.Part{}, err
 		}
 		sum = &p.crc
 	}
-	up, err := c.upload.Put(ctx, i+1, src, length, sum)
+	up, err := c.upload.Put(ctx, n, src, length, sum)
 	switch {
 	case src.err != nil:
-		return p, up, src.err // and not what the SDK made of it
+		return up, src.err // and not what the SDK made of it
 	case err != nil:
-		return p, up, err
+		return up, err
 	case src.left > 0 || up.Sum != p.crc:
-		return p, up, fault.Errorf(fault.Corrupt, "part %d: S3 has checksum %s, sent %s", i+1, up.Sum, p.crc)
+		return up, fault.Errorf(fault.Corrupt, "part %d: S3 has checksum %s, sent %s", n, up.Sum, p.crc)
 	}
-	return p, up, nil
+	return up, nil
 }
 
 // progress tells of the bytes that came and match, at most once a second.

@@ -117,6 +117,21 @@ func (b *bench) object(o archive.Object) ([]byte, bool) {
 	return body, true
 }
 
+// put is somebody else's.
+func (b *bench) put(o archive.Object, text string) {
+	b.t.Helper()
+	if _, err := b.Objects.PutObject(b.t.Context(), &awss3.PutObjectInput{Bucket: &o.Bucket, Key: &o.Key, Body: strings.NewReader(text)}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bench) fault(f localaws.Fault) {
+	b.t.Helper()
+	if err := b.Faults.Add(f); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
 func (b *bench) archives() int { return len(b.Glacier.Archives(testenv.VaultID)) }
 
 func (b *bench) uploads() int { return len(b.unfinished()) }
@@ -366,9 +381,7 @@ func TestAnObjectWithOtherContentIsNeverWrittenOver(t *testing.T) {
 		b := newBench(t)
 		e := b.retrieved("j", random(size))
 		o := b.Job("j").Result
-		if _, err := b.Objects.PutObject(t.Context(), &awss3.PutObjectInput{Bucket: &o.Bucket, Key: &o.Key, Body: strings.NewReader("somebody's notes")}); err != nil {
-			t.Fatal(err)
-		}
+		b.put(o, "somebody's notes")
 		var out testenv.Emitted
 		err := b.Restore(t.Context(), e, out.Emit)
 		if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "not written over") {
@@ -377,6 +390,39 @@ func TestAnObjectWithOtherContentIsNeverWrittenOver(t *testing.T) {
 		if body, _ := b.object(o); string(body) != "somebody's notes" || b.archives() != 1 {
 			t.Errorf("object %q, %d archives", body, b.archives())
 		}
+	}
+}
+
+func TestAnObjectWithTheSameContentIsTheFileWhoeverPutItThere(t *testing.T) {
+	for _, size := range []int{0, 1000, part + 1} {
+		b, body := newBench(t), random(size)
+		e := b.retrieved("j", body)
+		b.put(b.Job("j").Result, string(body))
+		var out testenv.Emitted
+		b.deliver(e, &out)
+		if n := b.Counts()["s3.UploadPart"]; n != 0 {
+			t.Errorf("%d bytes: %d parts uploaded", size, n)
+		}
+		b.restored("j", body)
+	}
+}
+
+func TestProgressIsToldAtMostOnceASecond(t *testing.T) {
+	b := newBench(t)
+	b.PartSize, b.MaxParts = 1<<20, 2
+	e := b.retrieved("j", random(9<<20))
+	now := time.Now()
+	b.Now = func() time.Time { return now } // the clock stands still
+	var out testenv.Emitted
+	b.deliver(e, &out)
+	copying := 0
+	for _, state := range out.States() {
+		if state == string(archive.Copying) {
+			copying++
+		}
+	}
+	if copying != 1 {
+		t.Errorf("told of copying %d times within a moment, of 9 spans; want once: %v", copying, out.States())
 	}
 }
 

@@ -60,6 +60,9 @@ func (s *source) load(i int) error {
 	return nil
 }
 
+// forget makes the part be fetched again, from its beginning.
+func (s *source) forget() { s.held, s.pos = -1, 0 }
+
 // tree returns the part's tree hash; all of it must have come.
 func (s *source) tree() treehash.Sum {
 	sums := make([]treehash.Sum, len(s.sums))

@@ -40,7 +40,7 @@ type Catalog struct {
 
 // New returns the catalog in the two tables.
 func New(cfg aws.Config, jobs, accounts string) *Catalog {
-	return &Catalog{client: dynamodb.NewFromConfig(cfg), jobs: jobs, accounts: accounts, page: archivedPage}
+	return &Catalog{client: dynamodb.NewFromConfig(cfg, verifyAnswers), jobs: jobs, accounts: accounts, page: archivedPage}
 }
 
 func jobKey(id events.JobID) item   { return item{attrJobID: str(string(id))} }

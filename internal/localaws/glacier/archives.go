@@ -52,10 +52,13 @@ func checkDescription(what, text string) *world.Error {
 
 // checkSize refuses archives that are too small or too large.
 func (s *Service) checkSize(size, most int64) *world.Error {
+	s.mu.Lock()
+	empty := s.control.empty
+	s.mu.Unlock()
 	switch {
 	case size < 0:
 		return missing("Required parameter missing: Content-Length")
-	case size == 0 && !s.cfg.AllowEmptyArchives:
+	case size == 0 && !empty:
 		return invalid("Invalid Content-Length: 0")
 	case size > most:
 		return invalid("Invalid Content-Length: %d: at most %d", size, most)

@@ -32,6 +32,7 @@ type control struct {
 	refusal  float64
 	fail     func(Job) string
 	deny     map[string]bool
+	empty    bool // archives of 0 bytes are taken
 }
 
 func defaultControl() control {
@@ -116,6 +117,14 @@ func (s *Service) DenyDelete(vault string, deny bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.control.deny[vault] = deny
+}
+
+// AllowEmptyArchives lets vaults take archives of 0 bytes, which AWS refuses, or
+// ends that.
+func (s *Service) AllowEmptyArchives(allow bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.control.empty = allow
 }
 
 // admit refuses a retrieval that capacity or policy does not allow. The caller

@@ -78,6 +78,7 @@ func New(w *world.World, cfg Config) (*Service, error) {
 		random:  rand.New(rand.NewPCG(cfg.Seed, 0x6761735f676c6163)),
 		control: defaultControl(),
 	}
+	s.control.empty = cfg.AllowEmptyArchives
 	var errs [7]error
 	s.vaults, errs[0] = store.NewTable[vault](w.DB, "glacier.vaults")
 	s.archives, errs[1] = store.NewTable[archive](w.DB, "glacier.archives")

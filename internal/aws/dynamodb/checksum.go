@@ -1,0 +1,49 @@
+package dynamodb
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"strconv"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/gas-restore/gas/internal/fault"
+)
+
+// maxAnswer is above the 16 MiB that DynamoDB answers with at the most.
+const maxAnswer = 32 << 20
+
+// verifyAnswers holds answers to the CRC that DynamoDB sends with them. The SDK
+// compares it too, when it closes the body, and only logs what it finds then
+// (service/dynamodb/internal/customizations/checksum.go): a result would go to a
+// key with a wrong letter.
+func verifyAnswers(o *dynamodb.Options) {
+	o.DisableValidateResponseChecksum = true
+	o.APIOptions = append(o.APIOptions, func(s *middleware.Stack) error {
+		return s.Deserialize.Add(middleware.DeserializeMiddlewareFunc("gas:VerifyAnswer", verifyAnswer), middleware.After)
+	})
+}
+
+func verifyAnswer(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
+	out, meta, err := next.HandleDeserialize(ctx, in)
+	resp, ok := out.RawResponse.(*smithyhttp.Response)
+	if err != nil || !ok {
+		return out, meta, err
+	}
+	want, err := strconv.ParseUint(resp.Header.Get("X-Amz-Crc32"), 10, 32)
+	if err != nil {
+		return out, meta, nil // none was sent
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	resp.Body.Close()
+	if err == nil && uint64(crc32.ChecksumIEEE(body)) != want {
+		err = fmt.Errorf("the answer has CRC %d, DynamoDB says %d", crc32.ChecksumIEEE(body), want)
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	return out, meta, fault.New(fault.Transient, err)
+}
