@@ -48,10 +48,10 @@ bench-thaw: ## how fast archives are requested and planned, beside the bare SDK
 	go run ./bench/thaw
 
 browser: ## see the site in Chromium (Debian's package), from sign-in to the bytes
-	go test -tags browser -count=1 -timeout 10m ./internal/browser
+	go test -tags browser -count=1 -parallel 6 -timeout 10m ./internal/browser
 
 screenshots: ## picture every page in light, dark and narrow, into screenshots/
-	GAS_SCREENSHOTS=$(CURDIR)/screenshots go test -tags browser -count=1 -timeout 10m -run TestEveryPage ./internal/browser
+	GAS_SCREENSHOTS=$(CURDIR)/screenshots go test -tags browser -count=1 -parallel 4 -timeout 10m -run TestEveryPage ./internal/browser
 
 bench-web: ## pages a second at 10,000 jobs, and 10,000 live streams
 	go run ./bench/web $(BENCHFLAGS)

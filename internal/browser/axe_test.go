@@ -4,6 +4,7 @@ package browser
 
 import (
 	_ "embed"
+	"strconv"
 	"strings"
 )
 
@@ -26,9 +27,23 @@ type violation struct {
 // best practices.
 func (b *tab) accessible(what string) {
 	b.t.Helper()
+	b.axe(what, `["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]`, 5)
+}
+
+// legible holds the page to axe's rules of color, for a scheme that changes
+// nothing else of a page that was found accessible.
+func (b *tab) legible(what string) {
+	b.t.Helper()
+	b.axe(what, `{type: "rule", values: ["color-contrast", "link-in-text-block"]}`, 1)
+}
+
+// axe fails if the page breaks one of the rules; at least so many have to have had
+// something to look at.
+func (b *tab) axe(what, rules string, atLeast int) {
+	b.t.Helper()
 	eval[bool](b, axe+";true")
-	found := eval[[]violation](b, `axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}).then(r => {
-		if (r.passes.length < 5) throw new Error("axe looked at nothing");
+	found := eval[[]violation](b, `axe.run(document, {resultTypes: ["violations"], runOnly: `+rules+`}).then(r => {
+		if (r.passes.length < `+strconv.Itoa(atLeast)+`) throw new Error("axe looked at nothing");
 		return r.violations.map(v => ({id: v.id, impact: v.impact, help: v.help, nodes: v.nodes.map(n => ({html: n.html, why: n.failureSummary}))}));
 	})`)
 	for _, v := range found {

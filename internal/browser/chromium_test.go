@@ -5,6 +5,7 @@ package browser
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -23,10 +24,22 @@ import (
 // patience is how long anything may take before a test gives up.
 const patience = time.Minute
 
-// chromium starts a browser with an empty profile that calls nobody; it ends
-// with the test.
-func chromium(t *testing.T) context.Context {
-	t.Helper()
+// shared is the one browser of all tests: what a person has is in a browser
+// context of their own, and starting Chromium takes longer than most journeys.
+var shared context.Context
+
+func TestMain(m *testing.M) {
+	code, err := withChromium(m.Run)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// withChromium runs the tests beside a browser with an empty profile that calls
+// nobody.
+func withChromium(run func() int) (code int, err error) {
 	path := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if found, err := exec.LookPath(name); err == nil {
@@ -35,8 +48,13 @@ func chromium(t *testing.T) context.Context {
 		}
 	}
 	if path == "" {
-		t.Fatal("chromium is not installed: apt-get install chromium")
+		return 1, errors.New("chromium is not installed: apt-get install chromium")
 	}
+	profile, err := os.MkdirTemp("", "gas-browser-")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(profile)
 	alloc, stop := chromedp.NewExecAllocator(context.Background(),
 		chromedp.ExecPath(path),
 		chromedp.Flag("headless", true),
@@ -47,23 +65,26 @@ func chromium(t *testing.T) context.Context {
 		chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-dev-shm-usage", true),
+		// Several people look at the same time, and one window alone is in front.
+		chromedp.Flag("disable-background-timer-throttling", true),
+		chromedp.Flag("disable-backgrounding-occluded-windows", true),
+		chromedp.Flag("disable-renderer-backgrounding", true),
 		chromedp.Flag("hide-scrollbars", true),
 		chromedp.Flag("lang", "en-GB"),
-		chromedp.UserDataDir(t.TempDir()),
+		chromedp.UserDataDir(profile),
 		chromedp.Env("LANG=en_GB.UTF-8", "TZ=Europe/Zurich"),
 		chromedp.WSURLReadTimeout(patience),
 	)
+	defer stop()
 	ctx, cancel := chromedp.NewContext(alloc)
-	t.Cleanup(func() {
-		// Close, and not only kill: the profile is removed after it.
-		_ = chromedp.Cancel(ctx)
-		cancel()
-		stop()
-	})
+	defer cancel()
 	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("start %s: %v", path, err)
+		return 1, fmt.Errorf("start %s: %w", path, err)
 	}
-	return ctx
+	// Close, and not only kill: the profile is removed after it.
+	defer func() { _ = chromedp.Cancel(ctx) }()
+	shared = ctx
+	return run(), nil
 }
 
 // tab is a tab of a person who shares no cookie with others.
@@ -79,9 +100,9 @@ type tab struct {
 }
 
 // person opens a tab in a browser context of its own.
-func person(t *testing.T, browser context.Context, base string) *tab {
+func person(t *testing.T, base string) *tab {
 	t.Helper()
-	ctx, cancel := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
+	ctx, cancel := chromedp.NewContext(shared, chromedp.WithNewBrowserContext())
 	t.Cleanup(cancel)
 	tb := &tab{t: t, ctx: ctx, base: base}
 	console := chromedp.Console(ctx)

@@ -29,11 +29,11 @@ const recorder = `(() => {
 // TestAPersonGetsTheirFileBack is the whole journey of somebody who pays: the
 // list, the upgrade, the wait that tells how it goes, and the bytes.
 func TestAPersonGetsTheirFileBack(t *testing.T) {
+	t.Parallel()
 	fern := stack.Person{ID: "fern", Name: "Fern Fictive", Role: archive.Free, Archived: 2, Stored: 1, Size: 40 << 20}
 	moss := stack.Person{ID: "moss", Name: "Moss Madeup", Role: archive.Free, Archived: 1}
 	s := up(t, 1500*time.Millisecond, fern, moss)
-	chrome := chromium(t)
-	ada := person(t, chrome, s.Config.WebBaseURL)
+	ada := person(t, s.Config.WebBaseURL)
 
 	ada.open("/")
 	ada.accessible("the home page")
@@ -90,7 +90,7 @@ func TestAPersonGetsTheirFileBack(t *testing.T) {
 
 	// Somebody else sees nothing of it.
 	mine := eval[string](ada, `document.querySelector("[data-job] a").getAttribute("href")`)
-	bob := person(t, chrome, s.Config.WebBaseURL)
+	bob := person(t, s.Config.WebBaseURL)
 	bob.signIn("Moss Madeup", "/annotations")
 	bob.says("panel_000.vcf")
 	rows := eval[int](bob, `document.querySelectorAll("[data-job]").length`)
@@ -111,9 +111,10 @@ func TestAPersonGetsTheirFileBack(t *testing.T) {
 
 // TestItAllWorksWithoutScript goes the same way with JavaScript off.
 func TestItAllWorksWithoutScript(t *testing.T) {
+	t.Parallel()
 	fern := stack.Person{ID: "fern", Name: "Fern Fictive", Role: archive.Free, Archived: 1, Size: 3 << 20}
 	s := up(t, 200*time.Millisecond, fern)
-	tb := person(t, chromium(t), s.Config.WebBaseURL)
+	tb := person(t, s.Config.WebBaseURL)
 	tb.withoutScript()
 	tb.signIn("Fern Fictive", "/subscribe")
 	tb.press(`form[action="/subscribe"] button`)
