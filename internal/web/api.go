@@ -124,6 +124,9 @@ func (s *Server) apiJobOf(v jobView) apiJob {
 	return j
 }
 
+// tooManyToSort says what maxSorted does.
+const tooManyToSort = "With more than 10 000 annotations the list can be sorted by date alone."
+
 func (s *Server) apiJobs(c fiber.Ctx) error {
 	v, err := s.apiViewer(c)
 	if err != nil {
@@ -133,20 +136,30 @@ func (s *Server) apiJobs(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	jobs, next, err := s.list(c, v, f)
+	l, err := s.list(c, v, f)
 	if err != nil {
 		return err
 	}
+	if l.tooMany {
+		return &problem{status: http.StatusBadRequest, title: "There are too many to sort", sentence: tooManyToSort}
+	}
 	page := struct {
 		Jobs []apiJob `json:"jobs"`
-		// Next is the address of the page with older jobs.
+		// Next is the address of the page behind.
 		Next string `json:"next,omitempty"`
-	}{Jobs: []apiJob{}}
-	for _, j := range jobs {
+		// Prev is that of the page in front.
+		Prev string `json:"prev,omitempty"`
+		// Count is how many there are in all, where it is known.
+		Count int64 `json:"count,omitempty"`
+	}{Jobs: []apiJob{}, Count: l.Count}
+	for _, j := range l.Jobs {
 		page.Jobs = append(page.Jobs, s.apiJobOf(j))
 	}
-	if next != "" {
-		page.Next = f.link(apiPath+"/jobs", next)
+	if l.next != "" {
+		page.Next = f.link(apiPath+"/jobs", l.next, false)
+	}
+	if l.prev != "" {
+		page.Prev = f.link(apiPath+"/jobs", l.prev, true)
 	}
 	return c.JSON(page)
 }

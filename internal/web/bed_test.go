@@ -260,6 +260,21 @@ func (a answer) form(t *testing.T, action string, match func(url.Values) bool) u
 	return nil
 }
 
+// link returns where the link of that relation leads; empty if there is none.
+func (a answer) link(t *testing.T, rel string) string {
+	t.Helper()
+	root, err := html.Parse(strings.NewReader(a.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range root.Descendants() {
+		if n.Data == "a" && attr(n, "rel") == rel {
+			return attr(n, "href")
+		}
+	}
+	return ""
+}
+
 func attr(n *html.Node, key string) string {
 	for _, a := range n.Attr {
 		if a.Key == key {

@@ -130,16 +130,22 @@ func TestTheListIsPaged(t *testing.T) {
 	}
 	ada := b.browser()
 	first := ada.signIn("ada", "/annotations")
-	ada.wants(first, 200, "sample-j4.vcf", "sample-j2.vcf", "Older")
+	ada.wants(first, 200, "sample-j4.vcf", "sample-j2.vcf", "3 here, and more", "Next")
 	if strings.Contains(first.body, "sample-j1.vcf") {
 		t.Error("the first page has four jobs")
 	}
 	second := ada.get("/annotations?after=j2")
-	ada.wants(second, 200, "sample-j1.vcf", "First page")
-	if strings.Contains(second.body, "sample-j2.vcf") || strings.Contains(second.text(t), "Older") {
+	ada.wants(second, 200, "sample-j1.vcf", "First page", "Previous")
+	if strings.Contains(second.body, "sample-j2.vcf") || strings.Contains(second.text(t), "Next") {
 		t.Error("the second page repeats or goes on")
 	}
+	back := ada.get("/annotations?before=j1")
+	ada.wants(back, 200, "sample-j4.vcf", "sample-j2.vcf")
+	if strings.Contains(back.text(t), "Previous") {
+		t.Error("the first page has one in front")
+	}
 	ada.wants(ada.get("/annotations?after=made-up"), 400)
+	ada.wants(ada.get("/annotations?before=made-up"), 400)
 	ada.wants(ada.get("/annotations?after="+strings.Repeat("x", maxCursor+1)), 400)
 	bob := b.browser()
 	bob.wants(bob.signIn("bob", "/annotations"), 200, "No annotations yet")

@@ -59,9 +59,11 @@ type filter struct {
 	State string
 	// Search is in the file's name or the job's id, whatever the case.
 	Search string
-	// Oldest puts the first one first.
-	Oldest bool
+	// Sort is the order's name in the address; the newest first is the plain one.
+	Sort   string
 	cursor string
+	// before says that the page in front of the cursor is wanted.
+	before bool
 }
 
 // groups are what a list can be narrowed to, in the words of its address.
@@ -83,16 +85,15 @@ type group struct {
 
 // filterOf reads a list's address.
 func filterOf(c fiber.Ctx) (filter, error) {
-	f := filter{State: c.Query("state"), Search: strings.TrimSpace(c.Query("q")), cursor: c.Query("after")}
+	f := filter{State: c.Query("state"), Search: strings.TrimSpace(c.Query("q")), cursor: c.Query("after"), Sort: c.Query("sort", newest)}
+	if before := c.Query("before"); before != "" {
+		f.cursor, f.before = before, true
+	}
 	no := func(what string) (filter, error) {
 		return filter{}, &problem{status: http.StatusBadRequest, title: "The request cannot be read", sentence: what, link: "/annotations", linkText: "Go to your annotations"}
 	}
-	switch c.Query("sort") {
-	case "", "newest":
-	case "oldest":
-		f.Oldest = true
-	default:
-		return no("The list can be sorted by newest or by oldest.")
+	if _, ok := orders()[f.Sort]; !ok {
+		return no("The list can be sorted by date, name, size or state.")
 	}
 	if !slices.ContainsFunc(groups(), func(g group) bool { return g.Name == f.State }) {
 		return no("There is no such group of annotations.")
@@ -106,16 +107,20 @@ func filterOf(c fiber.Ctx) (filter, error) {
 	return f, nil
 }
 
-// link is the address of the list with the filter, from the cursor on.
-func (f filter) link(path, cursor string) string {
+// link is the address of the list with the filter, from the cursor on, or up to it.
+func (f filter) link(path, cursor string, before bool) string {
 	q := url.Values{}
-	for key, value := range map[string]string{"state": f.State, "q": f.Search, "after": cursor} {
+	where := "after"
+	if before {
+		where = "before"
+	}
+	for key, value := range map[string]string{"state": f.State, "q": f.Search, where: cursor} {
 		if value != "" {
 			q.Set(key, value)
 		}
 	}
-	if f.Oldest {
-		q.Set("sort", "oldest")
+	if f.Sort != newest {
+		q.Set("sort", f.Sort)
 	}
 	if len(q) == 0 {
 		return path
@@ -145,18 +150,19 @@ func (f filter) match(role archive.Role) func(archive.Job) bool {
 }
 
 type annotationsBody struct {
-	Jobs   []jobView
-	Filter filter
-	Groups []groupView
-	// Next is the address of the page after this one, empty on the last.
-	Next string
-	// First is the address of the first page, empty on it.
-	First string
-	// Flip is the address of the list the other way round.
-	Flip string
+	listing
+	Filter  filter
+	Groups  []groupView
+	Columns []columnView
+	// Earlier, Later and First are the addresses of the page in front, the page
+	// behind and the first one; empty where there is none, or this is it.
+	Earlier, Later, First string
 	// Looked says that the page ends where enough was looked at, not where the
 	// matches do.
 	Looked bool
+	// Most is how many annotations can be sorted by anything but their date, if
+	// there are more.
+	Most int64
 	// Over is what is in the archive; nil if that could not be read.
 	Over *overview
 	// Back says that something was brought back, and nothing is left.
@@ -180,41 +186,82 @@ func (s *Server) annotations(c fiber.Ctx) error {
 		return err
 	}
 	live := s.position(c)
-	jobs, next, err := s.list(c, v, f)
+	l, err := s.list(c, v, f)
 	if err != nil {
 		return err
 	}
-	body := annotationsBody{Jobs: jobs, Filter: f}
-	if next != "" {
-		body.Next = f.link(listPath, next)
-		body.Looked = len(jobs) < s.cfg.PageSize
+	s.stageAll(c, l.Jobs)
+	f.Sort = l.sort
+	body := annotationsBody{listing: l, Filter: f, Columns: columns(f)}
+	if l.tooMany {
+		body.Most = maxSorted
 	}
-	if f.cursor != "" {
-		body.First = f.link(listPath, "")
+	if l.next != "" {
+		body.Later = f.link(listPath, l.next, false)
+		body.Looked = len(l.Jobs) < s.cfg.PageSize
 	}
-	flip := f
-	flip.Oldest = !f.Oldest
-	body.Flip = flip.link(listPath, "")
+	if l.prev != "" {
+		body.Earlier = f.link(listPath, l.prev, true)
+	}
+	if f.cursor != "" && !(f.before && l.prev == "") {
+		body.First = f.link(listPath, "", false)
+	}
 	for _, g := range groups() {
 		to := f
 		to.State = g.Name
-		body.Groups = append(body.Groups, groupView{g.Label, to.link(listPath, ""), g.Name == f.State})
+		body.Groups = append(body.Groups, groupView{g.Label, to.link(listPath, "", false), g.Name == f.State})
 	}
 	if body.Over, err = s.archived.of(c.Context(), v.account); err != nil {
 		s.log.Warn("a list is shown without what is in the archive", "request", requestID(c), "error", err.Error())
 	}
-	body.Back = body.Over != nil && body.Over.Files == 0 && v.Premium() && slices.ContainsFunc(jobs, func(j jobView) bool { return j.BilledTier != "" })
+	body.Back = body.Over != nil && body.Over.Files == 0 && v.Premium() && slices.ContainsFunc(l.Jobs, func(j jobView) bool { return j.BilledTier != "" })
 	return s.views.render(c, "annotations", frame{Title: "Your annotations", Viewer: v, Section: "annotations", Live: live, Body: body})
 }
 
-// list returns a page of the viewer's jobs and the cursor of the next.
-func (s *Server) list(c fiber.Ctx, v *viewer, f filter) (views []jobView, next string, err error) {
-	jobs, next, err := s.deps.Jobs.Select(c.Context(), v.account.ID, archive.Selection{
-		Cursor: f.cursor, Limit: s.cfg.PageSize, Oldest: f.Oldest, Match: f.match(v.account.Role), Look: maxLook,
+// listing is a page of a list.
+type listing struct {
+	Jobs []jobView
+	// prev and next are the cursors around it.
+	prev, next string
+	// sort is the order that it is in, which is the plain one if there are tooMany
+	// to sort.
+	sort    string
+	tooMany bool
+	// Count is how many there are in all, and From the place of the first one here,
+	// from one on; 0 where that would take reading all of them.
+	Count, From int64
+}
+
+// To is the place of the last one here.
+func (l listing) To() int64 { return l.From + int64(len(l.Jobs)) - 1 }
+
+// list returns a page of the viewer's jobs.
+func (s *Server) list(c fiber.Ctx, v *viewer, f filter) (listing, error) {
+	if orders()[f.Sort] != nil {
+		l, err := s.sorted(c, v, f)
+		if err != nil || !l.tooMany {
+			return l, err
+		}
+		f.Sort, f.cursor, f.before = newest, "", false
+		l, err = s.list(c, v, f)
+		l.tooMany = true
+		return l, err
+	}
+	page, err := s.deps.Jobs.Select(c.Context(), v.account.ID, archive.Selection{
+		Cursor: f.cursor, Before: f.before, Limit: s.cfg.PageSize, Oldest: f.Sort == oldest, Match: f.match(v.account.Role), Look: maxLook,
 	})
 	if err != nil {
-		return nil, "", err
+		return listing{}, err
 	}
+	l := listing{Jobs: s.own(c, v, page.Jobs), prev: page.Prev, next: page.Next, sort: f.Sort}
+	if l.prev == "" && l.next == "" && f.cursor == "" && len(l.Jobs) > 0 {
+		l.Count, l.From = int64(len(l.Jobs)), 1
+	}
+	return l, nil
+}
+
+// own returns the views of the jobs, all of which should be the viewer's.
+func (s *Server) own(c fiber.Ctx, v *viewer, jobs []archive.Job) (views []jobView) {
 	for _, j := range jobs {
 		if j.UserID != v.account.ID {
 			s.log.Error("a job of another user was dropped from a list", "user", v.account.ID, "job", j.ID, "request", requestID(c))
@@ -222,5 +269,5 @@ func (s *Server) list(c fiber.Ctx, v *viewer, f filter) (views []jobView, next s
 		}
 		views = append(views, viewJob(j, v.account.Role))
 	}
-	return views, next, nil
+	return views
 }

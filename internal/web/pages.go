@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/gofiber/fiber/v3"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/fault"
@@ -93,6 +94,19 @@ func (s *Server) stage(c fiber.Ctx, jv *jobView) {
 	}
 }
 
+// stageAll does it for the rows of a list, a few at a time. Only those of which the
+// archive was asked can be further than the catalog says.
+func (s *Server) stageAll(c fiber.Ctx, rows []jobView) {
+	var g errgroup.Group
+	g.SetLimit(8)
+	for i := range rows {
+		if rows[i].State == archive.Requested {
+			g.Go(func() error { s.stage(c, &rows[i]); return nil })
+		}
+	}
+	_ = g.Wait()
+}
+
 func (s *Server) annotation(c fiber.Ctx) error {
 	v, err := s.page(c)
 	if v == nil {
@@ -114,7 +128,9 @@ func (s *Server) annotation(c fiber.Ctx) error {
 		if err != nil {
 			return err
 		}
-		body.Missing = !there
+		if body.Missing = !there; body.Missing {
+			body.Job.Look = look{Label: "Not found", Icon: "cross", Tone: "bad"}
+		}
 	}
 	return s.views.render(c, "annotation", frame{Title: jv.Name, Viewer: v, Section: "annotations", Live: live, Body: body})
 }

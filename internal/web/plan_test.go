@@ -214,6 +214,36 @@ func TestTheListIsNarrowedAndTurned(t *testing.T) {
 			t.Errorf("%s runs what was searched for", path)
 		}
 	}
+	// In an order that the catalog does not have, through its pages and back.
+	for sort, want := range map[string][]string{
+		"name":  {"[j0 j1 j2]", "[j3 j4 j5]", "[j6 j7]"},
+		"size":  {"[j7 j5 j6]", "[j0 j1 j3]", "[j4 j2]"},
+		"state": {"[j0 j3 j4]", "[j5 j6 j7]", "[j1 j2]"},
+	} {
+		b.world.change(func() {
+			for i, id := range []events.JobID{"j6", "j5", "j7"} {
+				j := b.world.jobs[id]
+				j.ArchiveSize = 1_240_000 + 10_000*int64(i)
+				b.world.jobs[id] = j
+			}
+		})
+		path, before := "/annotations?sort="+sort, ""
+		for i, w := range want {
+			a := ada.get(path)
+			if got := fmt.Sprint(names(a)); got != w {
+				t.Errorf("by %s, page %d has %s, want %s", sort, i, got, w)
+			}
+			before = a.link(t, "prev")
+			if path = a.link(t, "next"); (path == "") != (i == 2) || (before == "") != (i == 0) {
+				t.Errorf("by %s, page %d leads to %q and back to %q", sort, i, path, before)
+			}
+		}
+		if got := fmt.Sprint(names(ada.get(before))); got != want[1] {
+			t.Errorf("by %s, the page in front of the last has %s, want %s", sort, got, want[1])
+		}
+	}
+	ada.wants(ada.get("/annotations?sort=name"), 200, "1 to 3 of 8")
+	ada.wants(ada.get("/annotations?sort=size&after=e30"), 400)
 	// The links keep the filter.
 	next := ada.get("/annotations?q=sample&state=archived&sort=oldest")
 	if !strings.Contains(next.body, "after=j4&amp;q=sample&amp;sort=oldest&amp;state=archived") {
@@ -224,6 +254,42 @@ func TestTheListIsNarrowedAndTurned(t *testing.T) {
 		if a := ada.get("/api/v1/jobs" + bad); a.StatusCode != 400 {
 			t.Errorf("the API answers %s to %s", a.Status, bad)
 		}
+	}
+}
+
+func TestMoreThanCanBeSortedAreListedByDate(t *testing.T) {
+	b := newBed(t)
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for i := range maxSorted {
+		b.world.archived("ada", events.JobID(fmt.Sprintf("j%05d", i)), at.Add(time.Duration(i)*time.Second))
+	}
+	ada := b.browser()
+	ada.signIn("ada", "/")
+	ada.wants(ada.get("/annotations?sort=name"), 200, "sample-j00000.vcf", "1 to 3 of 10 000")
+	b.world.archived("ada", "one-more", at.Add(time.Hour*24))
+	a := ada.get("/annotations?sort=name")
+	ada.wants(a, 200, "sample-one-more.vcf", "the list can be sorted by date alone", "3 here, and more")
+	if got := a.link(t, "next"); strings.Contains(got, "sort=") {
+		t.Errorf("the next page is %s, want one by date", got)
+	}
+	if a := ada.get("/api/v1/jobs?sort=name"); a.StatusCode != 400 || !strings.Contains(a.body, "sorted by date alone") {
+		t.Errorf("the API answers %s %s", a.Status, a.body)
+	}
+}
+
+func TestAListTellsHowFarTheCopiesAre(t *testing.T) {
+	b := newBed(t)
+	at := time.Now()
+	b.world.archived("ada", "j1", at)
+	b.world.archived("ada", "j2", at)
+	b.world.requested("j1", archive.Standard, at)
+	b.world.requested("j2", archive.Standard, at)
+	b.world.tell(events.StatusChanged{UserID: "ada", JobID: "j1", State: string(archive.Copying), Bytes: 1, Size: 2, At: at.Add(time.Minute)})
+	ada := b.browser()
+	a := ada.signIn("ada", "/annotations")
+	ada.wants(a, 200, "Copying", "Being restored")
+	if !strings.Contains(a.body, `data-job="j1" data-state="copying"`) {
+		t.Errorf("the row has not the stage that the stream goes on from:\n%s", a.body)
 	}
 }
 

@@ -30,12 +30,11 @@ type Accounts interface {
 
 // Jobs reads the catalog.
 type Jobs interface {
-	// Select returns the user's jobs that the selection wants, and the cursor of
-	// what comes after them, empty at the end; a page that is not full can have a
-	// next one. The cursor comes back from a browser: one that Select did not make
-	// is a fault.Invalid error, and whatever it says, no other user's job is
-	// returned.
-	Select(ctx context.Context, user events.UserID, sel archive.Selection) (jobs []archive.Job, next string, err error)
+	// Select returns the user's jobs that the selection wants, and the cursors of
+	// the pages around them; a page that is not full can have a next one. The cursor
+	// comes back from a browser: one that Select did not make is a fault.Invalid
+	// error, and whatever it says, no other user's job is returned.
+	Select(ctx context.Context, user events.UserID, sel archive.Selection) (archive.Listing, error)
 	// Job returns a job, anybody's, or a fault.NotFound error.
 	Job(ctx context.Context, id events.JobID) (archive.Job, error)
 	// ArchivedPage returns some of the user's jobs that are in the vault, with

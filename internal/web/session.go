@@ -62,6 +62,9 @@ type SessionStore interface {
 // ofUser is the prefix of the entries that lead from a user to the sessions.
 func ofUser(user events.UserID) string { return hashKey("user", string(user)) + "." }
 
+// ofSID is the prefix of the entries that lead from the provider's session to ours.
+func ofSID(sid string) string { return hashKey("sid", sid) + "." }
+
 // start makes a session with a new token for whom the provider vouches.
 func (s *sessions) start(ctx context.Context, who person) (*session, error) {
 	now := s.now()
@@ -76,6 +79,11 @@ func (s *sessions) start(ctx context.Context, who person) (*session, error) {
 	// Before the session is: the provider can end whatever can be used.
 	if err := s.store.SetWithContext(ctx, ofUser(who.user)+hashOf(sess.token), []byte("sid:"+who.sid), s.lifetime); err != nil {
 		return nil, fmt.Errorf("start a session: %w", err)
+	}
+	if who.sid != "" {
+		if err := s.store.SetWithContext(ctx, ofSID(who.sid)+hashOf(sess.token), []byte("user:"+string(who.user)), s.lifetime); err != nil {
+			return nil, fmt.Errorf("start a session: %w", err)
+		}
 	}
 	if err := s.store.SetWithContext(ctx, hashKey("session", sess.token), data, s.lifetime); err != nil {
 		return nil, fmt.Errorf("start a session: %w", err)
@@ -150,9 +158,19 @@ func (s *sessions) drop(ctx context.Context, hash string) error {
 }
 
 // endOf forgets the user's sessions, or those alone that belong to the provider's
-// session sid, and returns the hashes of their tokens.
+// session sid, and returns the hashes of their tokens. Without a user it forgets
+// whoever's belong to sid.
 func (s *sessions) endOf(ctx context.Context, user events.UserID, sid string) ([]string, error) {
-	keys, err := s.store.Keys(ctx, ofUser(user))
+	prefix, want := ofUser(user), ""
+	switch {
+	case user == "" && sid == "":
+		return nil, nil
+	case user == "":
+		prefix = ofSID(sid)
+	case sid != "":
+		want = "sid:" + sid
+	}
+	keys, err := s.store.Keys(ctx, prefix)
 	if err != nil {
 		return nil, fmt.Errorf("look for the sessions of %q: %w", user, err)
 	}
@@ -162,10 +180,10 @@ func (s *sessions) endOf(ctx context.Context, user events.UserID, sid string) ([
 		if err != nil {
 			return ended, fmt.Errorf("look for the sessions of %q: %w", user, err)
 		}
-		if of == nil || sid != "" && string(of) != "sid:"+sid {
+		if of == nil || want != "" && string(of) != want {
 			continue
 		}
-		hash := strings.TrimPrefix(key, ofUser(user))
+		hash := strings.TrimPrefix(key, prefix)
 		if err := s.drop(ctx, hash); err != nil {
 			return ended, err
 		}

@@ -89,13 +89,12 @@ func (s *Server) backChannel(c fiber.Ctx) error {
 	for _, hash := range ended {
 		s.streams.leave(hash)
 	}
-	s.audit(c, "signed out by the provider", "user", user, "sessions", len(ended))
+	s.audit(c, "signed out by the provider", "user", user, "sid", sid, "sessions", len(ended))
 	return c.SendStatus(http.StatusOK)
 }
 
-// verifyLogout returns whom a logout token signs out; sid is empty if it is all
-// of the user's sessions. Providers that name no subject are refused: sessions
-// are kept by it.
+// verifyLogout returns whom a logout token signs out: user is empty if it names the
+// provider's session alone, sid if it is all of the user's sessions.
 func (p *provider) verifyLogout(ctx context.Context, raw string) (user events.UserID, sid string, err error) {
 	if raw == "" || len(raw) > maxHint {
 		return "", "", errors.New("the logout token is missing or too long")
@@ -128,6 +127,9 @@ func (p *provider) verifyLogout(ctx context.Context, raw string) (user events.Us
 		return "", "", errors.New("the logout token has no id, or too long a session")
 	case token.IssuedAt.IsZero() || p.cfg.Now().Sub(token.IssuedAt).Abs() > maxLogoutAge:
 		return "", "", errors.New("the logout token is not of now")
+	}
+	if token.Subject == "" && claims.SID != "" {
+		return "", claims.SID, nil
 	}
 	if err := events.CheckID("sub", token.Subject); err != nil {
 		return "", "", fmt.Errorf("read the logout token: %w", err)

@@ -104,7 +104,7 @@ func TestTheProviderEndsSessions(t *testing.T) {
 				"no event":         with(map[string]any{"events": map[string]any{"x": map[string]any{}}}),
 				"no member":        with(map[string]any{"events": map[string]any{logoutEvent: "x"}}),
 				"no id":            with(map[string]any{"jti": nil}),
-				"no subject":       with(map[string]any{"sub": nil}),
+				"nobody":           with(map[string]any{"sub": nil, "sid": nil}),
 				"expired":          with(map[string]any{"exp": b.clock.now().Add(-time.Hour).Unix()}),
 				"old":              with(map[string]any{"iat": b.clock.now().Add(-time.Hour).Unix()}),
 				"too long":         strings.Repeat("x", maxHint+1),
@@ -125,6 +125,14 @@ func TestTheProviderEndsSessions(t *testing.T) {
 			}
 			if in(one) || !in(two) || !in(bob) {
 				t.Errorf("after s1 ended: s1 %v, s2 %v, bob %v", in(one), in(two), in(bob))
+			}
+			// A token may name the provider's session alone.
+			third := b.signedIn("ada", "s4")
+			if got := send(with(map[string]any{"sub": nil, "sid": "s4"})); got != http.StatusOK {
+				t.Fatalf("the token without a subject answers %d", got)
+			}
+			if in(third) || !in(two) || !in(bob) {
+				t.Errorf("after s4 ended: s4 %v, s2 %v, bob %v", in(third), in(two), in(bob))
 			}
 			all := good()
 			delete(all, "sid")

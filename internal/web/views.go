@@ -83,6 +83,7 @@ func newViews() (*views, error) {
 		"badge":   badgeHTML,
 		"bytes":   humanBytes,
 		"count":   humanCount,
+		"total":   func(rows []jobView) int64 { return int64(len(rows)) },
 		"dollars": humanDollars,
 	}).ParseFS(templateFiles, "templates/layout.html", "templates/icons.html")
 	if err != nil {

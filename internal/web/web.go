@@ -62,8 +62,8 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		return nil, fmt.Errorf("web: %w", err)
 	}
 	if deps.Sessions == nil {
-		// Three entries a session.
-		deps.Sessions = NewMemoryStore(3 * maxSessions)
+		// Four entries a session.
+		deps.Sessions = NewMemoryStore(4 * maxSessions)
 	}
 	if deps.Logins == nil {
 		deps.Logins = NewMemoryStore(maxLogins)

@@ -144,11 +144,11 @@ func (w *world) Unannounced(context.Context) iter.Seq2[archive.Account, error] {
 	}
 }
 
-func (w *world) Select(_ context.Context, user events.UserID, sel archive.Selection) ([]archive.Job, string, error) {
+func (w *world) Select(_ context.Context, user events.UserID, sel archive.Selection) (archive.Listing, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.fault("Select"); err != nil {
-		return nil, "", err
+		return archive.Listing{}, err
 	}
 	var all []archive.Job
 	for _, j := range w.jobs {
@@ -162,23 +162,32 @@ func (w *world) Select(_ context.Context, user events.UserID, sel archive.Select
 	if sel.Oldest {
 		slices.Reverse(all)
 	}
+	begin := 0
 	if sel.Cursor != "" {
 		i := slices.IndexFunc(all, func(j archive.Job) bool { return string(j.ID) == sel.Cursor })
 		if i < 0 {
-			return nil, "", fault.Errorf(fault.Invalid, "cursor %q", sel.Cursor)
+			return archive.Listing{}, fault.Errorf(fault.Invalid, "cursor %q", sel.Cursor)
 		}
-		all = all[i+1:]
+		begin = i + 1
+		if sel.Before {
+			// Filters aside: the page of as many jobs in front.
+			begin = max(i-sel.Limit, 0)
+		}
 	}
-	var jobs []archive.Job
-	for i, j := range all {
+	l := archive.Listing{}
+	if begin > 0 && begin < len(all) {
+		l.Prev = string(all[begin].ID)
+	}
+	for i, j := range all[begin:] {
 		if sel.Match == nil || sel.Match(j) {
-			jobs = append(jobs, j)
+			l.Jobs = append(l.Jobs, j)
 		}
-		if i+1 < len(all) && (len(jobs) == sel.Limit || sel.Match != nil && i+1 >= sel.Look) {
-			return jobs, string(j.ID), nil
+		if begin+i+1 < len(all) && (len(l.Jobs) == sel.Limit || sel.Match != nil && i+1 >= sel.Look) {
+			l.Next = string(j.ID)
+			break
 		}
 	}
-	return jobs, "", nil
+	return l, nil
 }
 
 func (w *world) ArchivedPage(_ context.Context, user events.UserID, cursor string) ([]archive.Job, string, error) {

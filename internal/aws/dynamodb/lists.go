@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"iter"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -20,26 +21,53 @@ import (
 // and the cursor of the next page; both are empty at the ends. A cursor that was
 // not made here for this user is an error of kind Invalid.
 func (c *Catalog) Jobs(ctx context.Context, user events.UserID, cursor string, limit int) ([]archive.Job, string, error) {
-	return c.Select(ctx, user, archive.Selection{Cursor: cursor, Limit: limit})
+	l, err := c.Select(ctx, user, archive.Selection{Cursor: cursor, Limit: limit})
+	return l.Jobs, l.Next, err
 }
 
-// Select returns the user's jobs that the selection wants, and the cursor behind
-// the last one that was looked at; it is empty at the end alone. There can be a
-// next page when this one is not full: then enough was looked at. A cursor that
-// was not made here is an error of kind Invalid; whatever it says, the jobs are
-// the user's.
-func (c *Catalog) Select(ctx context.Context, user events.UserID, sel archive.Selection) ([]archive.Job, string, error) {
+// Select returns the user's jobs that the selection wants, with the cursors of the
+// pages around them. There can be a next page when this one is not full: then
+// enough was looked at. A cursor that was not made here is an error of kind
+// Invalid; whatever it says, the jobs are the user's.
+func (c *Catalog) Select(ctx context.Context, user events.UserID, sel archive.Selection) (archive.Listing, error) {
+	if !sel.Before || sel.Cursor == "" {
+		jobs, first, next, err := c.walk(ctx, user, sel)
+		if sel.Cursor == "" {
+			first = ""
+		}
+		return archive.Listing{Jobs: jobs, Prev: first, Next: next}, err
+	}
+	back := sel
+	back.Oldest = !sel.Oldest
+	jobs, first, next, err := c.walk(ctx, user, back)
+	if err != nil {
+		return archive.Listing{}, err
+	}
+	if next == "" {
+		// It is the first page, which may have grown since.
+		sel.Cursor, sel.Before = "", false
+		return c.Select(ctx, user, sel)
+	}
+	slices.Reverse(jobs)
+	return archive.Listing{Jobs: jobs, Prev: next, Next: first}, nil
+}
+
+// walk goes on from the selection's cursor and returns the jobs that it wants, the
+// cursors of the first and of the last job that was looked at. The latter is empty
+// if there are no more.
+func (c *Catalog) walk(ctx context.Context, user events.UserID, sel archive.Selection) (jobs []archive.Job, first, next string, err error) {
 	start, err := jobsStart(sel.Cursor, user)
 	if err != nil {
-		return nil, "", err
+		return nil, "", "", err
 	}
 	// The index has no states, and a filter would make DynamoDB read the same and
 	// find no more than we do.
-	page := int32(sel.Limit)
+	// One more than is listed tells whether there is a next page.
+	page := int32(sel.Limit) + 1
 	if sel.Match != nil {
 		page = c.page
 	}
-	var jobs []archive.Job
+	enough := false
 	for looked := 0; ; {
 		out, err := c.client.Query(ctx, &dynamodb.QueryInput{
 			TableName:                 &c.jobs,
@@ -51,9 +79,19 @@ func (c *Catalog) Select(ctx context.Context, user events.UserID, sel archive.Se
 			ExclusiveStartKey:         start,
 		})
 		if err != nil {
-			return nil, "", awsfault.Wrap(tableError(err), "list jobs of user %q", user)
+			return nil, "", "", awsfault.Wrap(tableError(err), "list jobs of user %q", user)
+		}
+		if enough {
+			// So that no page begins behind the last job.
+			if len(out.Items) == 0 {
+				next = ""
+			}
+			return jobs, first, next, nil
 		}
 		for i, it := range out.Items {
+			if looked+i == 0 {
+				first = cursorOf(it, attrSubmitTime)
+			}
 			job := jobOf(it)
 			if sel.Match != nil && !sel.Match(job) {
 				continue
@@ -63,14 +101,18 @@ func (c *Catalog) Select(ctx context.Context, user events.UserID, sel archive.Se
 				continue
 			}
 			if i == len(out.Items)-1 && len(out.LastEvaluatedKey) == 0 {
-				return jobs, "", nil
+				return jobs, first, "", nil
 			}
-			return jobs, cursorOf(it, attrSubmitTime), nil
+			return jobs, first, cursorOf(it, attrSubmitTime), nil
 		}
 		looked += len(out.Items)
 		start = out.LastEvaluatedKey
-		if len(start) == 0 || sel.Match == nil || looked >= sel.Look {
-			return jobs, cursorOf(start, attrSubmitTime), nil
+		next = cursorOf(start, attrSubmitTime)
+		if next == "" || sel.Match == nil {
+			return jobs, first, next, nil
+		}
+		if enough = looked >= sel.Look; enough {
+			page = 1
 		}
 	}
 }

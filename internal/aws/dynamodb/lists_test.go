@@ -51,16 +51,40 @@ func TestPagesAddUpToTheList(t *testing.T) {
 			}
 		}
 		catalog := a.Catalog.Paged(rapid.IntRange(1, 20).Draw(rt, "page"))
-		var got []archive.Job
+		var got, last []archive.Job
+		var back string
 		for pages := 0; ; pages++ {
-			page, next, err := catalog.Select(t.Context(), "ada", sel)
-			if err != nil || len(page) > sel.Limit || pages > jobs+1 {
-				rt.Fatalf("page %d has %d jobs, %v", pages, len(page), err)
+			l, err := catalog.Select(t.Context(), "ada", sel)
+			if err != nil || len(l.Jobs) > sel.Limit || pages > jobs+1 || (l.Prev == "") != (pages == 0) {
+				rt.Fatalf("page %d has %d jobs, %v, before it %q", pages, len(l.Jobs), err, l.Prev)
 			}
-			got = append(got, page...)
-			if sel.Cursor = next; next == "" {
+			got = append(got, l.Jobs...)
+			last, back = l.Jobs, l.Prev
+			if sel.Cursor = l.Next; l.Next == "" {
 				break
 			}
+		}
+		// The same in the other direction; the first page is full, and may repeat.
+		again := last
+		for pages := 0; back != ""; pages++ {
+			sel.Cursor, sel.Before = back, true
+			l, err := catalog.Select(t.Context(), "ada", sel)
+			if err != nil || len(l.Jobs) > sel.Limit || pages > jobs+1 || l.Next == "" {
+				rt.Fatalf("back, page %d has %d jobs, %v, after it %q", pages, len(l.Jobs), err, l.Next)
+			}
+			ahead := l.Jobs
+			if back = l.Prev; back == "" {
+				ahead = got[:len(got)-len(again)]
+				for i := range min(len(ahead), len(l.Jobs)) {
+					if l.Jobs[i].ID != ahead[i].ID {
+						rt.Fatalf("back at the start, row %d is %s, want %s", i, l.Jobs[i].ID, ahead[i].ID)
+					}
+				}
+			}
+			again = append(slices.Clone(ahead), again...)
+		}
+		if !slices.EqualFunc(got, again, func(x, y archive.Job) bool { return x.ID == y.ID }) {
+			rt.Fatalf("back and forth differ: %d and %d jobs", len(again), len(got))
 		}
 		seen := map[events.JobID]bool{}
 		for _, j := range got {
@@ -83,15 +107,15 @@ func TestPagesAddUpToTheList(t *testing.T) {
 		}
 	})
 	// Another's cursor leads to no job of theirs.
-	_, theirs, err := a.Catalog.Select(t.Context(), "bob", archive.Selection{Limit: 5})
+	theirs, err := a.Catalog.Select(t.Context(), "bob", archive.Selection{Limit: 5})
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, _, err := a.Catalog.Select(t.Context(), "ada", archive.Selection{Cursor: theirs, Limit: 100})
+	page, err := a.Catalog.Select(t.Context(), "ada", archive.Selection{Cursor: theirs.Next, Limit: 100})
 	if err != nil && !fault.Is(err, fault.Invalid) {
 		t.Errorf("another's cursor: %v", err)
 	}
-	for _, j := range page {
+	for _, j := range page.Jobs {
 		if j.UserID != "ada" {
 			t.Errorf("another's cursor lists %s", j.ID)
 		}

@@ -1,0 +1,181 @@
+package web
+
+import (
+	"cmp"
+	"encoding/base64"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/gofiber/fiber/v3"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// The orders that the catalog's index has: any number of jobs can be paged
+// through in them.
+const (
+	newest = "newest"
+	oldest = "oldest"
+)
+
+// maxSorted is up to how many jobs of a user are sorted in another order. The
+// catalog has no index for those: all of them are read for each page.
+const maxSorted = 10_000
+
+// place is where a job stands in a sorted list. It goes into the page's address,
+// so that a job that comes or goes moves no other from page to page.
+type place struct {
+	Key string       `json:"k,omitempty"`
+	Num int64        `json:"n,omitempty"`
+	ID  events.JobID `json:"j"`
+}
+
+func (p place) compare(q place) int {
+	return cmp.Or(cmp.Compare(p.Num, q.Num), cmp.Compare(p.Key, q.Key), cmp.Compare(p.ID, q.ID))
+}
+
+func (p place) cursor() string {
+	data, err := json.Marshal(p)
+	if err != nil {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(data)
+}
+
+func placeOf(cursor string) (place, error) {
+	var p place
+	data, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err == nil {
+		err = json.Unmarshal(data, &p)
+	}
+	if err != nil || p.ID == "" {
+		return p, fault.Errorf(fault.Invalid, "the page's cursor is not one of ours")
+	}
+	return p, nil
+}
+
+// orders are the orders of a list, each with what it places a job by; nil for
+// those of the index.
+func orders() map[string]func(archive.Job, archive.Role) place {
+	name := func(j archive.Job, _ archive.Role) place {
+		// A name of any length must fit into an address.
+		return place{Key: clip(strings.ToLower(nameOf(j)), 200)}
+	}
+	size := func(j archive.Job, _ archive.Role) place {
+		if j.ArchiveID == "" || j.ArchiveSize < 0 {
+			// Not known: after all others.
+			return place{Num: 1}
+		}
+		// The largest first.
+		return place{Num: -j.ArchiveSize}
+	}
+	return map[string]func(archive.Job, archive.Role) place{
+		newest: nil,
+		oldest: nil,
+		"name": name,
+		"size": size,
+		"state": func(j archive.Job, role archive.Role) place {
+			return place{Num: int64(slices.Index(inOrder(), j.State(role))), Key: name(j, role).Key}
+		},
+	}
+}
+
+// inOrder are the states of the catalog as a list puts them: first what a person
+// may have to do something about.
+func inOrder() []archive.State {
+	return []archive.State{archive.Errored, archive.Pending, archive.Archived, archive.Planned, archive.Requested, archive.Available}
+}
+
+// sorted returns a page of the list in an order that the catalog does not have.
+func (s *Server) sorted(c fiber.Ctx, v *viewer, f filter) (listing, error) {
+	var from place
+	if f.cursor != "" {
+		var err error
+		if from, err = placeOf(f.cursor); err != nil {
+			return listing{}, err
+		}
+	}
+	match := f.match(v.account.Role)
+	if match == nil {
+		match = func(archive.Job) bool { return true }
+	}
+	all, err := s.deps.Jobs.Select(c.Context(), v.account.ID, archive.Selection{Limit: maxSorted, Match: match, Look: maxSorted})
+	if err != nil {
+		return listing{}, err
+	}
+	if all.Next != "" {
+		return listing{tooMany: true}, nil
+	}
+	type placed struct {
+		place
+		job int
+	}
+	of := orders()[f.Sort]
+	list := make([]placed, len(all.Jobs))
+	for i, j := range all.Jobs {
+		p := of(j, v.account.Role)
+		p.ID = j.ID
+		list[i] = placed{p, i}
+	}
+	slices.SortFunc(list, func(a, b placed) int { return a.compare(b.place) })
+	begin := 0
+	if f.cursor != "" {
+		at, is := slices.BinarySearchFunc(list, from, func(p placed, q place) int { return p.compare(q) })
+		switch {
+		case f.before:
+			begin = max(at-s.cfg.PageSize, 0)
+		case is:
+			begin = at + 1
+		default:
+			begin = at
+		}
+	}
+	end := min(begin+s.cfg.PageSize, len(list))
+	var jobs []archive.Job
+	for _, p := range list[begin:end] {
+		jobs = append(jobs, all.Jobs[p.job])
+	}
+	l := listing{Jobs: s.own(c, v, jobs), sort: f.Sort, Count: int64(len(list)), From: int64(begin) + 1}
+	if begin > 0 && begin < len(list) {
+		l.prev = list[begin].cursor()
+	}
+	if end < len(list) && end > 0 {
+		l.next = list[end-1].cursor()
+	}
+	return l, nil
+}
+
+// columnView is the head of a column, which sorts by it.
+type columnView struct {
+	Label, Link string
+	// Arrow shows the order if the list is in it, and Order says it.
+	Arrow, Order string
+	Class        string
+}
+
+// columns are the heads of the list.
+func columns(f filter) []columnView {
+	to := func(sort string) string {
+		f := f
+		f.Sort = sort
+		return f.link(listPath, "", false)
+	}
+	date := columnView{Label: "Submitted", Link: to(newest)}
+	switch f.Sort {
+	case newest:
+		date.Link, date.Arrow, date.Order = to(oldest), "↓", "newest first: show the oldest first"
+	case oldest:
+		date.Arrow, date.Order = "↑", "oldest first: show the newest first"
+	}
+	out := []columnView{{Label: "File", Link: to("name")}, date, {Label: "In the archive", Link: to("size"), Class: "size"}, {Label: "State", Link: to("state")}}
+	for i, sort := range []string{"name", "", "size", "state"} {
+		if sort == f.Sort {
+			out[i].Arrow = "↓"
+			out[i].Order = map[string]string{"name": "sorted from A to Z", "size": "sorted, the largest first", "state": "sorted"}[sort]
+		}
+	}
+	return out
+}
