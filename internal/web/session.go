@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gofiber/fiber/v3"
@@ -39,6 +40,73 @@ type sessions struct {
 	now      func() time.Time
 	lifetime time.Duration
 	idle     time.Duration
+	// uses has when sessions were last used as far as was read a moment ago, by the
+	// hash of their token: that costs a call, and only the session's own entry
+	// decides whether it is one. The zero value is ready.
+	uses uses
+}
+
+const (
+	// useAge is how long what was read of a session's use is believed.
+	useAge = 10 * time.Second
+	// maxUses bounds how many are remembered.
+	maxUses = 100_000
+)
+
+type use struct {
+	last time.Time
+	read time.Time
+}
+
+type uses struct {
+	mu    sync.Mutex // guards known
+	known map[string]use
+}
+
+func (u *uses) get(hash string, now time.Time) (time.Time, bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	k, ok := u.known[hash]
+	age := now.Sub(k.read)
+	return k.last, ok && age >= 0 && age < useAge
+}
+
+func (u *uses) set(hash string, last, now time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.known == nil || len(u.known) >= maxUses {
+		u.known = map[string]use{}
+	}
+	u.known[hash] = use{last, now}
+}
+
+func (u *uses) forget(hash string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.known, hash)
+}
+
+// lastUse returns when the session was last used; ok is false if that has expired.
+func (s *sessions) lastUse(ctx context.Context, token string) (last time.Time, ok bool, err error) {
+	now := s.now()
+	// What would end the session is read again: another replica may know better.
+	if last, ok := s.uses.get(hashOf(token), now); ok && now.Sub(last) <= s.idle {
+		return last, true, nil
+	}
+	seen, err := s.store.GetWithContext(ctx, hashKey("seen", token))
+	if err != nil {
+		return time.Time{}, false, fmt.Errorf("read the session's last use: %w", err)
+	}
+	if seen == nil {
+		return time.Time{}, false, nil
+	}
+	at, err := strconv.ParseInt(string(seen), 10, 64)
+	if err != nil {
+		return time.Time{}, false, fmt.Errorf("decode the session's last use: %w", err)
+	}
+	last = time.Unix(at, 0)
+	s.uses.set(hashOf(token), last, now)
+	return last, true, nil
 }
 
 // touchEvery bounds how often the use of a session is written.
@@ -102,24 +170,20 @@ func (s *sessions) find(ctx context.Context, token string, used bool) (*session,
 	if err != nil {
 		return nil, fmt.Errorf("read the session: %w", err)
 	}
-	seen, err := s.store.GetWithContext(ctx, hashKey("seen", token))
-	if err != nil {
-		return nil, fmt.Errorf("read the session's last use: %w", err)
-	}
-	if data == nil || seen == nil {
+	if data == nil {
 		return nil, nil
+	}
+	last, ok, err := s.lastUse(ctx, token)
+	if err != nil || !ok {
+		return nil, err
 	}
 	sess := &session{token: token}
 	if err := json.Unmarshal(data, sess); err != nil {
 		return nil, fmt.Errorf("decode the session: %w", err)
 	}
-	last, err := strconv.ParseInt(string(seen), 10, 64)
-	if err != nil {
-		return nil, fmt.Errorf("decode the session's last use: %w", err)
-	}
 	// The store expires entries too, but when is its own business.
 	now := s.now()
-	idle := now.Sub(time.Unix(last, 0))
+	idle := now.Sub(last)
 	if !now.Before(sess.ExpiresAt) || idle > s.idle {
 		return nil, s.end(ctx, token)
 	}
@@ -136,6 +200,7 @@ func (s *sessions) touch(ctx context.Context, token string, now time.Time) error
 	if err != nil {
 		return fmt.Errorf("note the session's use: %w", err)
 	}
+	s.uses.set(hashOf(token), now, now)
 	return nil
 }
 
@@ -149,6 +214,7 @@ func (s *sessions) end(ctx context.Context, token string) error {
 
 // drop forgets the session whose token has the hash.
 func (s *sessions) drop(ctx context.Context, hash string) error {
+	s.uses.forget(hash)
 	for _, kind := range []string{"session.", "seen."} {
 		if err := s.store.DeleteWithContext(ctx, kind+hash); err != nil {
 			return fmt.Errorf("end the session: %w", err)

@@ -170,7 +170,7 @@ func columns(f filter) []columnView {
 	case oldest:
 		date.Arrow, date.Order = "↑", "oldest first: show the newest first"
 	}
-	out := []columnView{{Label: "File", Link: to("name")}, date, {Label: "In the archive", Link: to("size"), Class: "size"}, {Label: "State", Link: to("state")}}
+	out := []columnView{{Label: "File", Link: to("name")}, date, {Label: "Size", Link: to("size"), Class: "size"}, {Label: "State", Link: to("state")}}
 	for i, sort := range []string{"name", "", "size", "state"} {
 		if sort == f.Sort {
 			out[i].Arrow = "↓"
