@@ -1,4 +1,4 @@
-.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders bench-bridge crash-thaw bench-thaw browser screenshots bench-web long-restore crash-restore clean
+.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders bench-bridge crash-thaw bench-thaw browser screenshots bench-web long-restore crash-restore bench-restore clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ long-restore: ## 1,000 files of every size, faults in every call, four restores,
 	GAS_RESTORE_FILES=1000 GAS_RESTORE_HUGE=6 GAS_RESTORE_WORKERS=4 GAS_RESTORE_KILLS=12 go test -count=1 -timeout 60m -run TestKilledRestores -v ./internal/e2e
 crash-restore: ## break every call of a restore, and every call of the next one, for files of every shape
 	GAS_CRASH_LONG=1 go test -race -count=1 -timeout 30m -run TestWhereverAWorkerDies -v ./internal/restore | grep -v level=
+
+bench-restore: ## how fast archives come back, with what memory and calls, beside a bare pipe
+	go run ./bench/restore $(BENCHFLAGS)
 
 clean: ## remove the local state
 	rm -rf .gas bench/results

@@ -41,6 +41,9 @@ const AckWait = 30 * time.Second
 // catalog makes a repetition harmless.
 const dedupeWindow = 2 * time.Hour
 
+// provisionTime is how long making all streams, consumers and buckets may take.
+const provisionTime = time.Minute
+
 const (
 	gib = 1 << 30
 	mib = 1 << 20
@@ -200,6 +203,10 @@ func bucketStream(b jetstream.KeyValueConfig) jetstream.StreamConfig {
 // Provision makes the streams, consumers and buckets, or brings those that are
 // there up to date. It is idempotent.
 func Provision(ctx context.Context, js jetstream.JetStream, s Settings) error {
+	// Each call would be given five seconds: a busy disk, on which a server makes a
+	// dozen streams and syncs each, takes longer.
+	ctx, cancel := context.WithTimeout(ctx, provisionTime)
+	defer cancel()
 	var errs []error
 	for _, c := range streams(s) {
 		if _, err := js.CreateOrUpdateStream(ctx, c); err != nil {

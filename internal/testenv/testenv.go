@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ import (
 // NATS starts a server that is provisioned; it stops with the test.
 func NATS(t testing.TB) *server.Server {
 	t.Helper()
-	ns, err := localnats.Start(t.TempDir(), "127.0.0.1:0")
+	ns, err := localnats.Start(Memory(t), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,6 +39,19 @@ func NATS(t testing.TB) *server.Server {
 		t.Fatal(err)
 	}
 	return ns
+}
+
+// Memory returns a folder that is gone after the test. It is in memory where the
+// system offers that: nats.conf syncs each message to the disk, and no power fails
+// in a test.
+func Memory(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "gas-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // Bus connects to ns as one of the users of nats.conf.

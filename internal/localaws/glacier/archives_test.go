@@ -382,3 +382,23 @@ func TestDeletionIsDeniedWhileATestSaysSo(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestASparseArchiveIsWhatItsHashSays(t *testing.T) {
+	for _, size := range []int{1, mib, 3*mib + 5, 9*mib + 3} {
+		s := start(t, glacier.Config{})
+		id, hash, err := s.service.AddSparse("v", int64(size))
+		if err != nil {
+			t.Fatal(err)
+		}
+		job := s.mustInitiate(retrieval(id, glacier.Bulk))
+		s.finish()
+		<-s.topics.told
+		body, out, err := s.output(job, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(body) != size || treehash.Of(body).String() != hash || aws.ToString(out.Checksum) != hash {
+			t.Errorf("%d bytes with tree hash %s, said %s; want %d with %s", len(body), treehash.Of(body), aws.ToString(out.Checksum), size, hash)
+		}
+	}
+}

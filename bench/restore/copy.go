@@ -1,0 +1,298 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/service/glacier"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/aws/dynamodb"
+	adapter "github.com/gas-restore/gas/internal/aws/glacier"
+	"github.com/gas-restore/gas/internal/aws/s3"
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/restore"
+	"github.com/gas-restore/gas/internal/treehash"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// plain leaves out every hash that the SDK would work out by itself.
+func plain(o *awss3.Options) {
+	o.UsePathStyle = true
+	o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
+	o.APIOptions = append(o.APIOptions, v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware)
+}
+
+// job has an archive retrieved and puts the job into the catalog as thaw leaves it.
+func (w *world) job(ctx context.Context, id, archiveID, hash string, size int64) (events.RetrievalCompleted, error) {
+	v := adapter.New(w.cfg, vault, topic)
+	r, err := v.Retrieve(ctx, events.ArchiveID(archiveID), events.JobID(id), archive.Expedited)
+	if err != nil {
+		return events.RetrievalCompleted{}, err
+	}
+	err = w.catalog.AddJob(ctx, archive.Job{
+		ID: events.JobID(id), UserID: "bench", SubmittedAt: time.Now(), Status: "COMPLETED", CompletedAt: time.Now(),
+		Result:    archive.Object{Bucket: bucket, Key: "bench/" + id},
+		ArchiveID: events.ArchiveID(archiveID), ArchiveSize: size, TreeHash: hash, RetrievalID: r, Tier: archive.Expedited,
+	})
+	return events.RetrievalCompleted{
+		ID: id, JobID: events.JobID(id), ArchiveID: events.ArchiveID(archiveID), RetrievalID: r,
+		Status: string(archive.Succeeded), Size: size, TreeHash: hash, CompletedAt: time.Now(),
+	}, err
+}
+
+// ready waits until the retrieval is.
+func (w *world) ready(ctx context.Context, id events.RetrievalID) error {
+	v := adapter.New(w.cfg, vault, topic)
+	for {
+		r, err := v.Describe(ctx, id)
+		if err != nil || r.Status == archive.Succeeded {
+			return err
+		}
+	}
+}
+
+// work runs the product's workers over the notifications, and returns how many a
+// second came to their end.
+func (w *world) work(ctx context.Context, es []events.Event, workers int) (perSecond float64, counts map[string]int64, err error) {
+	if err := w.local("DELETE", "counts", nil); err != nil {
+		return 0, nil, err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	drain, done := make(chan struct{}), make(chan struct{})
+	var left atomic.Int64
+	left.Store(int64(len(es)))
+	var bad atomic.Value
+	g := errgroup.Group{}
+	for range workers {
+		b, err := w.connect(ctx, "restore")
+		if err != nil {
+			return 0, nil, err
+		}
+		defer b.Close()
+		cfg, err := w.sdk(ctx)
+		if err != nil {
+			return 0, nil, err
+		}
+		objects := s3.New(cfg)
+		r := &restore.Restorer{
+			Catalog: dynamodb.New(cfg, jobTable, accountTable), Vault: adapter.New(cfg, vault, topic), Bucket: objects, Uploads: objects,
+			Notes: b.Notes(bus.BucketCopies), PartSize: span, Parallel: parallel, Now: time.Now, Log: quiet,
+		}
+		handle := func(ctx context.Context, e events.RetrievalCompleted, emit bus.Emit) error {
+			err := r.Restore(ctx, e, emit)
+			if err != nil {
+				bad.Store(err.Error())
+			}
+			return err
+		}
+		worker := &bus.Worker[events.RetrievalCompleted]{
+			Bus: b, Stream: events.StreamRestore, Consumer: bus.ConsumerRestore, Slots: slots, Handle: handle, Logger: quiet,
+			Observe: func(o bus.Outcome, _ fault.Kind, _ time.Duration) {
+				if o == bus.Acked && left.Add(-1) == 0 {
+					close(done)
+				}
+			},
+		}
+		g.Go(func() error { return worker.Run(ctx, drain) })
+	}
+	began := time.Now()
+	if err := (bus.Tasks{Bus: w.operator}).Publish(ctx, es); err != nil {
+		return 0, nil, err
+	}
+	select {
+	case <-done:
+	case <-time.After(20 * time.Minute):
+		return 0, nil, fmt.Errorf("%d of %d are left; the last error: %v", left.Load(), len(es), bad.Load())
+	}
+	took := time.Since(began)
+	close(drain)
+	if err := g.Wait(); err != nil {
+		return 0, nil, err
+	}
+	counts = map[string]int64{}
+	if err := w.local("GET", "counts", &counts); err != nil {
+		return 0, nil, err
+	}
+	return float64(len(es)) / took.Seconds(), counts, nil
+}
+
+// restoreLarge returns MB/s of the product over one archive, and how many calls of
+// AWS it made.
+func (w *world) restoreLarge(ctx context.Context, id string, size int64) (speed float64, calls int64, err error) {
+	p, err := w.plant(size)
+	if err != nil {
+		return 0, 0, err
+	}
+	e, err := w.job(ctx, id, p.ID, p.TreeHash, size)
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := w.ready(ctx, e.RetrievalID); err != nil {
+		return 0, 0, err
+	}
+	rate, counts, err := w.work(ctx, []events.Event{e}, 1)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, n := range counts {
+		calls += n
+	}
+	return rate * float64(size) / 1e6, calls, w.drop(ctx, "bench/"+id)
+}
+
+// drop makes room on the disk.
+func (w *world) drop(ctx context.Context, key string) error {
+	_, err := w.s3().DeleteObject(ctx, &awss3.DeleteObjectInput{Bucket: aws.String(bucket), Key: &key})
+	return err
+}
+
+// pipeLarge returns MB/s of the pipe.
+func (w *world) pipeLarge(ctx context.Context, id string, size int64) (float64, error) {
+	p, err := w.plant(size)
+	if err != nil {
+		return 0, err
+	}
+	e, err := w.job(ctx, id, p.ID, p.TreeHash, size)
+	if err != nil {
+		return 0, err
+	}
+	if err := w.ready(ctx, e.RetrievalID); err != nil {
+		return 0, err
+	}
+	from, to, key := glacier.NewFromConfig(w.cfg), awss3.NewFromConfig(w.cfg, plain), "bench/"+id
+	began := time.Now()
+	up, err := to.CreateMultipartUpload(ctx, &awss3.CreateMultipartUploadInput{Bucket: aws.String(bucket), Key: &key})
+	if err != nil {
+		return 0, err
+	}
+	parts := make([]types.CompletedPart, (size+span-1)/span)
+	buffers := make(chan []byte, parallel)
+	for range parallel {
+		buffers <- make([]byte, span)
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallel)
+	for i := range parts {
+		g.Go(func() error {
+			buf := <-buffers
+			defer func() { buffers <- buf }()
+			offset := int64(i) * span
+			n := min(span, size-offset)
+			out, err := from.GetJobOutput(gctx, &glacier.GetJobOutputInput{
+				AccountId: aws.String("-"), VaultName: aws.String(vault), JobId: aws.String(string(e.RetrievalID)),
+				Range: aws.String(fmt.Sprintf("bytes=%d-%d", offset, offset+n-1)),
+			})
+			if err != nil {
+				return err
+			}
+			_, err = io.ReadFull(out.Body, buf[:n])
+			out.Body.Close()
+			if err != nil {
+				return err
+			}
+			part, err := to.UploadPart(gctx, &awss3.UploadPartInput{
+				Bucket: aws.String(bucket), Key: &key, UploadId: up.UploadId, PartNumber: aws.Int32(int32(i + 1)), Body: bytes.NewReader(buf[:n]),
+			})
+			if err == nil {
+				parts[i] = types.CompletedPart{PartNumber: aws.Int32(int32(i + 1)), ETag: part.ETag}
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return 0, err
+	}
+	if _, err := to.CompleteMultipartUpload(ctx, &awss3.CompleteMultipartUploadInput{
+		Bucket: aws.String(bucket), Key: &key, UploadId: up.UploadId, MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
+	}); err != nil {
+		return 0, err
+	}
+	took := time.Since(began)
+	return float64(size) / 1e6 / took.Seconds(), w.drop(ctx, key)
+}
+
+// smalls returns files a second of the pipe and of the product, and the product's
+// calls of AWS a file.
+func (w *world) smalls(ctx context.Context, name string, files, workers int, latency time.Duration) (pipe, ours float64, per map[string]float64, err error) {
+	if err := w.latency(0); err != nil {
+		return 0, 0, nil, err
+	}
+	es := make([]events.Event, files)
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(8)
+	client := glacier.NewFromConfig(w.cfg)
+	for i := range es {
+		g.Go(func() error {
+			body := make([]byte, 64<<10)
+			binary.BigEndian.PutUint64(body, uint64(i))
+			out, err := client.UploadArchive(gctx, &glacier.UploadArchiveInput{AccountId: aws.String("-"), VaultName: aws.String(vault), Body: bytes.NewReader(body)})
+			if err != nil {
+				return err
+			}
+			es[i], err = w.job(gctx, fmt.Sprintf("%s-%d", name, i), *out.ArchiveId, treehash.Of(body).String(), int64(len(body)))
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return 0, 0, nil, err
+	}
+	for _, e := range []events.Event{es[0], es[files/2], es[files-1]} {
+		if err := w.ready(ctx, e.(events.RetrievalCompleted).RetrievalID); err != nil {
+			return 0, 0, nil, err
+		}
+	}
+	if err := w.latency(latency); err != nil {
+		return 0, 0, nil, err
+	}
+	to := awss3.NewFromConfig(w.cfg, plain)
+	began := time.Now()
+	g, gctx = errgroup.WithContext(ctx)
+	g.SetLimit(slots * workers)
+	for _, e := range es {
+		g.Go(func() error {
+			e := e.(events.RetrievalCompleted)
+			out, err := client.GetJobOutput(gctx, &glacier.GetJobOutputInput{
+				AccountId: aws.String("-"), VaultName: aws.String(vault), JobId: aws.String(string(e.RetrievalID)),
+			})
+			if err != nil {
+				return err
+			}
+			body, err := io.ReadAll(out.Body)
+			out.Body.Close()
+			if err != nil {
+				return err
+			}
+			_, err = to.PutObject(gctx, &awss3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("pipe/" + string(e.JobID)), Body: bytes.NewReader(body)})
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return 0, 0, nil, err
+	}
+	pipe = float64(files) / time.Since(began).Seconds()
+	ours, counts, err := w.work(ctx, es, workers)
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	per = map[string]float64{}
+	for op, n := range counts {
+		per[op] = float64(n) / float64(files)
+	}
+	return pipe, ours, per, nil
+}

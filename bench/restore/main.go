@@ -1,0 +1,212 @@
+// Restore measures how fast archives come back from Glacier to S3, with what
+// memory and how many calls, beside a pipe from GET to PUT without any check, over
+// the same stand-in in the same run.
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/gas-restore/gas/internal/benchtab"
+	"github.com/gas-restore/gas/internal/treehash"
+)
+
+const (
+	mib = 1 << 20
+	// span and parallel are the product's defaults; the pipe has them too.
+	span, parallel = 8 * mib, 3
+	slots          = 4
+	latency        = 20 * time.Millisecond
+)
+
+func main() {
+	if len(os.Args) == 2 && os.Args[1] == "world" {
+		if err := serveWorld(); err != nil {
+			fmt.Fprintln(os.Stderr, "bench-restore:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	large := flag.Int64("large", 4<<10, "MiB of the large archive")
+	largest := flag.Int64("largest", 20<<10, "MiB of the archive for which memory is measured last; 0 for none")
+	files := flag.Int("files", 10_000, "small files without latency")
+	slow := flag.Int("slow", 500, "small files for each worker with latency")
+	rounds := flag.Int("rounds", 3, "rounds of the large archive")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *large*mib, *largest*mib, *files, *slow, *rounds); err != nil {
+		fmt.Fprintln(os.Stderr, "bench-restore:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, large, largest int64, files, slow, rounds int) error {
+	w, err := startWorld(ctx)
+	if err != nil {
+		return err
+	}
+	defer w.stop()
+	defer w.operator.Close()
+	var tables []*benchtab.Table
+	for _, measure := range []func() (*benchtab.Table, error){
+		func() (*benchtab.Table, error) { return hashes(), nil },
+		func() (*benchtab.Table, error) { return w.large(ctx, large, rounds) },
+		func() (*benchtab.Table, error) { return w.memory(ctx, []int64{100 * mib, 1 << 30, largest}) },
+		func() (*benchtab.Table, error) { return w.small(ctx, files, slow) },
+	} {
+		t, err := measure()
+		if err != nil {
+			return err
+		}
+		tables = append(tables, t)
+		if err := t.Print(os.Stdout); err != nil {
+			return err
+		}
+	}
+	return benchtab.Save("restore", tables...)
+}
+
+// hashes compares the tree hash with SHA-256 of the same bytes.
+func hashes() *benchtab.Table {
+	t := &benchtab.Table{
+		Title:   "tree hash of 64 MiB beside SHA-256 of the same bytes",
+		Columns: []string{"cores", "SHA-256 MB/s", "tree hash MB/s", "of SHA-256 on one"},
+		Notes:   []string{"SHA-256 of one run of bytes can't use a second core; each is the best of 9."},
+	}
+	p := make([]byte, 64*mib)
+	best := func(f func()) float64 {
+		least := time.Hour
+		for range 9 {
+			began := time.Now()
+			f()
+			least = min(least, time.Since(began))
+		}
+		return float64(len(p)) / 1e6 / least.Seconds()
+	}
+	before := runtime.GOMAXPROCS(0)
+	defer runtime.GOMAXPROCS(before)
+	var one float64
+	for _, cores := range []int{1, 2} {
+		runtime.GOMAXPROCS(cores)
+		sha := best(func() { sha256.Sum256(p) })
+		tree := best(func() { treehash.Of(p) })
+		if cores == 1 {
+			one = sha
+		}
+		t.Add(cores, f0(sha), f0(tree), f2(tree/one))
+	}
+	return t
+}
+
+// large is the table of one large archive, beside the pipe.
+func (w *world) large(ctx context.Context, size int64, rounds int) (*benchtab.Table, error) {
+	t := &benchtab.Table{
+		Title:   fmt.Sprintf("one archive of %d MiB, spans and parts of %d MiB, %d at a time", size/mib, span/mib, parallel),
+		Columns: []string{"round", "pipe MB/s", "restore MB/s", "of the pipe"},
+		Notes: []string{
+			"pipe: GetJobOutput of a range into a buffer, UploadPart of the buffer, nothing hashed, nothing compared, nothing deleted.",
+			"restore: the product over NATS and DynamoDB: CRC, tree hash, note, S3's checksum, deletion, catalog.",
+			"The stand-in is on the same cores and takes most of the time: MD5 and CRC of what it gets.",
+		},
+	}
+	var ratios []float64
+	for i := range rounds {
+		pipe, err := w.pipeLarge(ctx, fmt.Sprint("pipe-", i), size)
+		if err != nil {
+			return nil, err
+		}
+		ours, _, err := w.restoreLarge(ctx, fmt.Sprint("large-", i), size)
+		if err != nil {
+			return nil, err
+		}
+		ratios = append(ratios, ours/pipe)
+		t.Add(i+1, f0(pipe), f0(ours), f2(ours/pipe))
+	}
+	t.Add("median", "", "", f2(median(ratios)))
+	return t, nil
+}
+
+// memory is the table of what a worker needs at the most, by the archive's size.
+func (w *world) memory(ctx context.Context, sizes []int64) (*benchtab.Table, error) {
+	t := &benchtab.Table{
+		Title:   "memory of a worker",
+		Columns: []string{"archive MiB", "idle MiB", "peak MiB", "above idle MiB", "MB/s", "calls a part"},
+		Notes:   []string{"resident memory of the process with the worker alone; the stand-in and NATS are in another."},
+	}
+	for i, size := range sizes {
+		if size == 0 {
+			continue
+		}
+		if err := w.local("DELETE", "counts", nil); err != nil {
+			return nil, err
+		}
+		debug.FreeOSMemory()
+		idle := benchtab.RSS()
+		benchtab.ResetPeak()
+		speed, calls, err := w.restoreLarge(ctx, fmt.Sprint("memory-", i), size)
+		if err != nil {
+			return nil, err
+		}
+		peak := benchtab.PeakRSS()
+		parts := (size + span - 1) / span
+		t.Add(size/mib, idle/mib, peak/mib, (peak-idle)/mib, f0(speed), f2(float64(calls)/float64(parts)))
+	}
+	return t, nil
+}
+
+// small is the table of many small files.
+func (w *world) small(ctx context.Context, files, slow int) (*benchtab.Table, error) {
+	t := &benchtab.Table{
+		Title: fmt.Sprintf("files of 64 KiB, %d at a time a worker", slots),
+		Columns: []string{"", "latency ms", "files", "files/s", "of the pipe", "of 1 worker",
+			"GetItem", "GetJobOutput", "PutObject", "DeleteArchive", "UpdateItem", "all calls", "peak MiB above idle"},
+		Notes: []string{"pipe: GetJobOutput and PutObject in a loop over the SDK, as many at a time: 2 calls of 5."},
+	}
+	var one float64
+	for i, c := range []struct {
+		workers, files int
+		latency        time.Duration
+	}{{1, files, 0}, {1, slow, latency}, {4, 4 * slow, latency}} {
+		debug.FreeOSMemory()
+		idle := benchtab.RSS()
+		benchtab.ResetPeak()
+		name := fmt.Sprint("small-", i)
+		pipe, ours, per, err := w.smalls(ctx, name, c.files, c.workers, c.latency)
+		if err != nil {
+			return nil, err
+		}
+		if i == 1 {
+			one = ours
+		}
+		scale := ""
+		if i > 0 {
+			scale = f2(ours / one)
+		}
+		total := 0.0
+		for _, n := range per {
+			total += n
+		}
+		t.Add(fmt.Sprintf("pipe, as %d workers", c.workers), c.latency.Milliseconds(), c.files, f0(pipe), "1.00", "", "", "1.00", "1.00", "", "", "2.00", "")
+		t.Add(fmt.Sprintf("%d workers", c.workers), c.latency.Milliseconds(), c.files, f0(ours), f2(ours/pipe), scale,
+			f2(per["dynamodb.GetItem"]), f2(per["glacier.GetJobOutput"]), f2(per["s3.PutObject"]), f2(per["glacier.DeleteArchive"]), f2(per["dynamodb.UpdateItem"]), f2(total),
+			(benchtab.PeakRSS()-idle)/mib)
+	}
+	return t, nil
+}
+
+func median(x []float64) float64 {
+	s := slices.Sorted(slices.Values(x))
+	return s[len(s)/2]
+}
+
+func f0(x float64) string { return fmt.Sprintf("%.0f", x) }
+func f2(x float64) string { return fmt.Sprintf("%.2f", x) }
