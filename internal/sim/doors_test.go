@@ -1,0 +1,242 @@
+package sim
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+)
+
+// mode is how an effect breaks.
+type mode int
+
+const (
+	pass        mode = iota
+	crashBefore      // the process dies, the effect does not happen
+	crashAfter       // the effect happens, the process dies
+	lost             // the effect happens, the process sees an error
+	refused          // the effect does not happen, the process sees an error
+)
+
+var modes = []mode{crashBefore, crashAfter, lost, refused}
+
+func (m mode) String() string {
+	return [...]string{"pass", "crash before", "crash after", "took effect but error", "error"}[m]
+}
+
+var (
+	errDead    = errors.New("the process is dead")
+	errRefused = errors.New("connection refused by the simulation")
+	errLost    = errors.New("connection lost by the simulation")
+)
+
+// process is one life of a replica: both of its doors, and its end.
+type process struct {
+	w       *world
+	service string
+	ctx     context.Context
+	cancel  context.CancelFunc
+
+	mu     sync.Mutex // guards what follows
+	dead   bool
+	conns  []net.Conn
+	broken map[string]bool // calls of which every further try is refused
+}
+
+// kill ends the process as kill -9 does: nothing leaves it any more.
+func (p *process) kill() {
+	p.mu.Lock()
+	p.dead = true
+	conns := p.conns
+	p.conns = nil
+	p.mu.Unlock()
+	for _, c := range conns {
+		c.Close()
+	}
+	p.cancel()
+}
+
+func (p *process) isDead() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.dead
+}
+
+// reads are the calls of AWS that change nothing. What is not here is an effect,
+// so that a new call is one until somebody says otherwise.
+var reads = []string{
+	"DynamoDB.GetItem", "DynamoDB.Query", "DynamoDB.Scan",
+	"Glacier.DescribeJob", "Glacier.ListJobs", "Glacier.GetJobOutput", "Glacier.DescribeVault",
+	"S3.GetObject", "S3.HeadObject", "S3.GetObjectAttributes", "S3.ListParts", "S3.ListMultipartUploads",
+	"SQS.GetQueueAttributes",
+}
+
+// RoundTrip is the door to AWS.
+func (p *process) RoundTrip(r *http.Request) (*http.Response, error) {
+	if p.isDead() {
+		return nil, errDead
+	}
+	point := awsmiddleware.GetServiceID(r.Context()) + "." + awsmiddleware.GetOperationName(r.Context())
+	if slices.Contains(reads, point) {
+		return p.w.door.RoundTrip(r)
+	}
+	// The SDK tries a call several times; the fault is of the call.
+	call := r.Header.Get("Amz-Sdk-Invocation-Id")
+	p.mu.Lock()
+	broken := call != "" && p.broken[call]
+	p.mu.Unlock()
+	if broken {
+		return nil, errRefused
+	}
+	m := p.w.decide(p.service, point)
+	switch m {
+	case pass:
+		return p.w.door.RoundTrip(r)
+	case crashBefore:
+		p.kill()
+		return nil, errDead
+	}
+	p.mu.Lock()
+	p.broken[call] = true
+	p.mu.Unlock()
+	if m == refused {
+		return nil, errRefused
+	}
+	resp, err := p.w.door.RoundTrip(r)
+	if err == nil {
+		resp.Body.Close()
+	}
+	if m == crashAfter {
+		p.kill()
+		return nil, errDead
+	}
+	return nil, errLost
+}
+
+// InProcessConn is the door to NATS.
+func (p *process) InProcessConn() (net.Conn, error) {
+	c, err := p.w.server().InProcessConn()
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.dead {
+		c.Close()
+		return nil, errDead
+	}
+	p.conns = append(p.conns, c)
+	return &wire{Conn: c, p: p}, nil
+}
+
+// wire takes the client's protocol apart into messages.
+type wire struct {
+	net.Conn
+	p   *process
+	buf []byte // what is not a whole message yet
+}
+
+func (c *wire) Write(b []byte) (int, error) {
+	if c.p.isDead() {
+		return 0, errDead
+	}
+	c.buf = append(c.buf, b...)
+	var out []byte // what may pass
+	forward := func() error {
+		if len(out) == 0 {
+			return nil
+		}
+		_, err := c.Conn.Write(out)
+		out = nil
+		return err
+	}
+	for {
+		n, point := message(c.buf)
+		if n == 0 {
+			break
+		}
+		msg := c.buf[:n:n]
+		c.buf = c.buf[n:]
+		m := pass
+		if point != "" {
+			m = c.p.w.decide(c.p.service, point)
+		}
+		if m == pass || m == crashAfter || m == lost {
+			out = append(out, msg...)
+		}
+		switch m {
+		case crashBefore, crashAfter:
+			forward()
+			c.p.kill()
+			return 0, errDead
+		case lost:
+			// Its answer never comes.
+			forward()
+			c.Conn.Close()
+			return 0, errLost
+		}
+	}
+	if err := forward(); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// message returns the length of the first message of the NATS protocol in b, 0 if
+// there is no whole one, and its fault point, empty if it changes nothing.
+func message(b []byte) (n int, point string) {
+	end := bytes.Index(b, []byte("\r\n"))
+	if end < 0 {
+		return 0, ""
+	}
+	line := string(b[:end])
+	n = end + 2
+	f := strings.Fields(line)
+	if len(f) < 3 || !strings.EqualFold(f[0], "PUB") && !strings.EqualFold(f[0], "HPUB") {
+		return n, ""
+	}
+	size, err := strconv.Atoi(f[len(f)-1])
+	if err != nil {
+		panic("sim: not the NATS protocol: " + line)
+	}
+	if len(b) < n+size+2 {
+		return 0, ""
+	}
+	return n + size + 2, subjectPoint(f[1], string(b[n:n+size]))
+}
+
+func subjectPoint(subject, payload string) string {
+	t := strings.Split(subject, ".")
+	switch {
+	case strings.HasPrefix(subject, "$JS.ACK."):
+		verb, _, _ := strings.Cut(payload, " ")
+		switch verb {
+		case "", "+ACK":
+			return "NATS.ack " + t[2]
+		case "-NAK":
+			return "NATS.nak " + t[2]
+		case "+WPI":
+			return "NATS.lease " + t[2]
+		}
+		return "NATS." + verb + " " + t[2]
+	case strings.HasPrefix(subject, "$KV."):
+		return "NATS.put " + t[1]
+	case strings.HasPrefix(subject, "_INBOX"):
+		return ""
+	case strings.HasPrefix(subject, "$JS.API."):
+		for _, read := range []string{".INFO", ".MSG.NEXT.", ".MSG.GET.", ".DIRECT.GET.", ".NAMES"} {
+			if strings.Contains(subject, read) {
+				return ""
+			}
+		}
+		return "NATS.api " + strings.Join(t[2:min(len(t), 4)], ".")
+	}
+	return "NATS.publish " + strings.Join(t[:min(len(t), 2)], ".")
+}

@@ -1,0 +1,369 @@
+package sim
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats-server/v2/server/ats"
+
+	gas "github.com/gas-restore/gas"
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/aws/awsclient"
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/config"
+	"github.com/gas-restore/gas/internal/daemon"
+	"github.com/gas-restore/gas/internal/localaws/glacier"
+	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/wiring"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+func TestMain(m *testing.M) {
+	// The server's clock of access times is one for the whole process; born in a
+	// bubble it would wait for something outside, and the bubble's time would stop.
+	ats.Register()
+	os.Exit(m.Run())
+}
+
+// The services, as the commands build them.
+var services = map[string]func(context.Context, wiring.Env) (daemon.Part, error){
+	"bridge": wiring.Bridge, "thaw": wiring.Thaw, "restore": wiring.Restore,
+}
+
+// decider says how the nth effect at a point of a service breaks.
+type decider func(service, point string, n int) mode
+
+// world is all there is in a bubble.
+type world struct {
+	*testenv.AWS
+	t        *testing.T
+	dir      string
+	cfg      config.Config
+	door     http.RoundTripper // to the stand-in
+	operator *bus.Bus
+	bodies   map[events.JobID][]byte
+	ctx      context.Context
+	cancel   context.CancelFunc
+	drain    chan struct{}
+	running  sync.WaitGroup
+	began    time.Time
+
+	mu    sync.Mutex // guards what follows
+	ns    *server.Server
+	how   decider
+	seen  map[string]int // effects by "service point"
+	fired map[mode]int
+}
+
+// newWorld makes a world without any process.
+func newWorld(t *testing.T, how decider) *world {
+	t.Helper()
+	dir := testenv.Memory(t)
+	cfg, err := config.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{AWS: testenv.NewAWS(t), t: t, dir: dir, cfg: cfg, bodies: map[events.JobID][]byte{}, drain: make(chan struct{}),
+		began: time.Now(), how: how, seen: map[string]int{}, fired: map[mode]int{}}
+	w.door = w.Transport()
+	w.ctx, w.cancel = context.WithCancel(context.Background())
+	w.startServer()
+	w.operator, err = bus.Connect(t.Context(), bus.Config{User: "operator", Password: "dev-operator", Name: "sim", InProcess: conns{w}})
+	if err == nil {
+		err = bus.Provision(t.Context(), w.operator.JS, bus.Settings{})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.cfg.WebhookListen = ""
+	w.cfg.PremiumTopic, w.cfg.PremiumQueue = w.channel("gas-premium")
+	w.cfg.RestoreTopic, w.cfg.RestoreQueue = w.channel("gas-restore")
+	return w
+}
+
+// conns connects the operator, whose effects are not of a service.
+type conns struct{ w *world }
+
+func (c conns) InProcessConn() (net.Conn, error) { return c.w.server().InProcessConn() }
+
+func (w *world) server() *server.Server {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ns
+}
+
+// startServer starts NATS as nats.conf says, without a socket, on which a bubble's
+// time can't wait.
+func (w *world) startServer() {
+	opts := &server.Options{}
+	if err := opts.ProcessConfigString(gas.NATSConf); err != nil {
+		w.t.Fatal(err)
+	}
+	opts.DontListen, opts.HTTPPort, opts.StoreDir, opts.SyncAlways = true, 0, w.dir, false
+	opts.NoSigs, opts.NoLog = true, true
+	ns, err := server.NewServer(opts)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ns.Start()
+	if !ns.ReadyForConnections(10 * time.Second) {
+		w.t.Fatal("nats is not ready after 10 s")
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ns = ns
+}
+
+// restartServer is a NATS server that stops and comes back.
+func (w *world) restartServer() {
+	ns := w.server()
+	ns.Shutdown()
+	ns.WaitForShutdown()
+	time.Sleep(3 * time.Second)
+	w.startServer()
+}
+
+// channel makes a topic and the queue behind it.
+func (w *world) channel(name string) (topic, queue string) {
+	ctx, topics, queues := w.t.Context(), sns.NewFromConfig(w.Config), sqs.NewFromConfig(w.Config)
+	t, err := topics.CreateTopic(ctx, &sns.CreateTopicInput{Name: &name})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	q, err := queues.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: &name})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	attrs, err := queues.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: q.QueueUrl, AttributeNames: []sqstypes.QueueAttributeName{"QueueArn"}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	arn := attrs.Attributes["QueueArn"]
+	policy, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": []map[string]any{{
+		"Effect": "Allow", "Principal": map[string]string{"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn,
+	}}})
+	if err == nil {
+		_, err = queues.SetQueueAttributes(ctx, &sqs.SetQueueAttributesInput{QueueUrl: q.QueueUrl, Attributes: map[string]string{"Policy": string(policy), "VisibilityTimeout": "30"}})
+	}
+	if err == nil {
+		_, err = topics.Subscribe(ctx, &sns.SubscribeInput{TopicArn: t.TopicArn, Protocol: aws.String("sqs"), Endpoint: &arn})
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return *t.TopicArn, *q.QueueUrl
+}
+
+// decide counts an effect and says how it breaks.
+func (w *world) decide(service, point string) mode {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	key := service + " " + point
+	m := w.how(service, point, w.seen[key])
+	w.seen[key]++
+	if m != pass {
+		w.fired[m]++
+	}
+	return m
+}
+
+// points returns the fault points that were passed, sorted.
+func (w *world) points() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []string
+	for p := range w.seen {
+		all = append(all, p)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// run keeps a replica of a service alive until the world ends.
+func (w *world) run(service string) {
+	w.running.Go(func() {
+		for w.ctx.Err() == nil {
+			p := &process{w: w, service: service, broken: map[string]bool{}}
+			p.ctx, p.cancel = context.WithCancel(w.ctx)
+			p.live()
+			select {
+			case <-w.drain:
+				return
+			case <-w.ctx.Done():
+			case <-time.After(2 * time.Second):
+			}
+		}
+	})
+}
+
+// live runs the process until it dies or the world is over.
+func (p *process) live() {
+	defer p.kill()
+	key, secret := p.w.Credentials()
+	part, err := services[p.service](p.ctx, wiring.Env{
+		Config: p.w.cfg,
+		Log:    slog.New(slog.DiscardHandler),
+		AWS:    awsclient.Options{Region: p.w.Region(), Endpoint: p.w.Endpoint(), AccessKey: key, SecretKey: secret, Transport: p},
+		NATS:   p,
+	})
+	if err != nil {
+		return // its supervisor starts it again
+	}
+	defer part.Close()
+	defer p.kill()
+	part.Run(p.ctx, p.w.drain)
+}
+
+// archived puts files of a Free user into the vault.
+func (w *world) archived(user events.UserID, sizes ...int) {
+	w.Account(user, archive.Free)
+	for i, size := range sizes {
+		id := events.JobID(fmt.Sprintf("%s-%02d", user, i))
+		body := make([]byte, size)
+		rand.NewChaCha8([32]byte{byte(i), byte(size), byte(len(user))}).Read(body)
+		w.bodies[id] = body
+		w.Archive(user, id, body)
+	}
+}
+
+// upgrade does what web does when a user becomes Premium.
+func (w *world) upgrade(user events.UserID) {
+	w.Account(user, archive.Premium)
+	_, err := sns.NewFromConfig(w.Config).Publish(w.t.Context(), &sns.PublishInput{
+		TopicArn: &w.cfg.PremiumTopic, Message: aws.String(fmt.Sprintf(`{"user_id": %q}`, user)),
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// left says what is not restored yet, empty if all is.
+func (w *world) left() string {
+	var all []string
+	for id := range w.bodies {
+		if j := w.Job(id); j.ArchiveID != "" || j.RetrievalID != "" || j.Intent != nil {
+			all = append(all, fmt.Sprintf("%s (retrieval %q %s, intent %v)", id, j.RetrievalID, j.Tier, j.Intent))
+		}
+	}
+	for _, name := range []string{events.StreamPremium, events.StreamThaw, events.StreamRestore} {
+		st, err := w.operator.JS.Stream(w.t.Context(), name)
+		if err != nil {
+			all = append(all, name+": "+err.Error())
+		} else if n := st.CachedInfo().State.Msgs; n > 0 {
+			all = append(all, fmt.Sprintf("%d messages in %s", n, name))
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(all, "; ")
+}
+
+// end waits until all is restored, at most limit, then a while for what comes
+// late, stops all processes and checks.
+func (w *world) end(limit time.Duration, retrievals int) {
+	w.t.Helper()
+	var left string
+	for until := time.Now().Add(limit); time.Now().Before(until); time.Sleep(time.Minute) {
+		if left = w.left(); left == "" {
+			break
+		}
+	}
+	took := time.Since(w.began)
+	time.Sleep(12 * time.Minute) // two sweeps: they find nothing to do
+	close(w.drain)
+	time.Sleep(time.Minute)
+	w.cancel()
+	w.running.Wait()
+	if left != "" {
+		w.t.Errorf("after %s: %s", took, left)
+	}
+	w.check(retrievals)
+	w.operator.Close()
+	ns := w.server()
+	ns.Shutdown()
+	ns.WaitForShutdown()
+}
+
+// check reads the end state: every file is whole at its key, no archive is left,
+// each was retrieved no more often than it may, no message waits, none is dead, no
+// upload is open.
+func (w *world) check(retrievals int) {
+	w.t.Helper()
+	ctx := w.t.Context()
+	for id, want := range w.bodies {
+		job := w.Job(id)
+		out, err := w.Objects.GetObject(ctx, &awss3.GetObjectInput{Bucket: aws.String(job.Result.Bucket), Key: aws.String(job.Result.Key)})
+		if err != nil {
+			w.t.Errorf("%s is not in S3: %v", id, err)
+			continue
+		}
+		got, err := io.ReadAll(out.Body)
+		out.Body.Close()
+		if err != nil || !bytes.Equal(got, want) {
+			w.t.Errorf("%s has %d bytes in S3 that are not its %d; %v", id, len(got), len(want), err)
+		}
+	}
+	if n := len(w.Glacier.Archives(testenv.VaultID)); n != 0 {
+		w.t.Errorf("%d archives are left in the vault", n)
+	}
+	per := map[string]int{}
+	for _, j := range w.Glacier.Jobs() {
+		per[j.Archive]++
+	}
+	for a, n := range per {
+		if n > retrievals {
+			w.t.Errorf("archive %.12s… was retrieved %d times, want %d at most", a, n, retrievals)
+		}
+	}
+	if left := w.left(); left != "" {
+		w.t.Errorf("in the end: %s", left)
+	}
+	st, err := w.operator.JS.Stream(ctx, events.StreamDead)
+	if err != nil {
+		w.t.Error(err)
+	} else if n := st.CachedInfo().State.Msgs; n > 0 {
+		m, err := st.GetMsg(ctx, st.CachedInfo().State.FirstSeq)
+		if err != nil {
+			w.t.Error(err)
+		} else {
+			w.t.Errorf("%d dead letters; the first: %s", n, m.Data)
+		}
+	}
+	ups, err := w.Objects.ListMultipartUploads(ctx, &awss3.ListMultipartUploadsInput{Bucket: aws.String(testenv.BucketID)})
+	if err != nil || len(ups.Uploads) > 0 {
+		w.t.Errorf("%d uploads are left open; %v", len(ups.Uploads), err)
+	}
+}
+
+// dice are repeatable: the same seed, point and count give the same numbers, in
+// whichever order effects come.
+func dice(seed uint64, key string, n int) *rand.Rand {
+	h := fnv.New64a()
+	fmt.Fprint(h, key, n)
+	return rand.New(rand.NewPCG(seed, h.Sum64()))
+}
+
+// quick makes Standard take minutes: most of what there is to see is seen then
+// too, and simulated hours cost time as well.
+func (w *world) quick() {
+	w.Glacier.SetDelay(glacier.Standard, 10*time.Minute, 20*time.Minute)
+}
