@@ -392,7 +392,6 @@ func TestASparseArchiveIsWhatItsHashSays(t *testing.T) {
 		}
 		job := s.mustInitiate(retrieval(id, glacier.Bulk))
 		s.finish()
-		<-s.topics.told
 		body, out, err := s.output(job, "")
 		if err != nil {
 			t.Fatal(err)
