@@ -252,6 +252,7 @@ func TestWhatCannotBeRestoredIsADeadLetterWithWhatAnOperatorNeeds(t *testing.T) 
 
 func TestTheReasonOfEachDeadLetterNamesTheJobAndWhereItBelongs(t *testing.T) {
 	b := newBench(t)
+	catalog := b.Restorer.Catalog
 	for name, c := range map[string]struct {
 		spoil func() events.RetrievalCompleted
 		kind  fault.Kind
@@ -264,11 +265,12 @@ func TestTheReasonOfEachDeadLetterNamesTheJobAndWhereItBelongs(t *testing.T) {
 		}, fault.Corrupt, []string{"job m of user u", "tree hash", "Glacier says", "gas-results"}},
 		"no key": {func() events.RetrievalCompleted {
 			e := b.retrieved("k", random(500))
-			b.Restorer.Catalog = keyless{b.Restorer.Catalog}
+			b.Restorer.Catalog = keyless{catalog}
 			return e
 		}, fault.Invalid, []string{"job k of user u", "s3_key_result_file"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			b.Restorer.Catalog = catalog
 			e := c.spoil()
 			var out testenv.Emitted
 			err := b.Restore(t.Context(), e, out.Emit)

@@ -82,7 +82,8 @@ func (c *Catalog) walk(ctx context.Context, user events.UserID, sel archive.Sele
 			return nil, "", "", awsfault.Wrap(tableError(err), "list jobs of user %q", user)
 		}
 		if enough {
-			// So that no page begins behind the last job.
+			// So that no page begins behind the last job: DynamoDB gives a key to go on
+			// from whenever it stopped at the limit, at the end too.
 			if len(out.Items) == 0 {
 				next = ""
 			}
@@ -100,18 +101,17 @@ func (c *Catalog) walk(ctx context.Context, user events.UserID, sel archive.Sele
 			if len(jobs) < sel.Limit {
 				continue
 			}
-			if i == len(out.Items)-1 && len(out.LastEvaluatedKey) == 0 {
-				return jobs, first, "", nil
+			if i < len(out.Items)-1 {
+				return jobs, first, cursorOf(it, attrSubmitTime), nil
 			}
-			return jobs, first, cursorOf(it, attrSubmitTime), nil
+			enough = true
 		}
 		looked += len(out.Items)
 		start = out.LastEvaluatedKey
-		next = cursorOf(start, attrSubmitTime)
-		if next == "" || sel.Match == nil {
+		if next = cursorOf(start, attrSubmitTime); next == "" {
 			return jobs, first, next, nil
 		}
-		if enough = looked >= sel.Look; enough {
+		if enough = enough || sel.Match != nil && looked >= sel.Look; enough {
 			page = 1
 		}
 	}
