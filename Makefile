@@ -60,6 +60,15 @@ long-restore: ## 1,000 files of every size, faults in every call, four restores,
 crash-restore: ## break every call of a restore, and every call of the next one, for files of every shape
 	GAS_CRASH_LONG=1 go test -race -count=1 -timeout 30m -run TestWhereverAWorkerDies -v ./internal/restore | grep -v level=
 
+faults: ## the pipeline in simulated time: all fault points in all modes, 1,000 seeds (or GAS_SIM_SEEDS)
+	GAS_SIM_POINTS=all GAS_SIM_SEEDS=$(or $(GAS_SIM_SEEDS),1000) go test -count=1 -timeout 48h -run 'TestEvery|TestSeeds' ./internal/sim
+
+faults-bugs: ## plant each bug of the list, and see the simulation find it
+	GAS_SIM_BUGS=1000 go test -count=1 -timeout 2h -run TestPlanted -v ./internal/sim | grep -- '---\|caught'
+
+faults-report: ## all of both, written to docs/faults.md
+	GAS_SIM_DOCS=$(CURDIR)/docs/faults.md go test -tags faults -count=1 -timeout 48h -run TestReport -v ./internal/sim
+
 bench-restore: ## how fast archives come back, with what memory and calls, beside a bare pipe
 	go run ./bench/restore $(BENCHFLAGS)
 

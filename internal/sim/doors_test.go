@@ -2,8 +2,11 @@ package sim
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -83,7 +86,7 @@ func (p *process) RoundTrip(r *http.Request) (*http.Response, error) {
 	if p.isDead() {
 		return nil, errDead
 	}
-	point := awsmiddleware.GetServiceID(r.Context()) + "." + awsmiddleware.GetOperationName(r.Context())
+	point := awsPoint(r)
 	if slices.Contains(reads, point) {
 		return p.w.door.RoundTrip(r)
 	}
@@ -118,6 +121,29 @@ func (p *process) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, errDead
 	}
 	return nil, errLost
+}
+
+// awsPoint is the service and operation; an update of DynamoDB has what it changes
+// first beside them, because a service makes several that have nothing in common.
+func awsPoint(r *http.Request) string {
+	point := awsmiddleware.GetServiceID(r.Context()) + "." + awsmiddleware.GetOperationName(r.Context())
+	if point != "DynamoDB.UpdateItem" {
+		return point
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		panic("sim: an update's body: " + err.Error())
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	var in struct {
+		UpdateExpression         string
+		ExpressionAttributeNames map[string]string
+	}
+	if err := json.Unmarshal(body, &in); err != nil {
+		panic("sim: an update that is not JSON: " + err.Error())
+	}
+	f := strings.FieldsFunc(in.UpdateExpression, func(c rune) bool { return c == ' ' || c == ',' })
+	return point + " " + f[0] + " " + cmp.Or(in.ExpressionAttributeNames[f[1]], f[1])
 }
 
 // InProcessConn is the door to NATS.
@@ -237,6 +263,9 @@ func subjectPoint(subject, payload string) string {
 			}
 		}
 		return "NATS.api " + strings.Join(t[2:min(len(t), 4)], ".")
+	}
+	if t[0] == "status" {
+		return "NATS.publish status" // what follows is whose
 	}
 	return "NATS.publish " + strings.Join(t[:min(len(t), 2)], ".")
 }

@@ -1,12 +1,13 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,18 +15,20 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/gas-restore/gas/pkg/events"
 )
 
 const mib = 1 << 20
 
 // small is a world in which every effect of the pipeline happens: an Expedited
-// that is full, a file of several parts, and small ones.
+// that is full, a file of several parts, and small ones. Nothing is swept up, so
+// that what is lost stays lost.
 func small(t *testing.T, how decider) *world {
 	w := newWorld(t, how)
 	w.quick()
 	w.Glacier.SetExpeditedRefusal(0.5)
+	w.trouble(expeditedFull, 1)
+	w.retrievals(0, false)
+	w.cfg.SweepEvery = never
 	w.archived("ada", 1, 70_000, 8*mib+3)
 	for service := range services {
 		w.run(service)
@@ -34,10 +37,32 @@ func small(t *testing.T, how decider) *world {
 	return w
 }
 
-// first breaks the first effect at one point, once.
-func first(where string, m mode) decider {
+// many is a world with more archives than a page of anything has, and a thaw that
+// dies each time that it has asked for a hundred of them.
+func many(t *testing.T) *world {
+	w := newWorld(t, func(_, point string, n int) mode {
+		if point == "Glacier.InitiateJob" && n%100 == 99 {
+			return crashAfter
+		}
+		return pass
+	})
+	w.quick()
+	w.retrievals(0, false)
+	w.cfg.SweepEvery = never
+	w.trouble(crowd, 1)
+	w.archived("ada", make([]int, 1010)...)
+	for service := range services {
+		w.run(service)
+	}
+	w.upgrade("ada")
+	w.end(4 * time.Hour)
+	return w
+}
+
+// nth breaks the nth effect at one point, from 0 on.
+func nth(where string, at int, m mode) decider {
 	return func(service, point string, n int) mode {
-		if service+" "+point == where && n == 0 {
+		if service+" "+point == where && n == at {
 			return m
 		}
 		return pass
@@ -46,46 +71,94 @@ func first(where string, m mode) decider {
 
 // report is what a world tells its parent.
 type report struct {
-	Points []string
-	Fired  map[string]int
-	Files  int
-	Hours  float64
+	Effects    map[string]int // by "service point"
+	Fired      map[string]int // by "service point/mode"
+	Troubles   map[string]int
+	Files      int
+	Bytes      int64
+	Retrievals int
+	Hours      float64
+}
+
+func (r *report) add(o report) {
+	for _, m := range []struct{ to, from map[string]int }{{r.Effects, o.Effects}, {r.Fired, o.Fired}, {r.Troubles, o.Troubles}} {
+		for k, n := range m.from {
+			m.to[k] += n
+		}
+	}
+	r.Files, r.Bytes, r.Retrievals, r.Hours = r.Files+o.Files, r.Bytes+o.Bytes, r.Retrievals+o.Retrievals, r.Hours+o.Hours
+}
+
+func newReport() report {
+	return report{Effects: map[string]int{}, Fired: map[string]int{}, Troubles: map[string]int{}}
+}
+
+// modes returns how often faults of each mode fired.
+func (r report) modes() map[string]int {
+	out := map[string]int{}
+	for k, n := range r.Fired {
+		_, m, _ := strings.Cut(k, "/")
+		out[m] += n
+	}
+	return out
+}
+
+// report returns what happened in the world.
+func (w *world) report() report {
+	r := report{Effects: w.seen, Fired: w.fired, Troubles: w.troubles, Retrievals: len(w.ended), Hours: time.Since(w.began).Hours()}
+	for _, n := range w.Faults.Fired() {
+		w.troubles[answersBad] += n
+	}
+	for id, body := range w.bodies {
+		if !w.stays[w.job(id).UserID] {
+			r.Files, r.Bytes = r.Files+1, r.Bytes+int64(len(body))
+		}
+	}
+	return r
 }
 
 const worldIs = "GAS_SIM_WORLD"
+
+// worldOf makes the world that what says: "seed=N", "crowd", or "point=P;n=N;mode=M", and
+// lets it come to its end.
+func worldOf(t *testing.T, what string) *world {
+	number := func(s string) int {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			t.Fatalf("%s is %q: %v", worldIs, what, err)
+		}
+		return n
+	}
+	if seed, ok := strings.CutPrefix(what, "seed="); ok {
+		return chance(t, uint64(number(seed)))
+	}
+	if what == "crowd" {
+		return many(t)
+	}
+	f := strings.Split(what, ";")
+	if len(f) != 3 {
+		t.Fatalf("%s is %q, want seed=N, or point=P;n=N;mode=M", worldIs, what)
+	}
+	point := strings.TrimPrefix(f[0], "point=")
+	m := mode(number(strings.TrimPrefix(f[2], "mode=")))
+	w := small(t, nth(point, number(strings.TrimPrefix(f[1], "n=")), m))
+	w.end(4 * time.Hour)
+	if n := w.fired[point+"/"+m.String()]; point != "" && n != 1 {
+		t.Errorf("it fired %d times, want once", n)
+	}
+	return w
+}
+
+// quiet is the small world in which nothing breaks.
+const quiet = "point=;n=0;mode=0"
 
 // TestWorld is one world, which [elsewhere] runs in a process of its own: nats.go
 // and others keep timers in pools for the whole process, and a bubble's timer is of
 // no use in another.
 func TestWorld(t *testing.T) {
-	what := os.Getenv(worldIs)
-	if what == "" {
-		what = "point=;mode=0"
-	}
+	what := cmp.Or(os.Getenv(worldIs), quiet)
 	synctest.Test(t, func(t *testing.T) {
-		var w *world
-		if seed, ok := strings.CutPrefix(what, "seed="); ok {
-			n, err := strconv.ParseUint(seed, 10, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			w = chance(t, n)
-		} else {
-			point, number, _ := strings.Cut(strings.TrimPrefix(what, "point="), ";mode=")
-			n, err := strconv.Atoi(number)
-			if err != nil {
-				t.Fatal(err)
-			}
-			w = small(t, first(point, mode(n)))
-			w.end(24*time.Hour, 1)
-			if n := w.fired[mode(n)]; point != "" && n != 1 {
-				t.Errorf("it fired %d times, want once", n)
-			}
-		}
-		r := report{Points: w.points(), Fired: map[string]int{}, Files: len(w.bodies), Hours: time.Since(w.began).Hours()}
-		for m, n := range w.fired {
-			r.Fired[m.String()] = n
-		}
+		r := worldOf(t, what).report()
 		if file := os.Getenv("GAS_SIM_REPORT"); file != "" {
 			data, err := json.Marshal(r)
 			if err == nil {
@@ -98,67 +171,97 @@ func TestWorld(t *testing.T) {
 	})
 }
 
+// run runs a world in a process of its own, of the test binary that is given. The
+// error is what the world printed.
+func run(ctx context.Context, binary, what string) (report, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	f, err := os.CreateTemp("", "world-")
+	if err != nil {
+		return report{}, err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	cmd := exec.CommandContext(ctx, binary, "-test.run=^TestWorld$")
+	cmd.Env = append(os.Environ(), worldIs+"="+what, "GAS_SIM_REPORT="+f.Name())
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return report{}, fmt.Errorf("%s: %w\nagain: %s='%s' go test -run TestWorld ./internal/sim\n%.6000s", what, err, worldIs, what, out)
+	}
+	var r report
+	return r, json.NewDecoder(f).Decode(&r)
+}
+
 // elsewhere runs a world in a process of its own.
 func elsewhere(t *testing.T, what string) report {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "report")
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestWorld$")
-	cmd.Env = append(os.Environ(), worldIs+"="+what, "GAS_SIM_REPORT="+file)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\nagain: %s='%s' go test -run TestWorld ./internal/sim\n%.6000s", what, err, worldIs, what, out)
-	}
-	var r report
-	data, err := os.ReadFile(file)
-	if err == nil {
-		err = json.Unmarshal(data, &r)
-	}
+	r, err := run(t.Context(), os.Args[0], what)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
 }
 
-// TestEveryEffectMayBreakInEveryMode breaks the first effect at each point that a
-// world without faults passes. GAS_SIM_POINTS=all takes all of points × modes;
-// otherwise each point has one of the modes, another for the next.
-func TestEveryEffectMayBreakInEveryMode(t *testing.T) {
-	points := elsewhere(t, "point=;mode=0").Points
-	for _, must := range []string{
-		"bridge SQS.ReceiveMessage", "bridge SQS.DeleteMessageBatch", "bridge NATS.publish premium.upgraded", "bridge NATS.publish restore.completed",
-		"thaw Glacier.InitiateJob", "thaw DynamoDB.UpdateItem", "thaw NATS.publish thaw.requested", "thaw NATS.ack THAW", "thaw NATS.ack PREMIUM",
-		"restore S3.PutObject", "restore S3.UploadPart", "restore S3.CompleteMultipartUpload", "restore Glacier.DeleteArchive", "restore NATS.ack RESTORE",
-	} {
-		if !slices.Contains(points, must) {
-			t.Errorf("no effect passed the point %q", must)
+// must are points that the small world has to pass: it would prove little without.
+var must = []string{
+	"bridge SQS.ReceiveMessage", "bridge SQS.DeleteMessageBatch", "bridge NATS.publish premium.upgraded", "bridge NATS.publish restore.completed",
+	"thaw DynamoDB.UpdateItem SET retrieval_intent", "thaw Glacier.InitiateJob", "thaw DynamoDB.UpdateItem SET retrieval_request_id",
+	"thaw NATS.publish thaw.requested", "thaw NATS.ack THAW", "thaw NATS.ack PREMIUM",
+	"restore S3.PutObject", "restore S3.UploadPart", "restore S3.CompleteMultipartUpload", "restore Glacier.DeleteArchive",
+	"restore DynamoDB.UpdateItem REMOVE archive_id", "restore NATS.ack RESTORE",
+}
+
+// worlds returns the small worlds in which one effect breaks: the first three at
+// each point that the quiet world passed, in each mode.
+func worlds(effects map[string]int) (all []string) {
+	for _, point := range slices.Sorted(maps.Keys(effects)) {
+		for n := range min(effects[point], 3) {
+			for _, m := range modes {
+				all = append(all, fmt.Sprintf("point=%s;n=%d;mode=%d", point, n, m))
+			}
 		}
 	}
-	t.Logf("%d points: %s", len(points), strings.Join(points, ", "))
-	for i, point := range points {
-		for _, m := range modes {
-			if os.Getenv("GAS_SIM_POINTS") != "all" && int(m)-1 != i%len(modes) {
-				continue
-			}
-			t.Run(point+"/"+m.String(), func(t *testing.T) {
-				t.Parallel()
-				elsewhere(t, fmt.Sprintf("point=%s;mode=%d", point, m))
-			})
+	return all
+}
+
+// TestEveryEffectMayBreakInEveryMode breaks effects at each point that a world
+// without faults passes. GAS_SIM_POINTS=all takes the first three of each point in
+// all modes; otherwise each point has its first broken in one of the modes, another
+// for the next.
+func TestEveryEffectMayBreakInEveryMode(t *testing.T) {
+	effects := elsewhere(t, quiet).Effects
+	for _, p := range must {
+		if effects[p] == 0 {
+			t.Errorf("no effect passed the point %q", p)
 		}
+	}
+	points := slices.Sorted(maps.Keys(effects))
+	t.Logf("%d points: %s", len(points), strings.Join(points, ", "))
+	all := worlds(effects)
+	if os.Getenv("GAS_SIM_POINTS") != "all" {
+		all = nil
+		for i, point := range points {
+			all = append(all, fmt.Sprintf("point=%s;n=0;mode=%d", point, modes[i%len(modes)]))
+		}
+	}
+	for _, what := range all {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			elsewhere(t, what)
+		})
 	}
 }
 
-// TestSeeds lets chance break effects, restart the server and announce twice.
-// GAS_SIM_SEEDS is how many seeds, GAS_SIM_SEED the first of them. A seed repeats
-// the faults, by point and count; the order in which goroutines run is not
-// repeated.
+// TestSeeds lets chance break effects and much else. GAS_SIM_SEEDS is how many
+// seeds, GAS_SIM_SEED the first of them. A seed repeats the faults, by point and
+// count; the order in which goroutines run is not repeated.
 func TestSeeds(t *testing.T) {
 	count, from := setting(t, "GAS_SIM_SEEDS", 3), setting(t, "GAS_SIM_SEED", 1)
 	var mu sync.Mutex
-	total := report{Fired: map[string]int{}}
+	total := newReport()
 	t.Cleanup(func() {
-		t.Logf("%d seeds: %d files restored, %.0f hours simulated, faults: %v", count, total.Files, total.Hours, total.Fired)
+		t.Logf("%d seeds: %d files restored by %d retrievals, %.0f hours simulated, effects that broke: %v, and: %v",
+			count, total.Files, total.Retrievals, total.Hours, total.modes(), total.Troubles)
 	})
 	for seed := from; seed < from+count; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -166,10 +269,7 @@ func TestSeeds(t *testing.T) {
 			r := elsewhere(t, fmt.Sprintf("seed=%d", seed))
 			mu.Lock()
 			defer mu.Unlock()
-			total.Files, total.Hours = total.Files+r.Files, total.Hours+r.Hours
-			for m, n := range r.Fired {
-				total.Fired[m] += n
-			}
+			total.add(r)
 		})
 	}
 }
@@ -184,52 +284,4 @@ func setting(t *testing.T, name string, or int) int {
 		t.Fatalf("%s is %q, want a number from 1", name, v)
 	}
 	return n
-}
-
-// chance runs a world that a seed makes, to its end.
-func chance(t *testing.T, seed uint64) *world {
-	scene := dice(seed, "scene", 0)
-	rate, left := 0.01+0.09*scene.Float64(), 5+scene.IntN(40)
-	w := newWorld(t, func(service, point string, n int) mode {
-		d := dice(seed, service+" "+point, n)
-		if left == 0 || d.Float64() >= rate {
-			return pass
-		}
-		left--
-		return modes[d.IntN(len(modes))]
-	})
-	if scene.IntN(8) > 0 {
-		w.quick()
-	}
-	w.Glacier.SetExpeditedRefusal(scene.Float64())
-	var users []events.UserID
-	for u := range 1 + scene.IntN(3) {
-		user := events.UserID(fmt.Sprint("user", u))
-		users = append(users, user)
-		var sizes []int
-		for range 1 + scene.IntN(6) {
-			sizes = append(sizes, []int{0, 1, 1000, mib - 1, mib, mib + 1, 70_000}[scene.IntN(7)])
-		}
-		if scene.IntN(6) == 0 {
-			sizes = append(sizes, 8*mib+scene.IntN(9*mib))
-		}
-		w.archived(user, sizes...)
-	}
-	for service := range services {
-		for range 1 + scene.IntN(2) {
-			w.run(service)
-		}
-	}
-	for _, user := range users {
-		w.upgrade(user)
-		if scene.IntN(3) == 0 {
-			w.upgrade(user) // announced twice
-		}
-		time.Sleep(time.Duration(scene.IntN(600)) * time.Second)
-	}
-	if scene.IntN(4) == 0 {
-		w.restartServer()
-	}
-	w.end(7*24*time.Hour, 1)
-	return w
 }

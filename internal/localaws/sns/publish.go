@@ -265,11 +265,33 @@ func (s *Service) fanOut(t topic, p publication) string {
 		if sub.Raw {
 			attributes = m.Attributes
 		}
-		if err := s.cfg.Queues.Send(sub.Endpoint, t.ARN, body, attributes); err != nil {
-			s.giveUp(sub.deadLetters(), t.ARN, body, attributes)
-		}
+		s.deliver(t.ARN, func() {
+			if err := s.cfg.Queues.Send(sub.Endpoint, t.ARN, body, attributes); err != nil {
+				s.giveUp(sub.deadLetters(), t.ARN, body, attributes)
+			}
+		})
 	}
 	return m.MessageID
+}
+
+// deliver calls send for each copy that a queue gets, when it is due.
+func (s *Service) deliver(topicARN string, send func()) {
+	copies := s.copies.Load()
+	if copies == nil {
+		send()
+		return
+	}
+	after := (*copies)(topicARN)
+	if len(after) == 0 {
+		s.lost.Add(1)
+	}
+	for _, d := range after {
+		if d <= 0 {
+			send()
+			continue
+		}
+		s.w.Clock.AfterFunc(d, send)
+	}
 }
 
 // giveUp hands what can't be delivered to a dead-letter queue, if there is one

@@ -66,6 +66,7 @@ type Service struct {
 	operations map[string]operation
 	out        *dispatcher
 	lost       atomic.Int64
+	copies     atomic.Pointer[func(topicARN string) []time.Duration]
 
 	// mu is held while topics and subscriptions are changed; reading them needs
 	// no more than the tables.
@@ -136,8 +137,20 @@ func New(w *world.World, cfg Config) (*Service, error) {
 	return s, nil
 }
 
-// Lost returns how many messages no subscriber got because the subscription's
-// queue was not there or did not let the topic send, or because an HTTP
+// SetDelivery lets copies say how each message reaches a queue: once after each of
+// the times that it returns, in no order but theirs; not at all if there is none,
+// which counts as lost. nil is once and at once, the default. What is to come later
+// is in memory only.
+func (s *Service) SetDelivery(copies func(topicARN string) []time.Duration) {
+	if copies == nil {
+		s.copies.Store(nil)
+		return
+	}
+	s.copies.Store(&copies)
+}
+
+// Lost returns how many messages no subscriber got because [Service.SetDelivery]
+// says so, because the subscription's queue was not there or did not let the topic send, or because an HTTP
 // endpoint failed to the end, and which no dead-letter queue took.
 func (s *Service) Lost() int64 { return s.lost.Load() }
 

@@ -1,0 +1,138 @@
+//go:build faults
+
+package sim
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// all runs worlds, as many at a time as there are processors. It returns what
+// they report together, or the first that went wrong.
+func all(ctx context.Context, worlds []string) (report, error) {
+	var mu sync.Mutex // guards total
+	total := newReport()
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.NumCPU())
+	for _, what := range worlds {
+		if ctx.Err() != nil {
+			break
+		}
+		g.Go(func() error {
+			r, err := run(ctx, os.Args[0], what)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			total.add(r)
+			return nil
+		})
+	}
+	return total, g.Wait()
+}
+
+// TestReport runs all there is, GAS_SIM_SEEDS seeds from GAS_SIM_SEED on and every
+// planted bug, and writes what came of it to GAS_SIM_DOCS. There is no file if
+// anything went wrong.
+func TestReport(t *testing.T) {
+	began := time.Now()
+	count, from := setting(t, "GAS_SIM_SEEDS", 1000), setting(t, "GAS_SIM_SEED", 1)
+	effects := elsewhere(t, quiet).Effects
+	points := slices.Sorted(maps.Keys(effects))
+	var out strings.Builder
+	say := func(format string, args ...any) { fmt.Fprintf(&out, format+"\n", args...) }
+
+	small := worlds(effects)
+	broken, err := all(t.Context(), small)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s: %d worlds with one broken effect", time.Since(began).Round(time.Second), len(small))
+	if len(broken.Fired) != len(points)*len(modes) {
+		t.Errorf("%d of %d points × modes fired", len(broken.Fired), len(points)*len(modes))
+	}
+	seeds := []string{"crowd"}
+	for seed := from; seed < from+count; seed++ {
+		seeds = append(seeds, fmt.Sprintf("seed=%d", seed))
+	}
+	chance, err := all(t.Context(), seeds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s: %d seeds", time.Since(began).Round(time.Second), count)
+	var found []caught
+	for _, b := range bugs {
+		c, err := b.hunt(t.Context(), t.TempDir(), hunting(effects, 200))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s: %s: %s", time.Since(began).Round(time.Second), b.what, c.world)
+		found = append(found, c)
+	}
+
+	say("# The fault suite's report\n")
+	say("Written by `GAS_SIM_SEEDS=%d GAS_SIM_SEED=%d make faults-report`, in %s on %d processors. Nothing is written unless all of it is",
+		count, from, time.Since(began).Round(time.Minute), runtime.NumCPU())
+	say("as it should be: each file whole at its key, each archive gone or its user's wish, one retrieval for each archive unless")
+	say("Glacier failed it or its output expired, no message left, no dead letter, no open upload. How it works:")
+	say("[ADR 15](adr/0015-the-real-server-in-simulated-time.md).\n")
+	say("| | one effect broken | chance |\n| --- | ---: | ---: |")
+	row := func(what string, a, b any) { say("| %s | %v | %v |", what, a, b) }
+	row("worlds", len(small), len(seeds))
+	row("fault points passed", len(points), len(chance.Effects))
+	row("points × modes that fired", fmt.Sprintf("%d of %d", len(broken.Fired), len(points)*len(modes)), fmt.Sprintf("%d of %d", len(chance.Fired), len(chance.Effects)*len(modes)))
+	for _, m := range modes {
+		row("effects broken: "+m.String(), broken.modes()[m.String()], chance.modes()[m.String()])
+	}
+	row("hours simulated", fmt.Sprintf("%.0f", broken.Hours), fmt.Sprintf("%.0f", chance.Hours))
+	row("files restored", broken.Files, chance.Files)
+	row("bytes restored", fmt.Sprintf("%.1f GiB", float64(broken.Bytes)/(1<<30)), fmt.Sprintf("%.1f GiB", float64(chance.Bytes)/(1<<30)))
+	row("retrievals", broken.Retrievals, chance.Retrievals)
+	row("files lost", 0, 0)
+	row("archives retrieved twice for no reason", 0, 0)
+	row("planted bugs caught", "", fmt.Sprintf("%d of %d", len(found), len(bugs)))
+
+	say("\n## What else went wrong in the worlds of chance\n\n| | |\n| --- | ---: |")
+	for _, k := range slices.Sorted(maps.Keys(chance.Troubles)) {
+		say("| %s | %d |", k, chance.Troubles[k])
+	}
+	say("\n## The fault points\n\nHow often each broke, in the worlds with one broken effect and in those of chance.\n")
+	say("| point | crash before | crash after | took effect but error | error |\n| --- | ---: | ---: | ---: | ---: |")
+	for _, p := range slices.Sorted(maps.Keys(chance.Effects)) {
+		var cells []string
+		for _, m := range modes {
+			k := p + "/" + m.String()
+			cells = append(cells, fmt.Sprintf("%d + %d", broken.Fired[k], chance.Fired[k]))
+		}
+		say("| %s | %s |", p, strings.Join(cells, " | "))
+	}
+	say("\n## The planted bugs\n\nEach is a mistake in a line, made one at a time; the first world that ended wrong, and what was wrong there.\n")
+	say("| mistake | in | caught by | because |\n| --- | --- | --- | --- |")
+	for _, c := range found {
+		says := strings.NewReplacer("|", "/", "`", "'", "\n", " ").Replace(c.says)
+		if r := []rune(says); len(r) > 110 {
+			says = string(r[:107]) + "…"
+		}
+		say("| %s | `%s` | `%s` | %s |", c.what, c.file, c.world, says)
+	}
+	if t.Failed() {
+		return
+	}
+	if file := os.Getenv("GAS_SIM_DOCS"); file != "" {
+		if err := os.WriteFile(file, []byte(out.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Log(out.String())
+}

@@ -1,0 +1,273 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/localaws"
+	"github.com/gas-restore/gas/internal/localaws/glacier"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// What goes wrong in a scene beside the effects.
+const (
+	expeditedFull   = "scenes in which Expedited is full"
+	noticesLost     = "SNS messages lost"
+	noticesTwice    = "SNS messages delivered twice"
+	noticesLate     = "SNS messages late, up to an hour"
+	retrievalFailed = "retrievals that Glacier failed"
+	outputExpired   = "days without any process, in which outputs expire"
+	clockJumped     = "jumps of AWS's clock, up to three hours"
+	serverStopped   = "stops of the NATS server"
+	streamsFull     = "scenes in which the server's streams are full for a while"
+	answersBad      = "calls that AWS throttles, fails, cuts short or garbles"
+	announcedTwice  = "upgrades announced twice"
+	undone          = "upgrades undone before they were heard of"
+	crowd           = "scenes with more archives than a page"
+)
+
+// chance runs a world that a seed makes, to its end.
+func chance(t *testing.T, seed uint64) *world {
+	scene := dice(seed, "scene", 0)
+	rate, left := 0.01+0.09*scene.Float64(), 5+scene.IntN(40)
+	w := newWorld(t, func(service, point string, n int) mode {
+		d := dice(seed, service+" "+point, n)
+		if left == 0 || d.Float64() >= rate {
+			return pass
+		}
+		left--
+		return modes[d.IntN(len(modes))]
+	})
+	one := func(in int) bool { return scene.IntN(in) == 0 }
+	if !one(12) {
+		w.quick()
+	}
+	if !one(3) {
+		w.Glacier.SetExpeditedRefusal(scene.Float64())
+		w.trouble(expeditedFull, 1)
+	}
+	if one(3) {
+		w.notices(seed)
+	} else if one(2) {
+		// What goes through the queues has to come back without a sweep.
+		w.cfg.SweepEvery = never
+	}
+	w.retrievals(seed, one(4))
+
+	var users []events.UserID
+	for u := range 1 + scene.IntN(3) {
+		user := events.UserID(fmt.Sprint("user", u))
+		users = append(users, user)
+		var sizes []int
+		for range 1 + scene.IntN(6) {
+			sizes = append(sizes, []int{0, 1, 1000, mib - 1, mib, mib + 1, 70_000}[scene.IntN(7)])
+		}
+		if one(6) {
+			sizes = append(sizes, 8*mib+scene.IntN(9*mib))
+		}
+		if one(40) {
+			w.trouble(crowd, 1)
+			for range 60 {
+				sizes = append(sizes, scene.IntN(3))
+			}
+		}
+		w.archived(user, sizes...)
+	}
+	if one(5) {
+		// Somebody who changed their mind: nothing of theirs is asked for.
+		w.archived("undecided", 1, 1000)
+		w.upgrade("undecided")
+		time.Sleep(time.Second)
+		w.role("undecided", archive.Free)
+		w.stays["undecided"] = true
+		w.trouble(undone, 1)
+	}
+
+	if one(4) {
+		w.wrongBytes(scene)
+	}
+	if one(4) {
+		w.throttles(scene)
+	}
+	late := ""
+	if one(12) {
+		late = "restore"
+		w.trouble(outputExpired, 1)
+	}
+	start := func(service string, n int) {
+		for range n {
+			w.run(service)
+		}
+	}
+	replicas := map[string]int{}
+	for _, service := range []string{"bridge", "thaw", "restore"} {
+		replicas[service] = 1 + scene.IntN(2)
+		if service != late {
+			start(service, replicas[service])
+		}
+	}
+	for _, user := range users {
+		w.upgrade(user)
+		if one(3) {
+			w.upgrade(user)
+			w.trouble(announcedTwice, 1)
+		}
+		time.Sleep(time.Duration(scene.IntN(600)) * time.Second)
+	}
+	for range scene.IntN(3) {
+		time.Sleep(time.Duration(scene.IntN(600)) * time.Second)
+		switch scene.IntN(6) {
+		case 0, 1:
+			w.restartServer()
+		case 2, 3:
+			w.World.Clock.Advance(time.Duration(scene.IntN(3*60)) * time.Minute)
+			w.trouble(clockJumped, 1)
+		case 4:
+			w.full(time.Duration(1+scene.IntN(600)) * time.Second)
+		}
+	}
+	if late != "" {
+		w.darken(outputLife + time.Duration(1+scene.IntN(8))*time.Hour)
+		start(late, replicas[late])
+	}
+	w.end(40 * time.Hour)
+	return w
+}
+
+// never is longer than a world lasts.
+const never = 365 * 24 * time.Hour
+
+// notices lets SNS lose messages, deliver them twice, and late.
+func (w *world) notices(seed uint64) {
+	d := dice(seed, "notices", 0)
+	lost, twice, slow := d.Float64()/2, d.Float64()/2, d.Float64()/2
+	n := 0
+	w.SNS.SetDelivery(func(topic string) []time.Duration {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		d := dice(seed, topic, n)
+		n++
+		if d.Float64() < lost {
+			w.troubles[noticesLost]++
+			return nil
+		}
+		after := []time.Duration{0}
+		if d.Float64() < twice {
+			w.troubles[noticesTwice]++
+			after = append(after, 0)
+		}
+		for i := range after {
+			if d.Float64() < slow {
+				w.troubles[noticesLate]++
+				after[i] = time.Duration(d.IntN(3600)) * time.Second
+			}
+		}
+		return after
+	})
+}
+
+// retrievals notes how Glacier ends each retrieval, and lets some of them fail.
+func (w *world) retrievals(seed uint64, fail bool) {
+	n, failures := 0, 0
+	w.Glacier.FailWhen(func(j glacier.Job) string {
+		if j.Archive == "" {
+			return ""
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		n++
+		bad := fail && failures < 5 && dice(seed, "retrieval", n).IntN(4) == 0
+		w.ended = append(w.ended, retrieval{archive: j.Archive, tier: string(j.Tier), asked: j.Created, ended: j.Due, failed: bad})
+		if !bad {
+			return ""
+		}
+		failures++
+		w.troubles[retrievalFailed]++
+		return "The archive could not be retrieved."
+	})
+}
+
+// wrongBytes lets answers and requests arrive with a byte that is not right, or cut.
+func (w *world) wrongBytes(scene *rand.Rand) {
+	rules := []localaws.Fault{
+		{Service: "glacier", Operation: "GetJobOutput", Corrupt: true},
+		{Service: "glacier", Operation: "GetJobOutput", CutAt: 500, Cut: true},
+		{Service: "s3", Operation: "PutObject", CorruptRequest: true},
+		{Service: "s3", Operation: "UploadPart", CorruptRequest: true, CorruptAt: 70_000},
+		{Service: "dynamodb", Operation: "GetItem", Corrupt: true, CorruptAt: int64(scene.IntN(200))},
+	}
+	for range 1 + scene.IntN(3) {
+		r := rules[scene.IntN(len(rules))]
+		r.Skip, r.Times = scene.IntN(5), 1
+		w.faults(r)
+	}
+}
+
+// throttles lets AWS throttle calls, and fail without a reason.
+func (w *world) throttles(scene *rand.Rand) {
+	for range 1 + scene.IntN(4) {
+		r := []localaws.Fault{
+			{Service: "glacier", Operation: "InitiateJob", Code: "ThrottlingException", Status: 400},
+			{Service: "glacier", Operation: "InitiateJob", Code: "ServiceUnavailableException", Status: 500, After: true},
+			{Service: "glacier", Operation: "DeleteArchive", Code: "ServiceUnavailableException", Status: 500},
+			{Service: "dynamodb", Operation: "UpdateItem", Code: "ProvisionedThroughputExceededException", Status: 400},
+			{Service: "dynamodb", Operation: "GetItem", Code: "InternalServerError", Status: 500},
+			{Service: "s3", Operation: "PutObject", Code: "SlowDown", Status: 503},
+			{Service: "sqs", Operation: "ReceiveMessage", Code: "InternalError", Status: 500},
+			{Service: "sqs", Operation: "DeleteMessageBatch", Code: "InternalError", Status: 500, After: true},
+		}[scene.IntN(8)]
+		r.Skip, r.Times = scene.IntN(5), 1+scene.IntN(6)
+		w.faults(r)
+	}
+}
+
+func (w *world) faults(r localaws.Fault) {
+	if err := w.Faults.Add(r); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// restartServer is a NATS server that stops and comes back.
+func (w *world) restartServer() {
+	w.trouble(serverStopped, 1)
+	ns := w.server()
+	ns.Shutdown()
+	ns.WaitForShutdown()
+	time.Sleep(3 * time.Second)
+	w.startServer()
+}
+
+// full leaves the server's streams and buckets no room for a while, as a full disk
+// does: they refuse what is new, and keep what they have.
+func (w *world) full(d time.Duration) {
+	w.trouble(streamsFull, 1)
+	ctx, js := w.t.Context(), w.operator.JS
+	var was []jetstream.StreamConfig
+	list := js.ListStreams(ctx)
+	for info := range list.Info() {
+		if info.Config.Discard == jetstream.DiscardNew || info.Config.Retention == jetstream.WorkQueuePolicy {
+			was = append(was, info.Config)
+		}
+	}
+	if err := list.Err(); err != nil {
+		w.t.Fatal(err)
+	}
+	set := func(c jetstream.StreamConfig) {
+		if _, err := js.UpdateStream(ctx, c); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	for _, c := range was {
+		c.MaxBytes = 1
+		set(c)
+	}
+	time.Sleep(d)
+	for _, c := range was {
+		set(c)
+	}
+}
