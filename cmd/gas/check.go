@@ -163,7 +163,9 @@ func (c *checkCmd) reachNATS(ctx context.Context, cfg config.Config, n config.Ne
 	defer b.Close()
 	switch n {
 	case config.Bridge:
-		return bus.CheckStreams(ctx, b.JS, events.StreamPremium, events.StreamRestore, events.StreamDead)
+		return errors.Join(
+			bus.CheckStreams(ctx, b.JS, events.StreamPremium, events.StreamRestore, events.StreamDead),
+			bus.CheckBackstop(ctx, b.JS))
 	case config.Thaw:
 		return errors.Join(
 			b.CheckConsumer(ctx, events.StreamPremium, bus.ConsumerPlan),

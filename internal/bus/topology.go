@@ -79,12 +79,14 @@ func streams(s Settings) []jetstream.StreamConfig {
 		c.Retention, c.Discard, c.MaxAge, c.MaxBytes = jetstream.LimitsPolicy, jetstream.DiscardOld, age, bytes
 		return c
 	}
+	dead := keep(events.StreamDead, events.SubjectDead, "What could not be done, with the reason: `gas dead` reads, replays and drops", 90*24*time.Hour, gib)
+	dead.Subjects = deadSubjects()
 	return []jetstream.StreamConfig{
 		work(events.StreamPremium, events.SubjectPremium, "Users who became Premium: whose archives are to come back"),
 		work(events.StreamThaw, events.SubjectThaw, "Archives to request from Glacier, one message per job"),
 		work(events.StreamRestore, events.SubjectRestore, "Retrievals that Glacier finished, one message per job"),
 		keep(events.StreamStatus, events.SubjectStatus, "What happened to each job: read by the web pages", 7*24*time.Hour, gib),
-		keep(events.StreamDead, events.SubjectDead, "What could not be done, with the reason: read, mend, replay", 90*24*time.Hour, gib),
+		dead,
 	}
 }
 
@@ -262,11 +264,17 @@ func CheckStreams(ctx context.Context, js jetstream.JetStream, names ...string) 
 	return errors.Join(errs...)
 }
 
-// CheckConsumer returns an error if the consumer is not there, and says how to
-// make it.
+// CheckConsumer returns an error if the consumer is not there, or gives messages up
+// by itself, and says how to mend it.
 func (b *Bus) CheckConsumer(ctx context.Context, stream, name string) error {
-	_, err := b.consumer(ctx, stream, name)
-	return err
+	c, err := b.consumer(ctx, stream, name)
+	if err != nil {
+		return err
+	}
+	if n := c.CachedInfo().Config.MaxDeliver; n > 0 {
+		return fmt.Errorf("consumer %s of stream %s gives a message up after %d deliveries (MaxDeliver): run `gas provision`", name, stream, n)
+	}
+	return nil
 }
 
 func (b *Bus) consumer(ctx context.Context, stream, name string) (jetstream.Consumer, error) {

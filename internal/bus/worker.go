@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -349,7 +348,7 @@ func (r *run[E]) settle(ctx context.Context, m jetstream.Msg, meta *jetstream.Ms
 	}
 	*count++
 	if rule.attempts > 0 && a.Failures >= rule.attempts && !rule.free {
-		if err := r.bury(ctx, m, meta, a); err != nil {
+		if err := r.bury(ctx, log, m, meta, a); err != nil {
 			log.Error("dead letter not written, the message stays", "err", err)
 			r.nak(log, m, rule.delay(a.Failures, 10*time.Second))
 			return Retried
@@ -376,10 +375,12 @@ func (r *run[E]) nak(log *slog.Logger, m jetstream.Msg, delay time.Duration) {
 	}
 }
 
-// bury publishes the dead letter, and only then ends the message.
-func (r *run[E]) bury(ctx context.Context, m jetstream.Msg, meta *jetstream.MsgMetadata, a attempt) error {
+// bury stores the dead letter, and only then ends the message. It acks: a Term
+// would have JetStream write an advisory, which DEAD keeps as a letter of its own
+// (ADR 13).
+func (r *run[E]) bury(ctx context.Context, log *slog.Logger, m jetstream.Msg, meta *jetstream.MsgMetadata, a attempt) error {
 	letter := events.DeadLetter{
-		ID:            strconv.FormatUint(meta.Sequence.Stream, 10) + "-" + strconv.FormatInt(meta.Timestamp.UnixNano(), 36),
+		ID:            letterID(meta.Sequence.Stream, meta.Timestamp),
 		Stream:        r.Stream,
 		Consumer:      r.Consumer,
 		SourceSubject: m.Subject(),
@@ -390,27 +391,28 @@ func (r *run[E]) bury(ctx context.Context, m jetstream.Msg, meta *jetstream.MsgM
 		Attempts:      max(a.Failures, 1),
 		FirstAt:       a.FirstAt,
 		LastAt:        a.LastAt,
-	}
+	}.Again()
 	if _, err := r.Bus.Publish(ctx, letter); err != nil {
 		return err
 	}
-	if err := m.TermWithReason(oneLine(a.Reason)); err != nil {
-		return err
+	ackCtx, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
+	if err := m.DoubleAck(ackCtx); err != nil {
+		// It is delivered once more, with its attempts used up: the same letter again.
+		log.Warn("ack of a dead message not confirmed", "err", err)
+		return nil
 	}
-	return r.ledger.forget(ctx, meta.Sequence.Stream)
+	if err := r.ledger.forget(ctx, meta.Sequence.Stream); err != nil {
+		log.Debug("forget attempts", "err", err)
+	}
+	return nil
 }
 
-// oneLine makes a reason fit for a protocol line and an advisory.
-func oneLine(s string) string {
-	if len(s) > 256 {
-		s = s[:253] + "..."
-	}
-	return strings.Map(func(c rune) rune {
-		if c < ' ' {
-			return ' '
-		}
-		return c
-	}, s)
+// letterID names the message of a stream that was stored at a time: the same for
+// each of its dead letters, and another for what has its number in a stream that
+// was made anew.
+func letterID(seq uint64, at time.Time) string {
+	return strconv.FormatUint(seq, 10) + "-" + strconv.FormatInt(at.UnixNano(), 36)
 }
 
 // pause waits for d or until ctx ends.

@@ -107,10 +107,20 @@ type StatusChanged struct {
 }
 
 // DeadLetter is a message that could not be handled, with the reason. Payload
-// and headers are as they were received, so that it can be replayed.
+// and headers are as they were received, so that it can be replayed. The fields
+// stand in the order in which a person wants to read them, the payload last.
 type DeadLetter struct {
 	// ID is the same each time the same message is given up.
 	ID string `json:"id"`
+	// Reason says why it was given up, in a sentence.
+	Reason string `json:"reason"`
+	// Kind is the fault kind, "invalid" for example.
+	Kind string `json:"kind"`
+	// Attempts counts how often handling it was tried, with the attempts of the
+	// dead letters that it is a replay of; FirstAt is the first of them all.
+	Attempts int       `json:"attempts"`
+	FirstAt  time.Time `json:"first_at"`
+	LastAt   time.Time `json:"last_at"`
 	// Stream and Consumer are where the message came from: a JetStream stream
 	// and consumer, or "SQS" and the queue's name.
 	Stream   string `json:"stream"`
@@ -118,18 +128,12 @@ type DeadLetter struct {
 	// SourceSubject is where the message was published, and where a replay
 	// publishes the payload again; empty if the message was never understood.
 	SourceSubject string `json:"subject,omitempty"`
-	// Header holds the message's headers or attributes.
+	// ReplayOf has the dead letters that this message was before, the oldest first.
+	ReplayOf []Death `json:"replay_of,omitempty"`
+	// Header holds the message's headers or attributes, but for what ReplayOf has.
 	Header map[string][]string `json:"header,omitempty"`
 	// Payload is the message's raw body.
 	Payload Payload `json:"payload"`
-	// Reason says why it was given up, in a sentence.
-	Reason string `json:"reason"`
-	// Kind is the fault kind, "invalid" for example.
-	Kind string `json:"kind"`
-	// Attempts counts how often handling it was tried.
-	Attempts int       `json:"attempts"`
-	FirstAt  time.Time `json:"first_at"`
-	LastAt   time.Time `json:"last_at"`
 }
 
 // Payload is a message's raw body. As JSON it is a string, for people to read;
@@ -195,6 +199,9 @@ const (
 	HeaderType = "Gas-Type"
 	// HeaderVersion is the event's format version.
 	HeaderVersion = "Gas-Version"
+	// HeaderReplayOf links a replayed message to the dead letters that it was; see
+	// [EncodeDeaths].
+	HeaderReplayOf = "Gas-Replay-Of"
 )
 
 // Type implements [Event].

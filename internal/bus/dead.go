@@ -1,0 +1,379 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// The kinds of letters that no service of ours wrote, beside those of [fault.Kind].
+const (
+	// KindUndelivered: JetStream stopped delivering the message, because somebody
+	// gave its consumer a MaxDeliver.
+	KindUndelivered = "undelivered"
+	// KindTerminated: a client terminated the message, and wrote no dead letter.
+	KindTerminated = "terminated"
+	// KindUnreadable: what lies in DEAD is no dead letter that this release can read.
+	KindUnreadable = "unreadable"
+)
+
+// Where says where the payload of a letter is.
+type Where string
+
+const (
+	// InLetter: the letter has it.
+	InLetter Where = "in the letter"
+	// InStream: it still lies in its work queue, and nobody gets it.
+	InStream Where = "in the stream"
+	// Gone: it is not kept anywhere.
+	Gone Where = "gone"
+)
+
+// Letter is one message of the DEAD stream, for people.
+type Letter struct {
+	// Seq is its number in the DEAD stream, StoredAt when it was stored there.
+	Seq      uint64    `json:"seq"`
+	StoredAt time.Time `json:"stored_at"`
+	// What was written by JetStream in place of a service is told in the same words.
+	events.DeadLetter
+	// JobID and UserID are whose message it was, as far as it says.
+	JobID  events.JobID  `json:"job_id,omitempty"`
+	UserID events.UserID `json:"user_id,omitempty"`
+	// Where the payload is; SourceSeq is its number in Stream if JetStream wrote the letter.
+	Where     Where  `json:"payload_is"`
+	SourceSeq uint64 `json:"source_seq,omitempty"`
+}
+
+// Filter says which letters are meant. The zero Filter means all.
+type Filter struct {
+	// Stream is the stream that the message came from, or [events.SourceSQS].
+	Stream string
+	User   events.UserID
+	Job    events.JobID
+	// Kind is a [fault.Kind]'s name or one of the kinds above.
+	Kind   string
+	Reason *regexp.Regexp
+	// Since and Until bound when the letter was stored.
+	Since, Until time.Time
+	// Limit is how many letters at most, the oldest first; 0 is all.
+	Limit int
+
+	after, upto uint64 // bound the letters' numbers; upto 0 is all
+}
+
+// DeadLetters is the stream of dead letters, for operators: it needs their permissions.
+type DeadLetters struct {
+	// UserOf returns whose a job is, for letters that name only the job. A job that is not
+	// known is an error of kind NotFound. Without it such letters are nobody's.
+	UserOf func(context.Context, events.JobID) (events.UserID, error)
+	// Queues puts a message back into an SQS queue, by the queue's name.
+	Queues map[string]func(context.Context, QueueMessage) error
+
+	bus *Bus
+}
+
+// DeadLetters returns the dead letters.
+func (b *Bus) DeadLetters() *DeadLetters { return &DeadLetters{bus: b} }
+
+// Letter returns the letter with this number. One that is not there is an error of
+// kind NotFound.
+func (d *DeadLetters) Letter(ctx context.Context, seq uint64) (Letter, error) {
+	st, err := d.bus.stream(ctx, events.StreamDead)
+	if err != nil {
+		return Letter{}, fmt.Errorf("stream %s: %w", events.StreamDead, err)
+	}
+	m, err := st.GetMsg(ctx, seq)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return Letter{}, fault.Errorf(fault.NotFound, "no dead letter %d", seq)
+	}
+	if err != nil {
+		return Letter{}, fmt.Errorf("read dead letter %d: %w", seq, err)
+	}
+	l, adv := readLetter(m.Sequence, m.Time, m.Subject, m.Header, m.Data)
+	if adv != nil {
+		err = d.fill(ctx, &l, *adv)
+	}
+	return l, err
+}
+
+// idle is how long nothing may come before it is looked whether there is more.
+const idle = 2 * time.Second
+
+// Letters yields the letters that f means, the oldest first: those that are there
+// when it begins. An error ends it. Memory does not depend on how many there are.
+func (d *DeadLetters) Letters(ctx context.Context, f Filter) iter.Seq2[Letter, error] {
+	return func(yield func(Letter, error) bool) {
+		if err := d.letters(ctx, f, func(l Letter) bool { return yield(l, nil) }); err != nil {
+			yield(Letter{}, err)
+		}
+	}
+}
+
+func (d *DeadLetters) letters(ctx context.Context, f Filter, yield func(Letter) bool) error {
+	info, err := d.info(ctx)
+	if err != nil {
+		return err
+	}
+	last := info.State.LastSeq
+	if f.upto > 0 {
+		last = min(last, f.upto)
+	}
+	if f.after >= last {
+		return nil
+	}
+	cfg := jetstream.OrderedConsumerConfig{
+		FilterSubjects:    f.subjects(info.Config.Subjects),
+		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:       f.after + 1,
+		InactiveThreshold: feedGone,
+	}
+	if !f.Since.IsZero() && f.after == 0 {
+		cfg.DeliverPolicy, cfg.OptStartSeq, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, 0, &f.Since
+	}
+	c, err := d.bus.JS.OrderedConsumer(ctx, events.StreamDead, cfg)
+	if err != nil {
+		return fmt.Errorf("read stream %s: %w", events.StreamDead, err)
+	}
+	if ci, err := c.Info(ctx); err != nil {
+		return fmt.Errorf("read stream %s: %w", events.StreamDead, err)
+	} else if ci.NumPending == 0 {
+		return nil
+	}
+	messages, err := c.Messages(jetstream.PullMaxBytes(8 * mib))
+	if err != nil {
+		return fmt.Errorf("read stream %s: %w", events.StreamDead, err)
+	}
+	defer messages.Stop()
+	stop := context.AfterFunc(ctx, messages.Stop)
+	defer stop()
+	after, n := f.after, 0
+	for {
+		m, err := messages.Next(jetstream.NextMaxWait(idle))
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, nats.ErrTimeout):
+			// The last of them may have been removed meanwhile.
+			ci, err := c.Info(ctx)
+			if err != nil {
+				return fmt.Errorf("read stream %s: %w", events.StreamDead, err)
+			}
+			if ci.NumPending == 0 && ci.Delivered.Stream <= after {
+				return nil
+			}
+			continue
+		case err != nil:
+			return fmt.Errorf("read stream %s: %w", events.StreamDead, err)
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return fmt.Errorf("read stream %s: %w", events.StreamDead, err)
+		}
+		if after = meta.Sequence.Stream; after > last {
+			return nil
+		}
+		if !f.Until.IsZero() && meta.Timestamp.After(f.Until) {
+			return nil
+		}
+		l, adv := readLetter(after, meta.Timestamp, m.Subject(), m.Headers(), m.Data())
+		means, err := d.means(ctx, f, &l, adv)
+		if err != nil {
+			return err
+		}
+		if means {
+			if !yield(l) {
+				return nil
+			}
+			if n++; n == f.Limit {
+				return nil
+			}
+		}
+		if meta.NumPending == 0 || after == last {
+			return nil
+		}
+	}
+}
+
+// chunk is how many numbers of letters ForEach remembers.
+const chunk = 500
+
+// ForEach calls do for each letter that f means, the oldest first: those that are
+// there when it begins. Unlike with [DeadLetters.Letters], do may take its time and remove letters.
+// Letters that are gone when their turn comes are passed over; an error of do ends it.
+func (d *DeadLetters) ForEach(ctx context.Context, f Filter, do func(Letter) error) error {
+	info, err := d.info(ctx)
+	if err != nil || info.State.LastSeq == 0 {
+		return err
+	}
+	f.upto = info.State.LastSeq
+	left := f.Limit
+	for {
+		f.Limit = chunk
+		if left > 0 {
+			f.Limit = min(chunk, left)
+		}
+		seqs := make([]uint64, 0, f.Limit)
+		if err := d.letters(ctx, f, func(l Letter) bool { seqs = append(seqs, l.Seq); return true }); err != nil {
+			return err
+		}
+		for _, seq := range seqs {
+			l, err := d.Letter(ctx, seq)
+			if fault.Is(err, fault.NotFound) {
+				continue
+			}
+			if err == nil {
+				err = do(l)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if left > 0 {
+			if left -= len(seqs); left == 0 {
+				return nil
+			}
+		}
+		if len(seqs) < f.Limit {
+			return nil
+		}
+		f.after = seqs[len(seqs)-1]
+	}
+}
+
+func (d *DeadLetters) info(ctx context.Context) (*jetstream.StreamInfo, error) {
+	st, err := d.bus.JS.Stream(ctx, events.StreamDead)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w: if it is not there, run `gas provision` once", events.StreamDead, err)
+	}
+	return st.CachedInfo(), nil
+}
+
+// subjects returns the subjects under which the letters of f are stored, of those
+// that the stream keeps; none for all.
+func (f Filter) subjects(kept []string) []string {
+	if f.Stream == "" {
+		return nil
+	}
+	token := events.Token(f.Stream)
+	filter := []string{"dead." + token + ".*"}
+	for _, s := range advisorySubjects(token) {
+		if slices.Contains(kept, s) {
+			filter = append(filter, s)
+		}
+	}
+	return filter
+}
+
+// means reports whether f means l, and completes l when it may.
+func (d *DeadLetters) means(ctx context.Context, f Filter, l *Letter, adv *advisory) (bool, error) {
+	if f.Kind != "" && l.Kind != f.Kind || !f.Since.IsZero() && l.StoredAt.Before(f.Since) {
+		return false, nil
+	}
+	if adv != nil {
+		if err := d.fill(ctx, l, *adv); err != nil {
+			return false, err
+		}
+	}
+	if f.Reason != nil && !f.Reason.MatchString(l.Reason) || f.Job != "" && l.JobID != f.Job {
+		return false, nil
+	}
+	if f.User == "" {
+		return true, nil
+	}
+	if l.UserID == "" && l.JobID != "" && d.UserOf != nil {
+		user, err := d.UserOf(ctx, l.JobID)
+		if err != nil && !fault.Is(err, fault.NotFound) {
+			return false, fmt.Errorf("whose job %q is: %w", l.JobID, err)
+		}
+		l.UserID = user
+	}
+	return l.UserID == f.User, nil
+}
+
+// readLetter makes a letter of a message in DEAD. For an advisory of JetStream it
+// returns that too: the letter is then to be filled.
+func readLetter(seq uint64, stored time.Time, subject string, header nats.Header, data []byte) (Letter, *advisory) {
+	l := Letter{Seq: seq, StoredAt: stored.UTC(), Where: InLetter}
+	if strings.HasPrefix(subject, "$JS.") {
+		if adv, err := readAdvisory(data); err == nil {
+			l.DeadLetter, l.SourceSeq = adv.letter(), adv.StreamSeq
+			return l, &adv
+		}
+	}
+	e, err := events.Decode[events.DeadLetter](data)
+	if err != nil {
+		l.DeadLetter = unreadable(subject, l.StoredAt, err)
+		l.Header, l.Payload = header, data
+		return l, nil
+	}
+	if len(e.ReplayOf) == 0 {
+		e = e.Again() // of a message of SQS: the bridge keeps its attributes as they are
+	}
+	l.DeadLetter = e
+	l.JobID, l.UserID = owner(e.SourceSubject, e.Payload)
+	return l, nil
+}
+
+func unreadable(subject string, at time.Time, err error) events.DeadLetter {
+	e := events.DeadLetter{Kind: KindUnreadable, Reason: "not a dead letter: " + err.Error(), FirstAt: at, LastAt: at}
+	if tokens := strings.Split(subject, "."); len(tokens) > 2 {
+		e.Stream, e.Consumer = tokens[len(tokens)-2], tokens[len(tokens)-1]
+		if s, err := events.ParseToken(e.Stream); err == nil {
+			e.Stream = s
+		}
+		if s, err := events.ParseToken(e.Consumer); err == nil {
+			e.Consumer = s
+		}
+	}
+	return e
+}
+
+// owner returns whose message it is: by its subject, which is there even if the
+// payload can't be read, and by the event in the payload.
+func owner(subject string, payload []byte) (job events.JobID, user events.UserID) {
+	var env struct {
+		Data struct {
+			JobID  events.JobID  `json:"job_id"`
+			UserID events.UserID `json:"user_id"`
+		} `json:"data"`
+	}
+	if json.Unmarshal(payload, &env) == nil {
+		job, user = env.Data.JobID, env.Data.UserID
+	}
+	at := strings.LastIndexByte(subject, '.')
+	id, err := events.ParseToken(subject[at+1:])
+	if err != nil {
+		return job, user
+	}
+	switch streamOf(subject) {
+	case events.StreamPremium:
+		user = events.UserID(id)
+	case events.StreamThaw, events.StreamRestore:
+		job = events.JobID(id)
+	}
+	return job, user
+}
+
+// streamOf returns the work queue that takes a subject, "" if none does.
+func streamOf(subject string) string {
+	for stream, pattern := range map[string]string{
+		events.StreamPremium: events.SubjectPremium, events.StreamThaw: events.SubjectThaw, events.StreamRestore: events.SubjectRestore,
+	} {
+		if rest, ok := strings.CutPrefix(subject, strings.TrimSuffix(pattern, "*")); ok && rest != "" && !strings.ContainsAny(rest, ".*> ") {
+			return stream
+		}
+	}
+	return ""
+}

@@ -1,0 +1,164 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// QueueMessage is what goes back into an SQS queue.
+type QueueMessage struct {
+	Body string
+	// ReplayOf is the value of the attribute [events.HeaderReplayOf].
+	ReplayOf string
+}
+
+// Replayed says what became of a replay.
+type Replayed struct {
+	// Subject is where the payload was published again, or the queue's name.
+	Subject string `json:"subject"`
+	// OldID is the dead letter's id; NewID is the new message's, empty for a queue,
+	// which gives its own.
+	OldID string `json:"old_id"`
+	NewID string `json:"new_id,omitempty"`
+	// Again is true if an earlier replay of this letter, one that was cut short, had
+	// published it already.
+	Again bool `json:"again,omitempty"`
+}
+
+// ReplayID returns the message id of a letter's replay. It follows from the letter,
+// so that a replay that was cut short and is done again is stored once; and it is not
+// the id that the message had, which JetStream would take for a repetition.
+func ReplayID(e events.DeadLetter) string { return "replay:" + e.MessageID() }
+
+// Replayable returns an error that says why the letter cannot be replayed, nil if it can.
+func (d *DeadLetters) Replayable(l Letter) error {
+	switch {
+	case l.Kind == KindUnreadable:
+		return fault.Errorf(fault.Invalid, "dead letter %d cannot be replayed: it cannot be read", l.Seq)
+	case l.Where == Gone && l.Kind == KindTerminated:
+		return fault.Errorf(fault.Invalid, "dead letter %d cannot be replayed: JetStream removed the message when it was terminated", l.Seq)
+	case l.Where == Gone:
+		return fault.Errorf(fault.Invalid, "dead letter %d needs no replay: its message is no longer in %s, so it was done, replayed or dropped since", l.Seq, l.Stream)
+	case l.Stream == events.SourceSQS:
+		if d.Queues[l.Consumer] == nil {
+			return fault.Errorf(fault.Invalid, "dead letter %d cannot be replayed: it came from the SQS queue %q, which is not one of this deployment's", l.Seq, l.Consumer)
+		}
+		return nil
+	}
+	stream := streamOf(l.SourceSubject)
+	if stream == "" || stream != l.Stream {
+		return fault.Errorf(fault.Invalid, "dead letter %d cannot be replayed: no work queue of that name takes its subject: %q of %s", l.Seq, l.SourceSubject, l.Stream)
+	}
+	var err error
+	switch stream {
+	case events.StreamPremium:
+		_, err = events.Decode[events.UserUpgraded](l.Payload)
+	case events.StreamThaw:
+		_, err = events.Decode[events.ThawRequested](l.Payload)
+	case events.StreamRestore:
+		_, err = events.Decode[events.RetrievalCompleted](l.Payload)
+	}
+	if err != nil && !errors.Is(err, events.ErrNewerVersion) {
+		return fault.Errorf(fault.Invalid, "dead letter %d cannot be replayed: its payload is no event: %w", l.Seq, err)
+	}
+	return nil
+}
+
+// Replay publishes the letter's payload again, under a new id that is linked to the
+// letter, and removes the letter (and the message that it is about, if that still lies
+// in its stream) when JetStream has stored it. Cut short anywhere, it can be done again:
+// it is stored once within the streams' window for repetitions, and after it a repetition
+// does no harm. An error of kind Invalid says why the letter cannot be replayed.
+func (d *DeadLetters) Replay(ctx context.Context, l Letter) (Replayed, error) {
+	r := Replayed{OldID: l.MessageID()}
+	if err := d.Replayable(l); err != nil {
+		return r, err
+	}
+	deaths, err := events.EncodeDeaths(append(l.ReplayOf, l.Death(l.Seq)))
+	if err != nil {
+		return r, fault.Errorf(fault.Invalid, "dead letter %d: %w", l.Seq, err)
+	}
+	if l.Stream == events.SourceSQS {
+		r.Subject = l.Consumer
+		err = d.Queues[l.Consumer](ctx, QueueMessage{Body: string(l.Payload), ReplayOf: deaths})
+	} else {
+		r.Subject, r.NewID = l.SourceSubject, ReplayID(l.DeadLetter)
+		r.Again, err = d.republish(ctx, l, r.NewID, deaths)
+	}
+	if err != nil {
+		return r, fmt.Errorf("replay dead letter %d: %w", l.Seq, err)
+	}
+	if err := d.remove(ctx, l); err != nil {
+		return r, fmt.Errorf("dead letter %d was published again, and is still there: %w", l.Seq, err)
+	}
+	return r, nil
+}
+
+func (d *DeadLetters) republish(ctx context.Context, l Letter, id, deaths string) (bool, error) {
+	m := nats.NewMsg(l.SourceSubject)
+	m.Data = l.Payload
+	for k, v := range l.Header {
+		// What is JetStream's own was about the first publication: its place in a batch, say.
+		if !strings.HasPrefix(k, "Nats-") {
+			m.Header[k] = v
+		}
+	}
+	m.Header.Set(events.HeaderMsgID, id)
+	m.Header.Set(events.HeaderReplayOf, deaths)
+	f, err := d.bus.send(m)
+	if err != nil {
+		return false, err
+	}
+	ack, err := f.wait(ctx)
+	return ack.Duplicate, err
+}
+
+// Drop removes the letter, and the message that it is about if that still lies in its
+// stream. What is overdue by the catalog is found again by the sweep.
+func (d *DeadLetters) Drop(ctx context.Context, l Letter) error {
+	if err := d.remove(ctx, l); err != nil {
+		return fmt.Errorf("drop dead letter %d: %w", l.Seq, err)
+	}
+	return nil
+}
+
+func (d *DeadLetters) remove(ctx context.Context, l Letter) error {
+	if l.Where == InStream {
+		if err := d.delete(ctx, l.Stream, l.SourceSeq); err != nil {
+			return err
+		}
+	}
+	if l.SourceSeq != 0 {
+		if kv, err := d.bus.JS.KeyValue(ctx, BucketAttempts); err == nil {
+			if err := (ledger{kv: kv, prefix: l.Stream + "." + l.Consumer}).forget(ctx, l.SourceSeq); err != nil {
+				d.bus.log.Debug("forget attempts", "err", err)
+			}
+		}
+	}
+	return d.delete(ctx, events.StreamDead, l.Seq)
+}
+
+// delete deletes a message; one that is gone already is deleted.
+func (d *DeadLetters) delete(ctx context.Context, stream string, seq uint64) error {
+	st, err := d.bus.stream(ctx, stream)
+	if err == nil {
+		err = st.DeleteMsg(ctx, seq)
+	}
+	if err == nil {
+		return nil
+	}
+	if st != nil {
+		if _, gerr := st.GetMsg(ctx, seq); errors.Is(gerr, jetstream.ErrMsgNotFound) {
+			return nil
+		}
+	}
+	return fmt.Errorf("delete message %d of stream %s: %w", seq, stream, err)
+}

@@ -1,0 +1,99 @@
+package events
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// SourceSQS stands in a dead letter's Stream when the message came from an SQS
+// queue, whose name is the Consumer.
+const SourceSQS = "SQS"
+
+// Death is one dead letter of a message that was replayed since.
+type Death struct {
+	// Seq is where it was in the DEAD stream, ID its message id there.
+	Seq uint64 `json:"seq"`
+	ID  string `json:"id"`
+	// At is when the message was given up.
+	At time.Time `json:"at"`
+	// Attempts counts the tries up to then, since FirstAt.
+	Attempts int       `json:"attempts"`
+	FirstAt  time.Time `json:"first_at"`
+	// Reason is the beginning of that dead letter's reason.
+	Reason string `json:"reason"`
+}
+
+const (
+	// maxDeaths is how many deaths a message remembers, the latest.
+	maxDeaths = 8
+	// maxDeathReason is how much of each reason it remembers, in bytes.
+	maxDeathReason = 160
+)
+
+// EncodeDeaths returns the value of [HeaderReplayOf]: one line of JSON, with the
+// latest eight deaths and the beginnings of their reasons.
+func EncodeDeaths(deaths []Death) (string, error) {
+	kept := append([]Death(nil), deaths[max(len(deaths)-maxDeaths, 0):]...)
+	for i := range kept {
+		kept[i].Reason = cut(kept[i].Reason, maxDeathReason)
+	}
+	b, err := marshal(kept)
+	return string(b), err
+}
+
+// Deaths returns the dead letters that a message with this header was before, the
+// oldest first; none if the header does not say so in a way that can be read.
+func Deaths(header map[string][]string) []Death {
+	values := header[HeaderReplayOf]
+	if len(values) != 1 {
+		return nil
+	}
+	var deaths []Death
+	if json.Unmarshal([]byte(values[0]), &deaths) != nil {
+		return nil
+	}
+	return deaths[max(len(deaths)-maxDeaths, 0):]
+}
+
+// Again returns the letter of a message that may be a replay: what its header
+// says of earlier deaths is in ReplayOf, and counts in Attempts and FirstAt.
+func (e DeadLetter) Again() DeadLetter {
+	deaths := Deaths(e.Header)
+	if len(deaths) == 0 {
+		return e
+	}
+	last := deaths[len(deaths)-1]
+	e.ReplayOf = deaths
+	e.Attempts += max(last.Attempts, 0)
+	if !last.FirstAt.IsZero() && last.FirstAt.Before(e.FirstAt) {
+		e.FirstAt = last.FirstAt
+	}
+	header := make(map[string][]string, len(e.Header))
+	for k, v := range e.Header {
+		if k != HeaderReplayOf {
+			header[k] = v
+		}
+	}
+	e.Header = header
+	return e
+}
+
+// Death returns what a replay of this letter remembers of it; seq is its place in
+// the DEAD stream.
+func (e DeadLetter) Death(seq uint64) Death {
+	return Death{Seq: seq, ID: e.MessageID(), At: e.LastAt, Attempts: e.Attempts, FirstAt: e.FirstAt, Reason: e.Reason}
+}
+
+// cut returns at most n bytes of s, whole characters.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	n -= len("…")
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return strings.TrimSpace(s[:n]) + "…"
+}
