@@ -23,6 +23,7 @@ type cli struct {
 	Check     checkCmd     `cmd:"" help:"Check the configuration in the environment and whether all it names can be reached."`
 	Status    statusCmd    `cmd:"" help:"Tell how many archives are in which state, since when and until when, and what waits."`
 	Thaw      thawCmd      `cmd:"" help:"Bring the archives of a user back, or of one job; tell what it costs; approve a plan that is over budget."`
+	Dead      deadCmd      `cmd:"" help:"Dead letters, which are what could not be done: list, show, replay and drop them."`
 	Provision provisionCmd `cmd:"" help:"Make the JetStream streams, consumers and buckets, or bring them up to date."`
 }
 

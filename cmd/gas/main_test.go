@@ -11,7 +11,8 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"gas": main,
+		"gas":     main,
+		"trouble": trouble,
 		// report checks a demo's JSON in standard input's place: a file.
 		"report": func() {
 			data, err := os.ReadFile(os.Args[1])

@@ -146,6 +146,14 @@ func (d *DeadLetters) letters(ctx context.Context, f Filter, yield func(Letter) 
 	if err != nil {
 		return fmt.Errorf("read stream %s: %w", events.StreamDead, err)
 	}
+	defer func() {
+		// Else the server keeps it until it has been idle for long, and there is a limit.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), idle)
+		defer cancel()
+		if ci := c.CachedInfo(); ci != nil {
+			_ = d.bus.JS.DeleteConsumer(ctx, events.StreamDead, ci.Name)
+		}
+	}()
 	if ci, err := c.Info(ctx); err != nil {
 		return fmt.Errorf("read stream %s: %w", events.StreamDead, err)
 	} else if ci.NumPending == 0 {

@@ -308,6 +308,13 @@ func TestLettersAreFilteredAndLimitedTheOldestFirst(t *testing.T) {
 			t.Errorf("%s: got %v, and one by one %v, want %v", name, got, each, c.want)
 		}
 	}
+	st, err := op.JS.Stream(t.Context(), events.StreamDead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := st.CachedInfo().State.Consumers; n != 0 {
+		t.Errorf("%d consumers are left behind", n)
+	}
 	// Those in the middle go, and those that come while it lasts are not meant.
 	var dropped []uint64
 	err = dead.ForEach(t.Context(), bus.Filter{}, func(l bus.Letter) error {

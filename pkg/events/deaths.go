@@ -28,8 +28,9 @@ type Death struct {
 const (
 	// maxDeaths is how many deaths a message remembers, the latest.
 	maxDeaths = 8
-	// maxDeathReason is how much of each reason it remembers, in bytes.
-	maxDeathReason = 160
+	// maxDeathReason is how much of each reason it remembers, in bytes: that of a
+	// restore has three long ids before it comes to the point.
+	maxDeathReason = 1000
 )
 
 // EncodeDeaths returns the value of [HeaderReplayOf]: one line of JSON, with the
