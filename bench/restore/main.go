@@ -10,8 +10,10 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"runtime/pprof"
 	"slices"
 	"time"
 
@@ -28,8 +30,8 @@ const (
 )
 
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == "world" {
-		if err := serveWorld(); err != nil {
+	if len(os.Args) == 3 && os.Args[1] == "world" {
+		if err := serveWorld(os.Args[2]); err != nil {
 			fmt.Fprintln(os.Stderr, "bench-restore:", err)
 			os.Exit(1)
 		}
@@ -40,17 +42,23 @@ func main() {
 	files := flag.Int("files", 10_000, "small files without latency")
 	slow := flag.Int("slow", 500, "small files for each worker with latency")
 	rounds := flag.Int("rounds", 3, "rounds of the large archive")
+	profiles := flag.String("profile", "", "folder for a CPU profile of each process")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *large*mib, *largest*mib, *files, *slow, *rounds); err != nil {
+	if err := run(ctx, *profiles, *large*mib, *largest*mib, *files, *slow, *rounds); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-restore:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, large, largest int64, files, slow, rounds int) error {
-	w, err := startWorld(ctx)
+func run(ctx context.Context, profiles string, large, largest int64, files, slow, rounds int) error {
+	endProfile, err := profile(profiles, "worker")
+	if err != nil {
+		return err
+	}
+	defer endProfile()
+	w, err := startWorld(ctx, profiles)
 	if err != nil {
 		return err
 	}
@@ -73,6 +81,22 @@ func run(ctx context.Context, large, largest int64, files, slow, rounds int) err
 		}
 	}
 	return benchtab.Save("restore", tables...)
+}
+
+// profile writes a CPU profile of this process into a folder, until end is
+// called. Without a folder it does nothing.
+func profile(dir, name string) (end func(), err error) {
+	if dir == "" {
+		return func() {}, nil
+	}
+	f, err := os.Create(filepath.Join(dir, name+".pprof"))
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, err
+	}
+	return func() { pprof.StopCPUProfile(); f.Close() }, nil
 }
 
 // hashes compares the tree hash with SHA-256 of the same bytes.

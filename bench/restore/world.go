@@ -39,7 +39,12 @@ type planted struct{ ID, TreeHash, Error string }
 
 // serveWorld is the other process: the stand-in and NATS, so that their memory is
 // not taken for the worker's. It ends with its standard input.
-func serveWorld() error {
+func serveWorld(profiles string) error {
+	endProfile, err := profile(profiles, "world")
+	if err != nil {
+		return err
+	}
+	defer endProfile()
 	dir, err := os.MkdirTemp("", "bench-restore-")
 	if err != nil {
 		return err
@@ -93,12 +98,12 @@ type world struct {
 	stop     func()
 }
 
-func startWorld(ctx context.Context) (*world, error) {
+func startWorld(ctx context.Context, profiles string) (*world, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, self, "world")
+	cmd := exec.CommandContext(ctx, self, "world", profiles)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

@@ -27,8 +27,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// part is the smallest that S3 and Glacier allow together.
-const part = 8 << 20
+// part is of two leaves of a tree hash, the fewest that a copy can be cut within.
+// S3 wants more; its stand-in is told not to.
+const part = 2 << 20
 
 type bench struct {
 	*testenv.AWS
@@ -39,6 +40,7 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	a := testenv.NewAWS(t)
+	a.S3.SetMinPart(part / 2)
 	vault := glacier.New(a.Config, testenv.VaultID, "arn:aws:sns:us-east-1:000000000000:none")
 	bucket := s3.New(a.Config)
 	return &bench{AWS: a, t: t, vault: vault, Restorer: &restore.Restorer{
@@ -200,6 +202,22 @@ func TestFilesOfEverySizeComeBackEqualAndLeaveNothingBehind(t *testing.T) {
 	}
 }
 
+// TestThePartsThatAServiceMakesUnlessToldOtherwiseAreOfASizeThatS3Takes has the
+// stand-in as strict as S3.
+func TestThePartsThatAServiceMakesUnlessToldOtherwiseAreOfASizeThatS3Takes(t *testing.T) {
+	b, body := newBench(t), random(2*8<<20+1)
+	b.S3.SetMinPart(5 << 20)
+	b.PartSize = 0
+	e := b.retrieved("j", body)
+	b.ResetCounts()
+	var out testenv.Emitted
+	b.deliver(e, &out)
+	if n := b.Counts()["s3.UploadPart"]; n != 3 {
+		t.Errorf("%d parts of 8 MiB, want 3", n)
+	}
+	b.restored("j", body)
+}
+
 func TestWhateverBreaksTheFileIsRightInTheEnd(t *testing.T) {
 	small, large := random(300_000), random(part+12345)
 	fails := func(service, op string) map[string]localaws.Fault {
@@ -242,6 +260,7 @@ func TestWhateverBreaksTheFileIsRightInTheEnd(t *testing.T) {
 		for _, faults := range c.faults {
 			for name, f := range faults {
 				t.Run(c.size+", "+name, func(t *testing.T) {
+					t.Parallel()
 					b := newBench(t)
 					e := b.retrieved("j", c.body)
 					if err := b.Faults.Add(f); err != nil {
@@ -410,7 +429,7 @@ func TestAnObjectWithTheSameContentIsTheFileWhoeverPutItThere(t *testing.T) {
 func TestProgressIsToldAtMostOnceASecond(t *testing.T) {
 	b := newBench(t)
 	b.PartSize, b.MaxParts = 1<<20, 2
-	e := b.retrieved("j", random(9<<20))
+	e := b.retrieved("j", random(5<<20))
 	now := time.Now()
 	b.Now = func() time.Time { return now } // the clock stands still
 	var out testenv.Emitted
@@ -422,7 +441,7 @@ func TestProgressIsToldAtMostOnceASecond(t *testing.T) {
 		}
 	}
 	if copying != 1 {
-		t.Errorf("told of copying %d times within a moment, of 9 spans; want once: %v", copying, out.States())
+		t.Errorf("told of copying %d times within a moment, of 5 spans; want once: %v", copying, out.States())
 	}
 }
 

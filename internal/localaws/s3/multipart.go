@@ -388,9 +388,9 @@ func (s *Service) complete(u *upload, in *completeRequest, want objectClaim, con
 		if claimed == "" && u.Sum.Type == composite {
 			return nil, nil, world.Errorf(400, "InvalidRequest", "The upload was created using a %s checksum. The complete request must include the checksum for each part. It was missing for part %d in the request.", strings.ToLower(string(u.Sum.Algorithm)), p.PartNumber)
 		}
-		if it.Size < minPart && i < len(in.Part)-1 {
+		if it.Size < s.minPart.Load() && i < len(in.Part)-1 {
 			e := world.Errorf(400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size")
-			e.Fields = map[string]any{"ProposedSize": it.Size, "MinSizeAllowed": minPart, "PartNumber": p.PartNumber, "ETag": tag}
+			e.Fields = map[string]any{"ProposedSize": it.Size, "MinSizeAllowed": s.minPart.Load(), "PartNumber": p.PartNumber, "ETag": tag}
 			return nil, nil, e
 		}
 		raw, _ := base64.StdEncoding.DecodeString(it.Sum)

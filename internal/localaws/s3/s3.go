@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gas-restore/gas/internal/localaws/store"
@@ -37,7 +38,13 @@ type Service struct {
 	// with its last reader.
 	readers map[*object]int
 	gone    map[*object]bool
+
+	minPart atomic.Int64
 }
+
+// SetMinPart sets how many bytes a part needs that is not the last. It is for
+// tests, which save time with small parts; S3 wants 5 MiB.
+func (s *Service) SetMinPart(bytes int64) { s.minPart.Store(bytes) }
 
 // watch is one conditional write under way.
 type watch struct{ conflict bool }
@@ -45,6 +52,7 @@ type watch struct{ conflict bool }
 // New returns the service with what w has stored.
 func New(w *world.World) (*Service, error) {
 	s := &Service{world: w, watched: map[string]map[*watch]bool{}, readers: map[*object]int{}, gone: map[*object]bool{}}
+	s.minPart.Store(minPart)
 	var err error
 	if s.buckets, err = store.NewTable[bucket](w.DB, "s3.buckets"); err != nil {
 		return nil, err
