@@ -132,9 +132,9 @@ func (w *world) work(ctx context.Context, es []events.Event, workers int) (perSe
 	return float64(len(es)) / took.Seconds(), counts, nil
 }
 
-// restoreLarge returns MB/s of the product over one archive, and how many calls of
-// AWS it made.
-func (w *world) restoreLarge(ctx context.Context, id string, size int64) (speed float64, calls int64, err error) {
+// restoreLarge returns how long the product takes for one archive, and how many
+// calls of AWS it makes.
+func (w *world) restoreLarge(ctx context.Context, id string, size int64) (took time.Duration, calls int64, err error) {
 	p, err := w.plant(size)
 	if err != nil {
 		return 0, 0, err
@@ -153,7 +153,7 @@ func (w *world) restoreLarge(ctx context.Context, id string, size int64) (speed 
 	for _, n := range counts {
 		calls += n
 	}
-	return rate * float64(size) / 1e6, calls, w.drop(ctx, "bench/"+id)
+	return time.Duration(float64(time.Second) / rate), calls, w.drop(ctx, "bench/"+id)
 }
 
 // drop makes room on the disk.
@@ -162,8 +162,8 @@ func (w *world) drop(ctx context.Context, key string) error {
 	return err
 }
 
-// pipeLarge returns MB/s of the pipe.
-func (w *world) pipeLarge(ctx context.Context, id string, size int64) (float64, error) {
+// pipeLarge returns how long the pipe takes; each buffer of bytes is shown to look.
+func (w *world) pipeLarge(ctx context.Context, id string, size int64, look func([]byte)) (time.Duration, error) {
 	p, err := w.plant(size)
 	if err != nil {
 		return 0, err
@@ -206,6 +206,7 @@ func (w *world) pipeLarge(ctx context.Context, id string, size int64) (float64, 
 			if err != nil {
 				return err
 			}
+			look(buf[:n])
 			part, err := to.UploadPart(gctx, &awss3.UploadPartInput{
 				Bucket: aws.String(bucket), Key: &key, UploadId: up.UploadId, PartNumber: aws.Int32(int32(i + 1)), Body: bytes.NewReader(buf[:n]),
 			})
@@ -224,7 +225,7 @@ func (w *world) pipeLarge(ctx context.Context, id string, size int64) (float64, 
 		return 0, err
 	}
 	took := time.Since(began)
-	return float64(size) / 1e6 / took.Seconds(), w.drop(ctx, key)
+	return took, w.drop(ctx, key)
 }
 
 // smalls returns files a second of the pipe and of the product, and the product's

@@ -67,8 +67,9 @@ func run(ctx context.Context, profiles string, large, largest int64, files, slow
 	var tables []*benchtab.Table
 	for _, measure := range []func() (*benchtab.Table, error){
 		func() (*benchtab.Table, error) { return hashes(), nil },
-		func() (*benchtab.Table, error) { return w.large(ctx, large, rounds) },
 		func() (*benchtab.Table, error) { return w.memory(ctx, []int64{100 * mib, 1 << 30, largest}) },
+		func() (*benchtab.Table, error) { return w.large(ctx, large, rounds, 0) },
+		func() (*benchtab.Table, error) { return w.large(ctx, large, rounds, latency) },
 		func() (*benchtab.Table, error) { return w.small(ctx, files, slow) },
 	} {
 		t, err := measure()
@@ -131,32 +132,64 @@ func hashes() *benchtab.Table {
 	return t
 }
 
-// large is the table of one large archive, beside the pipe.
-func (w *world) large(ctx context.Context, size int64, rounds int) (*benchtab.Table, error) {
+// way is one way to bring a large archive to S3, and what was measured of it.
+type way struct {
+	name                string
+	bring               func(ctx context.Context, id string, size int64) (took time.Duration, err error)
+	speeds              []float64
+	bytes               int64
+	took, worker, world time.Duration
+}
+
+// large is the table of one large archive: the product beside the pipe.
+func (w *world) large(ctx context.Context, size int64, rounds int, latency time.Duration) (*benchtab.Table, error) {
 	t := &benchtab.Table{
-		Title:   fmt.Sprintf("one archive of %d MiB, spans and parts of %d MiB, %d at a time", size/mib, span/mib, parallel),
-		Columns: []string{"round", "pipe MB/s", "restore MB/s", "of the pipe"},
+		Title: fmt.Sprintf("one archive of %d MiB, spans and parts of %d MiB, %d at a time, latency of each call %s; medians of %d rounds",
+			size/mib, span/mib, parallel, latency, rounds),
+		Columns: []string{"", "MB/s", "of the pipe", "slowest", "fastest", "its CPU s/GB", "stand-in's CPU s/GB", "cores busy"},
 		Notes: []string{
 			"pipe: GetJobOutput of a range into a buffer, UploadPart of the buffer, nothing hashed, nothing compared, nothing deleted.",
+			"pipe that hashes: the same with the tree hash of each buffer: the least that whoever compares with Glacier has to do.",
 			"restore: the product over NATS and DynamoDB: CRC, tree hash, note, S3's checksum, deletion, catalog.",
-			"The stand-in is on the same cores and takes most of the time: MD5 and CRC of what it gets.",
+			"The stand-in is on the same cores: MD5 and CRC of what it gets. With all cores busy, each second of hashing is one that the pipe has for itself.",
 		},
 	}
-	var ratios []float64
-	for i := range rounds {
-		pipe, err := w.pipeLarge(ctx, fmt.Sprint("pipe-", i), size)
-		if err != nil {
-			return nil, err
-		}
-		ours, _, err := w.restoreLarge(ctx, fmt.Sprint("large-", i), size)
-		if err != nil {
-			return nil, err
-		}
-		ratios = append(ratios, ours/pipe)
-		t.Add(i+1, f0(pipe), f0(ours), f2(ours/pipe))
+	if err := w.latency(latency); err != nil {
+		return nil, err
 	}
-	t.Add("median", "", "", f2(median(ratios)))
-	return t, nil
+	ways := []*way{
+		{name: "pipe", bring: func(ctx context.Context, id string, size int64) (time.Duration, error) {
+			return w.pipeLarge(ctx, id, size, func([]byte) {})
+		}},
+		{name: "pipe that hashes", bring: func(ctx context.Context, id string, size int64) (time.Duration, error) {
+			return w.pipeLarge(ctx, id, size, func(p []byte) { treehash.Of(p) })
+		}},
+		{name: "restore", bring: func(ctx context.Context, id string, size int64) (time.Duration, error) {
+			took, _, err := w.restoreLarge(ctx, id, size)
+			return took, err
+		}},
+	}
+	ratios := map[*way][]float64{}
+	for i := range rounds {
+		for _, v := range ways {
+			mine, theirs := w.cpu()
+			took, err := v.bring(ctx, fmt.Sprintf("%s-%d-%s", v.name, i, latency), size)
+			if err != nil {
+				return nil, err
+			}
+			mineAfter, theirsAfter := w.cpu()
+			v.worker, v.world = v.worker+mineAfter-mine, v.world+theirsAfter-theirs
+			v.took, v.bytes = v.took+took, v.bytes+size
+			v.speeds = append(v.speeds, float64(size)/1e6/took.Seconds())
+			ratios[v] = append(ratios[v], v.speeds[i]/ways[0].speeds[i])
+		}
+	}
+	for _, v := range ways {
+		gb := float64(v.bytes) / 1e9
+		t.Add(v.name, f0(median(v.speeds)), f2(median(ratios[v])), f2(slices.Min(ratios[v])), f2(slices.Max(ratios[v])),
+			f2(v.worker.Seconds()/gb), f2(v.world.Seconds()/gb), f2((v.worker+v.world).Seconds()/v.took.Seconds()))
+	}
+	return t, w.latency(0)
 }
 
 // memory is the table of what a worker needs at the most, by the archive's size.
@@ -176,13 +209,13 @@ func (w *world) memory(ctx context.Context, sizes []int64) (*benchtab.Table, err
 		debug.FreeOSMemory()
 		idle := benchtab.RSS()
 		benchtab.ResetPeak()
-		speed, calls, err := w.restoreLarge(ctx, fmt.Sprint("memory-", i), size)
+		took, calls, err := w.restoreLarge(ctx, fmt.Sprint("memory-", i), size)
 		if err != nil {
 			return nil, err
 		}
 		peak := benchtab.PeakRSS()
 		parts := (size + span - 1) / span
-		t.Add(size/mib, idle/mib, peak/mib, (peak-idle)/mib, f0(speed), f2(float64(calls)/float64(parts)))
+		t.Add(size/mib, idle/mib, peak/mib, (peak-idle)/mib, f0(float64(size)/1e6/took.Seconds()), f2(float64(calls)/float64(parts)))
 	}
 	return t, nil
 }

@@ -66,8 +66,20 @@ func (r *Restorer) fetchOnce(ctx context.Context, id events.RetrievalID, offset,
 	if out.Size >= 0 && out.Size != int64(len(buf)) {
 		return checksums{}, fault.Errorf(fault.Corrupt, "output of %s from %d has %d bytes, want %d", id, offset, out.Size, len(buf))
 	}
-	if _, err := io.ReadFull(out.Body, buf); err != nil {
-		return checksums{}, fault.Errorf(fault.Transient, "read output of %s from %d: %w", id, offset, err)
+	crc, tree := crc64nvme.Sum(0), treehash.New()
+	for rest := buf; len(rest) > 0; {
+		// A leaf at a time: it is still in the processor's cache when it is hashed,
+		// and the next one comes meanwhile.
+		leaf := rest[:min(treehash.ChunkSize, len(rest))]
+		if _, err := io.ReadFull(out.Body, leaf); err != nil {
+			return checksums{}, fault.Errorf(fault.Transient, "read output of %s from %d: %w", id, offset, err)
+		}
+		// The CRC comes first: S3 compares what it stores with it. So a bit that flips
+		// in memory before it is found by the tree hash, and one that flips later by
+		// S3. The other way round, one between the two would pass both.
+		crc = crc64nvme.Update(crc, leaf)
+		tree.Write(leaf)
+		rest = rest[len(leaf):]
 	}
 	var more [1]byte
 	if n, err := out.Body.Read(more[:]); n > 0 {
@@ -75,11 +87,7 @@ func (r *Restorer) fetchOnce(ctx context.Context, id events.RetrievalID, offset,
 	} else if err != nil && !errors.Is(err, io.EOF) {
 		return checksums{}, fault.Errorf(fault.Transient, "read the end of output of %s: %w", id, err)
 	}
-	// The CRC comes first: S3 compares what it stores with it. So a bit that flips
-	// in memory before it is found by the tree hash below, and one that flips later by
-	// S3. The other way round, one between the two would pass both.
-	crc := crc64nvme.Update(0, buf)
-	got := treehash.Of(buf)
+	got := tree.TreeHash()
 	sums := checksums{got, out.TreeHash, crc}
 	if out.TreeHash == "" {
 		return sums, nil

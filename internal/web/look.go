@@ -39,8 +39,10 @@ func lookOf(st archive.State) look {
 		return look{"Restored", "check", "good", 5, "The file is back and ready to download."}
 	case archive.Available:
 		return look{"Available", "check", "good", 0, "The file is ready to download."}
-	case archive.Failed, archive.Expired:
+	case archive.Failed:
 		return look{"Trying again", "calendar", "plan", 1, "The archive did not hand the file over this time. It is asked again by itself."}
+	case archive.Expired:
+		return look{"Trying again", "calendar", "plan", 1, "The file waited too long to be copied and went back into the archive. It is asked for again by itself."}
 	}
 	return look{"In progress", "clock", "quiet", 0, "Something is happening to this file. Reload the page in a while."}
 }
