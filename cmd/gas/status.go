@@ -45,6 +45,10 @@ type statusReport struct {
 	// users only.
 	Queues []queue      `json:"queues,omitempty"`
 	Pace   *thaw.Notice `json:"pace,omitempty"`
+	// Moving is what is copied, and what had to be asked for again and is not on its
+	// way yet, the latest news first; at most listed of them, More how many others.
+	Moving []movement `json:"moving,omitempty"`
+	More   int        `json:"more_moving,omitempty"`
 	// Sweep is what the last sweep saw and did: of all users alone.
 	Sweep *reconcile.Report `json:"sweep,omitempty"`
 }
@@ -101,6 +105,9 @@ func (r *statusReport) ofUser(ctx context.Context, d *deployment) error {
 		}
 	}
 	r.take(d, all)
+	if err := r.follow(ctx, d); err != nil {
+		return err
+	}
 	if r.Held, err = plans(ctx, d, bus.BucketHolds, thaw.HoldKey(r.User)); err != nil {
 		return err
 	}
@@ -127,6 +134,9 @@ func (r *statusReport) ofAll(ctx context.Context, d *deployment) error {
 		all.Add(job, role)
 	}
 	r.take(d, all)
+	if err := r.follow(ctx, d); err != nil {
+		return err
+	}
 	var err error
 	if r.Held, err = plans(ctx, d, bus.BucketHolds, thaw.HoldKey("")+"*"); err != nil {
 		return err
@@ -239,6 +249,15 @@ func (r statusReport) print(out io.Writer) error {
 		fmt.Fprintln(w, "none\t0\t-\t-\t-\t")
 	}
 	fmt.Fprintf(w, "\nall back by\t%s\nbilled\t%s\n", showTime(r.ReadyBy), r.Billed)
+	if len(r.Moving) > 0 {
+		fmt.Fprintln(w, "\nJOB\tUSER\tSTATE\tCOPIED\tAT\tWHY")
+		for _, m := range r.Moving {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", m.Job, m.User, m.State, m.progress(), showTime(m.At), m.Why)
+		}
+		if r.More > 0 {
+			fmt.Fprintf(w, "and %d others\n", r.More)
+		}
+	}
 	if len(r.Queues) > 0 {
 		fmt.Fprintln(w, "\nQUEUE\tWAITING\tIN HAND\tOLDEST\t")
 		for _, q := range r.Queues {

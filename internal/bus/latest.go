@@ -1,0 +1,65 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// latestWait is the longest that the next of the last status changes may take.
+const latestWait = 5 * time.Second
+
+// LatestStatuses yields the last kept status change of each job: of one user's,
+// or of everybody's if user is empty. An error ends it. The server sends no other
+// changes than these.
+func (b *Bus) LatestStatuses(ctx context.Context, user events.UserID) iter.Seq2[events.StatusChanged, error] {
+	subject := events.SubjectStatus
+	if user != "" {
+		subject = events.StatusSubject(user)
+	}
+	return func(yield func(events.StatusChanged, error) bool) {
+		c, err := b.JS.OrderedConsumer(ctx, events.StreamStatus, jetstream.OrderedConsumerConfig{
+			FilterSubjects: []string{subject},
+			DeliverPolicy:  jetstream.DeliverLastPerSubjectPolicy,
+		})
+		if err != nil {
+			yield(events.StatusChanged{}, fmt.Errorf("latest status changes: %w", err))
+			return
+		}
+		if info := c.CachedInfo(); info != nil && info.NumPending == 0 {
+			return
+		}
+		messages, err := c.Messages()
+		if err != nil {
+			yield(events.StatusChanged{}, fmt.Errorf("latest status changes: %w", err))
+			return
+		}
+		defer messages.Stop()
+		for {
+			next, cancel := context.WithTimeout(ctx, latestWait)
+			m, err := messages.Next(jetstream.NextContext(next))
+			cancel()
+			if err != nil {
+				yield(events.StatusChanged{}, fmt.Errorf("latest status changes: %w", err))
+				return
+			}
+			meta, err := m.Metadata()
+			if err != nil {
+				yield(events.StatusChanged{}, fmt.Errorf("latest status changes: %w", err))
+				return
+			}
+			// What is no status change is passed over.
+			if e, err := events.Decode[events.StatusChanged](m.Data()); err == nil && !yield(e, nil) {
+				return
+			}
+			if meta.NumPending == 0 {
+				return
+			}
+		}
+	}
+}
