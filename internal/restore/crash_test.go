@@ -293,6 +293,7 @@ func (b *bench) in(l *life, e events.RetrievalCompleted) bool {
 // makes, in every way, and then every call of the next delivery too. With
 // GAS_CRASH_LONG set it does so for files of several spans and parts too.
 func TestWhereverAWorkerDiesTheNextOneFinishes(t *testing.T) {
+	t.Parallel()
 	b := newBench(t).withNotes()
 	b.Log = slog.New(slog.DiscardHandler)
 	broken, cases, long := map[string]int{}, 0, os.Getenv("GAS_CRASH_LONG") != ""
@@ -375,6 +376,7 @@ func TestWhereverAWorkerDiesTheNextOneFinishes(t *testing.T) {
 // TestAFileThatIsThereIsNotPaidForAgain lets the worker die between the object
 // and the deletion, and the output expire.
 func TestAFileThatIsThereIsNotPaidForAgain(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{0, 1000, 1<<20 + 7} {
 		for _, f := range []localaws.Fault{
 			{},

@@ -33,6 +33,7 @@ func places(size int) []int64 {
 // TestAByteFlippedAnywhereIsCaught flips a bit on the wire between Glacier and S3
 // and on the way of everything that is said about the bytes.
 func TestAByteFlippedAnywhereIsCaught(t *testing.T) {
+	t.Parallel()
 	b := newBench(t).withNotes()
 	b.PartSize, b.MaxParts = 1<<20, 1
 	n := 0
@@ -150,6 +151,7 @@ func (f *flipping) Read(p []byte) (int, error) {
 }
 
 func TestABitThatFlipsInMemoryAfterTheComparisonIsCaught(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{70_000, 1<<20 + 7} {
 		for _, at := range places(size) {
 			b := newBench(t)
@@ -180,6 +182,7 @@ func (l lying) Get(ctx context.Context, key string) ([]byte, uint64, error) {
 }
 
 func TestANoteThatIsWrongIsCaught(t *testing.T) {
+	t.Parallel()
 	for _, at := range []int{0, 30, 63, 64, 70} {
 		b := newBench(t).withNotes()
 		b.Parallel = 1
@@ -199,6 +202,7 @@ func TestANoteThatIsWrongIsCaught(t *testing.T) {
 // TestWhatCannotBeRestoredIsADeadLetterWithWhatAnOperatorNeeds runs the bus's own
 // worker, as the service does.
 func TestWhatCannotBeRestoredIsADeadLetterWithWhatAnOperatorNeeds(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	ns := testenv.NATS(t)
 	operator := testenv.Bus(t, ns, "operator")
@@ -251,6 +255,7 @@ func TestWhatCannotBeRestoredIsADeadLetterWithWhatAnOperatorNeeds(t *testing.T) 
 }
 
 func TestTheReasonOfEachDeadLetterNamesTheJobAndWhereItBelongs(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	catalog := b.Restorer.Catalog
 	for name, c := range map[string]struct {

@@ -95,9 +95,13 @@ type Restorer struct {
 	// deletion the vault's lock denied. They may be nil.
 	OnRestored func(bytes int64)
 	OnKept     func()
+	// OnOutput is told how much of an output's life is left when its copy begins,
+	// below zero if it may be gone. It may be nil.
+	OnOutput func(left time.Duration)
 
 	once    sync.Once
 	buffers sync.Pool
+	rush    rush
 }
 
 const (
@@ -113,6 +117,9 @@ const (
 // hint: the job, the archive and the key are the catalog's.
 func (r *Restorer) Restore(ctx context.Context, e events.RetrievalCompleted, emit Emit) error {
 	r.once.Do(r.init)
+	if err := r.rush.yield(e, r.Now()); err != nil {
+		return err
+	}
 	job, err := r.Catalog.Job(ctx, e.JobID)
 	if fault.Is(err, fault.NotFound) {
 		return fault.Errorf(fault.Invalid, "unknown job %q: not in the catalog", e.JobID)
@@ -199,6 +206,9 @@ func (r *Restorer) init() {
 func (r *Restorer) bring(ctx context.Context, log *slog.Logger, job archive.Job, e events.RetrievalCompleted, emit Emit) (archive.Verified, error) {
 	if err := emit(ctx, r.status(job, archive.Ready, string(e.RetrievalID), 0)); err != nil {
 		return archive.Verified{}, err
+	}
+	if r.OnOutput != nil && !e.CompletedAt.IsZero() {
+		r.OnOutput(e.CompletedAt.Add(archive.OutputLifetime).Sub(r.Now()))
 	}
 	if e.Size <= r.PartSize {
 		return r.bringWhole(ctx, log, job, e)

@@ -174,6 +174,7 @@ func random(n int) []byte {
 }
 
 func TestFilesOfEverySizeComeBackEqualAndLeaveNothingBehind(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{0, 1, 1<<20 - 1, 1 << 20, 1<<20 + 1, part - 1, part, part + 1, 2*part + 3<<20 + 1} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			b, body := newBench(t), random(size)
@@ -205,6 +206,7 @@ func TestFilesOfEverySizeComeBackEqualAndLeaveNothingBehind(t *testing.T) {
 // TestThePartsThatAServiceMakesUnlessToldOtherwiseAreOfASizeThatS3Takes has the
 // stand-in as strict as S3.
 func TestThePartsThatAServiceMakesUnlessToldOtherwiseAreOfASizeThatS3Takes(t *testing.T) {
+	t.Parallel()
 	b, body := newBench(t), random(2*8<<20+1)
 	b.S3.SetMinPart(5 << 20)
 	b.PartSize = 0
@@ -219,6 +221,7 @@ func TestThePartsThatAServiceMakesUnlessToldOtherwiseAreOfASizeThatS3Takes(t *te
 }
 
 func TestWhateverBreaksTheFileIsRightInTheEnd(t *testing.T) {
+	t.Parallel()
 	small, large := random(300_000), random(part+12345)
 	fails := func(service, op string) map[string]localaws.Fault {
 		return map[string]localaws.Fault{
@@ -278,6 +281,7 @@ func TestWhateverBreaksTheFileIsRightInTheEnd(t *testing.T) {
 }
 
 func TestNothingIsDeletedWhileTheBytesAreWrong(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{100_000, 2*part + 1} {
 		b := newBench(t)
 		e := b.retrieved("j", random(size))
@@ -295,6 +299,7 @@ func TestNothingIsDeletedWhileTheBytesAreWrong(t *testing.T) {
 }
 
 func TestANotificationThatDoesNotFitTheCatalogIsRefusedWithAReason(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		change func(*events.RetrievalCompleted)
@@ -324,6 +329,7 @@ func TestANotificationThatDoesNotFitTheCatalogIsRefusedWithAReason(t *testing.T)
 }
 
 func TestAStaleNotificationDoesNothing(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	e := b.retrieved("j", []byte("result"))
 	e.RetrievalID = "an-older-one"
@@ -337,6 +343,7 @@ func TestAStaleNotificationDoesNothing(t *testing.T) {
 }
 
 func TestAnOutputThatExpiredIsAskedForAgain(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{1000, part + 1} {
 		b := newBench(t)
 		body := random(size)
@@ -361,6 +368,7 @@ func TestAnOutputThatExpiredIsAskedForAgain(t *testing.T) {
 }
 
 func TestARetrievalThatFailedIsAskedForAgain(t *testing.T) {
+	t.Parallel()
 	b, body := newBench(t), []byte("result")
 	b.Glacier.FailNext(1, "the robot dropped it")
 	e := b.retrieved("j", body)
@@ -396,6 +404,7 @@ func (b *bench) again(e events.RetrievalCompleted, out *testenv.Emitted, why arc
 }
 
 func TestAnObjectWithOtherContentIsNeverWrittenOver(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{1000, part + 1} {
 		b := newBench(t)
 		e := b.retrieved("j", random(size))
@@ -413,6 +422,7 @@ func TestAnObjectWithOtherContentIsNeverWrittenOver(t *testing.T) {
 }
 
 func TestAnObjectWithTheSameContentIsTheFileWhoeverPutItThere(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{0, 1000, part + 1} {
 		b, body := newBench(t), random(size)
 		e := b.retrieved("j", body)
@@ -427,6 +437,7 @@ func TestAnObjectWithTheSameContentIsTheFileWhoeverPutItThere(t *testing.T) {
 }
 
 func TestProgressIsToldAtMostOnceASecond(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.PartSize, b.MaxParts = 1<<20, 2
 	e := b.retrieved("j", random(5<<20))
@@ -446,6 +457,7 @@ func TestProgressIsToldAtMostOnceASecond(t *testing.T) {
 }
 
 func TestALockedVaultKeepsTheArchiveAndTheFileIsRestoredAllTheSame(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	kept := 0
 	b.OnKept = func() { kept++ }
@@ -461,6 +473,7 @@ func TestALockedVaultKeepsTheArchiveAndTheFileIsRestoredAllTheSame(t *testing.T)
 }
 
 func TestTheVaultDeletesNothingWithoutAProof(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.retrieved("j", []byte("result"))
 	if err := b.vault.Delete(t.Context(), archive.Verified{}); !fault.Is(err, fault.Invalid) || b.archives() != 1 {
@@ -469,6 +482,7 @@ func TestTheVaultDeletesNothingWithoutAProof(t *testing.T) {
 }
 
 func TestTwoWorkersOnOneNotificationDoNoHarm(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{50_000, 2*part + 7} {
 		b, body := newBench(t), random(size)
 		e := b.retrieved("j", body)

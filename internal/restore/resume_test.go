@@ -42,6 +42,7 @@ func (b *bench) interrupted(body []byte, n int) (again func() error) {
 }
 
 func TestACopyThatWasInterruptedGoesOnWithThePartsThatAreUp(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name     string
 		span     int64
@@ -69,6 +70,7 @@ func TestACopyThatWasInterruptedGoesOnWithThePartsThatAreUp(t *testing.T) {
 }
 
 func TestACopyGoesOnAfterItsOutputExpired(t *testing.T) {
+	t.Parallel()
 	b := newBench(t).withNotes()
 	b.Parallel = 1
 	body := random(3 * part)
@@ -88,6 +90,7 @@ func TestACopyGoesOnAfterItsOutputExpired(t *testing.T) {
 }
 
 func TestOnlyPartsThatAreProvenAreKept(t *testing.T) {
+	t.Parallel()
 	body := random(2*part + 1)
 	for name, spoil := range map[string]func(*bench){
 		"another part is in a part's place": func(b *bench) { b.overwritePart(1, random(part)) },
@@ -121,6 +124,7 @@ func (noNotes) Put(context.Context, string, []byte) error           { return err
 // TestAnUploadOfSomebodyElseIsNotTakenForOurs leaves one whose parts look the
 // same: the AWS CLI uploads in parts of 8 MiB with the same checksum.
 func TestAnUploadOfSomebodyElseIsNotTakenForOurs(t *testing.T) {
+	t.Parallel()
 	b := newBench(t).withNotes()
 	body := random(2*part + 1)
 	e := b.retrieved("j", body)
@@ -154,6 +158,7 @@ func TestAnUploadOfSomebodyElseIsNotTakenForOurs(t *testing.T) {
 }
 
 func TestTwoWorkersShareOneUploadAndDoNoHarm(t *testing.T) {
+	t.Parallel()
 	b := newBench(t).withNotes()
 	b.Parallel = 1
 	body := random(4*part + 9)
@@ -176,6 +181,7 @@ func TestTwoWorkersShareOneUploadAndDoNoHarm(t *testing.T) {
 }
 
 func TestALargePartIsSentAgainFromItsBeginning(t *testing.T) {
+	t.Parallel()
 	for name, f := range map[string]localaws.Fault{
 		"S3 got a wrong byte":         {Service: "s3", Operation: "UploadPart", Times: 1, CorruptRequest: true, CorruptAt: 3 << 20},
 		"S3 fails":                    {Service: "s3", Operation: "UploadPart", Times: 2, Code: "InternalError", Status: 500},

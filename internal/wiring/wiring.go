@@ -169,6 +169,10 @@ func Restore(ctx context.Context, e Env) (daemon.Part, error) {
 	m := newWorkMetrics()
 	files := prometheus.NewCounter(prometheus.CounterOpts{Name: "gas_restored_files_total", Help: "Archives restored."})
 	bytes := prometheus.NewCounter(prometheus.CounterOpts{Name: "gas_restored_bytes_total", Help: "Bytes restored."})
+	left := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "gas_output_left_seconds", Help: "How much of a retrieval's output's 24 hours is left when its copy begins.",
+		Buckets: []float64{0, 3600, 2 * 3600, 4 * 3600, 6 * 3600, 12 * 3600, 18 * 3600, 23 * 3600},
+	})
 	kept := prometheus.NewCounter(prometheus.CounterOpts{Name: "gas_archives_kept_total", Help: "Restored archives whose deletion the vault denied."})
 	if err := b.CheckNotes(ctx, bus.BucketCopies); err != nil {
 		// It works without; a large copy that is interrupted then begins anew.
@@ -186,6 +190,7 @@ func Restore(ctx context.Context, e Env) (daemon.Part, error) {
 		Log:        e.Log,
 		OnRestored: func(n int64) { files.Inc(); bytes.Add(float64(n)) },
 		OnKept:     kept.Inc,
+		OnOutput:   func(d time.Duration) { left.Observe(d.Seconds()) },
 	}
 	worker := &bus.Worker[events.RetrievalCompleted]{
 		Bus: b, Stream: events.StreamRestore, Consumer: bus.ConsumerRestore, Slots: e.Config.RestoreSlots,
@@ -195,7 +200,7 @@ func Restore(ctx context.Context, e Env) (daemon.Part, error) {
 		Name:    string(config.Restore),
 		Run:     worker.Run,
 		Ready:   []daemon.Check{b.Ready},
-		Metrics: append(m.all(), files, bytes, kept),
+		Metrics: append(m.all(), files, bytes, kept, left),
 		Close:   b.Close,
 	}, nil
 }
