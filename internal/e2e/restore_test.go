@@ -36,8 +36,8 @@ func sizeOf(i, huge int) int {
 	switch {
 	case i < huge:
 		return 200 * mib
-	case i%7 == 0:
-		return odd[i/7%len(odd)]
+	case i%4 == 0:
+		return odd[i/4%len(odd)]
 	}
 	return []int{0, 1, 100, 4096, 65536, 300_000}[i%6]
 }
@@ -48,8 +48,8 @@ func sizeOf(i, huge int) int {
 // GAS_RESTORE_WORKERS and GAS_RESTORE_KILLS make it long.
 func TestKilledRestoresBringEveryFileBack(t *testing.T) {
 	t.Parallel()
-	files, huge := setting(t, "GAS_RESTORE_FILES", 70), setting(t, "GAS_RESTORE_HUGE", 0)
-	workers, kills := setting(t, "GAS_RESTORE_WORKERS", 2), setting(t, "GAS_RESTORE_KILLS", 2)
+	files, huge := setting(t, "GAS_RESTORE_FILES", 40), setting(t, "GAS_RESTORE_HUGE", 0)
+	workers, kills := setting(t, "GAS_RESTORE_WORKERS", 2), setting(t, "GAS_RESTORE_KILLS", 1)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute+time.Duration(files)*time.Second)
 	defer cancel()
 	w := &world{t: t, bin: binaries(t), env: os.Environ()}
