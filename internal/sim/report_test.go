@@ -43,8 +43,8 @@ func all(ctx context.Context, worlds []string) (report, error) {
 }
 
 // TestReport runs all there is, GAS_SIM_SEEDS seeds from GAS_SIM_SEED on and every
-// planted bug, and writes what came of it to GAS_SIM_DOCS. There is no file if
-// anything went wrong.
+// planted bug, and writes what came of it to GAS_SIM_DOCS. There is no file if a
+// world without a planted bug went wrong.
 func TestReport(t *testing.T) {
 	began := time.Now()
 	count, from := setting(t, "GAS_SIM_SEEDS", 1000), setting(t, "GAS_SIM_SEED", 1)
@@ -60,7 +60,7 @@ func TestReport(t *testing.T) {
 	}
 	t.Logf("%s: %d worlds with one broken effect", time.Since(began).Round(time.Second), len(small))
 	if len(broken.Fired) != len(points)*len(modes) {
-		t.Errorf("%d of %d points × modes fired", len(broken.Fired), len(points)*len(modes))
+		t.Fatalf("%d of %d points × modes fired", len(broken.Fired), len(points)*len(modes))
 	}
 	seeds := []string{"crowd"}
 	for seed := from; seed < from+count; seed++ {
@@ -72,17 +72,20 @@ func TestReport(t *testing.T) {
 	}
 	t.Logf("%s: %d seeds", time.Since(began).Round(time.Second), count)
 	var found []caught
+	survivors := 0
 	for _, b := range bugs {
-		c, err := b.hunt(t.Context(), t.TempDir(), hunting(effects, 200))
+		c, err := b.hunt(t.Context(), t.TempDir(), hunting(effects, seedsToHunt))
 		if err != nil {
-			t.Fatal(err)
+			survivors++
+			t.Error(err)
+			c = caught{bug: b, world: "not caught"}
 		}
 		t.Logf("%s: %s: %s", time.Since(began).Round(time.Second), b.what, c.world)
 		found = append(found, c)
 	}
 
 	say("# The fault suite's report\n")
-	say("Written by `GAS_SIM_SEEDS=%d GAS_SIM_SEED=%d make faults-report`, in %s on %d processors. Nothing is written unless all of it is",
+	say("Written by `GAS_SIM_SEEDS=%d GAS_SIM_SEED=%d make faults-report`, in %s on %d processors. Nothing is written unless every world is",
 		count, from, time.Since(began).Round(time.Minute), runtime.NumCPU())
 	say("as it should be: each file whole at its key, each archive gone or its user's wish, one retrieval for each archive unless")
 	say("Glacier failed it or its output expired, no message left, no dead letter, no open upload. How it works:")
@@ -101,7 +104,7 @@ func TestReport(t *testing.T) {
 	row("retrievals", broken.Retrievals, chance.Retrievals)
 	row("files lost", 0, 0)
 	row("archives retrieved twice for no reason", 0, 0)
-	row("planted bugs caught", "", fmt.Sprintf("%d of %d", len(found), len(bugs)))
+	row("planted bugs caught", "", fmt.Sprintf("%d of %d", len(bugs)-survivors, len(bugs)))
 
 	say("\n## What else went wrong in the worlds of chance\n\n| | |\n| --- | ---: |")
 	for _, k := range slices.Sorted(maps.Keys(chance.Troubles)) {
@@ -125,9 +128,6 @@ func TestReport(t *testing.T) {
 			says = string(r[:107]) + "…"
 		}
 		say("| %s | `%s` | `%s` | %s |", c.what, c.file, c.world, says)
-	}
-	if t.Failed() {
-		return
 	}
 	if file := os.Getenv("GAS_SIM_DOCS"); file != "" {
 		if err := os.WriteFile(file, []byte(out.String()), 0o644); err != nil {

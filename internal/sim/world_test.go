@@ -286,10 +286,16 @@ func (w *world) archived(user events.UserID, sizes ...int) {
 	}
 }
 
-// role gives the user a role, as web does.
+// role gives the user a role, as web does, whatever AWS answers meanwhile.
 func (w *world) role(user events.UserID, role archive.Role) {
-	if _, err := w.Catalog.SetRole(w.t.Context(), user, role, time.Now()); err != nil {
-		w.t.Fatal(err)
+	for try := 1; ; try++ {
+		_, err := w.Catalog.SetRole(w.t.Context(), user, role, time.Now())
+		if err == nil {
+			return
+		}
+		if try == 10 {
+			w.t.Fatal(err)
+		}
 	}
 }
 
