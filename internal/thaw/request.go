@@ -48,8 +48,8 @@ const (
 	// worker takes it over: so many that the call it announced has ended.
 	intentCalls = 3
 	// entitledFor is how long a look at an account serves for the other tasks
-	// of the same user.
-	entitledFor = 5 * time.Second
+	// of the same user: so long after a downgrade something may still be asked for.
+	entitledFor = time.Second
 	// dropTime bounds the write that removes an intent, which is done even while the
 	// process stops.
 	dropTime = 3 * time.Second
@@ -130,13 +130,8 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 		log.Info("nothing to request: the retrieval is on its way", "retrieval", job.RetrievalID)
 		return emit(ctx, r.requested(job))
 	}
-	account, err := r.accounts.get(ctx, r.Now, e.UserID, r.Accounts.Account)
-	if err != nil {
+	if ok, err := r.entitled(ctx, log, e); !ok {
 		return err
-	}
-	if !account.EntitledBy(e.UpgradedAt) {
-		log.Info("not requested: the user is not premium any more")
-		return nil
 	}
 	if job.Intent != nil {
 		adopted, err := r.adopt(ctx, log, &job)
@@ -147,7 +142,21 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 			return emit(ctx, r.requested(job))
 		}
 	}
-	return r.ask(ctx, log, job, emit)
+	return r.ask(ctx, log, job, e, emit)
+}
+
+// entitled reports whether the user is still entitled to the task's archive, as of a
+// second ago at most.
+func (r *Requester) entitled(ctx context.Context, log *slog.Logger, e events.ThawRequested) (bool, error) {
+	account, err := r.accounts.get(ctx, r.Now, e.UserID, r.Accounts.Account)
+	if err != nil {
+		return false, err
+	}
+	if !account.EntitledBy(e.UpgradedAt) {
+		log.Info("not requested: the user is not premium any more")
+		return false, nil
+	}
+	return true, nil
 }
 
 // adopt deals with an intent that an earlier delivery left. While it is young
@@ -202,7 +211,7 @@ func bestOf(found []archive.Retrieval, now time.Time) (best archive.Retrieval, u
 
 // ask writes an intent, requests the archive tier by tier as [Rulings] say, and
 // saves the retrieval's id.
-func (r *Requester) ask(ctx context.Context, log *slog.Logger, job archive.Job, emit Emit) error {
+func (r *Requester) ask(ctx context.Context, log *slog.Logger, job archive.Job, e events.ThawRequested, emit Emit) error {
 	tier := r.Tiers[0]
 	for rest := r.pace().Resting(tier); rest > 0; rest = r.pace().Resting(tier) {
 		next, ok := r.Tiers.After(tier)
@@ -214,6 +223,10 @@ func (r *Requester) ask(ctx context.Context, log *slog.Logger, job archive.Job, 
 	// The wait for a turn may be long, and comes before the intent: an intent that
 	// is left behind costs whoever comes next a wait and a look at Glacier's list.
 	if err := r.pace().Turn(ctx); err != nil {
+		return err
+	}
+	// Who ended Premium meanwhile is not to pay for the wait.
+	if ok, err := r.entitled(ctx, log, e); !ok {
 		return err
 	}
 	intent := archive.Intent{Token: rand.Text(), At: r.Now().UTC()}

@@ -148,6 +148,33 @@ func TestTwoWorkersOnOneTaskMakeOneRetrieval(t *testing.T) {
 	}
 }
 
+func TestADowngradeStopsATaskThatWaitsForItsTurn(t *testing.T) {
+	b := newBench(t)
+	b.Account("u", archive.Premium)
+	e := b.task(b.Archive("u", "j1", []byte("result")))
+	asked := false
+	b.Requester.Pace = &thaw.Pace{Now: func() time.Time {
+		if !asked {
+			asked = true
+			b.now = b.now.Add(time.Second)
+			if _, err := b.AWS.Catalog.SetRole(t.Context(), "u", archive.Free, upgraded.Add(time.Minute)); err != nil {
+				t.Error(err)
+			}
+		}
+		return b.now
+	}}
+	var out testenv.Emitted
+	if err := b.Request(t.Context(), e, out.Emit); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(b.retrievals(t)); !asked || n != 0 {
+		t.Errorf("%d retrievals, want none; the pace was asked: %t", n, asked)
+	}
+	if j := b.Job("j1"); j.Intent != nil || j.RetrievalID != "" {
+		t.Errorf("left behind: %+v", j)
+	}
+}
+
 func TestEachTaskThatIsNotToBeRequestedSaysWhy(t *testing.T) {
 	for _, c := range []struct {
 		name    string
