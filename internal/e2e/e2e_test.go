@@ -5,9 +5,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,12 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/sns"
-
-	"github.com/gas-restore/gas/internal/aws/awsclient"
-	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -142,110 +134,50 @@ func environment(t *testing.T, file string) map[string]string {
 // upgrade and kills one of each in the middle. GAS_E2E_FILES sets how many files.
 func TestKilledWorkersLoseAndDoubleNothing(t *testing.T) {
 	t.Parallel()
-	files := 240
-	if s := os.Getenv("GAS_E2E_FILES"); s != "" {
-		n, err := strconv.Atoi(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files = n
-	}
+	files := setting(t, "GAS_E2E_FILES", 240)
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
-	w := &world{t: t, bin: binaries(t), env: os.Environ()}
-	envFile := filepath.Join(t.TempDir(), "env")
-	const free = "127.0.0.1:0"
-	w.start("gas", "up", "--only", "aws,nats,idp", "--dir", t.TempDir(), "--env-file", envFile, "--tier-delay", "3s",
-		"--files", strconv.Itoa(files), "--size", "20KiB", "--aws-addr", free, "--nats-addr", free, "--idp-addr", free,
+	l := up(t, ctx, "aws,nats,idp", "--tier-delay", "3s", "--files", strconv.Itoa(files), "--size", "20KiB",
 		"--webhook-addr", "127.0.0.1:18081", "--web-addr", "127.0.0.1:18080")
-	until(t, ctx, "the environment file", func() bool { _, err := os.Stat(envFile); return err == nil })
-	vars := environment(t, envFile)
-	for k, v := range vars {
-		w.env = append(w.env, k+"="+v)
-	}
+	jobs := l.archived("fern")
 	for _, name := range []string{"bridge", "web", "thaw", "restore"} {
-		w.start(name)
+		l.start(name)
 	}
-	thaw2, restore2 := w.start("thaw"), w.start("restore")
-
-	cfg, err := awsclient.Load(ctx, awsclient.Options{
-		Region: vars["AWS_REGION"], Endpoint: vars["AWS_ENDPOINT_URL"], AccessKey: vars["AWS_ACCESS_KEY_ID"], SecretKey: vars["AWS_SECRET_ACCESS_KEY"],
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	counts := func() map[string]int {
-		resp, err := http.Get(vars["AWS_ENDPOINT_URL"] + "/_local/counts")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		m := map[string]int{}
-		if err := json.NewDecoder(resp.Body).Decode(&m); err != nil {
-			t.Fatal(err)
-		}
-		return m
-	}
+	thaw2, restore2 := l.start("thaw"), l.start("restore")
 	for _, p := range []*process{thaw2, restore2} {
-		until(t, ctx, p.name+" to start", func() bool { return strings.Contains(p.log.String(), "msg=started") })
+		l.started(p)
 	}
-	check := w.start("gas", "check")
+	check := l.start("gas", "check")
 	if err := check.Wait(); err != nil {
 		t.Fatalf("gas check: %v\n%s", err, check.log)
 	}
-	if _, err := sns.NewFromConfig(cfg).Publish(ctx, &sns.PublishInput{TopicArn: aws.String(vars["GAS_PREMIUM_TOPIC_ARN"]), Message: aws.String(`{"user_id": "fern"}`)}); err != nil {
-		t.Fatal(err)
-	}
-	until(t, ctx, "half of the retrievals", func() bool { return counts()["glacier.InitiateJob"] >= files/2 })
+	l.upgrade("fern")
+	until(t, ctx, "half of the retrievals", func() bool { return l.counts()["glacier.InitiateJob"] >= files/2 })
 	thaw2.Process.Kill()
-	until(t, ctx, "a third of the files", func() bool { return counts()["glacier.DeleteArchive"] >= files/3 })
+	until(t, ctx, "a third of the files", func() bool { return l.counts()["glacier.DeleteArchive"] >= files/3 })
 	restore2.Process.Kill()
 
-	b, err := bus.Connect(ctx, bus.Config{URL: vars["NATS_URL"], User: vars["NATS_USER"], Password: vars["NATS_PASSWORD"], Name: "e2e"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
-	pending := func() (n uint64) {
-		for _, name := range []string{events.StreamPremium, events.StreamThaw, events.StreamRestore} {
-			st, err := b.JS.Stream(ctx, name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			n += st.CachedInfo().State.Msgs
-		}
-		return n
-	}
-	until(t, ctx, "every file to be restored", func() bool { return counts()["glacier.DeleteArchive"] >= files && pending() == 0 })
+	b := l.bus()
+	until(t, ctx, "every file to be restored", func() bool {
+		n, err := pending(ctx, b)
+		return err == nil && n == 0 && l.counts()["glacier.DeleteArchive"] >= files
+	})
 
-	c := counts()
 	// The one in flight when the worker was killed may have been asked twice over
 	// the wire; Glacier must know of one job an archive.
-	if n := c["glacier.InitiateJob"]; n < files || n > files+1 {
-		t.Errorf("%d InitiateJob calls for %d files", n, files)
+	asked := l.counts()["glacier.InitiateJob"]
+	if asked < files || asked > files+1 {
+		t.Errorf("%d InitiateJob calls for %d files", asked, files)
 	}
-	objects := 0
-	pages := s3.NewListObjectsV2Paginator(s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }),
-		&s3.ListObjectsV2Input{Bucket: aws.String(vars["GAS_RESULTS_BUCKET"]), Prefix: aws.String("gas/fern/")})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, o := range page.Contents {
-			if strings.HasSuffix(*o.Key, ".annot.vcf") && *o.Size == 20<<10 {
-				objects++
-			}
-		}
-	}
-	st, err := b.JS.Stream(ctx, events.StreamDead)
+	got := l.compare(jobs)
+	dead, err := messages(ctx, b, events.StreamDead)
 	if err != nil {
 		t.Fatal(err)
 	}
-	summary := fmt.Sprintf("%d files: %d InitiateJob, %d objects, %d archives deleted, %d pending, %d dead letters",
-		files, c["glacier.InitiateJob"], objects, c["glacier.DeleteArchive"], pending(), st.CachedInfo().State.Msgs)
+	summary := fmt.Sprintf("%d files: %d InitiateJob, %d wrong, %d archives retrieved, %d doubles, %d dead letters",
+		len(jobs), asked, got.wrong, got.retrieved, got.doubles, dead)
 	t.Log(summary)
-	if objects != files || st.CachedInfo().State.Msgs != 0 {
+	if len(jobs) != files || got != (outcome{retrieved: files}) || dead != 0 {
 		t.Error(summary)
 	}
 }

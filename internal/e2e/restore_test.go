@@ -3,14 +3,10 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net/http"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,10 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/gas-restore/gas/internal/archive"
-	"github.com/gas-restore/gas/internal/aws/awsclient"
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
 	vaults "github.com/gas-restore/gas/internal/aws/glacier"
-	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/treehash"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -52,62 +46,18 @@ func TestKilledRestoresBringEveryFileBack(t *testing.T) {
 	workers, kills := setting(t, "GAS_RESTORE_WORKERS", 2), setting(t, "GAS_RESTORE_KILLS", 1)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute+time.Duration(files)*time.Second)
 	defer cancel()
-	w := &world{t: t, bin: binaries(t), env: os.Environ()}
-	envFile := filepath.Join(t.TempDir(), "env")
-	const free = "127.0.0.1:0"
-	w.start("gas", "up", "--only", "aws,nats,idp", "--dir", t.TempDir(), "--env-file", envFile, "--tier-delay", "1ms",
-		"--files", "0", "--aws-addr", free, "--nats-addr", free, "--idp-addr", free, "--webhook-addr", free, "--web-addr", free)
-	until(t, ctx, "the environment file", func() bool { _, err := os.Stat(envFile); return err == nil })
-	vars := environment(t, envFile)
-	for k, v := range vars {
-		w.env = append(w.env, k+"="+v)
-	}
-	w.env = append(w.env, "GAS_HEALTH_LISTEN="+free)
-	call := func(method, path, body string) []byte {
-		t.Helper()
-		req, err := http.NewRequestWithContext(ctx, method, vars["AWS_ENDPOINT_URL"]+"/_local/"+path, strings.NewReader(body))
+	l := up(t, ctx, "aws,nats,idp", "--tier-delay", "1ms", "--files", "0")
+	l.call("POST", "empty-archives?allow=true", "")
+	b := l.bus()
+	state := func(stream string) uint64 {
+		n, err := messages(ctx, b, stream)
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		data, err := io.ReadAll(resp.Body)
-		if err != nil || resp.StatusCode != http.StatusOK {
-			t.Fatalf("%s %s: %s, %s, %v", method, path, resp.Status, data, err)
-		}
-		return data
-	}
-	call("POST", "empty-archives?allow=true", "")
-	cfg, err := awsclient.Load(ctx, awsclient.Options{
-		Region: vars["AWS_REGION"], Endpoint: vars["AWS_ENDPOINT_URL"], AccessKey: vars["AWS_ACCESS_KEY_ID"], SecretKey: vars["AWS_SECRET_ACCESS_KEY"],
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := bus.Connect(ctx, bus.Config{URL: vars["NATS_URL"], User: vars["NATS_USER"], Password: vars["NATS_PASSWORD"], Name: "e2e"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
-	state := func(stream string) (messages uint64) {
-		st, err := b.JS.Stream(ctx, stream)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return st.CachedInfo().State.Msgs
-	}
-	counts := func() map[string]int {
-		m := map[string]int{}
-		if err := json.Unmarshal(call("GET", "counts", ""), &m); err != nil {
-			t.Fatal(err)
-		}
-		return m
+		return n
 	}
 
-	p := place{cfg: cfg, catalog: dynamodb.New(cfg, vars["GAS_JOB_TABLE"], vars["GAS_ACCOUNT_TABLE"]), vault: vars["GAS_VAULT"], bucket: vars["GAS_RESULTS_BUCKET"]}
+	p := place{cfg: l.cfg, catalog: l.catalog(), vault: l.vars["GAS_VAULT"], bucket: l.vars["GAS_RESULTS_BUCKET"]}
 	want := map[events.JobID]treehash.Sum{}
 	var finished []events.Event
 	total := 0
@@ -121,9 +71,9 @@ func TestKilledRestoresBringEveryFileBack(t *testing.T) {
 		total += int(e.Size)
 		finished = append(finished, e)
 	}
-	call("DELETE", "counts", "")
-	call("POST", "latency?d=2ms", "")
-	call("POST", "faults", `[
+	l.call("DELETE", "counts", "")
+	l.call("POST", "latency?d=2ms", "")
+	l.call("POST", "faults", `[
 		{"service": "glacier", "operation": "GetJobOutput", "probability": 0.02, "corrupt": true, "corrupt_at": 77},
 		{"service": "glacier", "operation": "GetJobOutput", "probability": 0.02, "cut": true, "cut_at": 50000},
 		{"service": "glacier", "probability": 0.03, "code": "ServiceUnavailableException", "status": 500},
@@ -139,7 +89,7 @@ func TestKilledRestoresBringEveryFileBack(t *testing.T) {
 	restores := make([]*process, workers)
 	var dead []*process
 	for i := range restores {
-		restores[i] = w.start("restore")
+		restores[i] = l.start("restore")
 	}
 	if _, errs := b.PublishAll(ctx, finished); errors.Join(errs...) != nil {
 		t.Fatal(errors.Join(errs...))
@@ -151,17 +101,17 @@ func TestKilledRestoresBringEveryFileBack(t *testing.T) {
 	}
 	for n := range kills {
 		target := (n + 1) * outputs / (kills + 2)
-		until(t, ctx, "more output", func() bool { return counts()["glacier.GetJobOutput"] >= target })
+		until(t, ctx, "more output", func() bool { return l.counts()["glacier.GetJobOutput"] >= target })
 		i := rand.IntN(workers)
 		restores[i].Process.Kill()
 		dead = append(dead, restores[i])
-		restores[i] = w.start("restore")
+		restores[i] = l.start("restore")
 	}
 	until(t, ctx, "every file to be restored", func() bool { return state(events.StreamRestore) == 0 })
 	took := time.Since(began)
-	fired, calls := string(call("GET", "fired", "")), counts()
-	call("DELETE", "faults", "")
-	call("POST", "latency?d=0s", "")
+	fired, calls := string(l.call("GET", "fired", "")), l.counts()
+	l.call("DELETE", "faults", "")
+	l.call("POST", "latency?d=0s", "")
 
 	equal, uploads, left, err := p.look(ctx, want)
 	if err != nil {

@@ -2,13 +2,9 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,8 +14,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/glacier"
 	"github.com/aws/aws-sdk-go-v2/service/glacier/types"
 
-	"github.com/gas-restore/gas/internal/aws/awsclient"
-	"github.com/gas-restore/gas/internal/aws/dynamodb"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/thaw"
 	"github.com/gas-restore/gas/pkg/events"
@@ -64,60 +58,15 @@ func TestKilledThawsRequestEachArchiveOnce(t *testing.T) {
 	files, workers, kills := setting(t, "GAS_CRASH_FILES", 500), setting(t, "GAS_CRASH_WORKERS", 2), setting(t, "GAS_CRASH_KILLS", 3)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute+time.Duration(files/10)*time.Second)
 	defer cancel()
-	w := &world{t: t, bin: t.TempDir(), env: os.Environ()}
-	build := exec.CommandContext(ctx, "go", "build", "-o", w.bin, "github.com/gas-restore/gas/cmd/gas", "github.com/gas-restore/gas/cmd/thaw")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	envFile := filepath.Join(t.TempDir(), "env")
-	const free = "127.0.0.1:0"
-	w.start("gas", "up", "--only", "aws,nats,idp", "--dir", t.TempDir(), "--env-file", envFile, "--tier-delay", "24h",
-		"--files", strconv.Itoa(files), "--size", "10", "--aws-addr", free, "--nats-addr", free, "--idp-addr", free,
-		"--webhook-addr", free, "--web-addr", free)
-	until(t, ctx, "the environment file", func() bool { _, err := os.Stat(envFile); return err == nil })
-	vars := environment(t, envFile)
-	for k, v := range vars {
-		w.env = append(w.env, k+"="+v)
-	}
+	l := up(t, ctx, "aws,nats,idp", "--tier-delay", "24h", "--files", strconv.Itoa(files), "--size", "10")
 	// What a killed worker leaves is taken over after three call times.
-	w.env = append(w.env, "GAS_THAW_CALL_TIME=2s", "GAS_HEALTH_LISTEN="+free)
-	call := func(method, path, body string) []byte {
-		t.Helper()
-		req, err := http.NewRequestWithContext(ctx, method, vars["AWS_ENDPOINT_URL"]+"/_local/"+path, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		var data json.RawMessage
-		if method == http.MethodGet {
-			err = json.NewDecoder(resp.Body).Decode(&data)
-		}
-		if err != nil || resp.StatusCode != http.StatusOK {
-			t.Fatalf("%s %s: %s, %v", method, path, resp.Status, err)
-		}
-		return data
-	}
-	call("DELETE", "counts", "")
-	call("POST", "refusal?p=0.3", "")
-	call("POST", "latency?d=5ms", "")
-	call("POST", "faults", `[{"service": "glacier", "operation": "InitiateJob", "probability": 0.05, "code": "ThrottlingException", "status": 400},
+	l.env = append(l.env, "GAS_THAW_CALL_TIME=2s")
+	l.call("DELETE", "counts", "")
+	l.call("POST", "refusal?p=0.3", "")
+	l.call("POST", "latency?d=5ms", "")
+	l.call("POST", "faults", `[{"service": "glacier", "operation": "InitiateJob", "probability": 0.05, "code": "ThrottlingException", "status": 400},
 		{"service": "dynamodb", "probability": 0.05, "code": "ProvisionedThroughputExceededException", "status": 400}]`)
-	counts := func() map[string]int {
-		m := map[string]int{}
-		if err := json.Unmarshal(call("GET", "counts", ""), &m); err != nil {
-			t.Fatal(err)
-		}
-		return m
-	}
-	b, err := bus.Connect(ctx, bus.Config{URL: vars["NATS_URL"], User: vars["NATS_USER"], Password: vars["NATS_PASSWORD"], Name: "e2e"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
+	b := l.bus()
 	state := func(stream string) (messages, last uint64) {
 		st, err := b.JS.Stream(ctx, stream)
 		if err != nil {
@@ -131,12 +80,12 @@ func TestKilledThawsRequestEachArchiveOnce(t *testing.T) {
 	thaws := make([]*process, workers)
 	var dead []*process
 	for i := range thaws {
-		thaws[i] = w.start("thaw")
+		thaws[i] = l.start("thaw")
 	}
 	kill := func(i int) {
 		thaws[i].Process.Kill()
 		dead = append(dead, thaws[i])
-		thaws[i] = w.start("thaw")
+		thaws[i] = l.start("thaw")
 	}
 	upgrade := events.UserUpgraded{ID: "crash", UserID: "fern", At: time.Now(), Via: "operator"}
 	if _, err := b.Publish(ctx, upgrade); err != nil {
@@ -149,7 +98,7 @@ func TestKilledThawsRequestEachArchiveOnce(t *testing.T) {
 	// Kills are spread over the work: each comes after so many more calls.
 	for n := range kills {
 		target := (n + 1) * files / (kills + 2)
-		until(t, ctx, "more retrievals", func() bool { return counts()["glacier.InitiateJob"] >= target })
+		until(t, ctx, "more retrievals", func() bool { return l.counts()["glacier.InitiateJob"] >= target })
 		kill(rand.IntN(workers))
 	}
 	until(t, ctx, "the plan and every request to be done", func() bool {
@@ -159,25 +108,18 @@ func TestKilledThawsRequestEachArchiveOnce(t *testing.T) {
 	})
 	took := time.Since(began)
 
-	cfg, err := awsclient.Load(ctx, awsclient.Options{
-		Region: vars["AWS_REGION"], Endpoint: vars["AWS_ENDPOINT_URL"], AccessKey: vars["AWS_ACCESS_KEY_ID"], SecretKey: vars["AWS_SECRET_ACCESS_KEY"],
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	fired, calls := string(call("GET", "fired", "")), counts()
-	call("DELETE", "faults", "")
-	call("POST", "latency?d=0s", "")
+	fired, calls := string(l.call("GET", "fired", "")), l.counts()
+	l.call("DELETE", "faults", "")
+	l.call("POST", "latency?d=0s", "")
 	tiers := map[string]int{}
-	retrievals := countRetrievals(t, ctx, cfg, vars["GAS_VAULT"])
+	retrievals := countRetrievals(t, ctx, l.cfg, l.vars["GAS_VAULT"])
 	for _, rs := range retrievals {
 		for _, r := range rs {
 			tiers[*r.Tier]++
 		}
 	}
 	doubles, saved, jobs := 0, 0, 0
-	catalog := dynamodb.New(cfg, vars["GAS_JOB_TABLE"], vars["GAS_ACCOUNT_TABLE"])
-	for job, err := range catalog.AllArchived(ctx) {
+	for job, err := range l.catalog().AllArchived(ctx) {
 		if err != nil {
 			t.Fatal(err)
 		}
