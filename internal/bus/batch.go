@@ -118,10 +118,11 @@ func (b *Bus) publishBatch(ctx context.Context, msgs []*nats.Msg, places []int, 
 	ctx, cancel := context.WithTimeout(ctx, publishWait)
 	defer cancel()
 	ack, err := jetstreamext.PublishMsgBatch(ctx, b.JS, batch)
-	b.heard(err)
 	if apiErr, ok := errors.AsType[*jetstream.APIError](err); ok && oneByOne[apiErr.ErrorCode] {
+		b.heard(err)
 		return false
 	}
+	b.published(err)
 	for j, i := range places {
 		if err != nil {
 			errs[i] = publishError(msgs[i].Subject, err)

@@ -35,9 +35,10 @@ type Bus struct {
 	Conn *nats.Conn
 	JS   jetstream.JetStream
 
-	log    *slog.Logger
-	recent recent
-	stray  stray
+	log     *slog.Logger
+	recent  recent
+	stray   stray
+	storing storing
 
 	kvsMu   sync.Mutex // guards what follows
 	kvs     map[string]jetstream.KeyValue
@@ -107,12 +108,13 @@ func Connect(ctx context.Context, cfg Config) (*Bus, error) {
 	return &Bus{Conn: nc, JS: js, log: log, stray: stray{last: time.Now()}}, nil
 }
 
-// Ready returns an error while NATS cannot be reached.
+// Ready returns an error while NATS cannot be reached, or has stored nothing of
+// what was published for a while.
 func (b *Bus) Ready(context.Context) error {
 	if s := b.Conn.Status(); s != nats.CONNECTED {
 		return fmt.Errorf("nats is %s", s)
 	}
-	return nil
+	return b.storing.trouble()
 }
 
 // Close ends the connection.

@@ -55,15 +55,21 @@ func (b *Bus) send(m *nats.Msg) (future, error) {
 func (f future) wait(ctx context.Context) (Ack, error) {
 	select {
 	case a := <-f.ack.Ok():
-		f.bus.heard(nil)
+		f.bus.published(nil)
 		return Ack{Stream: a.Stream, Sequence: a.Sequence, Duplicate: a.Duplicate}, nil
 	case err := <-f.ack.Err():
-		f.bus.heard(err)
+		f.bus.published(err)
 		return Ack{}, publishError(f.subject, err)
 	case <-ctx.Done():
-		f.bus.heard(context.Cause(ctx))
+		f.bus.published(context.Cause(ctx))
 		return Ack{}, fault.Errorf(fault.Transient, "publish %s: %w", f.subject, context.Cause(ctx))
 	}
+}
+
+// published is told of the outcome of each publication.
+func (b *Bus) published(err error) {
+	b.heard(err)
+	b.storing.heard(err)
 }
 
 func publishError(subject string, err error) error {

@@ -1,0 +1,52 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// storing remembers since when JetStream stores nothing of ours. A server whose disk
+// was full goes on to answer pings, reads and pulls, calls itself healthy, and
+// stores nothing until it is restarted: whoever publishes is the only one to see it.
+type storing struct {
+	mu    sync.Mutex // guards what follows
+	since time.Time  // of the first failure since something was stored; zero if it works
+	err   error      // the latest failure
+}
+
+// storesNothingAfter is for how long nothing may have been stored until somebody
+// should look; an election in a cluster takes less.
+const storesNothingAfter = strayAfter
+
+// heard is told of the outcome of each publication.
+func (s *storing) heard(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err == nil || full(err): // a full stream waits for its work to be done
+		s.since, s.err = time.Time{}, nil
+	case errors.Is(err, context.Canceled): // nobody waited for the answer
+	default:
+		if s.since.IsZero() {
+			s.since = time.Now()
+		}
+		s.err = err
+	}
+}
+
+// trouble returns an error if nothing has been stored for too long.
+func (s *storing) trouble() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.since.IsZero() {
+		return nil
+	}
+	silent := time.Since(s.since)
+	if silent < storesNothingAfter {
+		return nil
+	}
+	return fmt.Errorf("jetstream has stored nothing for %s; a server whose disk was full has to be restarted: %w", silent.Round(time.Second), s.err)
+}
