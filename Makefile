@@ -1,4 +1,4 @@
-.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders bench-bridge crash-thaw bench-thaw browser screenshots bench-web long-restore crash-restore bench-restore clean
+.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders disk-full bench-bridge crash-thaw bench-thaw browser screenshots bench-web long-restore crash-restore faults faults-bugs faults-report bench-restore clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ cluster: ## three servers: leaders killed and cut off, each restarted, disks los
 
 kill-leaders: ## 10,000 files come back over three servers, whose leaders are killed all the time
 	GAS_CLUSTER_FILES=10000 GAS_CLUSTER_KILLS=1000 go test -count=1 -timeout 60m -run TestFilesComeBackWhile -v ./internal/e2e
+
+disk-full: ## take the last byte of JetStream's disk while files come back (needs Linux namespaces)
+	go test -tags disk -count=1 -timeout 10m -run TestAFullDisk -v ./internal/e2e | grep -v level=
 
 bench-bridge: ## messages/s from SQS to PubAck and deletion, beside its limits
 	go run ./bench/bridge $(BENCHFLAGS)

@@ -92,7 +92,7 @@ func StartCluster(t testing.TB, conf string) *Cluster {
 	dir := t.TempDir()
 	c := &Cluster{t: t, conf: conf, CAFile: filepath.Join(dir, "ca.pem")}
 	cert, key := certificate(t, dir)
-	ports := freePorts(t, 6)
+	ports := FreeAddrs(t, 6)
 	var urls []string
 	for i := range c.nodes {
 		for j := range c.nodes {
@@ -391,8 +391,8 @@ func (k *cable) carry(in net.Conn) {
 	both.Wait()
 }
 
-// freePorts returns n addresses of this machine on which nobody listens now.
-func freePorts(t testing.TB, n int) []string {
+// FreeAddrs returns n addresses on this machine with ports that nobody had a moment ago.
+func FreeAddrs(t testing.TB, n int) []string {
 	t.Helper()
 	var addrs []string
 	for range n {
