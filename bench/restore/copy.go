@@ -21,6 +21,7 @@ import (
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
 	adapter "github.com/gas-restore/gas/internal/aws/glacier"
 	"github.com/gas-restore/gas/internal/aws/s3"
+	"github.com/gas-restore/gas/internal/benchworld"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/restore"
@@ -39,14 +40,14 @@ func plain(o *awss3.Options) {
 
 // job has an archive retrieved and puts the job into the catalog as thaw leaves it.
 func (w *world) job(ctx context.Context, id, archiveID, hash string, size int64) (events.RetrievalCompleted, error) {
-	v := adapter.New(w.cfg, vault, topic)
+	v := adapter.New(w.Config, benchworld.Vault, benchworld.RestoreTopic)
 	r, err := v.Retrieve(ctx, events.ArchiveID(archiveID), events.JobID(id), archive.Expedited)
 	if err != nil {
 		return events.RetrievalCompleted{}, err
 	}
-	err = w.catalog.AddJob(ctx, archive.Job{
+	err = w.Catalog.AddJob(ctx, archive.Job{
 		ID: events.JobID(id), UserID: "bench", SubmittedAt: time.Now(), Status: "COMPLETED", CompletedAt: time.Now(),
-		Result:    archive.Object{Bucket: bucket, Key: "bench/" + id},
+		Result:    archive.Object{Bucket: benchworld.Bucket, Key: "bench/" + id},
 		ArchiveID: events.ArchiveID(archiveID), ArchiveSize: size, TreeHash: hash, RetrievalID: r, Tier: archive.Expedited,
 	})
 	return events.RetrievalCompleted{
@@ -57,7 +58,7 @@ func (w *world) job(ctx context.Context, id, archiveID, hash string, size int64)
 
 // ready waits until the retrieval is.
 func (w *world) ready(ctx context.Context, id events.RetrievalID) error {
-	v := adapter.New(w.cfg, vault, topic)
+	v := adapter.New(w.Config, benchworld.Vault, benchworld.RestoreTopic)
 	for {
 		r, err := v.Describe(ctx, id)
 		if err != nil || r.Status == archive.Succeeded {
@@ -69,7 +70,7 @@ func (w *world) ready(ctx context.Context, id events.RetrievalID) error {
 // work runs the product's workers over the notifications, and returns how many a
 // second came to their end.
 func (w *world) work(ctx context.Context, es []events.Event, workers int) (perSecond float64, counts map[string]int64, err error) {
-	if err := w.local("DELETE", "counts", nil); err != nil {
+	if err := w.Local("DELETE", "counts", nil); err != nil {
 		return 0, nil, err
 	}
 	ctx, stop := context.WithCancel(ctx)
@@ -80,18 +81,18 @@ func (w *world) work(ctx context.Context, es []events.Event, workers int) (perSe
 	var bad atomic.Value
 	g := errgroup.Group{}
 	for range workers {
-		b, err := w.connect(ctx, "restore")
+		b, err := w.Connect(ctx, "restore")
 		if err != nil {
 			return 0, nil, err
 		}
 		defer b.Close()
-		cfg, err := w.sdk(ctx)
+		cfg, err := w.SDK(ctx)
 		if err != nil {
 			return 0, nil, err
 		}
 		objects := s3.New(cfg)
 		r := &restore.Restorer{
-			Catalog: dynamodb.New(cfg, jobTable, accountTable), Vault: adapter.New(cfg, vault, topic), Bucket: objects, Uploads: objects,
+			Catalog: dynamodb.New(cfg, benchworld.JobTable, benchworld.AccountTable), Vault: adapter.New(cfg, benchworld.Vault, benchworld.RestoreTopic), Bucket: objects, Uploads: objects,
 			Notes: b.Notes(bus.BucketCopies), PartSize: span, Parallel: parallel, Now: time.Now, Log: quiet,
 		}
 		handle := func(ctx context.Context, e events.RetrievalCompleted, emit bus.Emit) error {
@@ -112,7 +113,7 @@ func (w *world) work(ctx context.Context, es []events.Event, workers int) (perSe
 		g.Go(func() error { return worker.Run(ctx, drain) })
 	}
 	began := time.Now()
-	if err := (bus.Tasks{Bus: w.operator}).Publish(ctx, es); err != nil {
+	if err := (bus.Tasks{Bus: w.Operator}).Publish(ctx, es); err != nil {
 		return 0, nil, err
 	}
 	select {
@@ -126,7 +127,7 @@ func (w *world) work(ctx context.Context, es []events.Event, workers int) (perSe
 		return 0, nil, err
 	}
 	counts = map[string]int64{}
-	if err := w.local("GET", "counts", &counts); err != nil {
+	if err := w.Local("GET", "counts", &counts); err != nil {
 		return 0, nil, err
 	}
 	return float64(len(es)) / took.Seconds(), counts, nil
@@ -158,7 +159,7 @@ func (w *world) restoreLarge(ctx context.Context, id string, size int64) (took t
 
 // drop makes room on the disk.
 func (w *world) drop(ctx context.Context, key string) error {
-	_, err := w.s3().DeleteObject(ctx, &awss3.DeleteObjectInput{Bucket: aws.String(bucket), Key: &key})
+	_, err := w.S3().DeleteObject(ctx, &awss3.DeleteObjectInput{Bucket: aws.String(benchworld.Bucket), Key: &key})
 	return err
 }
 
@@ -175,9 +176,9 @@ func (w *world) pipeLarge(ctx context.Context, id string, size int64, look func(
 	if err := w.ready(ctx, e.RetrievalID); err != nil {
 		return 0, err
 	}
-	from, to, key := glacier.NewFromConfig(w.cfg), awss3.NewFromConfig(w.cfg, plain), "bench/"+id
+	from, to, key := glacier.NewFromConfig(w.Config), awss3.NewFromConfig(w.Config, plain), "bench/"+id
 	began := time.Now()
-	up, err := to.CreateMultipartUpload(ctx, &awss3.CreateMultipartUploadInput{Bucket: aws.String(bucket), Key: &key})
+	up, err := to.CreateMultipartUpload(ctx, &awss3.CreateMultipartUploadInput{Bucket: aws.String(benchworld.Bucket), Key: &key})
 	if err != nil {
 		return 0, err
 	}
@@ -195,7 +196,7 @@ func (w *world) pipeLarge(ctx context.Context, id string, size int64, look func(
 			offset := int64(i) * span
 			n := min(span, size-offset)
 			out, err := from.GetJobOutput(gctx, &glacier.GetJobOutputInput{
-				AccountId: aws.String("-"), VaultName: aws.String(vault), JobId: aws.String(string(e.RetrievalID)),
+				AccountId: aws.String("-"), VaultName: aws.String(benchworld.Vault), JobId: aws.String(string(e.RetrievalID)),
 				Range: aws.String(fmt.Sprintf("bytes=%d-%d", offset, offset+n-1)),
 			})
 			if err != nil {
@@ -208,7 +209,7 @@ func (w *world) pipeLarge(ctx context.Context, id string, size int64, look func(
 			}
 			look(buf[:n])
 			part, err := to.UploadPart(gctx, &awss3.UploadPartInput{
-				Bucket: aws.String(bucket), Key: &key, UploadId: up.UploadId, PartNumber: aws.Int32(int32(i + 1)), Body: bytes.NewReader(buf[:n]),
+				Bucket: aws.String(benchworld.Bucket), Key: &key, UploadId: up.UploadId, PartNumber: aws.Int32(int32(i + 1)), Body: bytes.NewReader(buf[:n]),
 			})
 			if err == nil {
 				parts[i] = types.CompletedPart{PartNumber: aws.Int32(int32(i + 1)), ETag: part.ETag}
@@ -220,7 +221,7 @@ func (w *world) pipeLarge(ctx context.Context, id string, size int64, look func(
 		return 0, err
 	}
 	if _, err := to.CompleteMultipartUpload(ctx, &awss3.CompleteMultipartUploadInput{
-		Bucket: aws.String(bucket), Key: &key, UploadId: up.UploadId, MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
+		Bucket: aws.String(benchworld.Bucket), Key: &key, UploadId: up.UploadId, MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
 	}); err != nil {
 		return 0, err
 	}
@@ -231,18 +232,18 @@ func (w *world) pipeLarge(ctx context.Context, id string, size int64, look func(
 // smalls returns files a second of the pipe and of the product, and the product's
 // calls of AWS a file.
 func (w *world) smalls(ctx context.Context, name string, files, workers int, latency time.Duration) (pipe, ours float64, per map[string]float64, err error) {
-	if err := w.latency(0); err != nil {
+	if err := w.Latency(0); err != nil {
 		return 0, 0, nil, err
 	}
 	es := make([]events.Event, files)
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
-	client := glacier.NewFromConfig(w.cfg)
+	client := glacier.NewFromConfig(w.Config)
 	for i := range es {
 		g.Go(func() error {
 			body := make([]byte, 64<<10)
 			binary.BigEndian.PutUint64(body, uint64(i))
-			out, err := client.UploadArchive(gctx, &glacier.UploadArchiveInput{AccountId: aws.String("-"), VaultName: aws.String(vault), Body: bytes.NewReader(body)})
+			out, err := client.UploadArchive(gctx, &glacier.UploadArchiveInput{AccountId: aws.String("-"), VaultName: aws.String(benchworld.Vault), Body: bytes.NewReader(body)})
 			if err != nil {
 				return err
 			}
@@ -258,10 +259,10 @@ func (w *world) smalls(ctx context.Context, name string, files, workers int, lat
 			return 0, 0, nil, err
 		}
 	}
-	if err := w.latency(latency); err != nil {
+	if err := w.Latency(latency); err != nil {
 		return 0, 0, nil, err
 	}
-	to := awss3.NewFromConfig(w.cfg, plain)
+	to := awss3.NewFromConfig(w.Config, plain)
 	began := time.Now()
 	g, gctx = errgroup.WithContext(ctx)
 	g.SetLimit(slots * workers)
@@ -269,7 +270,7 @@ func (w *world) smalls(ctx context.Context, name string, files, workers int, lat
 		g.Go(func() error {
 			e := e.(events.RetrievalCompleted)
 			out, err := client.GetJobOutput(gctx, &glacier.GetJobOutputInput{
-				AccountId: aws.String("-"), VaultName: aws.String(vault), JobId: aws.String(string(e.RetrievalID)),
+				AccountId: aws.String("-"), VaultName: aws.String(benchworld.Vault), JobId: aws.String(string(e.RetrievalID)),
 			})
 			if err != nil {
 				return err
@@ -279,7 +280,7 @@ func (w *world) smalls(ctx context.Context, name string, files, workers int, lat
 			if err != nil {
 				return err
 			}
-			_, err = to.PutObject(gctx, &awss3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("pipe/" + string(e.JobID)), Body: bytes.NewReader(body)})
+			_, err = to.PutObject(gctx, &awss3.PutObjectInput{Bucket: aws.String(benchworld.Bucket), Key: aws.String("pipe/" + string(e.JobID)), Body: bytes.NewReader(body)})
 			return err
 		})
 	}

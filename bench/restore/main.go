@@ -30,8 +30,8 @@ const (
 )
 
 func main() {
-	if len(os.Args) == 3 && os.Args[1] == "world" {
-		if err := serveWorld(os.Args[2]); err != nil {
+	if was, err := serveWorld(); was {
+		if err != nil {
 			fmt.Fprintln(os.Stderr, "bench-restore:", err)
 			os.Exit(1)
 		}
@@ -62,8 +62,7 @@ func run(ctx context.Context, profiles string, large, largest int64, files, slow
 	if err != nil {
 		return err
 	}
-	defer w.stop()
-	defer w.operator.Close()
+	defer w.Stop()
 	var tables []*benchtab.Table
 	for _, measure := range []func() (*benchtab.Table, error){
 		func() (*benchtab.Table, error) { return hashes(), nil },
@@ -154,7 +153,7 @@ func (w *world) large(ctx context.Context, size int64, rounds int, latency time.
 			"The stand-in is on the same cores: MD5 and CRC of what it gets. With all cores busy, each second of hashing is one that the pipe has for itself.",
 		},
 	}
-	if err := w.latency(latency); err != nil {
+	if err := w.Latency(latency); err != nil {
 		return nil, err
 	}
 	ways := []*way{
@@ -172,12 +171,12 @@ func (w *world) large(ctx context.Context, size int64, rounds int, latency time.
 	ratios := map[*way][]float64{}
 	for i := range rounds {
 		for _, v := range ways {
-			mine, theirs := w.cpu()
+			mine, theirs := w.CPU()
 			took, err := v.bring(ctx, fmt.Sprintf("%s-%d-%s", v.name, i, latency), size)
 			if err != nil {
 				return nil, err
 			}
-			mineAfter, theirsAfter := w.cpu()
+			mineAfter, theirsAfter := w.CPU()
 			v.worker, v.world = v.worker+mineAfter-mine, v.world+theirsAfter-theirs
 			v.took, v.bytes = v.took+took, v.bytes+size
 			v.speeds = append(v.speeds, float64(size)/1e6/took.Seconds())
@@ -189,7 +188,7 @@ func (w *world) large(ctx context.Context, size int64, rounds int, latency time.
 		t.Add(v.name, f0(median(v.speeds)), f2(median(ratios[v])), f2(slices.Min(ratios[v])), f2(slices.Max(ratios[v])),
 			f2(v.worker.Seconds()/gb), f2(v.world.Seconds()/gb), f2((v.worker+v.world).Seconds()/v.took.Seconds()))
 	}
-	return t, w.latency(0)
+	return t, w.Latency(0)
 }
 
 // memory is the table of what a worker needs at the most, by the archive's size.
@@ -203,7 +202,7 @@ func (w *world) memory(ctx context.Context, sizes []int64) (*benchtab.Table, err
 		if size == 0 {
 			continue
 		}
-		if err := w.local("DELETE", "counts", nil); err != nil {
+		if err := w.Local("DELETE", "counts", nil); err != nil {
 			return nil, err
 		}
 		debug.FreeOSMemory()

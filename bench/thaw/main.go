@@ -22,8 +22,8 @@ const (
 )
 
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == "world" {
-		if err := serveWorld(); err != nil {
+	if was, err := serveWorld(); was {
+		if err != nil {
 			fmt.Fprintln(os.Stderr, "bench-thaw:", err)
 			os.Exit(1)
 		}
@@ -48,8 +48,7 @@ func run(ctx context.Context, perWorker, calls, rounds, jobs, most int) error {
 	if err != nil {
 		return err
 	}
-	defer w.stop()
-	defer w.operator.Close()
+	defer w.Stop()
 	if err := w.upload(ctx, 4*perWorker); err != nil {
 		return err
 	}
@@ -64,7 +63,7 @@ func run(ctx context.Context, perWorker, calls, rounds, jobs, most int) error {
 	if err := show(w.requests(ctx, perWorker, calls, rounds)); err != nil {
 		return err
 	}
-	if err := w.latency(0); err != nil {
+	if err := w.Latency(0); err != nil {
 		return err
 	}
 	if err := show(w.sparse(ctx, jobs)); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
 	"github.com/gas-restore/gas/internal/benchtab"
+	"github.com/gas-restore/gas/internal/benchworld"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/cost"
 	"github.com/gas-restore/gas/internal/fault"
@@ -29,23 +30,23 @@ type planned struct {
 
 // plan runs a planner, with a worker and a lease, on one upgrade of the user.
 func (w *world) plan(ctx context.Context, user string) (planned, error) {
-	st, err := w.operator.JS.Stream(ctx, events.StreamThaw)
+	st, err := w.Operator.JS.Stream(ctx, events.StreamThaw)
 	if err == nil {
 		err = st.Purge(ctx)
 	}
 	if err != nil {
 		return planned{}, err
 	}
-	b, err := w.connect(ctx, "thaw")
+	b, err := w.Connect(ctx, "thaw")
 	if err != nil {
 		return planned{}, err
 	}
 	defer b.Close()
-	cfg, err := w.sdk(ctx)
+	cfg, err := w.SDK(ctx)
 	if err != nil {
 		return planned{}, err
 	}
-	catalog := dynamodb.New(cfg, jobTable, accountTable)
+	catalog := dynamodb.New(cfg, benchworld.JobTable, benchworld.AccountTable)
 	p := &thaw.Planner{
 		Accounts: catalog, Jobs: catalog, Tasks: bus.Tasks{Bus: b}, Plans: b.Notes(bus.BucketPlans), Holds: b.Notes(bus.BucketHolds),
 		Tiers: archive.DefaultTiers(), Prices: cost.Public().In(w.Region), Now: time.Now, Log: quiet,
@@ -60,7 +61,7 @@ func (w *world) plan(ctx context.Context, user string) (planned, error) {
 			}
 		},
 	}
-	if err := w.local("DELETE", "counts", nil); err != nil {
+	if err := w.Local("DELETE", "counts", nil); err != nil {
 		return got, err
 	}
 	debug.FreeOSMemory()
@@ -69,7 +70,7 @@ func (w *world) plan(ctx context.Context, user string) (planned, error) {
 	var g errgroup.Group
 	g.Go(func() error { return worker.Run(ctx, drain) })
 	began := time.Now()
-	if _, err := w.operator.Publish(ctx, events.UserUpgraded{ID: "bench-" + user, UserID: events.UserID(user), At: time.Now()}); err != nil {
+	if _, err := w.Operator.Publish(ctx, events.UserUpgraded{ID: "bench-" + user, UserID: events.UserID(user), At: time.Now()}); err != nil {
 		return got, err
 	}
 	select {
@@ -82,7 +83,7 @@ func (w *world) plan(ctx context.Context, user string) (planned, error) {
 	if err := g.Wait(); err != nil {
 		return got, err
 	}
-	if got.counts, err = w.counts(); err != nil {
+	if got.counts, err = w.Counts(); err != nil {
 		return got, err
 	}
 	info, err := st.Info(ctx)

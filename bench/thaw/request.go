@@ -18,6 +18,7 @@ import (
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
 	adapter "github.com/gas-restore/gas/internal/aws/glacier"
 	"github.com/gas-restore/gas/internal/benchtab"
+	"github.com/gas-restore/gas/internal/benchworld"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/cost"
 	"github.com/gas-restore/gas/internal/fault"
@@ -32,7 +33,7 @@ func newBody(i int) *strings.Reader { return strings.NewReader(fmt.Sprint("archi
 // bare calls InitiateJob for n archives, so many at a time, with nothing around
 // it. It returns the calls a second.
 func (w *world) bare(ctx context.Context, n, atATime int) (float64, error) {
-	cfg, err := w.sdk(ctx)
+	cfg, err := w.SDK(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -48,10 +49,10 @@ func (w *world) bare(ctx context.Context, n, atATime int) (float64, error) {
 					return nil
 				}
 				if _, err := client.InitiateJob(ctx, &glacier.InitiateJobInput{
-					AccountId: aws.String("-"), VaultName: aws.String(vault),
+					AccountId: aws.String("-"), VaultName: aws.String(benchworld.Vault),
 					JobParameters: &types.JobParameters{
 						Type: aws.String("archive-retrieval"), ArchiveId: aws.String(string(w.archives[i%len(w.archives)])),
-						Description: aws.String("bare"), SNSTopic: aws.String(topic), Tier: aws.String("Standard"),
+						Description: aws.String("bare"), SNSTopic: aws.String(benchworld.RestoreTopic), Tier: aws.String("Standard"),
 					},
 				}); err != nil {
 					return err
@@ -66,7 +67,7 @@ func (w *world) bare(ctx context.Context, n, atATime int) (float64, error) {
 // ours runs the workers on n tasks that wait in the stream, and returns the
 // archives requested a second and the calls of each kind an archive.
 func (w *world) ours(ctx context.Context, user string, n, workers, calls int) (rate float64, per map[string]float64, err error) {
-	if err := w.latency(0); err != nil {
+	if err := w.Latency(0); err != nil {
 		return 0, nil, err
 	}
 	if err := w.addJobs(ctx, user, n, n, func(i int) string { return string(w.archives[i%len(w.archives)]) }); err != nil {
@@ -77,13 +78,13 @@ func (w *world) ours(ctx context.Context, user string, n, workers, calls int) (r
 		tasks[i] = events.ThawRequested{ID: user, JobID: events.JobID(jobID(user, i)), UserID: events.UserID(user),
 			ArchiveID: w.archives[i%len(w.archives)], UpgradedAt: time.Now()}
 	}
-	if err := (bus.Tasks{Bus: w.operator}).Publish(ctx, tasks); err != nil {
+	if err := (bus.Tasks{Bus: w.Operator}).Publish(ctx, tasks); err != nil {
 		return 0, nil, err
 	}
-	if err := w.local("DELETE", "counts", nil); err != nil {
+	if err := w.Local("DELETE", "counts", nil); err != nil {
 		return 0, nil, err
 	}
-	if err := w.latency(latency); err != nil {
+	if err := w.Latency(latency); err != nil {
 		return 0, nil, err
 	}
 	ctx, stop := context.WithCancel(ctx)
@@ -93,18 +94,18 @@ func (w *world) ours(ctx context.Context, user string, n, workers, calls int) (r
 	left.Store(int64(n))
 	runs := make([]func() error, workers)
 	for i := range runs {
-		b, err := w.connect(ctx, "thaw")
+		b, err := w.Connect(ctx, "thaw")
 		if err != nil {
 			return 0, nil, err
 		}
 		defer b.Close()
-		cfg, err := w.sdk(ctx)
+		cfg, err := w.SDK(ctx)
 		if err != nil {
 			return 0, nil, err
 		}
-		catalog := dynamodb.New(cfg, jobTable, accountTable)
+		catalog := dynamodb.New(cfg, benchworld.JobTable, benchworld.AccountTable)
 		r := &thaw.Requester{
-			Accounts: catalog, Catalog: catalog, Vault: adapter.New(cfg, vault, topic), Tiers: archive.Tiers{archive.Standard},
+			Accounts: catalog, Catalog: catalog, Vault: adapter.New(cfg, benchworld.Vault, benchworld.RestoreTopic), Tiers: archive.Tiers{archive.Standard},
 			Pace:   &thaw.Pace{Board: b.Notes(bus.BucketPace), Calls: calls},
 			Prices: cost.Public().In(w.Region), Now: time.Now, Log: quiet,
 		}
@@ -129,7 +130,7 @@ func (w *world) ours(ctx context.Context, user string, n, workers, calls int) (r
 		return 0, nil, fmt.Errorf("%d of %d tasks are left", left.Load(), n)
 	}
 	took := time.Since(began)
-	counts, err := w.counts()
+	counts, err := w.Counts()
 	if err != nil {
 		return 0, nil, err
 	}
@@ -153,10 +154,10 @@ func (w *world) requests(ctx context.Context, perWorker, calls, rounds int) (*be
 		Notes: []string{
 			"bare: InitiateJob in a loop over the SDK, nothing read, nothing saved: what an archive costs at the least.",
 			fmt.Sprintf("workers: the product, over NATS and DynamoDB, with %d messages in hand for each call; each median of %d rounds beside the bare loop's.", slotsPerCall, rounds),
-			"calls an archive: read, intent, InitiateJob, id. Accounts are read once in 5 s a worker.",
+			"calls an archive: read, intent, InitiateJob, id. Accounts are read once a second a worker.",
 		},
 	}
-	if err := w.latency(latency); err != nil {
+	if err := w.Latency(latency); err != nil {
 		return nil, err
 	}
 	serial, err := w.bare(ctx, perWorker/4, 1)
@@ -170,7 +171,7 @@ func (w *world) requests(ctx context.Context, perWorker, calls, rounds int) (*be
 		var per map[string]float64
 		for round := range rounds {
 			n := perWorker * workers
-			if err := w.latency(latency); err != nil {
+			if err := w.Latency(latency); err != nil {
 				return nil, err
 			}
 			bare, err := w.bare(ctx, n, workers*calls)
