@@ -2,7 +2,6 @@ package restore_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -23,34 +22,15 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// breakage is how a call of a port goes wrong.
-type breakage int
-
-const (
-	dieBefore   breakage = iota // the process is gone before the call
-	dieAfter                    // the call took effect, then the process is gone
-	errorAfter                  // the call took effect and the caller sees an error
-	errorBefore                 // the call did nothing and the caller sees an error
-)
-
-var breakages = []breakage{dieBefore, dieAfter, errorAfter, errorBefore}
-
-func (b breakage) String() string {
-	return [...]string{"dies before", "dies after", "error after", "error before"}[b]
+// life is one process, with what took effect in it and in those before it.
+type life struct {
+	testenv.Life
+	done *ledger
 }
 
-var errDead = errors.New("the process is dead")
-
-// life is one process: every call of every port goes through it, and at one of
-// them it breaks. Once dead, no call does anything any more.
-type life struct {
-	at   int // the number of the call that breaks; -1 for none
-	how  breakage
-	done *ledger
-
-	mu    sync.Mutex // guards calls and dead
-	calls []string
-	dead  bool
+// breaking returns a life that breaks at a call; -1 for none.
+func breaking(at int, how testenv.Breakage, done *ledger) *life {
+	return &life{Life: testenv.Life{At: at, How: how}, done: done}
 }
 
 // ledger is what took effect, over all lives of one job.
@@ -60,46 +40,6 @@ type ledger struct {
 	up    map[int]bool // parts that are up and were noted before
 	puts  int          // objects that became visible
 	twice []string     // what was copied though it was proven to be up
-}
-
-func (l *life) call(name string, do func() error) error {
-	l.mu.Lock()
-	if l.dead {
-		l.mu.Unlock()
-		return errDead
-	}
-	hit := len(l.calls) == l.at
-	l.calls = append(l.calls, name)
-	if hit && l.how == dieBefore {
-		l.dead = true
-	}
-	l.mu.Unlock()
-	switch {
-	case !hit:
-		return do()
-	case l.how == dieBefore:
-		return errDead
-	case l.how == errorBefore:
-		return fault.Errorf(fault.Transient, "%s: injected, nothing happened", name)
-	}
-	err := do()
-	if l.how == dieAfter {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.dead = true
-		return errDead
-	}
-	if err != nil {
-		return err
-	}
-	return fault.Errorf(fault.Transient, "%s: injected, though it took effect", name)
-}
-
-func (l *life) broke() string {
-	if l.at < 0 || l.at >= len(l.calls) {
-		return ""
-	}
-	return l.calls[l.at]
 }
 
 // The ports as they are in a life. They embed no port: one that gets a new method
@@ -132,16 +72,16 @@ type (
 )
 
 func (p catalogIn) Job(ctx context.Context, id events.JobID) (j archive.Job, err error) {
-	err = p.call("Catalog.Job", func() error { j, err = p.to.Job(ctx, id); return err })
+	err = p.Call("Catalog.Job", func() error { j, err = p.to.Job(ctx, id); return err })
 	return j, err
 }
 
 func (p catalogIn) ClearArchive(ctx context.Context, j archive.Job) error {
-	return p.call("Catalog.ClearArchive", func() error { return p.to.ClearArchive(ctx, j) })
+	return p.Call("Catalog.ClearArchive", func() error { return p.to.ClearArchive(ctx, j) })
 }
 
 func (p catalogIn) ClearRetrieval(ctx context.Context, j archive.Job) error {
-	return p.call("Catalog.ClearRetrieval", func() error { return p.to.ClearRetrieval(ctx, j) })
+	return p.Call("Catalog.ClearRetrieval", func() error { return p.to.ClearRetrieval(ctx, j) })
 }
 
 func (p vaultIn) Output(ctx context.Context, id events.RetrievalID, offset, length int64) (o archive.Output, err error) {
@@ -152,7 +92,7 @@ func (p vaultIn) Output(ctx context.Context, id events.RetrievalID, offset, leng
 		}
 		p.done.mu.Unlock()
 	}
-	err = p.call("Vault.Output", func() error { o, err = p.to.Output(ctx, id, offset, length); return err })
+	err = p.Call("Vault.Output", func() error { o, err = p.to.Output(ctx, id, offset, length); return err })
 	if err != nil && o.Body != nil {
 		o.Body.Close()
 	}
@@ -160,21 +100,21 @@ func (p vaultIn) Output(ctx context.Context, id events.RetrievalID, offset, leng
 }
 
 func (p vaultIn) Describe(ctx context.Context, id events.RetrievalID) (r archive.Retrieval, err error) {
-	err = p.call("Vault.Describe", func() error { r, err = p.to.Describe(ctx, id); return err })
+	err = p.Call("Vault.Describe", func() error { r, err = p.to.Describe(ctx, id); return err })
 	return r, err
 }
 
 func (p vaultIn) Delete(ctx context.Context, v archive.Verified) error {
-	return p.call("Vault.Delete", func() error { return p.to.Delete(ctx, v) })
+	return p.Call("Vault.Delete", func() error { return p.to.Delete(ctx, v) })
 }
 
 func (p bucketIn) Stat(ctx context.Context, o archive.Object) (f archive.Found, err error) {
-	err = p.call("Bucket.Stat", func() error { f, err = p.to.Stat(ctx, o); return err })
+	err = p.Call("Bucket.Stat", func() error { f, err = p.to.Stat(ctx, o); return err })
 	return f, err
 }
 
 func (p bucketIn) Read(ctx context.Context, f archive.Found, at int64) (body io.ReadCloser, err error) {
-	err = p.call("Bucket.Read", func() error { body, err = p.to.Read(ctx, f, at); return err })
+	err = p.Call("Bucket.Read", func() error { body, err = p.to.Read(ctx, f, at); return err })
 	if err != nil && body != nil {
 		body.Close()
 	}
@@ -182,7 +122,7 @@ func (p bucketIn) Read(ctx context.Context, f archive.Found, at int64) (body io.
 }
 
 func (p bucketIn) Put(ctx context.Context, o archive.Object, m archive.Mark, body []byte, sum crc64nvme.Sum) (s archive.Stored, err error) {
-	err = p.call("Bucket.Put", func() error {
+	err = p.Call("Bucket.Put", func() error {
 		if s, err = p.to.Put(ctx, o, m, body, sum); err == nil {
 			p.done.puts++
 		}
@@ -192,12 +132,12 @@ func (p bucketIn) Put(ctx context.Context, o archive.Object, m archive.Mark, bod
 }
 
 func (p uploadsIn) Begin(ctx context.Context, o archive.Object, m archive.Mark) (u archive.Upload, err error) {
-	err = p.call("Uploads.Begin", func() error { u, err = p.to.Begin(ctx, o, m); return err })
+	err = p.Call("Uploads.Begin", func() error { u, err = p.to.Begin(ctx, o, m); return err })
 	return uploadIn{p.life, u}, err
 }
 
 func (p uploadsIn) Unfinished(ctx context.Context, o archive.Object) (us []archive.Upload, err error) {
-	err = p.call("Uploads.Unfinished", func() error { us, err = p.to.Unfinished(ctx, o); return err })
+	err = p.Call("Uploads.Unfinished", func() error { us, err = p.to.Unfinished(ctx, o); return err })
 	for i, u := range us {
 		us[i] = uploadIn{p.life, u}
 	}
@@ -207,12 +147,12 @@ func (p uploadsIn) Unfinished(ctx context.Context, o archive.Object) (us []archi
 func (p uploadIn) ID() string { return p.to.ID() }
 
 func (p uploadIn) Parts(ctx context.Context) (parts []archive.Part, err error) {
-	err = p.call("Upload.Parts", func() error { parts, err = p.to.Parts(ctx); return err })
+	err = p.Call("Upload.Parts", func() error { parts, err = p.to.Parts(ctx); return err })
 	return parts, err
 }
 
 func (p uploadIn) Put(ctx context.Context, n int, body io.ReadSeeker, size int64, sum *crc64nvme.Sum) (up archive.Part, err error) {
-	err = p.call("Upload.Put", func() error {
+	err = p.Call("Upload.Put", func() error {
 		if up, err = p.to.Put(ctx, n, body, size, sum); err == nil {
 			p.done.mu.Lock()
 			p.done.up[n] = p.done.noted[n]
@@ -224,7 +164,7 @@ func (p uploadIn) Put(ctx context.Context, n int, body io.ReadSeeker, size int64
 }
 
 func (p uploadIn) Complete(ctx context.Context, parts []archive.Part, sum crc64nvme.Sum) (s archive.Stored, err error) {
-	err = p.call("Upload.Complete", func() error {
+	err = p.Call("Upload.Complete", func() error {
 		if s, err = p.to.Complete(ctx, parts, sum); err == nil {
 			p.done.puts++
 		}
@@ -234,16 +174,16 @@ func (p uploadIn) Complete(ctx context.Context, parts []archive.Part, sum crc64n
 }
 
 func (p uploadIn) Abort(ctx context.Context) error {
-	return p.call("Upload.Abort", func() error { return p.to.Abort(ctx) })
+	return p.Call("Upload.Abort", func() error { return p.to.Abort(ctx) })
 }
 
 func (p notesIn) Get(ctx context.Context, key string) (note []byte, rev uint64, err error) {
-	err = p.call("Notes.Get", func() error { note, rev, err = p.to.Get(ctx, key); return err })
+	err = p.Call("Notes.Get", func() error { note, rev, err = p.to.Get(ctx, key); return err })
 	return note, rev, err
 }
 
 func (p notesIn) Put(ctx context.Context, key string, note []byte) error {
-	return p.call("Notes.Put", func() error {
+	return p.Call("Notes.Put", func() error {
 		err := p.to.Put(ctx, key, note)
 		if err == nil {
 			var n int
@@ -280,13 +220,13 @@ func (b *bench) in(l *life, e events.RetrievalCompleted) bool {
 		Notes: notesIn{l, b.Notes}, PartSize: b.PartSize, MaxParts: b.MaxParts, Parallel: 1, Now: b.Now, Log: b.Log,
 	}
 	emit := func(_ context.Context, ev events.Event) error {
-		return l.call("emit "+ev.Type(), func() error { return nil })
+		return l.Call("emit "+ev.Type(), func() error { return nil })
 	}
 	err := r.Restore(b.t.Context(), e, emit)
 	if fault.Is(err, fault.Invalid) || fault.Is(err, fault.Corrupt) {
-		b.t.Fatalf("given up after %s %s: %v", l.how, l.broke(), err)
+		b.t.Fatalf("given up after %s %s: %v", l.How, l.Broke(), err)
 	}
-	return err == nil && !l.dead
+	return err == nil && !l.Dead()
 }
 
 // TestWhereverAWorkerDiesTheNextOneFinishes breaks every call that a clean run
@@ -302,35 +242,35 @@ func TestWhereverAWorkerDiesTheNextOneFinishes(t *testing.T) {
 		body     []byte
 		span     int64
 		maxParts int
-		ways     []breakage
+		ways     []testenv.Breakage
 		twice    bool
 	}{
-		{"one span", random(1000), part, 0, breakages, true},
-		{"one part of two spans", random(1<<20 + 7), 1 << 20, 1, breakages, long},
-		{"two parts", random(part + 7), part, 0, breakages, false},
+		{"one span", random(1000), part, 0, testenv.Breakages, true},
+		{"one part of two spans", random(1<<20 + 7), 1 << 20, 1, testenv.Breakages, long},
+		{"two parts", random(part + 7), part, 0, testenv.Breakages, false},
 	} {
 		if len(size.body) > part && !long {
 			continue
 		}
 		t.Run(size.name, func(t *testing.T) {
 			b.PartSize, b.MaxParts = size.span, size.maxParts
-			one := func(at1 int, how1 breakage, at2 int) (string, string) {
+			one := func(at1 int, how1 testenv.Breakage, at2 int) (string, string) {
 				cases++
 				id := events.JobID(fmt.Sprintf("j%d", cases))
 				e := b.retrieved(id, size.body)
 				done := &ledger{noted: map[int]bool{}, up: map[int]bool{}}
-				first, second := &life{at: at1, how: how1, done: done}, &life{at: at2, how: dieAfter, done: done}
+				first, second := breaking(at1, how1, done), breaking(at2, testenv.DieAfter, done)
 				b.in(first, e)
 				b.in(second, e)
-				for n := 0; !b.in(&life{at: -1, done: done}, e); n++ {
+				for n := 0; !b.in(breaking(-1, testenv.DieBefore, done), e); n++ {
 					if n == 5 {
 						t.Fatal("not done after 5 clean deliveries")
 					}
 				}
-				if !b.in(&life{at: -1, done: done}, e) {
+				if !b.in(breaking(-1, testenv.DieBefore, done), e) {
 					t.Error("a redelivery of what is done is not done")
 				}
-				name := fmt.Sprintf("first %s %s, then dies after %s", how1, first.broke(), second.broke())
+				name := fmt.Sprintf("first %s %s, then dies after %s", how1, first.Broke(), second.Broke())
 				b.restored(id, size.body)
 				if done.puts != 1 || len(done.twice) > 0 {
 					t.Errorf("%s: the object was written %d times, and copied again though it was proven: %v", name, done.puts, done.twice)
@@ -338,9 +278,9 @@ func TestWhereverAWorkerDiesTheNextOneFinishes(t *testing.T) {
 				if t.Failed() {
 					t.Fatal(name)
 				}
-				broken[first.broke()]++
-				broken[second.broke()]++
-				return first.broke(), second.broke()
+				broken[first.Broke()]++
+				broken[second.Broke()]++
+				return first.Broke(), second.Broke()
 			}
 			for at := 0; ; at++ {
 				came := ""
@@ -348,7 +288,7 @@ func TestWhereverAWorkerDiesTheNextOneFinishes(t *testing.T) {
 					if came, _ = one(at, how, -1); came == "" {
 						break
 					}
-					for again := 0; size.twice && how == dieAfter; again++ {
+					for again := 0; size.twice && how == testenv.DieAfter; again++ {
 						if _, second := one(at, how, again); second == "" {
 							break
 						}
@@ -389,11 +329,11 @@ func TestAFileThatIsThereIsNotPaidForAgain(t *testing.T) {
 			e := b.retrieved("j", body)
 			done := &ledger{noted: map[int]bool{}, up: map[int]bool{}}
 			for at, there := 0, false; !there; at++ {
-				first := &life{at: at, how: dieAfter, done: done}
+				first := breaking(at, testenv.DieAfter, done)
 				if b.in(first, e) {
 					t.Fatal("no delivery died with the object there")
 				}
-				there = first.broke() == "Bucket.Put" || first.broke() == "Upload.Complete"
+				there = first.Broke() == "Bucket.Put" || first.Broke() == "Upload.Complete"
 			}
 			b.World.Clock.Advance(49 * time.Hour)
 			if f.Service != "" && size > 0 {

@@ -188,10 +188,10 @@ func TestANoteThatIsWrongIsCaught(t *testing.T) {
 		b.Parallel = 1
 		body := random(part + 7)
 		e := b.retrieved("j", body)
-		first := &life{how: dieAfter, done: &ledger{noted: map[int]bool{}, up: map[int]bool{}}, at: 9}
+		first := breaking(9, testenv.DieAfter, &ledger{noted: map[int]bool{}, up: map[int]bool{}})
 		b.in(first, e)
-		if first.broke() != "Upload.Put" {
-			t.Fatalf("died after %q, want Upload.Put: %v", first.broke(), first.calls)
+		if first.Broke() != "Upload.Put" {
+			t.Fatalf("died after %q, want Upload.Put: %v", first.Broke(), first.Calls())
 		}
 		b.Notes = lying{b.Notes, at}
 		b.untilRestored(fmt.Sprint("note flipped at ", at), e, body)

@@ -2,91 +2,20 @@ package thaw_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"reflect"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
-	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/testenv"
 	"github.com/gas-restore/gas/internal/thaw"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// breakage is how a call of a port goes wrong.
-type breakage int
-
-const (
-	dieBefore   breakage = iota // the process is gone before the call
-	dieAfter                    // the call took effect, then the process is gone
-	errorAfter                  // the call took effect and the caller sees an error
-	errorBefore                 // the call did nothing and the caller sees an error
-)
-
-var breakages = []breakage{dieBefore, dieAfter, errorAfter, errorBefore}
-
-func (b breakage) String() string {
-	return [...]string{"dies before", "dies after", "error after", "error before"}[b]
-}
-
-var errDead = errors.New("the process is dead")
-
-// life is one process: every call of every port goes through it, in order, and
-// at one of them it breaks. Once dead, no call does anything any more: what the
-// code still runs has no effect, as if it did not run.
-type life struct {
-	at  int // the number of the call that breaks; -1 for none
-	how breakage
-
-	mu    sync.Mutex // guards calls and dead
-	calls []string
-	dead  bool
-}
-
-func (l *life) call(name string, do func() error) error {
-	l.mu.Lock()
-	if l.dead {
-		l.mu.Unlock()
-		return errDead
-	}
-	hit := len(l.calls) == l.at
-	l.calls = append(l.calls, name)
-	if hit && l.how == dieBefore {
-		l.dead = true
-	}
-	l.mu.Unlock()
-	switch {
-	case !hit:
-		return do()
-	case l.how == dieBefore:
-		return errDead
-	case l.how == errorBefore:
-		return fault.Errorf(fault.Transient, "%s: injected, nothing happened", name)
-	}
-	err := do()
-	if l.how == dieAfter {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.dead = true
-		return errDead
-	}
-	if err != nil {
-		return err
-	}
-	return fault.Errorf(fault.Transient, "%s: injected, though it took effect", name)
-}
-
-// broke returns the call that broke; empty if the process did not come to it.
-func (l *life) broke() string {
-	if l.at < 0 || l.at >= len(l.calls) {
-		return ""
-	}
-	return l.calls[l.at]
-}
+type life = testenv.Life
 
 // The ports as they are in a life. They embed nothing: a port that gets a new
 // method does not compile here until it can break.
@@ -119,35 +48,35 @@ type (
 )
 
 func (p accountsIn) Account(ctx context.Context, id events.UserID) (a archive.Account, err error) {
-	err = p.call("Accounts.Account", func() error { a, err = p.to.Account(ctx, id); return err })
+	err = p.Call("Accounts.Account", func() error { a, err = p.to.Account(ctx, id); return err })
 	return a, err
 }
 
 func (p catalogIn) Job(ctx context.Context, id events.JobID) (j archive.Job, err error) {
-	err = p.call("Catalog.Job", func() error { j, err = p.to.Job(ctx, id); return err })
+	err = p.Call("Catalog.Job", func() error { j, err = p.to.Job(ctx, id); return err })
 	return j, err
 }
 
 func (p catalogIn) SaveIntent(ctx context.Context, j archive.Job, i archive.Intent) error {
-	return p.call("Catalog.SaveIntent", func() error { return p.to.SaveIntent(ctx, j, i) })
+	return p.Call("Catalog.SaveIntent", func() error { return p.to.SaveIntent(ctx, j, i) })
 }
 
 func (p catalogIn) DropIntent(ctx context.Context, j archive.Job, i archive.Intent) error {
-	return p.call("Catalog.DropIntent", func() error { return p.to.DropIntent(ctx, j, i) })
+	return p.Call("Catalog.DropIntent", func() error { return p.to.DropIntent(ctx, j, i) })
 }
 
 func (p catalogIn) SaveRetrieval(ctx context.Context, j archive.Job, i archive.Intent, r archive.Retrieval) error {
-	return p.call("Catalog.SaveRetrieval", func() error { return p.to.SaveRetrieval(ctx, j, i, r) })
+	return p.Call("Catalog.SaveRetrieval", func() error { return p.to.SaveRetrieval(ctx, j, i, r) })
 }
 
 func (p vaultIn) Retrieve(ctx context.Context, a events.ArchiveID, j events.JobID, tier archive.Tier) (id events.RetrievalID, err error) {
-	err = p.call("Vault.Retrieve", func() error { id, err = p.to.Retrieve(ctx, a, j, tier); return err })
+	err = p.Call("Vault.Retrieve", func() error { id, err = p.to.Retrieve(ctx, a, j, tier); return err })
 	return id, err
 }
 
 func (p vaultIn) Retrievals(ctx context.Context) iter.Seq2[archive.Retrieval, error] {
 	return func(yield func(archive.Retrieval, error) bool) {
-		if err := p.call("Vault.Retrievals", func() error { return nil }); err != nil {
+		if err := p.Call("Vault.Retrievals", func() error { return nil }); err != nil {
 			yield(archive.Retrieval{}, err)
 			return
 		}
@@ -156,29 +85,29 @@ func (p vaultIn) Retrievals(ctx context.Context) iter.Seq2[archive.Retrieval, er
 }
 
 func (p jobsIn) ArchivedPage(ctx context.Context, u events.UserID, cursor string) (jobs []archive.Job, next string, err error) {
-	err = p.call("Jobs.ArchivedPage", func() error { jobs, next, err = p.to.ArchivedPage(ctx, u, cursor); return err })
+	err = p.Call("Jobs.ArchivedPage", func() error { jobs, next, err = p.to.ArchivedPage(ctx, u, cursor); return err })
 	return jobs, next, err
 }
 
 func (p tasksIn) Publish(ctx context.Context, es []events.Event) error {
-	return p.call("Tasks.Publish", func() error { return p.to.Publish(ctx, es) })
+	return p.Call("Tasks.Publish", func() error { return p.to.Publish(ctx, es) })
 }
 
 func (p notesIn) Get(ctx context.Context, key string) (note []byte, rev uint64, err error) {
-	err = p.call(p.name+".Get", func() error { note, rev, err = p.to.Get(ctx, key); return err })
+	err = p.Call(p.name+".Get", func() error { note, rev, err = p.to.Get(ctx, key); return err })
 	return note, rev, err
 }
 
 func (p notesIn) Put(ctx context.Context, key string, note []byte) error {
-	return p.call(p.name+".Put", func() error { return p.to.Put(ctx, key, note) })
+	return p.Call(p.name+".Put", func() error { return p.to.Put(ctx, key, note) })
 }
 
 func (p notesIn) Swap(ctx context.Context, key string, note []byte, rev uint64) error {
-	return p.call(p.name+".Swap", func() error { return p.to.Swap(ctx, key, note, rev) })
+	return p.Call(p.name+".Swap", func() error { return p.to.Swap(ctx, key, note, rev) })
 }
 
 func (p notesIn) Delete(ctx context.Context, key string) error {
-	return p.call(p.name+".Delete", func() error { return p.to.Delete(ctx, key) })
+	return p.Call(p.name+".Delete", func() error { return p.to.Delete(ctx, key) })
 }
 
 // TestEveryPortCanBreak holds the matrix to the services: a field that is a port
@@ -237,7 +166,7 @@ func TestOneRetrievalPerArchiveWhateverBreaks(t *testing.T) {
 		t.Run(situation.name, func(t *testing.T) {
 			// one runs a task to its end: the first delivery breaks at the call number
 			// at1, the second at at2. It returns the calls that broke.
-			one := func(at1 int, how1 breakage, at2 int, how2 breakage) (string, string) {
+			one := func(at1 int, how1 testenv.Breakage, at2 int, how2 testenv.Breakage) (string, string) {
 				cases++
 				if cases%40 == 0 {
 					w.renewAWS(t)
@@ -245,34 +174,34 @@ func TestOneRetrievalPerArchiveWhateverBreaks(t *testing.T) {
 				job := w.archive(t)
 				w.Glacier.SetExpeditedCapacity(-1, 0)
 				situation.set(t, job.ID)
-				first, second := &life{at: at1, how: how1}, &life{at: at2, how: how2}
+				first, second := &life{At: at1, How: how1}, &life{At: at2, How: how2}
 				w.deliver(t, first, job)
 				w.deliver(t, second, job)
-				for n := 0; !w.deliver(t, &life{at: -1}, job); n++ {
+				for n := 0; !w.deliver(t, &life{At: -1}, job); n++ {
 					if n == 20 {
 						t.Fatal("not done after 20 deliveries")
 					}
 				}
-				if !w.deliver(t, &life{at: -1}, job) { // a redelivery of what is done
+				if !w.deliver(t, &life{At: -1}, job) { // a redelivery of what is done
 					t.Error("a redelivery of what is done is not done")
 				}
-				name := fmt.Sprintf("first %s %s, then %s %s", how1, first.broke(), how2, second.broke())
+				name := fmt.Sprintf("first %s %s, then %s %s", how1, first.Broke(), how2, second.Broke())
 				w.done = append(w.done, doneCase{name, job.ID})
-				broken[first.broke()]++
-				broken[second.broke()]++
-				return first.broke(), second.broke()
+				broken[first.Broke()]++
+				broken[second.Broke()]++
+				return first.Broke(), second.Broke()
 			}
 			for at := 0; ; at++ {
 				came := ""
-				for _, how := range breakages {
+				for _, how := range testenv.Breakages {
 					came, _ = one(at, how, -1, 0)
 					if came == "" {
 						break
 					}
 					// To die before a call leaves what it leaves to die after the one before.
-					for again := 0; situation.again && (how == dieAfter || how == errorAfter); again++ {
+					for again := 0; situation.again && (how == testenv.DieAfter || how == testenv.ErrorAfter); again++ {
 						came2 := ""
-						for _, how2 := range []breakage{dieAfter, errorAfter} {
+						for _, how2 := range []testenv.Breakage{testenv.DieAfter, testenv.ErrorAfter} {
 							if _, came2 = one(at, how, again, how2); came2 == "" {
 								break
 							}
@@ -314,12 +243,12 @@ func TestAPlanHasEveryTaskOnceWhateverBreaks(t *testing.T) {
 			const archives = 3 // on two pages
 			for at := 0; ; at++ {
 				came := ""
-				for _, how := range breakages {
+				for _, how := range testenv.Breakages {
 					cases++
 					e, jobs := w.user(t, archives)
-					first := &life{at: at, how: how}
+					first := &life{At: at, How: how}
 					w.plan(t, first, e, situation.budget)
-					for n := 0; !w.plan(t, &life{at: -1}, e, situation.budget); n++ {
+					for n := 0; !w.plan(t, &life{At: -1}, e, situation.budget); n++ {
 						if n == 20 {
 							t.Fatal("not done after 20 deliveries")
 						}
@@ -329,20 +258,20 @@ func TestAPlanHasEveryTaskOnceWhateverBreaks(t *testing.T) {
 							t.Fatalf("%d tasks of a plan that is held", n)
 						}
 						e = w.approve(t, e)
-						broke := &life{at: at, how: how}
+						broke := &life{At: at, How: how}
 						w.plan(t, broke, e, situation.budget)
-						broken[broke.broke()]++
-						for n := 0; !w.plan(t, &life{at: -1}, e, situation.budget); n++ {
+						broken[broke.Broke()]++
+						for n := 0; !w.plan(t, &life{At: -1}, e, situation.budget); n++ {
 							if n == 20 {
 								t.Fatal("not done after 20 deliveries")
 							}
 						}
-						if first.broke() == "" {
-							came = broke.broke()
+						if first.Broke() == "" {
+							came = broke.Broke()
 						}
 					}
-					broken[first.broke()]++
-					name := fmt.Sprintf("%s %s", how, first.broke())
+					broken[first.Broke()]++
+					name := fmt.Sprintf("%s %s", how, first.Broke())
 					tasks := w.tasksOf(t, jobs)
 					for _, job := range jobs {
 						if tasks[job] != 1 {
@@ -352,8 +281,8 @@ func TestAPlanHasEveryTaskOnceWhateverBreaks(t *testing.T) {
 					if held := w.isHeld(t, e.UserID); held {
 						t.Errorf("%s: still held", name)
 					}
-					if first.broke() != "" {
-						came = first.broke()
+					if first.Broke() != "" {
+						came = first.Broke()
 					}
 				}
 				if came == "" {

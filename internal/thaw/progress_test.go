@@ -38,7 +38,7 @@ func (w *crashWorld) planOf(t *testing.T, e events.UserUpgraded) thaw.Plan {
 func interrupted(t *testing.T, w *crashWorld) (events.UserUpgraded, []events.JobID) {
 	t.Helper()
 	e, jobs := w.user(t, 10)
-	l := &life{at: -1}
+	l := &life{At: -1}
 	p := w.planner(t, l, thaw.Budget{})
 	pages := 0
 	p.Jobs = jobsFunc(func(ctx context.Context, u events.UserID, cursor string) ([]archive.Job, string, error) {
@@ -68,7 +68,7 @@ func TestAnInterruptedPlanGoesOnWhereItWas(t *testing.T) {
 	// The job at which it stopped is restored meanwhile: the place is still one.
 	w.removeArchive(t, lastOf(t, w, e.UserID, 4))
 	w.ResetCounts()
-	if !w.plan(t, &life{at: -1}, e, thaw.Budget{}) {
+	if !w.plan(t, &life{At: -1}, e, thaw.Budget{}) {
 		t.Fatal("not planned")
 	}
 	if n := w.Counts()["dynamodb.Query"]; n != 3 && n != 4 { // DynamoDB may tell of the end with an empty page
@@ -129,7 +129,7 @@ func TestProgressThatIsNotOfThisPlanOrTooOldIsNotTrusted(t *testing.T) {
 			e, _ := interrupted(t, w)
 			change(t, w, &e)
 			var out testenv.Emitted
-			p := w.planner(t, &life{at: -1}, thaw.Budget{})
+			p := w.planner(t, &life{At: -1}, thaw.Budget{})
 			p.Tasks = &out
 			if err := p.Plan(t.Context(), e, nil); err != nil {
 				t.Fatal(err)
@@ -149,7 +149,7 @@ func TestAPlanNeedsNoNotesWhereThereIsNoBudget(t *testing.T) {
 	e, _ := w.user(t, 3)
 	for name, notes := range map[string]thaw.Notes{"none": nil, "lost": lost{}} {
 		var out testenv.Emitted
-		p := w.planner(t, &life{at: -1}, thaw.Budget{})
+		p := w.planner(t, &life{At: -1}, thaw.Budget{})
 		p.Plans, p.Holds, p.Tasks = notes, notes, &out
 		if err := p.Plan(t.Context(), e, nil); err != nil || len(out.States()) != 3 {
 			t.Errorf("%s: %v, %d planned", name, err, len(out.States()))
@@ -179,7 +179,7 @@ func TestAPlanSlowsDownWhileTheStreamIsFull(t *testing.T) {
 	full := 0
 	all := map[events.JobID]int{}
 	for {
-		p := w.planner(t, &life{at: -1}, thaw.Budget{})
+		p := w.planner(t, &life{At: -1}, thaw.Budget{})
 		p.Jobs = w.Catalog.Paged(10)
 		err := p.Plan(t.Context(), e, nil)
 		for job, n := range w.tasksOf(t, jobs) { // the workers are done with them
@@ -248,7 +248,7 @@ func TestAUserInEachSituationGetsWhatIsRightAndIsToldWhich(t *testing.T) {
 			if c.set != nil {
 				c.set(t, w, &e, jobs)
 			}
-			p := w.planner(t, &life{at: -1}, thaw.Budget{})
+			p := w.planner(t, &life{At: -1}, thaw.Budget{})
 			var told []thaw.Outcome
 			p.OnPlan = func(o thaw.Outcome) { told = append(told, o) }
 			err := p.Plan(t.Context(), e, nil)
@@ -276,7 +276,7 @@ func TestBudgetsHoldWhatIsOverThem(t *testing.T) {
 	w := newCrashWorld(t)
 	try := func(t *testing.T, e events.UserUpgraded, b thaw.Budget) bool {
 		t.Helper()
-		if !w.plan(t, &life{at: -1}, e, b) {
+		if !w.plan(t, &life{At: -1}, e, b) {
 			t.Fatal("not acked")
 		}
 		return w.isHeld(t, e.UserID)
@@ -320,7 +320,7 @@ func TestBudgetsHoldWhatIsOverThem(t *testing.T) {
 		for range 8 {
 			e, _ := w.user(t, 1)
 			users = append(users, e)
-			p := w.planner(t, &life{at: -1}, thaw.Budget{Day: 3 * (each + 1)})
+			p := w.planner(t, &life{At: -1}, thaw.Budget{Day: 3 * (each + 1)})
 			wg.Go(func() {
 				if err := p.Plan(context.Background(), e, nil); err != nil {
 					t.Error(err)

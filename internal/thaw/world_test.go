@@ -89,13 +89,13 @@ func (w *crashWorld) deliver(t *testing.T, l *life, job archive.Job) (acked bool
 	}
 	e := events.ThawRequested{ID: "up", JobID: job.ID, UserID: job.UserID, ArchiveID: job.ArchiveID, UpgradedAt: upgraded}
 	err := r.Request(t.Context(), e, func(ctx context.Context, e events.Event) error {
-		return l.call("emit", func() error { _, err := w.worker.Publish(ctx, e); return err })
+		return l.Call("emit", func() error { _, err := w.worker.Publish(ctx, e); return err })
 	})
 	if kind := fault.KindOf(err); err != nil && kind == fault.Invalid {
 		t.Errorf("job %s would be a dead letter: %v", job.ID, err)
 	}
 	if err == nil {
-		err = l.call("ack", func() error { return nil })
+		err = l.Call("ack", func() error { return nil })
 	}
 	w.now = w.now.Add(2 * time.Minute)
 	return err == nil
@@ -159,7 +159,7 @@ func (w *crashWorld) plan(t *testing.T, l *life, e events.UserUpgraded, budget t
 	t.Helper()
 	err := w.planner(t, l, budget).Plan(t.Context(), e, nil)
 	if err == nil {
-		err = l.call("ack", func() error { return nil })
+		err = l.Call("ack", func() error { return nil })
 	}
 	w.now = w.now.Add(time.Minute)
 	return err == nil
