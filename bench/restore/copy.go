@@ -133,33 +133,50 @@ func (w *world) work(ctx context.Context, es []events.Event, workers int) (perSe
 	return float64(len(es)) / took.Seconds(), counts, nil
 }
 
-// restoreLarge returns how long the product takes for one archive, and how many
-// calls of AWS it makes.
-func (w *world) restoreLarge(ctx context.Context, id string, size int64) (took time.Duration, calls int64, err error) {
+// restoreLarge returns how long the product takes for one archive, how many calls
+// of AWS it makes, and the tree hash that the file has to have.
+func (w *world) restoreLarge(ctx context.Context, id string, size int64) (took time.Duration, calls int64, hash string, err error) {
 	p, err := w.plant(size)
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, "", err
 	}
 	e, err := w.job(ctx, id, p.ID, p.TreeHash, size)
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, "", err
 	}
 	if err := w.ready(ctx, e.RetrievalID); err != nil {
-		return 0, 0, err
+		return 0, 0, "", err
 	}
 	rate, counts, err := w.work(ctx, []events.Event{e}, 1)
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, "", err
 	}
 	for _, n := range counts {
 		calls += n
 	}
-	return time.Duration(float64(time.Second) / rate), calls, w.drop(ctx, "bench/"+id)
+	return time.Duration(float64(time.Second) / rate), calls, p.TreeHash, nil
+}
+
+func key(id string) *string { return aws.String("bench/" + id) }
+
+// whole reads the file back and returns an error if it is not the archive.
+func (w *world) whole(ctx context.Context, id string, size int64, hash string) error {
+	out, err := w.S3().GetObject(ctx, &awss3.GetObjectInput{Bucket: aws.String(benchworld.Bucket), Key: key(id)})
+	if err != nil {
+		return err
+	}
+	defer out.Body.Close()
+	h := treehash.New()
+	n, err := io.Copy(h, out.Body)
+	if got := h.TreeHash().String(); err != nil || n != size || got != hash {
+		return fmt.Errorf("%s has %d bytes with tree hash %s, want %d with %s; %v", id, n, got, size, hash, err)
+	}
+	return nil
 }
 
 // drop makes room on the disk.
-func (w *world) drop(ctx context.Context, key string) error {
-	_, err := w.S3().DeleteObject(ctx, &awss3.DeleteObjectInput{Bucket: aws.String(benchworld.Bucket), Key: &key})
+func (w *world) drop(ctx context.Context, id string) error {
+	_, err := w.S3().DeleteObject(ctx, &awss3.DeleteObjectInput{Bucket: aws.String(benchworld.Bucket), Key: key(id)})
 	return err
 }
 
@@ -176,9 +193,9 @@ func (w *world) pipeLarge(ctx context.Context, id string, size int64, look func(
 	if err := w.ready(ctx, e.RetrievalID); err != nil {
 		return 0, err
 	}
-	from, to, key := glacier.NewFromConfig(w.Config), awss3.NewFromConfig(w.Config, plain), "bench/"+id
+	from, to, object := glacier.NewFromConfig(w.Config), awss3.NewFromConfig(w.Config, plain), key(id)
 	began := time.Now()
-	up, err := to.CreateMultipartUpload(ctx, &awss3.CreateMultipartUploadInput{Bucket: aws.String(benchworld.Bucket), Key: &key})
+	up, err := to.CreateMultipartUpload(ctx, &awss3.CreateMultipartUploadInput{Bucket: aws.String(benchworld.Bucket), Key: object})
 	if err != nil {
 		return 0, err
 	}
@@ -209,7 +226,7 @@ func (w *world) pipeLarge(ctx context.Context, id string, size int64, look func(
 			}
 			look(buf[:n])
 			part, err := to.UploadPart(gctx, &awss3.UploadPartInput{
-				Bucket: aws.String(benchworld.Bucket), Key: &key, UploadId: up.UploadId, PartNumber: aws.Int32(int32(i + 1)), Body: bytes.NewReader(buf[:n]),
+				Bucket: aws.String(benchworld.Bucket), Key: object, UploadId: up.UploadId, PartNumber: aws.Int32(int32(i + 1)), Body: bytes.NewReader(buf[:n]),
 			})
 			if err == nil {
 				parts[i] = types.CompletedPart{PartNumber: aws.Int32(int32(i + 1)), ETag: part.ETag}
@@ -221,12 +238,12 @@ func (w *world) pipeLarge(ctx context.Context, id string, size int64, look func(
 		return 0, err
 	}
 	if _, err := to.CompleteMultipartUpload(ctx, &awss3.CompleteMultipartUploadInput{
-		Bucket: aws.String(benchworld.Bucket), Key: &key, UploadId: up.UploadId, MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
+		Bucket: aws.String(benchworld.Bucket), Key: object, UploadId: up.UploadId, MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
 	}); err != nil {
 		return 0, err
 	}
 	took := time.Since(began)
-	return took, w.drop(ctx, key)
+	return took, w.drop(ctx, id)
 }
 
 // smalls returns files a second of the pipe and of the product, and the product's

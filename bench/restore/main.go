@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -164,8 +165,8 @@ func (w *world) large(ctx context.Context, size int64, rounds int, latency time.
 			return w.pipeLarge(ctx, id, size, func(p []byte) { treehash.Of(p) })
 		}},
 		{name: "restore", bring: func(ctx context.Context, id string, size int64) (time.Duration, error) {
-			took, _, err := w.restoreLarge(ctx, id, size)
-			return took, err
+			took, _, _, err := w.restoreLarge(ctx, id, size)
+			return took, errors.Join(err, w.drop(ctx, id))
 		}},
 	}
 	ratios := map[*way][]float64{}
@@ -196,7 +197,7 @@ func (w *world) memory(ctx context.Context, sizes []int64) (*benchtab.Table, err
 	t := &benchtab.Table{
 		Title:   "memory of a worker",
 		Columns: []string{"archive MiB", "idle MiB", "peak MiB", "above idle MiB", "MB/s", "calls a part"},
-		Notes:   []string{"resident memory of the process with the worker alone; the stand-in and NATS are in another."},
+		Notes:   []string{"resident memory of the process with the worker alone; the stand-in and NATS are in another. Each file is read back and compared, after the peak was taken."},
 	}
 	for i, size := range sizes {
 		if size == 0 {
@@ -208,11 +209,15 @@ func (w *world) memory(ctx context.Context, sizes []int64) (*benchtab.Table, err
 		debug.FreeOSMemory()
 		idle := benchtab.RSS()
 		benchtab.ResetPeak()
-		took, calls, err := w.restoreLarge(ctx, fmt.Sprint("memory-", i), size)
+		id := fmt.Sprint("memory-", i)
+		took, calls, hash, err := w.restoreLarge(ctx, id, size)
 		if err != nil {
 			return nil, err
 		}
 		peak := benchtab.PeakRSS()
+		if err := errors.Join(w.whole(ctx, id, size, hash), w.drop(ctx, id)); err != nil {
+			return nil, err
+		}
 		parts := (size + span - 1) / span
 		t.Add(size/mib, idle/mib, peak/mib, (peak-idle)/mib, f0(float64(size)/1e6/took.Seconds()), f2(float64(calls)/float64(parts)))
 	}
