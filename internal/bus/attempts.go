@@ -15,13 +15,15 @@ import (
 // that is handled at once costs nothing here.
 type attempt struct {
 	// Failures counts outcomes that burn an attempt, Waits those that don't.
-	Failures int       `json:"failures"`
-	Waits    int       `json:"waits,omitempty"`
-	Subject  string    `json:"subject"`
-	FirstAt  time.Time `json:"first_at"`
-	LastAt   time.Time `json:"last_at"`
-	Kind     string    `json:"kind"`
-	Reason   string    `json:"reason"`
+	Failures int `json:"failures"`
+	Waits    int `json:"waits,omitempty"`
+	// Begun counts deliveries that began and came to no outcome yet; see suspect.
+	Begun   int       `json:"begun,omitempty"`
+	Subject string    `json:"subject"`
+	FirstAt time.Time `json:"first_at"`
+	LastAt  time.Time `json:"last_at"`
+	Kind    string    `json:"kind"`
+	Reason  string    `json:"reason"`
 }
 
 // ledger keeps the attempts of one consumer's messages.

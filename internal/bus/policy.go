@@ -36,9 +36,9 @@ var policy = map[fault.Kind]rule{
 	fault.Corrupt:   {attempts: 3, first: 5 * time.Second, last: time.Minute},
 }
 
-// crashLimit is after how many deliveries without any outcome a message is
-// given up: it kills whoever handles it.
-const crashLimit = 50
+// From the suspicious delivery of a message on, the beginning of each is noted; with
+// crashLimit of them that came to no outcome it is given up: it kills whoever handles it.
+const suspicious, crashLimit = 25, 25
 
 // delay returns how long to wait before the next try, after n failures (n ≥ 1)
 // or waits, with up to a quarter of jitter so that what failed together does

@@ -246,7 +246,7 @@ func (r *run[E]) deliver(ctx context.Context, m jetstream.Msg) {
 		r.mu.Unlock()
 	}()
 
-	if meta.NumDelivered >= crashLimit {
+	if meta.NumDelivered >= suspicious {
 		err = r.suspect(hctx, meta)
 	}
 	if err == nil {
@@ -262,14 +262,35 @@ func (r *run[E]) deliver(ctx context.Context, m jetstream.Msg) {
 	}
 }
 
-// suspect returns an error for a message that was delivered many times, most of
-// them without any outcome: it kills whoever handles it.
+// suspect notes that a delivery begins, and returns an error if too many began that
+// came to nothing. What could not be noted proves nothing: a server that is full for
+// an hour must not condemn what it makes wait.
 func (r *run[E]) suspect(ctx context.Context, meta *jetstream.MsgMetadata) error {
 	a, err := r.ledger.load(ctx, meta.Sequence.Stream)
-	if err != nil || uint64(a.Failures+a.Waits) >= meta.NumDelivered/2 {
+	if err != nil {
 		return nil
 	}
-	return fault.Errorf(fault.Invalid, "delivered %d times, with an outcome only %d times: its workers die", meta.NumDelivered, a.Failures+a.Waits)
+	if a.Begun >= crashLimit {
+		return fault.Errorf(fault.Invalid, "delivered %d times, and %d of them ended without an outcome: its workers die", meta.NumDelivered, a.Begun)
+	}
+	a.Begun++
+	if err := r.ledger.save(ctx, meta.Sequence.Stream, a); err != nil {
+		r.log.Debug("beginning not noted", "seq", meta.Sequence.Stream, "err", err)
+	}
+	return nil
+}
+
+// ended takes back the note of a delivery whose end is no outcome of the message.
+func (r *run[E]) ended(ctx context.Context, meta *jetstream.MsgMetadata) {
+	if meta.NumDelivered < suspicious {
+		return
+	}
+	if a, err := r.ledger.load(ctx, meta.Sequence.Stream); err == nil && a.Begun > 0 {
+		a.Begun--
+		if err := r.ledger.save(ctx, meta.Sequence.Stream, a); err != nil {
+			r.log.Debug("end not noted", "seq", meta.Sequence.Stream, "err", err)
+		}
+	}
 }
 
 // handle decodes the message and runs the handler; a panic of the handler is an
@@ -325,6 +346,7 @@ func (r *run[E]) settle(ctx context.Context, m jetstream.Msg, meta *jetstream.Ms
 		if err := m.NakWithDelay(100 * time.Millisecond); err != nil {
 			log.Warn("hand back", "err", err)
 		}
+		r.ended(ctx, meta)
 		return HandedBack
 	}
 
@@ -347,6 +369,7 @@ func (r *run[E]) settle(ctx context.Context, m jetstream.Msg, meta *jetstream.Ms
 		count = &a.Waits
 	}
 	*count++
+	a.Begun = max(a.Begun-1, 0)
 	if rule.attempts > 0 && a.Failures >= rule.attempts && !rule.free {
 		if err := r.bury(ctx, log, m, meta, a); err != nil {
 			log.Error("dead letter not written, the message stays", "err", err)
@@ -356,10 +379,12 @@ func (r *run[E]) settle(ctx context.Context, m jetstream.Msg, meta *jetstream.Ms
 		log.Error("given up", "kind", kind, "attempts", a.Failures, "err", err)
 		return Dead
 	}
+	n := *count
 	if err := r.ledger.save(ctx, seq, a); err != nil {
 		log.Warn("attempts not saved", "err", err)
+		n = max(n, int(meta.NumDelivered)) // or the delay would never grow
 	}
-	delay := rule.delay(*count, fault.DelayOf(err))
+	delay := rule.delay(n, fault.DelayOf(err))
 	r.nak(log, m, delay)
 	if rule.free {
 		log.Debug("waits", "delay", delay.Round(time.Millisecond), "why", err)
@@ -375,9 +400,7 @@ func (r *run[E]) nak(log *slog.Logger, m jetstream.Msg, delay time.Duration) {
 	}
 }
 
-// bury stores the dead letter, and only then ends the message. It acks: a Term
-// would have JetStream write an advisory, which DEAD keeps as a letter of its own
-// (ADR 13).
+// bury stores the dead letter, and only then ends the message.
 func (r *run[E]) bury(ctx context.Context, log *slog.Logger, m jetstream.Msg, meta *jetstream.MsgMetadata, a attempt) error {
 	letter := events.DeadLetter{
 		ID:            letterID(meta.Sequence.Stream, meta.Timestamp),

@@ -1,0 +1,74 @@
+package bus_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// deliver has a message delivered n times and handed back, without a word why.
+func deliver(t *testing.T, ns *server.Server, n int) {
+	t.Helper()
+	c, err := testenv.Bus(t, ns, "thaw").JS.Consumer(t.Context(), events.StreamThaw, bus.ConsumerRequest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range n {
+		m, err := c.Next()
+		if err == nil {
+			err = m.Nak()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// room gives a bucket's stream room for that many bytes.
+func room(t *testing.T, ns *server.Server, bucket string, bytes int64) {
+	t.Helper()
+	js := testenv.Bus(t, ns, "operator").JS
+	st, err := js.Stream(t.Context(), "KV_"+bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := st.CachedInfo().Config
+	cfg.MaxBytes = bytes
+	if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWhatIsDeliveredOftenWhileTheServerIsFullIsHandledInTheEnd(t *testing.T) {
+	ns := testenv.NATS(t)
+	publish(t, ns, task("j1"))
+	deliver(t, ns, 60)
+	room(t, ns, bus.BucketAttempts, 1)
+	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error { return nil })
+	r.expect(t, bus.Acked)
+	if all := letters(t, ns); len(all) > 0 {
+		t.Errorf("%d dead letters, the first because %q", len(all), all[0].Reason)
+	}
+}
+
+func TestAMessageThatKillsItsWorkersIsGivenUp(t *testing.T) {
+	ns := testenv.NATS(t)
+	w := &bus.Worker[events.ThawRequested]{Bus: testenv.Bus(t, ns, "thaw"), Stream: events.StreamThaw, Consumer: bus.ConsumerRequest}
+	for delivery := range uint64(25) {
+		if err := bus.Die(t.Context(), w, 1, 25+delivery); err != nil {
+			t.Fatalf("delivery %d: %v", 25+delivery, err)
+		}
+	}
+	if err := bus.Die(t.Context(), w, 1, 50); !fault.Is(err, fault.Invalid) {
+		t.Errorf("after 25 deaths: %v, want a fault of kind invalid", err)
+	}
+	if err := bus.Die(t.Context(), w, 2, 50); err != nil {
+		t.Errorf("another message: %v", err)
+	}
+}
