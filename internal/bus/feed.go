@@ -117,6 +117,8 @@ func (b *Bus) followOnce(ctx context.Context, subject string, after *uint64, yie
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       *after + 1,
 		InactiveThreshold: feedGone,
+		// The client would try for ever, out of the context's reach. We begin anew.
+		MaxResetAttempts: 1,
 	})
 	if err != nil {
 		return fmt.Errorf("follow status: %w", err)
@@ -125,11 +127,9 @@ func (b *Bus) followOnce(ctx context.Context, subject string, after *uint64, yie
 	if err != nil {
 		return fmt.Errorf("follow status: %w", err)
 	}
-	stop := context.AfterFunc(ctx, messages.Stop)
-	defer stop()
 	defer messages.Stop()
 	for {
-		m, err := messages.Next()
+		m, err := messages.Next(jetstream.NextContext(ctx))
 		if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
 			return ctx.Err()
 		}
