@@ -36,7 +36,7 @@ type deadFilter struct {
 	Stream string `help:"Only what came from this stream: PREMIUM, THAW, RESTORE, or SQS." placeholder:"NAME"`
 	User   string `help:"Only what belongs to this user." placeholder:"ID"`
 	Job    string `help:"Only what is about this job." placeholder:"ID"`
-	Kind   string `help:"Only of this kind: invalid, corrupt, not-found, denied, unknown, undelivered, terminated, and so on." placeholder:"KIND"`
+	Kind   string `help:"Only of this kind: invalid, corrupt, not-found, denied, unknown, undelivered, and so on." placeholder:"KIND"`
 	Reason string `help:"Only with a reason that has this in it: words, or a regular expression; small and large letters are the same." placeholder:"PATTERN"`
 	Since  moment `help:"Only what was given up since: an age like 24h or 7d, or a time like 2026-11-24 or 2026-11-24T10:00:00Z." placeholder:"TIME"`
 	Until  moment `help:"Only what was given up until then." placeholder:"TIME"`
@@ -75,7 +75,7 @@ func (f deadFilter) narrow() bool {
 
 func knownKind(name string) bool {
 	switch name {
-	case bus.KindUndelivered, bus.KindTerminated, bus.KindUnreadable:
+	case bus.KindUndelivered, bus.KindUnreadable:
 		return true
 	}
 	for k := fault.Unknown; k <= fault.Corrupt; k++ {

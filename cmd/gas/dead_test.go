@@ -139,7 +139,6 @@ func TestEachLetterComesWithAdvice(t *testing.T) {
 		{letter("unknown", "THAW", bus.InLetter), "left alone"},
 		{letter(bus.KindUndelivered, "THAW", bus.InStream), "gas provision"},
 		{letter(bus.KindUndelivered, "THAW", bus.Gone), "needs no replay"},
-		{letter(bus.KindTerminated, "THAW", bus.Gone), "the sweep finds it"},
 		{letter("invalid", "SQS", bus.InLetter), "GAS_PREMIUM_QUEUE_URL"},
 		{letter(bus.KindUnreadable, "THAW", bus.InLetter), "cannot be read"},
 	} {

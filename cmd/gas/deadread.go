@@ -178,8 +178,6 @@ func advice(l bus.Letter, replayable error) string {
 	if replayable != nil {
 		tail := ". Read it and " + drop
 		switch {
-		case l.Kind == bus.KindTerminated:
-			tail = ". If its work is still due, the sweep finds it by the catalog, or `gas thaw` asks for it now; then " + drop
 		case l.Where == bus.Gone:
 			tail = ": " + drop
 		case l.Stream == events.SourceSQS:

@@ -13,21 +13,18 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// What JetStream says when it gives a message up by itself: the subjects, which end
-// with the stream and the consumer, and the types (nats-server/server/jetstream_events.go).
+// What JetStream says when it gives a message up by itself: the subject, which ends
+// with the stream and the consumer, and the type (nats-server/server/jetstream_events.go).
+// That a message was terminated is not listened to: after a leader has died, the
+// next one says it of messages that were acked, whose acks it had not heard of.
 const (
 	advisoryMaxDeliveries = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES."
-	advisoryTerminated    = "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED."
-
-	typeMaxDeliveries = "io.nats.jetstream.advisory.v1.max_deliver"
-	typeTerminated    = "io.nats.jetstream.advisory.v1.terminated"
+	typeMaxDeliveries     = "io.nats.jetstream.advisory.v1.max_deliver"
 )
 
-// advisorySubjects returns where JetStream tells of messages of a stream that it
+// advisorySubject returns where JetStream tells of messages of a stream that it
 // gave up; * is any stream.
-func advisorySubjects(stream string) []string {
-	return []string{advisoryMaxDeliveries + stream + ".*", advisoryTerminated + stream + ".*"}
-}
+func advisorySubject(stream string) string { return advisoryMaxDeliveries + stream + ".*" }
 
 // deadSubjects returns what the DEAD stream keeps: our dead letters, and as a
 // backstop what JetStream says of our work queues. They are kept by the server
@@ -35,7 +32,7 @@ func advisorySubjects(stream string) []string {
 func deadSubjects() []string {
 	all := []string{events.SubjectDead}
 	for _, stream := range []string{events.StreamPremium, events.StreamThaw, events.StreamRestore} {
-		all = append(all, advisorySubjects(stream)...)
+		all = append(all, advisorySubject(stream))
 	}
 	return all
 }
@@ -49,7 +46,6 @@ type advisory struct {
 	Consumer   string    `json:"consumer"`
 	StreamSeq  uint64    `json:"stream_seq"`
 	Deliveries int       `json:"deliveries"`
-	Reason     string    `json:"reason"`
 }
 
 func readAdvisory(data []byte) (advisory, error) {
@@ -57,7 +53,7 @@ func readAdvisory(data []byte) (advisory, error) {
 	if err := json.Unmarshal(data, &a); err != nil {
 		return a, err
 	}
-	if a.Type != typeMaxDeliveries && a.Type != typeTerminated {
+	if a.Type != typeMaxDeliveries {
 		return a, fmt.Errorf("type is %q", a.Type)
 	}
 	if a.StreamSeq == 0 {
@@ -68,20 +64,11 @@ func readAdvisory(data []byte) (advisory, error) {
 
 // letter returns what the advisory alone says.
 func (a advisory) letter() events.DeadLetter {
-	e := events.DeadLetter{
+	return events.DeadLetter{
 		ID: a.ID, Stream: a.Stream, Consumer: a.Consumer, Attempts: a.Deliveries,
-		FirstAt: a.Time.UTC(), LastAt: a.Time.UTC(),
+		FirstAt: a.Time.UTC(), LastAt: a.Time.UTC(), Kind: KindUndelivered,
+		Reason: fmt.Sprintf("JetStream stopped delivering it after %d deliveries: consumer %s had a MaxDeliver", a.Deliveries, a.Consumer),
 	}
-	if a.Type == typeTerminated {
-		e.Kind, e.Reason = KindTerminated, "a client terminated it and wrote no dead letter"
-		if a.Reason != "" {
-			e.Reason += ": " + a.Reason
-		}
-		return e
-	}
-	e.Kind = KindUndelivered
-	e.Reason = fmt.Sprintf("JetStream stopped delivering it after %d deliveries: consumer %s had a MaxDeliver", a.Deliveries, a.Consumer)
-	return e
 }
 
 // fill adds to the letter of an advisory what else is known: the message, if it

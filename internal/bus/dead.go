@@ -23,8 +23,6 @@ const (
 	// KindUndelivered: JetStream stopped delivering the message, because somebody
 	// gave its consumer a MaxDeliver.
 	KindUndelivered = "undelivered"
-	// KindTerminated: a client terminated the message, and wrote no dead letter.
-	KindTerminated = "terminated"
 	// KindUnreadable: what lies in DEAD is no dead letter that this release can read.
 	KindUnreadable = "unreadable"
 )
@@ -276,10 +274,8 @@ func (f Filter) subjects(kept []string) []string {
 	}
 	token := events.Token(f.Stream)
 	filter := []string{"dead." + token + ".*"}
-	for _, s := range advisorySubjects(token) {
-		if slices.Contains(kept, s) {
-			filter = append(filter, s)
-		}
+	if s := advisorySubject(token); slices.Contains(kept, s) {
+		filter = append(filter, s)
 	}
 	return filter
 }

@@ -443,17 +443,14 @@ func TestAStuckMessageIsDroppedWithItsLetterAndOneThatIsGoneNeedsNoReplay(t *tes
 	}
 }
 
-func TestWhatAClientTerminatesIsKeptWithWhatIsKnown(t *testing.T) {
+func TestWhatTheServerCallsTerminatedIsNoDeadLetter(t *testing.T) {
 	ns := testenv.NATS(t)
 	op := testenv.Bus(t, ns, "operator")
-	dead := op.DeadLetters()
+	said, err := op.Conn.SubscribeSync("$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>")
+	if err != nil {
+		t.Fatal(err)
+	}
 	publish(t, ns, task("j"))
-	// It failed once in a worker, which noted that.
-	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error { return errors.New("no luck") })
-	r.expect(t, bus.Retried)
-	r.stop()
-	<-r.done
-	r.done <- nil
 	c, err := op.JS.Consumer(t.Context(), events.StreamThaw, bus.ConsumerRequest)
 	if err != nil {
 		t.Fatal(err)
@@ -462,23 +459,26 @@ func TestWhatAClientTerminatesIsKeptWithWhatIsKnown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.TermWithReason("I had enough"); err != nil {
+	meta, err := m.Metadata()
+	if err != nil {
 		t.Fatal(err)
 	}
-	await(t, op, 1)
-	l := one(t, dead)
-	if l.Kind != bus.KindTerminated || l.Where != bus.Gone || l.JobID != "j" || l.SourceSubject != "thaw.requested.j" || len(l.Payload) != 0 ||
-		!strings.Contains(l.Reason, "I had enough") || !strings.Contains(l.Reason, "no luck") {
+	// What a leader sees that did not hear of the ack: the message is gone from the
+	// stream, and its consumer waits for it.
+	st, err := op.JS.Stream(t.Context(), events.StreamThaw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.DeleteMsg(t.Context(), meta.Sequence.Stream); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := said.NextMsgWithContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// What the stream took before this letter it has stored.
+	store(t, op, events.DeadLetter{ID: "1", Stream: "THAW", Consumer: "c", Payload: []byte("x"), Reason: "r", Kind: "invalid", Attempts: 1, FirstAt: at, LastAt: at})
+	if l := one(t, op.DeadLetters()); l.Kind != "invalid" {
 		t.Errorf("got %+v", l)
-	}
-	if _, err := dead.Replay(t.Context(), l); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "removed the message when it was terminated") {
-		t.Errorf("replay says %v", err)
-	}
-	if err := dead.Drop(t.Context(), l); err != nil {
-		t.Error(err)
-	}
-	if n := messages(t, ns, events.StreamDead); n != 0 {
-		t.Errorf("%d letters are left", n)
 	}
 }
 

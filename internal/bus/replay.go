@@ -43,8 +43,6 @@ func (d *DeadLetters) Replayable(l Letter) error {
 	switch {
 	case l.Kind == KindUnreadable:
 		return fault.Errorf(fault.Invalid, "dead letter %d cannot be replayed: it cannot be read", l.Seq)
-	case l.Where == Gone && l.Kind == KindTerminated:
-		return fault.Errorf(fault.Invalid, "dead letter %d cannot be replayed: JetStream removed the message when it was terminated", l.Seq)
 	case l.Where == Gone:
 		return fault.Errorf(fault.Invalid, "dead letter %d needs no replay: its message is no longer in %s, so it was done, replayed or dropped since", l.Seq, l.Stream)
 	case l.Stream == events.SourceSQS:

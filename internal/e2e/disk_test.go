@@ -20,7 +20,6 @@ import (
 
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/testenv"
-	"github.com/gas-restore/gas/pkg/events"
 )
 
 // smallDisk keeps `gas up --only nats` alive on a file system of its own, of 64 MiB,
@@ -116,10 +115,7 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 	b := l.bus()
 	until(t, ctx, "the streams to be empty", func() bool { n, err := pending(ctx, b); return err == nil && n == 0 })
 	got := l.compare(jobs)
-	dead, err := messages(ctx, b, events.StreamDead)
-	if err != nil {
-		t.Fatal(err)
-	}
+	dead := letters(t, ctx, b)
 	summary := fmt.Sprintf("%d files, the disk full %d times, noticed by %v, %s: %d wrong, %d archives retrieved, %d doubles, %d dead letters",
 		len(jobs), rounds, red, took.Round(time.Second), got.wrong, got.retrieved, got.doubles, dead)
 	t.Log(summary)

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/testenv"
-	"github.com/gas-restore/gas/pkg/events"
 )
 
 // process is a running binary.
@@ -170,10 +169,7 @@ func TestKilledWorkersLoseAndDoubleNothing(t *testing.T) {
 		t.Errorf("%d InitiateJob calls for %d files", asked, files)
 	}
 	got := l.compare(jobs)
-	dead, err := messages(ctx, b, events.StreamDead)
-	if err != nil {
-		t.Fatal(err)
-	}
+	dead := letters(t, ctx, b)
 	summary := fmt.Sprintf("%d files: %d InitiateJob, %d wrong, %d archives retrieved, %d doubles, %d dead letters",
 		len(jobs), asked, got.wrong, got.retrieved, got.doubles, dead)
 	t.Log(summary)

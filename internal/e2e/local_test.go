@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -213,4 +214,19 @@ func pending(ctx context.Context, b *bus.Bus) (n uint64, err error) {
 		n += m
 	}
 	return n, nil
+}
+
+// letters returns how many dead letters there are, and tells of the first few, which
+// nobody expects.
+func letters(t *testing.T, ctx context.Context, b *bus.Bus) (n int) {
+	t.Helper()
+	for l, err := range b.DeadLetters().Letters(ctx, bus.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n++; n <= 5 {
+			t.Logf("dead letter %d: %s, %s, %d attempts from %s to %s: %s", l.Seq, l.SourceSubject, l.Kind, l.Attempts, l.FirstAt.Format(time.TimeOnly), l.LastAt.Format(time.TimeOnly), l.Reason)
+		}
+	}
+	return n
 }
