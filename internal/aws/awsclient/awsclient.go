@@ -4,6 +4,7 @@ package awsclient
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -56,6 +57,7 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 		// add AWS_CA_BUNDLE.
 		cfg.HTTPClient = &http.Client{Transport: o.Transport}
 	}
+	cfg.HTTPClient = plainBodies{cfg.HTTPClient}
 	if o.Endpoint != "" {
 		cfg.BaseEndpoint = aws.String(o.Endpoint)
 	}
@@ -63,4 +65,24 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 		return aws.Config{}, fmt.Errorf("configure the aws sdk: no region: set AWS_REGION")
 	}
 	return cfg, nil
+}
+
+// plainBodies keeps net/http from seeing that the body of a request can write itself.
+//
+// The SDK closes the body as soon as there is an answer, and from then on what it
+// wraps bodies in (smithy-go, transport/http/internal/io/safe.go) says that writing
+// itself ends with io.EOF, which is not an error when reading but is one there. Where
+// an answer comes before net/http has looked for the end of the body, which it does
+// after everything is sent, that fails the request and closes the connection under
+// the answer: a few calls in a hundred to a server nearby are tried again, after up
+// to a second.
+type plainBodies struct{ client aws.HTTPClient }
+
+// Do implements [aws.HTTPClient].
+func (p plainBodies) Do(r *http.Request) (*http.Response, error) {
+	if r.Body != nil && r.Body != http.NoBody {
+		r = r.WithContext(r.Context())
+		r.Body = struct{ io.ReadCloser }{r.Body}
+	}
+	return p.client.Do(r)
 }
