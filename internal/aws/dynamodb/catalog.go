@@ -64,6 +64,41 @@ func (c *Catalog) Account(ctx context.Context, id events.UserID) (archive.Accoun
 	return accountOf(it), nil
 }
 
+// AccountAndJob returns both as they are now, with one call; the error's kind is
+// NotFound if there is no such account. Without such a job the one returned is zero.
+func (c *Catalog) AccountAndJob(ctx context.Context, user events.UserID, id events.JobID) (archive.Account, archive.Job, error) {
+	one := func(key item) types.KeysAndAttributes {
+		return types.KeysAndAttributes{Keys: []map[string]types.AttributeValue{key}, ConsistentRead: aws.Bool(true)}
+	}
+	out, err := c.client.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{
+		RequestItems: map[string]types.KeysAndAttributes{c.accounts: one(userKey(user)), c.jobs: one(jobKey(id))},
+	})
+	if err != nil {
+		return archive.Account{}, archive.Job{}, awsfault.Wrap(tableError(err), "read account %q and job %q", user, id)
+	}
+	if len(out.UnprocessedKeys) > 0 {
+		// One of the tables is throttled: each is asked by itself, as often as the
+		// SDK asks.
+		account, err := c.Account(ctx, user)
+		if err != nil {
+			return archive.Account{}, archive.Job{}, err
+		}
+		job, err := c.Job(ctx, id)
+		if fault.Is(err, fault.NotFound) {
+			err = nil
+		}
+		return account, job, err
+	}
+	accounts, jobs := out.Responses[c.accounts], out.Responses[c.jobs]
+	if len(accounts) == 0 {
+		return archive.Account{}, archive.Job{}, fault.Errorf(fault.NotFound, "no account %q", user)
+	}
+	if len(jobs) == 0 {
+		return accountOf(accounts[0]), archive.Job{}, nil
+	}
+	return accountOf(accounts[0]), jobOf(jobs[0]), nil
+}
+
 func (c *Catalog) get(ctx context.Context, table string, key item, what, id string) (item, error) {
 	out, err := c.client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &table, Key: key, ConsistentRead: aws.Bool(true)})
 	if err != nil {

@@ -39,11 +39,22 @@ func verifyAnswer(ctx context.Context, in middleware.DeserializeInput, next midd
 	if err != nil {
 		return out, meta, nil // none was sent
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	resp.Body.Close()
+	body, err := readAnswer(resp)
 	if err == nil && uint64(crc32.ChecksumIEEE(body)) != want {
 		err = fmt.Errorf("the answer has CRC %d, DynamoDB says %d", crc32.ChecksumIEEE(body), want)
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return out, meta, fault.New(fault.Transient, err)
+}
+
+// readAnswer reads a body whole and closes it.
+func readAnswer(resp *smithyhttp.Response) ([]byte, error) {
+	defer resp.Body.Close()
+	var b bytes.Buffer
+	if n := resp.ContentLength; n > 0 && n <= maxAnswer {
+		// ReadFrom wants room to see the end.
+		b.Grow(int(n) + bytes.MinRead)
+	}
+	_, err := b.ReadFrom(io.LimitReader(resp.Body, maxAnswer))
+	return b.Bytes(), err
 }

@@ -65,7 +65,8 @@ func (c *Catalog) walk(ctx context.Context, user events.UserID, sel archive.Sele
 	// One more than is listed tells whether there is a next page.
 	page := int32(sel.Limit) + 1
 	if sel.Match != nil {
-		page = c.page
+		// Most find what they look for near, and some go through all.
+		page = min(firstLook*int32(sel.Limit), c.page)
 	}
 	enough := false
 	for looked := 0; ; {
@@ -111,11 +112,18 @@ func (c *Catalog) walk(ctx context.Context, user events.UserID, sel archive.Sele
 		if next = cursorOf(start, attrSubmitTime); next == "" {
 			return jobs, first, next, nil
 		}
-		if enough = enough || sel.Match != nil && looked >= sel.Look; enough {
+		enough = enough || sel.Match != nil && looked >= sel.Look
+		switch {
+		case enough:
 			page = 1
+		case sel.Match != nil:
+			page = min(2*page, c.page)
 		}
 	}
 }
+
+// firstLook is how many times as many jobs as are listed a selection looks at first.
+const firstLook = 4
 
 // archivedPage is how many jobs a page of the archived index has: a megabyte of
 // items, which is the most that DynamoDB reads at a time, has about two thousand.

@@ -168,3 +168,31 @@ func TestAnUpgradeIsDueUntilItIsAnnounced(t *testing.T) {
 		t.Errorf("due of a Free user: %v", got)
 	}
 }
+
+// TestAnAccountAndAJobAreReadWithOneCall: with either missing, and when a table is
+// throttled.
+func TestAnAccountAndAJobAreReadWithOneCall(t *testing.T) {
+	a := testenv.NewAWS(t)
+	job := archive.Job{ID: "j1", UserID: "bob", Status: "COMPLETED", SubmittedAt: time.Unix(1_790_000_000, 0).UTC(), ArchiveSize: -1}
+	if err := a.Catalog.AddJob(t.Context(), job); err != nil {
+		t.Fatal(err)
+	}
+	account := archive.Account{ID: "ada", Name: "Ada", Role: archive.Free}
+	if err := a.Catalog.EnsureAccount(t.Context(), account); err != nil {
+		t.Fatal(err)
+	}
+	a.Server.ResetCounts()
+	gotAccount, gotJob, err := a.Catalog.AccountAndJob(t.Context(), "ada", "j1")
+	if err != nil || gotAccount != account || gotJob != job {
+		t.Errorf("got %+v, %+v, %v", gotAccount, gotJob, err)
+	}
+	if n := a.Server.Counts(); n["dynamodb.BatchGetItem"] != 1 || len(n) != 1 {
+		t.Errorf("it took %v", n)
+	}
+	if gotAccount, gotJob, err = a.Catalog.AccountAndJob(t.Context(), "ada", "j2"); err != nil || gotAccount != account || gotJob != (archive.Job{}) {
+		t.Errorf("without a job: %+v, %+v, %v", gotAccount, gotJob, err)
+	}
+	if _, _, err = a.Catalog.AccountAndJob(t.Context(), "eve", "j1"); !fault.Is(err, fault.NotFound) {
+		t.Errorf("without an account: %v", err)
+	}
+}
