@@ -169,7 +169,7 @@ func (s *Server) apiJob(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	j, err := s.job(c, v)
+	j, err := v.ownJob()
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ func (s *Server) download(c fiber.Ctx) error {
 	if v == nil {
 		return err
 	}
-	j, err := s.job(c, v)
+	j, err := v.ownJob()
 	if err != nil {
 		return err
 	}

@@ -45,9 +45,12 @@ type change struct {
 	// From and To are when the archive hands the file over, as a rule.
 	From time.Time `json:"from,omitzero"`
 	To   time.Time `json:"to,omitzero"`
+	// Fallback says why the tier is a slower one; empty if it is not.
+	Fallback string `json:"fallback,omitempty"`
 }
 
-func changeOf(e events.StatusChanged) change {
+// changeOf returns the change where tiers are the order in which they are tried.
+func changeOf(e events.StatusChanged, tiers archive.Tiers) change {
 	l := lookOf(archive.State(e.State))
 	c := change{
 		Job: e.JobID, State: e.State, Label: l.Label, Icon: l.Icon, Tone: l.Tone, Step: l.Step,
@@ -60,6 +63,7 @@ func changeOf(e events.StatusChanged) change {
 	if archive.State(e.State) == archive.Requested && e.Tier != "" {
 		from, to := archive.Tier(e.Tier).Typically()
 		c.From, c.To = e.At.Add(from).UTC(), e.At.Add(to).UTC()
+		c.Fallback = fallback(tiers, archive.Tier(e.Tier))
 	}
 	return c
 }
@@ -158,7 +162,7 @@ func (s *Server) follow(stream *sse.Stream, l *listener, after uint64, token str
 	if after < l.from {
 		for st, err := range s.deps.Statuses.Kept(stream.Context(), l.user, after, l.from) {
 			if err == nil {
-				err = send(deliveryOf(st))
+				err = send(s.hub.deliveryOf(st))
 			}
 			if err != nil {
 				return err

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -20,6 +21,9 @@ const backlog = 64
 type hub struct {
 	statuses Statuses
 	log      *slog.Logger
+	tiers    archive.Tiers
+	// moved is told of whom there is a change.
+	moved func(events.UserID)
 	// ready is closed when last is known.
 	ready chan struct{}
 
@@ -49,8 +53,8 @@ type delivery struct {
 	data string
 }
 
-func newHub(statuses Statuses, log *slog.Logger) *hub {
-	return &hub{statuses: statuses, log: log, ready: make(chan struct{}), listeners: map[events.UserID]map[*listener]struct{}{}}
+func newHub(statuses Statuses, cfg Config, moved func(events.UserID)) *hub {
+	return &hub{statuses: statuses, log: cfg.Logger, tiers: cfg.Tiers, moved: moved, ready: make(chan struct{}), listeners: map[events.UserID]map[*listener]struct{}{}}
 }
 
 // hubPause is how long the hub waits after trouble.
@@ -94,6 +98,7 @@ func (h *hub) follow(ctx context.Context, begun *bool) error {
 		if err != nil {
 			return err
 		}
+		h.moved(st.UserID)
 		h.publish(st)
 	}
 	return nil
@@ -108,7 +113,7 @@ func (h *hub) publish(st Status) {
 	if len(readers) == 0 {
 		return
 	}
-	d := deliveryOf(st)
+	d := h.deliveryOf(st)
 	for l := range readers {
 		select {
 		case l.changes <- d:
@@ -121,9 +126,9 @@ func (h *hub) publish(st Status) {
 	}
 }
 
-func deliveryOf(st Status) *delivery {
+func (h *hub) deliveryOf(st Status) *delivery {
 	// A change is text, numbers and times: it has a JSON form.
-	data, _ := json.Marshal(changeOf(st.StatusChanged))
+	data, _ := json.Marshal(changeOf(st.StatusChanged, h.tiers))
 	return &delivery{seq: st.Seq, user: st.UserID, data: string(data)}
 }
 

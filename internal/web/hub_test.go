@@ -15,7 +15,7 @@ import (
 // hubBed is a hub over a stream in memory, in a bubble.
 func hubBed(t *testing.T) (*world, *hub) {
 	w := &world{news: make(chan struct{}), faults: map[string]error{}}
-	return w, newHub(w, slog.New(slog.DiscardHandler))
+	return w, newHub(w, Config{Logger: slog.New(slog.DiscardHandler)}, func(events.UserID) {})
 }
 
 func runHub(t *testing.T, h *hub) {

@@ -281,6 +281,13 @@ func TestAPageSaysWhichTiersWereFull(t *testing.T) {
 		if ada.get("/api/v1/jobs/j1").into(t, &j); j.Fallback != tt.want {
 			t.Errorf("%s of %v: the API says %q, want %q", tt.tier, tt.tiers, j.Fallback, tt.want)
 		}
+		// And so does the stream.
+		e := status("ada", "j1", archive.Requested)
+		e.Tier = string(tt.tier)
+		b.world.tell(e)
+		if _, c := ada.stream("/events?after=0").change(); c.Fallback != tt.want {
+			t.Errorf("%s of %v: the stream says %q, want %q", tt.tier, tt.tiers, c.Fallback, tt.want)
+		}
 		// Nothing is full for a file that is back.
 		b.world.restored("j1", "x")
 		if strings.Contains(ada.get("/annotation/j1").text(t), " full, ") {

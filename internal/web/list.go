@@ -261,7 +261,8 @@ func (s *Server) list(c fiber.Ctx, v *viewer, f filter) (listing, error) {
 }
 
 // own returns the views of the jobs, all of which should be the viewer's.
-func (s *Server) own(c fiber.Ctx, v *viewer, jobs []archive.Job) (views []jobView) {
+func (s *Server) own(c fiber.Ctx, v *viewer, jobs []archive.Job) []jobView {
+	views := make([]jobView, 0, len(jobs))
 	for _, j := range jobs {
 		if j.UserID != v.account.ID {
 			s.log.Error("a job of another user was dropped from a list", "user", v.account.ID, "job", j.ID, "request", requestID(c))

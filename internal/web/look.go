@@ -40,9 +40,9 @@ func lookOf(st archive.State) look {
 	case archive.Available:
 		return look{"Available", "check", "good", 0, "The file is ready to download."}
 	case archive.Failed:
-		return look{"Trying again", "calendar", "plan", 1, "The archive did not hand the file over this time. It is asked again by itself."}
+		return look{"Trying again", "calendar", "plan", 1, "The archive did not hand the file over this time. We are asking it again; there is nothing you need to do."}
 	case archive.Expired:
-		return look{"Trying again", "calendar", "plan", 1, "The file waited too long to be copied and went back into the archive. It is asked for again by itself."}
+		return look{"Trying again", "calendar", "plan", 1, "The file waited too long to be copied and went back into the archive. We are asking for it again; there is nothing you need to do."}
 	}
 	return look{"In progress", "clock", "quiet", 0, "Something is happening to this file. Reload the page in a while."}
 }

@@ -33,14 +33,19 @@ const (
 	// maxCounted bounds what is counted for a page: pages of the index, of about
 	// a thousand archives each.
 	maxCounted = 10
-	// overviewAge is how old an overview may be.
+	// overviewAge is how old an overview may be in any case.
 	overviewAge = 2 * time.Second
+	// overviewQuiet is how old it may be while the pipeline does nothing for its user.
+	// All that it misses is what the annotation service moves into the archive.
+	overviewQuiet = time.Minute
+	// overviewSettles is how long after a change the index may still be without it.
+	overviewSettles = 5 * time.Second
 	// maxOverviews bounds how many are kept.
 	maxOverviews = 10_000
 )
 
 // overviews counts, and remembers for a moment: a page is read more often than
-// an archive moves.
+// an archive moves. Counting reads all that a user has in the archive.
 type overviews struct {
 	jobs    Jobs
 	tiers   archive.Tiers
@@ -49,8 +54,13 @@ type overviews struct {
 	now     func() time.Time
 	group   singleflight.Group
 
-	mu    sync.Mutex // guards known
+	// mu guards the fields below.
+	mu    sync.Mutex
 	known map[overviewKey]knownOverview
+	// moved is when the pipeline last did something for a user, and movedAll the same
+	// for those who are not in it.
+	moved    map[events.UserID]time.Time
+	movedAll time.Time
 }
 
 type overviewKey struct {
@@ -58,28 +68,60 @@ type overviewKey struct {
 	role archive.Role
 }
 
+// knownOverview is an overview and when its counting began.
 type knownOverview struct {
 	overview
 	at time.Time
 }
 
 func newOverviews(jobs Jobs, cfg Config) *overviews {
-	return &overviews{jobs: jobs, tiers: cfg.Tiers, prices: cfg.Prices, assumed: cfg.AssumedSize, now: cfg.Now, known: map[overviewKey]knownOverview{}}
+	return &overviews{jobs: jobs, tiers: cfg.Tiers, prices: cfg.Prices, assumed: cfg.AssumedSize, now: cfg.Now,
+		known: map[overviewKey]knownOverview{}, moved: map[events.UserID]time.Time{}}
+}
+
+// move notes that something of the user's changed.
+func (o *overviews) move(user events.UserID) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := o.now()
+	if len(o.moved) >= maxOverviews {
+		clear(o.moved)
+		o.movedAll = now
+	}
+	o.moved[user] = now
+}
+
+// lookUp returns the overview of key if it is as good as a new one.
+func (o *overviews) lookUp(key overviewKey) (*overview, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	k, ok := o.known[key]
+	if !ok {
+		return nil, false
+	}
+	moved, ok := o.moved[key.user]
+	if !ok {
+		moved = o.movedAll
+	}
+	most := overviewAge
+	if k.at.Sub(moved) > overviewSettles {
+		most = overviewQuiet
+	}
+	return &k.overview, o.now().Sub(k.at) < most
 }
 
 // of returns what the account has in the archive, as of a moment ago.
 func (o *overviews) of(ctx context.Context, account archive.Account) (*overview, error) {
 	key := overviewKey{account.ID, account.Role}
-	o.mu.Lock()
-	k, ok := o.known[key]
-	o.mu.Unlock()
-	if ok && o.now().Sub(k.at) < overviewAge {
-		return &k.overview, nil
+	if over, ok := o.lookUp(key); ok {
+		return over, nil
 	}
 	v, err, _ := o.group.Do(string(account.Role)+" "+string(account.ID), func() (any, error) {
 		// Others wait for it: it does not end with the request that began it.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 		defer cancel()
+		// What happens meanwhile may be missing.
+		at := o.now()
 		over, err := o.count(ctx, account)
 		if err != nil {
 			return nil, err
@@ -89,7 +131,7 @@ func (o *overviews) of(ctx context.Context, account archive.Account) (*overview,
 		if len(o.known) >= maxOverviews {
 			clear(o.known)
 		}
-		o.known[key] = knownOverview{over, o.now()}
+		o.known[key] = knownOverview{over, at}
 		return over, nil
 	})
 	if err != nil {

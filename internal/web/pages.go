@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gas-restore/gas/internal/archive"
-	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -108,19 +107,20 @@ func (s *Server) stageAll(c fiber.Ctx, rows []jobView) {
 }
 
 func (s *Server) annotation(c fiber.Ctx) error {
+	live := s.position(c)
 	v, err := s.page(c)
 	if v == nil {
 		return err
 	}
-	live := s.position(c)
-	j, err := s.job(c, v)
+	j, err := v.ownJob()
 	if err != nil {
 		return err
 	}
 	jv := viewJob(j, v.account.Role)
 	s.stage(c, &jv)
 	body := annotationBody{Job: jv, Steps: stepsAt(jv.Look.Step), Fallback: s.fallback(jv)}
-	if jv.Stage == "" {
+	// What is asked for again takes as long as at first.
+	if jv.Stage == "" || jv.State == archive.Planned {
 		body.Expected = s.expected(jv)
 	}
 	if jv.State == archive.Available {
@@ -141,43 +141,46 @@ func (s *Server) fallback(j jobView) string {
 	if j.State != archive.Requested {
 		return ""
 	}
-	switch i := slices.Index(s.cfg.Tiers, j.Tier); i {
+	return fallback(s.cfg.Tiers, j.Tier)
+}
+
+// fallback tells which of the tiers were full for a retrieval in that one.
+func fallback(tiers archive.Tiers, tier archive.Tier) string {
+	switch i := slices.Index(tiers, tier); i {
 	case -1, 0:
 		return ""
 	case 1:
-		return fmt.Sprintf("%s was full, %s is used.", s.cfg.Tiers[0], j.Tier)
+		return fmt.Sprintf("%s was full, %s is used.", tiers[0], tier)
 	default:
 		var full []string
-		for _, t := range s.cfg.Tiers[:i] {
+		for _, t := range tiers[:i] {
 			full = append(full, string(t))
 		}
-		return fmt.Sprintf("%s were full, %s is used.", strings.Join(full, " and "), j.Tier)
+		return fmt.Sprintf("%s were full, %s is used.", strings.Join(full, " and "), tier)
 	}
 }
 
-// job returns the job that the address names. Somebody else's is not found,
-// in the same words as one that never was.
-func (s *Server) job(c fiber.Ctx, v *viewer) (archive.Job, error) {
-	none := &problem{
-		status: http.StatusNotFound, title: "There is no such annotation",
-		sentence: "None of your annotations has this address.",
-		link:     "/annotations", linkText: "Go to your annotations",
-	}
+// namedJob is the job that the address names; empty if it names none, or one that
+// cannot be.
+func namedJob(c fiber.Ctx) events.JobID {
 	raw, err := url.PathUnescape(c.Params("id"))
-	if err != nil || !utf8.ValidString(raw) || clip(raw, events.MaxIDLength) != raw || raw == "" {
-		return archive.Job{}, none
+	if err != nil || !utf8.ValidString(raw) || clip(raw, events.MaxIDLength) != raw {
+		return ""
 	}
-	j, err := s.deps.Jobs.Job(c.Context(), events.JobID(raw))
-	if fault.Is(err, fault.NotFound) {
-		return archive.Job{}, none
+	return events.JobID(raw)
+}
+
+// ownJob returns the job that the address names, if it is the viewer's. Somebody
+// else's is not found, in the same words as one that never was.
+func (v *viewer) ownJob() (archive.Job, error) {
+	if v.job.ID == "" || v.job.UserID != v.account.ID {
+		return archive.Job{}, &problem{
+			status: http.StatusNotFound, title: "There is no such annotation",
+			sentence: "None of your annotations has this address.",
+			link:     "/annotations", linkText: "Go to your annotations",
+		}
 	}
-	if err != nil {
-		return archive.Job{}, err
-	}
-	if j.UserID != v.account.ID {
-		return archive.Job{}, none
-	}
-	return j, nil
+	return v.job, nil
 }
 
 // position is where the page's live stream begins. It is taken before the

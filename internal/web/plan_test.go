@@ -134,11 +134,82 @@ func TestThePlanPageTellsWhatComesBack(t *testing.T) {
 		})
 		b.world.restored(events.JobID(fmt.Sprint("j", i)), "x")
 	}
+	b.moves("ada")
 	b.clock.add(2 * overviewAge)
 	ada.wants(ada.get("/annotations"), 200, "All your files are back", "Restored")
 	if a := ada.get("/api/v1/archive"); !strings.Contains(a.body, `"files":0`) {
 		t.Errorf("the API says %s", a.body)
 	}
+}
+
+// moves lets the pipeline do something for the user, and returns when the site has
+// heard of it.
+func (b *bed) moves(user events.UserID) {
+	b.t.Helper()
+	l, err := b.site.hub.listen(b.t.Context(), user, func() {})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer b.site.hub.leave(l)
+	b.world.tell(status(user, "any", archive.Restored))
+	select {
+	case <-l.changes:
+	case <-b.t.Context().Done():
+		b.t.Fatal("the site did not hear of it")
+	}
+}
+
+// TestWhatIsInTheArchiveIsCountedAgainWhenItMoves: a count is kept for a minute while
+// nothing happens, for moments while something does, and never from another plan.
+func TestWhatIsInTheArchiveIsCountedAgainWhenItMoves(t *testing.T) {
+	b := newBed(t)
+	b.world.archived("ada", "j0", time.Now())
+	b.world.archived("bob", "b0", time.Now())
+	ada, bob := b.browser(), b.browser()
+	ada.signIn("ada", "/")
+	bob.signIn("bob", "/")
+	n := 0
+	more := func() { n++; b.world.archived("ada", events.JobID(fmt.Sprint("j", n)), time.Now()) }
+	files := func(who *browser, want int, when string) {
+		t.Helper()
+		if a := who.get("/api/v1/archive"); !strings.Contains(a.body, fmt.Sprintf(`"files":%d,`, want)) {
+			t.Errorf("%s: %s, want %d files", when, a.body, want)
+		}
+	}
+	files(ada, 1, "at first")
+	more()
+	b.clock.add(overviewQuiet - time.Second)
+	files(ada, 1, "within a minute in which nothing moved")
+	b.clock.add(time.Second)
+	files(ada, 2, "a minute later")
+	files(bob, 1, "another user")
+
+	more()
+	b.moves("ada")
+	b.clock.add(overviewAge - time.Second)
+	files(ada, 2, "right after a change")
+	b.clock.add(time.Second)
+	files(ada, 3, "moments later")
+	// The index may not have had the change yet.
+	more()
+	b.clock.add(overviewAge)
+	files(ada, 4, "while the index may be behind")
+	b.clock.add(overviewSettles)
+	files(ada, 4, "when it is not")
+	more()
+	b.clock.add(overviewQuiet - time.Second)
+	files(ada, 4, "when it is quiet again")
+
+	// Of more users than are remembered, all may have moved.
+	for i := range maxOverviews + 1 {
+		b.site.archived.move(events.UserID(fmt.Sprint("user-", i)))
+	}
+	b.clock.add(time.Second)
+	files(ada, 5, "when it is not known who moved")
+
+	more()
+	ada.post("/subscribe", ada.get("/subscribe").form(t, "/subscribe", nil))
+	files(ada, 6, "with another plan")
 }
 
 func TestAPageTellsHowFarTheCopyIs(t *testing.T) {

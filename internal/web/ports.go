@@ -14,6 +14,9 @@ import (
 type Accounts interface {
 	// Account returns the user's account, or a fault.NotFound error.
 	Account(ctx context.Context, user events.UserID) (archive.Account, error)
+	// AccountAndJob returns the account, or a fault.NotFound error, and a job,
+	// anybody's, or the zero one if there is none.
+	AccountAndJob(ctx context.Context, user events.UserID, id events.JobID) (archive.Account, archive.Job, error)
 	// EnsureAccount creates the account if its ID is unknown. An account that
 	// is there keeps its role; its name and e-mail may be brought up to date.
 	EnsureAccount(ctx context.Context, account archive.Account) error
@@ -35,8 +38,6 @@ type Jobs interface {
 	// comes back from a browser: one that Select did not make is a fault.Invalid
 	// error, and whatever it says, no other user's job is returned.
 	Select(ctx context.Context, user events.UserID, sel archive.Selection) (archive.Listing, error)
-	// Job returns a job, anybody's, or a fault.NotFound error.
-	Job(ctx context.Context, id events.JobID) (archive.Job, error)
 	// ArchivedPage returns some of the user's jobs that are in the vault, with
 	// size, retrieval and state but perhaps without names, and the cursor of the
 	// next, empty at the end. It may be seconds behind.

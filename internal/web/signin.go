@@ -21,6 +21,9 @@ import (
 type viewer struct {
 	session *session
 	account archive.Account
+	// job is what the address names, anybody's, and zero if there is none or the
+	// address names none: one call reads it with the account.
+	job archive.Job
 }
 
 // Name is how the page addresses the viewer.
@@ -59,14 +62,19 @@ func (s *Server) viewer(c fiber.Ctx, used bool) (*viewer, error) {
 	if err != nil || sess == nil {
 		return nil, err
 	}
-	acct, err := s.deps.Accounts.Account(c.Context(), sess.User)
+	v := &viewer{session: sess}
+	if id := namedJob(c); id == "" {
+		v.account, err = s.deps.Accounts.Account(c.Context(), sess.User)
+	} else {
+		v.account, v.job, err = s.deps.Accounts.AccountAndJob(c.Context(), sess.User, id)
+	}
 	if fault.Is(err, fault.NotFound) {
 		return nil, s.sessions.end(c.Context(), sess.token)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if s.overdue(acct) {
+	if acct := v.account; s.overdue(acct) {
 		// Somebody crashed between the change of plan and its announcement.
 		if err := s.announce(c.Context(), acct.ID, acct.AnnounceDue); err != nil {
 			s.log.Error("an upgrade is not announced yet", "user", acct.ID, "error", err.Error())
@@ -74,7 +82,6 @@ func (s *Server) viewer(c fiber.Ctx, used bool) (*viewer, error) {
 			s.audit(c, "upgrade announced", "user", acct.ID, "again", true)
 		}
 	}
-	v := &viewer{session: sess, account: acct}
 	c.Locals(viewerLocal, v)
 	return v, nil
 }

@@ -78,7 +78,6 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		log:     cfg.Logger,
 		views:   v,
 		streams: newStreams(),
-		hub:     newHub(deps.Statuses, cfg.Logger),
 		limits:  newLimits(cfg),
 		origin:  strings.TrimSuffix(cfg.BaseURL, "/"),
 		secure:  strings.HasPrefix(cfg.BaseURL, "https://"),
@@ -87,6 +86,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.logins = &logins{store: deps.Logins, now: cfg.Now}
 	s.provider = &provider{cfg: cfg, redirect: s.origin + CallbackPath}
 	s.archived = newOverviews(deps.Jobs, cfg)
+	s.hub = newHub(deps.Statuses, cfg, s.archived.move)
 	s.app = s.routes()
 	return s, nil
 }

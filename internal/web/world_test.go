@@ -205,14 +205,11 @@ func (w *world) ArchivedPage(_ context.Context, user events.UserID, cursor strin
 	return jobs, "", nil
 }
 
-func (w *world) Job(_ context.Context, id events.JobID) (archive.Job, error) {
+func (w *world) AccountAndJob(ctx context.Context, user events.UserID, id events.JobID) (archive.Account, archive.Job, error) {
+	a, err := w.Account(ctx, user)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	j, ok := w.jobs[id]
-	if !ok {
-		return archive.Job{}, fault.Errorf(fault.NotFound, "no job %s", id)
-	}
-	return j, nil
+	return a, w.jobs[id], err
 }
 
 func (w *world) HasArchived(_ context.Context, user events.UserID) (bool, error) {

@@ -73,7 +73,9 @@
       steps.dataset.steps = "";
       for (const name of ["Planned", "Thawing", "Copying", "Checking", "Restored"]) {
         const li = document.createElement("li");
-        li.textContent = name;
+        const told = document.createElement("span");
+        told.className = "hidden";
+        li.append(name, told);
         steps.append(li);
       }
       card.querySelector("[data-sentence]").after(steps);
@@ -82,6 +84,7 @@
     all.forEach((li, i) => {
       const mark = i + 1 < done || done === all.length ? "done" : i + 1 === done ? "now" : "next";
       li.dataset.mark = mark;
+      text(li.querySelector("span"), mark === "next" ? "" : `, ${mark}`);
       if (mark === "now") li.setAttribute("aria-current", "step");
       else li.removeAttribute("aria-current");
     });
@@ -113,19 +116,25 @@
   function showSpan(card, change) {
     if (change.state === "planned") return;
     for (const p of card.querySelectorAll("[data-expected]")) p.remove();
-    if (!change.from) return;
-    const p = document.createElement("p");
-    p.className = "expected";
-    p.dataset.expected = "";
-    p.append("Out of the archive, as a rule, between ", timeOf(change.from), " and ", timeOf(change.to), ".");
-    card.querySelector("[data-actions]").before(p);
+    const say = (...words) => {
+      const p = document.createElement("p");
+      p.className = "expected";
+      p.dataset.expected = "";
+      p.append(...words);
+      card.querySelector("[data-actions]").before(p);
+    };
+    if (change.fallback) say(change.fallback);
+    if (change.from) say("Out of the archive, as a rule, between ", timeOf(change.from), " and ", timeOf(change.to), ".");
   }
 
   function showDetail(page, change) {
     const card = page.querySelector("[data-card]");
     if (!card.querySelector("[data-sentence]")) return;
     card.dataset.tone = change.tone;
-    text(card.querySelector("[data-sentence]"), change.sentence);
+    const sentence = card.querySelector("[data-sentence]");
+    // Several steps have the same sentence, which is then not announced again.
+    if (changed(page, change)) text(announce, sentence.textContent === change.sentence ? change.label : "");
+    text(sentence, change.sentence);
     showSteps(card, change.step);
     showBytes(card, change);
     if (changed(page, change)) showSpan(card, change);

@@ -1,0 +1,84 @@
+package web
+
+import (
+	"html/template"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/html"
+	"pgregory.net/rapid"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// asTemplate is a list's rows as a template, whose escaping is the one to be as good as.
+const asTemplate = `<ul>{{range .Rows}}<li data-job="{{.ID}}" data-state="{{if .Stage}}{{.Stage}}{{else}}{{.State}}{{end}}">
+<a href="{{.Link}}" data-name>{{.Name}}</a>
+<span class="when"><time datetime="{{rfc .SubmittedAt}}">{{utc .SubmittedAt}}</time></span>
+<span class="size">{{if and .ArchiveID (gt .ArchiveSize 0)}}{{bytes .ArchiveSize}}{{end}}</span>
+<span class="badge" data-badge data-tone="{{.Look.Tone}}"><svg aria-hidden="true"><use href="#{{.Look.Icon}}"></use></svg><span data-label>{{.Look.Label}}</span></span>
+</li>
+{{end}}</ul>`
+
+// TestRowsAreWhatATemplateWouldMakeOfThem has names of every kind.
+func TestRowsAreWhatATemplateWouldMakeOfThem(t *testing.T) {
+	want := template.Must(template.New("").Funcs(template.FuncMap{
+		"rfc": func(t time.Time) string { return t.UTC().Format(time.RFC3339) }, "utc": utc, "bytes": humanBytes,
+	}).Parse(asTemplate))
+	text := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{
+		`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `' onmouseover='x`, "a&amp;b&lt;", "\xff\xfe", "a\x00b", "\u2028", "`", "=", "javascript:x", "größe.vcf", "a+b c",
+	}))
+	rapid.Check(t, func(rt *rapid.T) {
+		var in struct {
+			Rows []jobView
+		}
+		for range rapid.IntRange(0, 3).Draw(rt, "rows") {
+			j := archive.Job{
+				ID: events.JobID(text.Draw(rt, "id")), UserID: "ada", InputFileName: text.Draw(rt, "name"), Status: "COMPLETED",
+				SubmittedAt: time.Unix(rapid.Int64Range(1, 4e9).Draw(rt, "at"), 0),
+			}
+			if rapid.Bool().Draw(rt, "archived") {
+				j.ArchiveID, j.ArchiveSize = "a", rapid.Int64Range(-1, 1e15).Draw(rt, "size")
+			}
+			v := viewJob(j, archive.Premium)
+			if rapid.Bool().Draw(rt, "copying") {
+				v.Stage = archive.Copying
+			}
+			in.Rows = append(in.Rows, v)
+		}
+		var theirs strings.Builder
+		if err := want.Execute(&theirs, in); err != nil {
+			rt.Fatal(err)
+		}
+		ours := "<ul>" + string(rowsHTML(in.Rows)) + "</ul>"
+		if got, want := parsed(rt, ours), parsed(rt, theirs.String()); got != want {
+			rt.Fatalf("got\n%s\nwant\n%s", got, want)
+		}
+	})
+}
+
+// TestANameIsTheSameWithItsBreaks: they are elements, and not in its text.
+func TestANameIsTheSameWithItsBreaks(t *testing.T) {
+	for name, want := range map[string]string{
+		"": "", ".vcf": ".vcf", "panel_001.vcf": "panel_<wbr>001<wbr>.vcf", "a-b+c..d": "a-<wbr>b+<wbr>c<wbr>.<wbr>.d", "größe_<b>.x": "größe_<wbr>&lt;b&gt;<wbr>.x", "plain": "plain", "end_": "end_",
+	} {
+		if got := string(breaksHTML(name)); got != want {
+			t.Errorf("%q is written as %q, want %q", name, got, want)
+		}
+	}
+}
+
+// parsed is the document as a browser sees it.
+func parsed(t *rapid.T, doc string) string {
+	root, err := html.Parse(strings.NewReader(doc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := html.Render(&b, root); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
