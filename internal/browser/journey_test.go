@@ -4,6 +4,7 @@ package browser
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,14 +13,17 @@ import (
 	"github.com/gas-restore/gas/internal/stack"
 )
 
-// recorder notes each state that the badge shows and whether the bar moved.
+// recorder notes each state that the badge shows, whether the bar moved, and what is
+// said to who cannot see it.
 const recorder = `(() => {
-	window.seen = []; window.bar = [];
+	window.seen = []; window.bar = []; window.told = [];
 	const look = () => {
 		const label = document.querySelector("[data-badge] [data-label]").textContent;
 		if (seen.at(-1) !== label) seen.push(label);
 		const p = document.querySelector("progress");
 		if (p && p.hasAttribute("value")) bar.push(p.value / p.max);
+		const said = [...document.querySelectorAll("[role=status]")].map(e => e.textContent).join(" ").trim();
+		if (told.at(-1) !== said) told.push(said);
 	};
 	look();
 	new MutationObserver(look).observe(document.querySelector("main"), {subtree: true, childList: true, characterData: true, attributes: true});
@@ -63,8 +67,20 @@ func TestAPersonGetsTheirFileBack(t *testing.T) {
 	ada.until(`document.querySelector("[data-card]") !== null && document.readyState === "complete"`)
 	eval[bool](ada, recorder)
 	ada.says("The file is back and ready to download.")
-	seen, bar := eval[[]string](ada, `seen`), eval[[]float64](ada, `bar`)
-	t.Logf("the badge went through %q, the bar through %v", seen, bar)
+	seen, bar, told := eval[[]string](ada, `seen`), eval[[]float64](ada, `bar`), eval[[]string](ada, `told`)
+	t.Logf("the badge went through %q, the bar through %v, it was said %q", seen, bar, told)
+	// Each state is said once, however often bytes move in it.
+	if len(told) > len(seen) {
+		t.Errorf("it was said %q while the badge went through %q", told, seen)
+	}
+	for _, label := range []string{"Copying", "Checking"} {
+		if slices.Contains(seen, label) && !slices.ContainsFunc(told, func(s string) bool { return strings.Contains(s, label) }) {
+			t.Errorf("the badge went through %q, and %q was not said: %q", seen, label, told)
+		}
+	}
+	if steps := eval[[]string](ada, `[...document.querySelectorAll("[data-steps] li span")].map(e => e.textContent)`); len(steps) != 5 || slices.ContainsFunc(steps, func(s string) bool { return s != ", done" }) {
+		t.Errorf("of the steps it is said %q, want each to be done", steps)
+	}
 	if len(seen) < 3 || seen[len(seen)-1] != "Restored" {
 		t.Errorf("the badge went through %q, want a few states up to Restored", seen)
 	}

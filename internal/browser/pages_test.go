@@ -108,6 +108,19 @@ func gallery(t *testing.T, s *stack.Stack, user events.UserID) []shownState {
 	t.Helper()
 	catalog := catalogOf(s)
 	now := time.Now().UTC()
+	// Premium as of now, and announced: nothing of it is overdue.
+	for i, role := range []archive.Role{archive.Free, archive.Premium} {
+		if _, err := catalog.SetRole(t.Context(), user, role, now.Add(time.Duration(i)*time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	account, err := catalog.Account(t.Context(), user)
+	if err == nil {
+		err = catalog.Announced(t.Context(), user, account.AnnounceDue)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	job := func(name string) archive.Job {
 		p := stack.Person{ID: string(user)}
 		j := p.Job(s.Config.Bucket, 100)
@@ -123,12 +136,12 @@ func gallery(t *testing.T, s *stack.Stack, user events.UserID) []shownState {
 		}
 	}
 	request := func(j archive.Job, tier archive.Tier) {
-		intent := archive.Intent{Token: "shown", At: now.Add(-time.Hour)}
+		intent := archive.Intent{Token: "shown", At: now.Add(-3 * time.Minute)}
 		if err := catalog.SaveIntent(t.Context(), j, intent); err != nil {
 			t.Fatal(err)
 		}
 		if err := catalog.SaveRetrieval(t.Context(), j, intent, archive.Retrieval{
-			ID: events.RetrievalID("retrieval-" + j.ID), ArchiveID: j.ArchiveID, Tier: tier, RequestedAt: now.Add(-20 * time.Minute),
+			ID: events.RetrievalID("retrieval-" + j.ID), ArchiveID: j.ArchiveID, Tier: tier, RequestedAt: now.Add(-2 * time.Minute),
 		}); err != nil {
 			t.Fatal(err)
 		}
