@@ -21,7 +21,7 @@ import (
 
 type streamResult struct {
 	Streams int
-	// Before and With are the process's memory in MiB without and with the streams.
+	// Before and With are the site's memory in MiB without and with the streams.
 	Before    float64
 	With      float64
 	SteadyP50 time.Duration
@@ -72,7 +72,7 @@ func measureStreams(ctx context.Context, s site, o options) (streamResult, error
 	if err := g.Wait(); err != nil {
 		return streamResult{}, err
 	}
-	r := streamResult{Before: memory(s.pid)}
+	r := streamResult{Before: memory(s.site)}
 	var got arrivals
 	var conns []net.Conn
 	defer func() {
@@ -121,7 +121,7 @@ func measureStreams(ctx context.Context, s site, o options) (streamResult, error
 	took = got.taken(o.users * each)
 	r.Lost += o.users*each - len(took)
 	r.BurstP50, r.BurstP99 = quantile(took, .5), quantile(took, .99)
-	r.With = memory(s.pid)
+	r.With = memory(s.site)
 	return r, nil
 }
 
