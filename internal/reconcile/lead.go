@@ -27,7 +27,7 @@ type Runner struct {
 	// Name tells the replicas apart.
 	Name string
 	// Every is how long it is from the end of a sweep to the next, Hold for how long
-	// a leader may be silent until another takes over; 5 minutes and 10 seconds if
+	// a leader may be silent until another takes over; 5 minutes and 30 seconds if
 	// zero.
 	Every, Hold time.Duration
 	Log         *slog.Logger
@@ -52,10 +52,11 @@ func (r *Runner) Run(ctx context.Context, drain <-chan struct{}) error {
 	}()
 	hold := r.Hold
 	if hold <= 0 {
-		hold = 10 * time.Second
+		// Long beside a claim's way to the disks of three servers, short beside a sweep.
+		hold = 30 * time.Second
 	}
 	var (
-		seen    uint64    // the claim's revision
+		seen    uint64    // the revision of another's claim
 		changed time.Time // when it was first seen
 		ours    bool
 		work    sync.WaitGroup
@@ -87,23 +88,27 @@ func (r *Runner) Run(ctx context.Context, drain <-chan struct{}) error {
 			// Whoever is next need not wait.
 			done, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 			defer cancel()
-			r.Sweeper.Notes.Swap(done, leadKey, []byte("{}"), seen)
+			if note, revision, err := r.Sweeper.Notes.Get(done, leadKey); err == nil && whose(note) == r.Name {
+				r.Sweeper.Notes.Swap(done, leadKey, []byte("{}"), revision)
+			}
 		}
 	}()
 	var kept time.Time // when our claim was last written
 	for ctx.Err() == nil {
 		note, revision, err := r.Sweeper.Notes.Get(ctx, leadKey)
-		switch now := time.Now(); {
+		switch now, name := time.Now(), whose(note); {
 		case err != nil && !fault.Is(err, fault.NotFound):
 			if ours && now.Sub(kept) > hold {
 				lead(false) // nobody hears us
 			}
-		case revision != seen && !free(note):
+		case name != "" && name != r.Name && revision != seen:
 			seen, changed = revision, now
 			lead(false)
-		case ours || free(note) || now.Sub(changed) >= hold:
-			if rev, err := r.claim(ctx, revision); err == nil {
-				seen, changed, kept = rev, time.Now(), time.Now()
+		case name == "" || name == r.Name || now.Sub(changed) >= hold:
+			// A claim of ours may have been written although we saw an error: the next
+			// look finds it.
+			if r.claim(ctx, revision) == nil {
+				kept = now
 				lead(true)
 			}
 		}
@@ -112,25 +117,22 @@ func (r *Runner) Run(ctx context.Context, drain <-chan struct{}) error {
 	return nil
 }
 
-func free(note []byte) bool {
+// whose returns the name in a claim, empty if it is nobody's.
+func whose(note []byte) string {
 	var c claim
-	return json.Unmarshal(note, &c) != nil || c.Name == ""
+	if json.Unmarshal(note, &c) != nil {
+		return ""
+	}
+	return c.Name
 }
 
-// claim writes our name over the claim of that revision, and returns the new one.
-func (r *Runner) claim(ctx context.Context, revision uint64) (uint64, error) {
+// claim writes our name over the claim of that revision.
+func (r *Runner) claim(ctx context.Context, revision uint64) error {
 	note, err := json.Marshal(claim{r.Name, time.Now().UTC()})
 	if err != nil {
-		return 0, err
+		return err
 	}
-	if err := r.Sweeper.Notes.Swap(ctx, leadKey, note, revision); err != nil {
-		return 0, err
-	}
-	got, rev, err := r.Sweeper.Notes.Get(ctx, leadKey)
-	if err != nil || string(got) != string(note) {
-		return 0, fault.Errorf(fault.Conflict, "another replica was first")
-	}
-	return rev, nil
+	return r.Sweeper.Notes.Swap(ctx, leadKey, note, revision)
 }
 
 // sweepAll sweeps again and again.

@@ -366,9 +366,6 @@ func (p *sweep) heard(ctx context.Context, job archive.Job, listed map[events.Re
 		found = Unheard
 	}
 	p.report.Found[found]++
-	if Act(found) == Leave {
-		return nil
-	}
 	return p.act(ctx, found, "job."+events.Token(string(job.ID)), string(job.RetrievalID), func(times int) events.Event {
 		return events.RetrievalCompleted{
 			ID: fmt.Sprintf("sweep-%d-%s", times, job.RetrievalID), JobID: job.ID, ArchiveID: job.ArchiveID, RetrievalID: job.RetrievalID,
@@ -381,6 +378,9 @@ func (p *sweep) heard(ctx context.Context, job archive.Job, listed map[events.Re
 // about is what the action is about, so that something new is not held back.
 func (p *sweep) act(ctx context.Context, f Finding, key, about string, event func(times int) events.Event, job archive.Job) error {
 	action := Act(f)
+	if action == Leave {
+		return nil
+	}
 	log := p.Log.With("user", job.UserID, "job", job.ID, "archive", job.ArchiveID)
 	done, err := p.recall(ctx, key, about)
 	if err != nil {
