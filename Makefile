@@ -56,21 +56,21 @@ browser: ## see the site in Chromium (Debian's package), from sign-in to the byt
 screenshots: ## picture every page in light, dark and narrow, into screenshots/
 	GAS_SCREENSHOTS=$(CURDIR)/screenshots go test -tags browser -count=1 -parallel 4 -timeout 10m -run TestEveryPage ./internal/browser
 
-bench-web: ## pages a second at 10,000 jobs, and 10,000 live streams
+bench-web: ## pages a second at 10,000 jobs, going through 100,000, and 10,000 live streams
 	go run ./bench/web $(BENCHFLAGS)
 long-restore: ## 1,000 files of every size, faults in every call, four restores, kill -9 at random
 	GAS_RESTORE_FILES=1000 GAS_RESTORE_HUGE=6 GAS_RESTORE_WORKERS=4 GAS_RESTORE_KILLS=12 go test -count=1 -timeout 60m -run TestKilledRestores -v ./internal/e2e
 crash-restore: ## break every call of a restore, and every call of the next one, for files of every shape
 	GAS_CRASH_LONG=1 go test -race -count=1 -timeout 30m -run TestWhereverAWorkerDies -v ./internal/restore | grep -v level=
 
-faults: ## the pipeline in simulated time: all fault points in all modes, 1,000 seeds (or GAS_SIM_SEEDS)
-	GAS_SIM_POINTS=all GAS_SIM_SEEDS=$(or $(GAS_SIM_SEEDS),1000) go test -count=1 -timeout 48h -run 'TestEvery|TestSeeds' ./internal/sim
+faults: ## the pipeline in simulated time: all fault points in all modes, 1,000 seeds (or GAS_SIM_SEEDS, from GAS_SIM_SEED on)
+	cd internal/sim && GAS_SIM_POINTS=$(or $(GAS_SIM_POINTS),all) GAS_SIM_SEEDS=$(or $(GAS_SIM_SEEDS),1000) go test -vet=off -timeout $(or $(GAS_SIM_TIME),48h) -run 'TestEvery|TestSeeds'
 
 faults-bugs: ## plant each bug of the list, and see the simulation find it
-	GAS_SIM_BUGS=1000 go test -count=1 -timeout 2h -run TestPlanted -v ./internal/sim | grep -- '---\|caught'
+	cd internal/sim && GAS_SIM_BUGS=1000 go test -vet=off -timeout 4h -run TestPlanted
 
 faults-report: ## all of both, written to docs/faults.md
-	GAS_SIM_DOCS=$(CURDIR)/docs/faults.md go test -tags faults -count=1 -timeout 48h -run TestReport -v ./internal/sim
+	cd internal/sim && GAS_SIM_DOCS=$(CURDIR)/docs/faults.md go test -tags faults -vet=off -timeout 48h -run TestReport
 
 bench-restore: ## how fast archives come back, with what memory and calls, beside a bare pipe
 	go run ./bench/restore $(BENCHFLAGS)

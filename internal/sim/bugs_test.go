@@ -79,6 +79,16 @@ var bugs = []bug{
 		"{Unheard, Complete,", "{Unheard, Leave,"},
 	{"a lost upgrade is not made up for", "internal/reconcile/rules.go",
 		"{Unplanned, Plan,", "{Unplanned, Leave,"},
+	{"the role changes, and the announcement is not noted as due", "internal/aws/dynamodb/catalog.go",
+		`"SET #r = :role, role_changed_at = :at, announce_due = :at"`, `"SET #r = :role, role_changed_at = :at"`},
+	{"the announcement is noted before it is made", "internal/web/plan.go",
+		"if err := s.deps.Announcer.AnnounceUpgrade(ctx, user); err != nil {", "if err := errors.Join(s.deps.Accounts.Announced(ctx, user, due), s.deps.Announcer.AnnounceUpgrade(ctx, user)); err != nil {"},
+	{"nobody heals what was not announced", "internal/web/web.go",
+		"beside.Go(func() { s.heal(besideCtx) })", "_ = s.heal"},
+	{"what was announced stays due", "internal/web/plan.go",
+		"if err := s.deps.Accounts.Announced(ctx, user, due); err != nil {", "if err := ctx.Err(); err != nil {"},
+	{"an upgrade is announced although the role did not change", "internal/web/plan.go",
+		"s.deps.Accounts.SetRole(c.Context(), user, archive.Premium, at); err != nil {", "s.deps.Accounts.SetRole(c.Context(), user, archive.Premium, at); errors.Is(err, context.Canceled) {"},
 }
 
 const root = "../.."
@@ -174,6 +184,10 @@ func (b bug) hunt(ctx context.Context, dir string, worlds []string) (caught, err
 	if found.world == "" {
 		return found, fmt.Errorf("%q was not caught by %d worlds", b.what, len(worlds))
 	}
+	// A world that goes wrong in any case catches nothing.
+	if _, err := run(ctx, os.Args[0], found.world); err != nil {
+		return found, fmt.Errorf("%q: the world that caught it goes wrong without it too: %w", b.what, err)
+	}
 	return found, ctx.Err()
 }
 
@@ -183,11 +197,7 @@ const seedsToHunt = 150
 // hunting is the order in which worlds are tried: those in which the first effect
 // of a point breaks, then chance.
 func hunting(effects map[string]int, seeds int) (all []string) {
-	for _, what := range worlds(effects) {
-		if strings.Contains(what, ";n=0;") {
-			all = append(all, what)
-		}
-	}
+	all = first(worlds(effects))
 	for seed := range seeds {
 		all = append(all, fmt.Sprintf("seed=%d", seed+1))
 	}
@@ -204,7 +214,7 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Logf("caught by %s, the %dth world: %s", found.world, found.after, found.says)
+			fmt.Printf("%s:\n  caught by %s, the %dth world: %s\n", b.what, found.world, found.after, found.says)
 		})
 	}
 }

@@ -21,8 +21,8 @@ const outputLife = 24 * time.Hour
 // Glacier did; of the services it knows nothing. Every file is whole at its key; no
 // archive is left, or all of a user who is not Premium; each archive was retrieved
 // once, or again after a retrieval that failed or expired; a tier that costs less
-// was used only where the faster one had no capacity; no message waits, none is
-// dead, no upload is open.
+// was used only where the faster one had no capacity; no message waits, nor an
+// announcement, none is dead, no upload is open.
 func (w *world) check() {
 	w.t.Helper()
 	w.checkFiles()
@@ -64,12 +64,14 @@ func (w *world) checkFiles() {
 			continue
 		}
 		if err != nil {
+			w.lost++
 			w.t.Errorf("%s is not in S3: %v", id, err)
 			continue
 		}
 		got, err := io.ReadAll(out.Body)
 		out.Body.Close()
 		if err != nil || !bytes.Equal(got, want) {
+			w.lost++
 			w.t.Errorf("%s has %d bytes in S3 that are not its %d; %v", id, len(got), len(want), err)
 		}
 	}
@@ -99,6 +101,7 @@ func (w *world) checkRetrievals() {
 		slices.SortFunc(all, func(a, b retrieval) int { return a.asked.Compare(b.asked) })
 		for i := 1; i < len(all); i++ {
 			if before := all[i-1]; !before.failed && all[i].asked.Sub(before.ended) < outputLife {
+				w.doubled++
 				w.t.Errorf("archive %.12s… was retrieved twice: asked at %s and %s; the first ended at %s, well", archive, before.asked, all[i].asked, before.ended)
 			}
 		}

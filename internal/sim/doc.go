@@ -1,11 +1,13 @@
 // Package sim runs the whole pipeline in simulated time: the services as the
-// commands build them, a NATS server from nats.conf and the AWS stand-in, all in one
-// [testing/synctest] bubble, where days pass in a second.
+// commands build them, a NATS server from nats.conf, the AWS stand-in and a sign-in
+// provider, all in one [testing/synctest] bubble, where days pass in a second. Users
+// upgrade at the site, with a browser's cookies and forms.
 //
-// What a service does to the world leaves it through one of two doors: the HTTP
-// transport of the AWS SDK and the connection to NATS. Both are ours here, so every
-// effect passes a fault point, and none can be forgotten: a point is named after
-// what goes through the door, not by whoever wrote the code.
+// What a service does to the world leaves it through one of its doors: the HTTP
+// transport of the AWS SDK, the connection to NATS, and web's client of the sign-in
+// provider. They are ours here, so every effect passes a fault point, and none can be
+// forgotten: a point is named after what goes through the door, not by whoever wrote
+// the code.
 //
 // A point that fires breaks the effect in one of four modes: the process dies
 // before it or after it, or lives and sees an error although it took effect, or

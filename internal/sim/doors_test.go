@@ -40,7 +40,7 @@ var (
 	errLost    = errors.New("connection lost by the simulation")
 )
 
-// process is one life of a replica: both of its doors, and its end.
+// process is one life of a replica: its doors, and its end.
 type process struct {
 	w       *world
 	service string
@@ -49,7 +49,7 @@ type process struct {
 
 	mu     sync.Mutex // guards what follows
 	dead   bool
-	conns  []net.Conn
+	conns  []net.Conn      // to NATS, and from browsers
 	broken map[string]bool // calls of which every further try is refused
 }
 
@@ -83,25 +83,49 @@ var reads = []string{
 
 // RoundTrip is the door to AWS.
 func (p *process) RoundTrip(r *http.Request) (*http.Response, error) {
+	do := func() (*http.Response, error) { return p.w.door.RoundTrip(r) }
+	point := awsPoint(r)
+	if slices.Contains(reads, point) {
+		return p.read(do)
+	}
+	// The SDK tries a call several times; the fault is of the call.
+	return p.effect(point, r.Header.Get("Amz-Sdk-Invocation-Id"), do)
+}
+
+// provider is the door to the sign-in provider.
+type provider struct{ p *process }
+
+func (d provider) RoundTrip(r *http.Request) (*http.Response, error) {
+	do := func() (*http.Response, error) { return d.p.w.idp.RoundTrip(r) }
+	if r.Method == http.MethodGet {
+		return d.p.read(do)
+	}
+	return d.p.effect("OIDC."+r.Method+" "+r.URL.Path, "", do)
+}
+
+func (p *process) read(do func() (*http.Response, error)) (*http.Response, error) {
 	if p.isDead() {
 		return nil, errDead
 	}
-	point := awsPoint(r)
-	if slices.Contains(reads, point) {
-		return p.w.door.RoundTrip(r)
-	}
-	// The SDK tries a call several times; the fault is of the call.
-	call := r.Header.Get("Amz-Sdk-Invocation-Id")
+	return do()
+}
+
+// effect lets do happen, or breaks it. A call that broke once is broken whenever it
+// is tried again; it may have no name.
+func (p *process) effect(point, call string, do func() (*http.Response, error)) (*http.Response, error) {
 	p.mu.Lock()
-	broken := call != "" && p.broken[call]
+	dead, broken := p.dead, call != "" && p.broken[call]
 	p.mu.Unlock()
+	if dead {
+		return nil, errDead
+	}
 	if broken {
 		return nil, errRefused
 	}
 	m := p.w.decide(p.service, point)
 	switch m {
 	case pass:
-		return p.w.door.RoundTrip(r)
+		return do()
 	case crashBefore:
 		p.kill()
 		return nil, errDead
@@ -112,7 +136,7 @@ func (p *process) RoundTrip(r *http.Request) (*http.Response, error) {
 	if m == refused {
 		return nil, errRefused
 	}
-	resp, err := p.w.door.RoundTrip(r)
+	resp, err := do()
 	if err == nil {
 		resp.Body.Close()
 	}
@@ -152,14 +176,22 @@ func (p *process) InProcessConn() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !p.hold(c) {
+		return nil, errDead
+	}
+	return &wire{Conn: c, p: p}, nil
+}
+
+// hold keeps c, to be closed when the process dies; false if it is dead.
+func (p *process) hold(c net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.dead {
 		c.Close()
-		return nil, errDead
+		return false
 	}
 	p.conns = append(p.conns, c)
-	return &wire{Conn: c, p: p}, nil
+	return true
 }
 
 // wire takes the client's protocol apart into messages.

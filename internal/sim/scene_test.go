@@ -8,7 +8,6 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/localaws"
 	"github.com/gas-restore/gas/internal/localaws/glacier"
 	"github.com/gas-restore/gas/pkg/events"
@@ -26,7 +25,8 @@ const (
 	serverStopped   = "stops of the NATS server"
 	streamsFull     = "scenes in which the server's streams are full for a while"
 	answersBad      = "calls that AWS throttles, fails, cuts short or garbles"
-	announcedTwice  = "upgrades announced twice"
+	pressedTwice    = "upgrades that a user asked for again"
+	goneAway        = "users who do not come back after a request of unknown fate"
 	undone          = "upgrades undone before they were heard of"
 	crowd           = "scenes with more archives than a page"
 )
@@ -51,10 +51,13 @@ func chance(t *testing.T, seed uint64) *world {
 		w.Glacier.SetExpeditedRefusal(scene.Float64())
 		w.trouble(expeditedFull, 1)
 	}
-	if one(3) {
-		w.notices(seed)
-	} else if one(2) {
-		// What goes through the queues has to come back without a sweep.
+	// What is not lost has to come back without a sweep, however late and often it is
+	// heard of.
+	lossy := one(6)
+	if lossy || one(4) {
+		w.notices(seed, lossy)
+	}
+	if !lossy && one(2) {
 		w.cfg.SweepEvery = never
 	}
 	w.retrievals(seed, one(4))
@@ -78,13 +81,19 @@ func chance(t *testing.T, seed uint64) *world {
 		}
 		w.archived(user, sizes...)
 	}
+	start := func(service string, n int) {
+		for range n {
+			w.run(service)
+		}
+	}
+	start("web", 1+scene.IntN(2))
 	if one(5) {
-		// Somebody who changed their mind: nothing of theirs is asked for.
+		// Somebody who changes their mind before a bridge hears of it: nothing of theirs
+		// is asked for.
 		w.archived("undecided", 1, 1000)
-		w.upgrade("undecided")
+		w.upgrade("undecided", true)
 		time.Sleep(time.Second)
-		w.role("undecided", archive.Free)
-		w.stays["undecided"] = true
+		w.undo("undecided")
 		w.trouble(undone, 1)
 	}
 
@@ -99,11 +108,6 @@ func chance(t *testing.T, seed uint64) *world {
 		late = "restore"
 		w.trouble(outputExpired, 1)
 	}
-	start := func(service string, n int) {
-		for range n {
-			w.run(service)
-		}
-	}
 	replicas := map[string]int{}
 	for _, service := range []string{"bridge", "thaw", "restore"} {
 		replicas[service] = 1 + scene.IntN(2)
@@ -112,27 +116,36 @@ func chance(t *testing.T, seed uint64) *world {
 		}
 	}
 	for _, user := range users {
-		w.upgrade(user)
-		if one(3) {
-			w.upgrade(user)
-			w.trouble(announcedTwice, 1)
+		back := !one(4)
+		w.upgrade(user, back)
+		if !back {
+			w.trouble(goneAway, 1)
+		} else if one(3) {
+			w.upgrade(user, true)
+			w.trouble(pressedTwice, 1)
 		}
-		time.Sleep(time.Duration(scene.IntN(600)) * time.Second)
+		time.Sleep(time.Duration(scene.IntN(300)) * time.Second)
 	}
 	for range scene.IntN(3) {
-		time.Sleep(time.Duration(scene.IntN(600)) * time.Second)
+		time.Sleep(time.Duration(scene.IntN(300)) * time.Second)
 		switch scene.IntN(6) {
 		case 0, 1:
-			w.restartServer()
+			w.stopServer(3 * time.Second)
 		case 2, 3:
-			w.World.Clock.Advance(time.Duration(scene.IntN(3*60)) * time.Minute)
+			most := 3 * 60
+			if late != "" {
+				// An output that is gone by a clock that is more than an hour ahead of ours
+				// looks as if it were there (archive.Retrieval.Usable).
+				most = 25
+			}
+			w.World.Clock.Advance(time.Duration(scene.IntN(most)) * time.Minute)
 			w.trouble(clockJumped, 1)
 		case 4:
 			w.full(time.Duration(1+scene.IntN(600)) * time.Second)
 		}
 	}
 	if late != "" {
-		w.darken(outputLife + time.Duration(1+scene.IntN(8))*time.Hour)
+		w.darken(outputLife+time.Duration(1+scene.IntN(8))*time.Hour, one(2))
 		start(late, replicas[late])
 	}
 	w.end(40 * time.Hour)
@@ -142,10 +155,13 @@ func chance(t *testing.T, seed uint64) *world {
 // never is longer than a world lasts.
 const never = 365 * 24 * time.Hour
 
-// notices lets SNS lose messages, deliver them twice, and late.
-func (w *world) notices(seed uint64) {
+// notices lets SNS deliver messages twice, and late, and lose some if it is lossy.
+func (w *world) notices(seed uint64, lossy bool) {
 	d := dice(seed, "notices", 0)
 	lost, twice, slow := d.Float64()/2, d.Float64()/2, d.Float64()/2
+	if !lossy {
+		lost = 0
+	}
 	n := 0
 	w.SNS.SetDelivery(func(topic string) []time.Duration {
 		w.mu.Lock()
@@ -232,13 +248,13 @@ func (w *world) faults(r localaws.Fault) {
 	}
 }
 
-// restartServer is a NATS server that stops and comes back.
-func (w *world) restartServer() {
+// stopServer is a NATS server that stops and comes back after d.
+func (w *world) stopServer(d time.Duration) {
 	w.trouble(serverStopped, 1)
 	ns := w.server()
 	ns.Shutdown()
 	ns.WaitForShutdown()
-	time.Sleep(3 * time.Second)
+	time.Sleep(d)
 	w.startServer()
 }
 

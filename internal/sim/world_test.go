@@ -23,6 +23,7 @@ import (
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats-server/v2/server/ats"
+	"github.com/valyala/fasthttp"
 
 	gas "github.com/gas-restore/gas"
 	"github.com/gas-restore/gas/internal/archive"
@@ -40,12 +41,14 @@ func TestMain(m *testing.M) {
 	// The server's clock of access times is one for the whole process; born in a
 	// bubble it would wait for something outside, and the bubble's time would stop.
 	ats.Register()
+	// So with fasthttp's clock of the Date header.
+	new(fasthttp.ResponseHeader).Header()
 	os.Exit(m.Run())
 }
 
 // The services, as the commands build them.
 var services = map[string]func(context.Context, wiring.Env) (daemon.Part, error){
-	"bridge": wiring.Bridge, "thaw": wiring.Thaw, "restore": wiring.Restore,
+	"web": wiring.Web, "bridge": wiring.Bridge, "thaw": wiring.Thaw, "restore": wiring.Restore,
 }
 
 // decider says how the nth effect at a point of a service breaks.
@@ -58,6 +61,7 @@ type world struct {
 	dir      string
 	cfg      config.Config
 	door     http.RoundTripper // to the stand-in
+	idp      http.RoundTripper // to the sign-in provider
 	operator *bus.Bus
 	bodies   map[events.JobID][]byte
 	ctx      context.Context
@@ -75,7 +79,11 @@ type world struct {
 	troubles map[string]int // what else went wrong, by its name
 	ended    []retrieval    // as Glacier ended them
 	stays    map[events.UserID]bool
+	lost     int // files that are not whole in the end
+	doubled  int // archives that were retrieved again for no reason
 	alive    map[*process]bool
+	sites    []*site   // of the webs that live
+	turn     int       // which of them is next
 	dark     time.Time // until when nothing is started
 }
 
@@ -101,6 +109,7 @@ func newWorld(t *testing.T, how decider) *world {
 		w.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	}
 	w.door = w.Transport()
+	w.openProvider()
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.startServer()
 	w.operator, err = bus.Connect(t.Context(), bus.Config{User: "operator", Password: "dev-operator", Name: "sim", InProcess: conns{w}})
@@ -135,7 +144,8 @@ func (w *world) startServer() {
 		w.t.Fatal(err)
 	}
 	opts.DontListen, opts.HTTPPort, opts.StoreDir, opts.SyncAlways = true, 0, w.dir, false
-	opts.NoSigs, opts.NoLog = true, true
+	// Nothing is synced: what the folder is in does not outlive the test.
+	opts.NoSigs, opts.NoLog, opts.SyncInterval = true, true, never
 	ns, err := server.NewServer(opts)
 	if err != nil {
 		w.t.Fatal(err)
@@ -201,6 +211,13 @@ func (w *world) trouble(what string, n int) {
 	w.troubles[what] += n
 }
 
+// runAll runs one replica of each service.
+func (w *world) runAll() {
+	for _, service := range slices.Sorted(maps.Keys(services)) {
+		w.run(service)
+	}
+}
+
 // run keeps a replica of a service alive until the world ends.
 func (w *world) run(service string) {
 	w.running.Go(func() {
@@ -237,14 +254,18 @@ func (w *world) started(p *process) time.Duration {
 	return 0
 }
 
-// darken kills all processes and starts none for d.
-func (w *world) darken(d time.Duration) {
+// darken kills all processes and starts none for d; the server is away too, or not.
+func (w *world) darken(d time.Duration, server bool) {
 	w.mu.Lock()
 	w.dark = time.Now().Add(d)
 	alive := slices.Collect(maps.Keys(w.alive))
 	w.mu.Unlock()
 	for _, p := range alive {
 		p.kill()
+	}
+	if server {
+		w.stopServer(d)
+		return
 	}
 	time.Sleep(d)
 }
@@ -260,12 +281,19 @@ func pause(ctx context.Context, d time.Duration) {
 func (p *process) live() {
 	defer p.kill()
 	key, secret := p.w.Credentials()
-	part, err := services[p.service](p.ctx, wiring.Env{
-		Config: p.w.cfg,
-		Log:    p.w.log.With("process", p.service),
-		AWS:    awsclient.Options{Region: p.w.Region(), Endpoint: p.w.Endpoint(), AccessKey: key, SecretKey: secret, Transport: p},
-		NATS:   p,
-	})
+	env := wiring.Env{
+		Config:   p.w.cfg,
+		Log:      p.w.log.With("process", p.service),
+		AWS:      awsclient.Options{Region: p.w.Region(), Endpoint: p.w.Endpoint(), AccessKey: key, SecretKey: secret, Transport: p},
+		NATS:     p,
+		Provider: &http.Client{Transport: provider{p}, Timeout: 10 * time.Second},
+	}
+	if p.service == "web" {
+		s := p.listen()
+		defer s.Close()
+		env.Web = s
+	}
+	part, err := services[p.service](p.ctx, env)
 	if err != nil {
 		return // its supervisor starts it again
 	}
@@ -274,39 +302,14 @@ func (p *process) live() {
 	part.Run(p.ctx, p.w.drain)
 }
 
-// archived puts files of a Free user into the vault.
+// archived puts files of a user into the vault, who has no account yet.
 func (w *world) archived(user events.UserID, sizes ...int) {
-	w.Account(user, archive.Free)
 	for i, size := range sizes {
 		id := events.JobID(fmt.Sprintf("%s-%02d", user, i))
 		body := make([]byte, size)
 		rand.NewChaCha8([32]byte{byte(i), byte(size), byte(len(user))}).Read(body)
 		w.bodies[id] = body
 		w.Archive(user, id, body)
-	}
-}
-
-// role gives the user a role, as web does, whatever AWS answers meanwhile.
-func (w *world) role(user events.UserID, role archive.Role) {
-	for try := 1; ; try++ {
-		_, err := w.Catalog.SetRole(w.t.Context(), user, role, time.Now())
-		if err == nil {
-			return
-		}
-		if try == 10 {
-			w.t.Fatal(err)
-		}
-	}
-}
-
-// upgrade does what web does when a user becomes Premium.
-func (w *world) upgrade(user events.UserID) {
-	w.role(user, archive.Premium)
-	_, err := sns.NewFromConfig(w.Config).Publish(w.t.Context(), &sns.PublishInput{
-		TopicArn: &w.cfg.PremiumTopic, Message: aws.String(fmt.Sprintf(`{"user_id": %q}`, user)),
-	})
-	if err != nil {
-		w.t.Fatal(err)
 	}
 }
 
@@ -323,12 +326,39 @@ func (w *world) job(id events.JobID) archive.Job {
 	}
 }
 
+// open says whether the job waits for something.
+func (w *world) open(j archive.Job) bool {
+	return !w.stays[j.UserID] && j.ArchiveID != "" || j.RetrievalID != "" || j.Intent != nil
+}
+
 // left says what is not restored yet, empty if all is.
 func (w *world) left() string {
 	var all []string
 	for id := range w.bodies {
-		if j := w.job(id); !w.stays[j.UserID] && j.ArchiveID != "" || j.RetrievalID != "" || j.Intent != nil {
+		if j := w.job(id); w.open(j) {
 			all = append(all, fmt.Sprintf("%s (retrieval %q %s, intent %v)", id, j.RetrievalID, j.Tier, j.Intent))
+		}
+	}
+	all = append(all, w.waiting()...)
+	slices.Sort(all)
+	return strings.Join(all, "; ")
+}
+
+// users returns whose files there are.
+func (w *world) users() []events.UserID {
+	all := map[events.UserID]bool{}
+	for id := range w.bodies {
+		user, _, _ := strings.Cut(string(id), "-")
+		all[events.UserID(user)] = true
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
+// waiting says which messages of the pipeline wait, and which announcements.
+func (w *world) waiting() (all []string) {
+	for _, user := range w.users() {
+		if due := w.account(user).AnnounceDue; !due.IsZero() {
+			all = append(all, fmt.Sprintf("the upgrade of %s at %s is still to be announced", user, due))
 		}
 	}
 	for _, name := range []string{events.StreamPremium, events.StreamThaw, events.StreamRestore} {
@@ -339,8 +369,19 @@ func (w *world) left() string {
 			all = append(all, fmt.Sprintf("%d messages in %s", n, name))
 		}
 	}
-	slices.Sort(all)
-	return strings.Join(all, "; ")
+	return all
+}
+
+// restored is whether nothing is left, told with few calls: of the jobs, it asks for
+// the first that is open, and forgets those that are not.
+func (w *world) restored(jobs map[events.JobID]bool) bool {
+	for id := range jobs {
+		if w.open(w.job(id)) {
+			return false
+		}
+		delete(jobs, id)
+	}
+	return len(w.waiting()) == 0
 }
 
 // dead returns how many dead letters there are.
@@ -356,14 +397,21 @@ func (w *world) dead() uint64 {
 // while for what comes late. It stops all processes and checks.
 func (w *world) end(limit time.Duration) {
 	w.t.Helper()
-	var left string
-	for until := time.Now().Add(limit); time.Now().Before(until); time.Sleep(time.Minute) {
-		if left = w.left(); left == "" || w.dead() > 0 {
-			break
-		}
+	jobs := map[events.JobID]bool{}
+	for id := range w.bodies {
+		jobs[id] = true
 	}
-	took := time.Since(w.began)
-	time.Sleep(12 * time.Minute) // two sweeps: they find nothing to do
+	until := time.Now().Add(limit)
+	for !w.restored(jobs) && w.dead() == 0 && time.Now().Before(until) {
+		time.Sleep(time.Minute)
+	}
+	left, took := w.left(), time.Since(w.began)
+	// Two sweeps, or one look for what was not announced: they find nothing to do.
+	if w.cfg.SweepEvery < never {
+		time.Sleep(12 * time.Minute)
+	} else {
+		time.Sleep(6 * time.Minute)
+	}
 	close(w.drain)
 	time.Sleep(time.Minute)
 	w.cancel()
@@ -389,5 +437,5 @@ func dice(seed uint64, key string, n int) *rand.Rand {
 // quick makes Standard take minutes: most of what there is to see is seen then
 // too, and simulated hours cost time as well.
 func (w *world) quick() {
-	w.Glacier.SetDelay(glacier.Standard, 10*time.Minute, 20*time.Minute)
+	w.Glacier.SetDelay(glacier.Standard, 5*time.Minute, 10*time.Minute)
 }

@@ -44,6 +44,8 @@ type Env struct {
 	// Webhook and Web, if set, are listened on in place of the addresses in
 	// Config. The part closes them.
 	Webhook, Web net.Listener
+	// Provider, if set, talks to the sign-in provider in the site's place.
+	Provider *http.Client
 }
 
 // listen returns the listener that is given, or one on addr.
