@@ -256,10 +256,31 @@ func TestGoodMessagesArePublishedOnceAndDeleted(t *testing.T) {
 	}
 }
 
+// TestAnUpgradeIsAsOldAsItSays: the message of one that was undone meanwhile must not
+// look younger than what undid it.
+func TestAnUpgradeIsAsOldAsItSays(t *testing.T) {
+	sent := time.Date(2026, 11, 26, 10, 0, 0, 0, time.UTC)
+	for body, want := range map[string]time.Time{
+		`{"user_id":"u"}`:                                                sent,
+		`{"user_id":"u","upgraded_at":null}`:                             sent,
+		`{"user_id":"u","upgraded_at":"2026-11-26T09:59:58.5Z"}`:         sent.Add(-1500 * time.Millisecond),
+		`{"user_id":"u","upgraded_at":"2026-11-26T10:59:00+01:00"}`:      sent.Add(-time.Minute),
+		`{"user_id":"u","upgraded_at":"2027-01-01T00:00:00Z"}`:           sent, // nobody's clock makes it younger
+		`{"user_id":"u","upgraded_at":"2020-01-01T00:00:00Z","more": 1}`: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC),
+	} {
+		e, err := bridge.PremiumSource(topic).Parse(bridge.Notice{ID: msgID, At: sent, Body: body, Via: "sns"})
+		if err != nil {
+			t.Errorf("%s: %v", body, err)
+		} else if got := e.(events.UserUpgraded).At; !got.Equal(want) {
+			t.Errorf("%s is of %s, want %s", body, got, want)
+		}
+	}
+}
+
 func TestPoisonGoesToTheDeadLettersAsItCame(t *testing.T) {
 	b := newBed(t)
 	poison := []string{
-		"rubbish", "[]", `{"user_id":""}`, `{"user_id":7}`, `{}`, `{"user_id":"u"}{}`,
+		"rubbish", "[]", `{"user_id":"u","upgraded_at":"yesterday"}`, `{"user_id":"u","upgraded_at":7}`, `{"user_id":""}`, `{"user_id":7}`, `{}`, `{"user_id":"u"}{}`,
 		b.envelope(sns.Message{TopicARN: other, Message: `{"user_id":"u"}`}),
 		b.envelope(sns.Message{Message: `nothing`}),
 		b.envelope(sns.Message{Type: sns.TypeSubscriptionConfirmation, Token: token, Message: "x"}),

@@ -78,14 +78,16 @@ func unwrap(m queue.Message, topic string) (Notice, error) {
 	return Notice{ID: e.MessageID, At: at, Body: *e.Message, Via: "sns"}, nil
 }
 
-// PremiumSource reads the premium topic: {"user_id": "…"}.
+// PremiumSource reads the premium topic: {"user_id": "…"}, and since when the user is
+// Premium, "upgraded_at", in RFC 3339, if that is not when the message was sent.
 func PremiumSource(topic string) Source {
 	return Source{Name: "premium", Topic: topic, Parse: parsePremium}
 }
 
 func parsePremium(n Notice) (events.Event, error) {
 	var body struct {
-		UserID *string `json:"user_id"`
+		UserID     *string `json:"user_id"`
+		UpgradedAt *string `json:"upgraded_at"`
 	}
 	if err := decode([]byte(n.Body), &body); err != nil {
 		return nil, err
@@ -96,7 +98,17 @@ func parsePremium(n Notice) (events.Event, error) {
 	if err := events.CheckID("user_id", *body.UserID); err != nil {
 		return nil, err
 	}
-	return events.UserUpgraded{ID: n.ID, UserID: events.UserID(*body.UserID), At: n.At.UTC(), Via: n.Via}, nil
+	at := n.At
+	if body.UpgradedAt != nil {
+		since, err := time.Parse(time.RFC3339, *body.UpgradedAt)
+		if err != nil {
+			return nil, fmt.Errorf("upgraded_at is %q, want RFC 3339", *body.UpgradedAt)
+		}
+		if since.Before(at) {
+			at = since
+		}
+	}
+	return events.UserUpgraded{ID: n.ID, UserID: events.UserID(*body.UserID), At: at.UTC(), Via: n.Via}, nil
 }
 
 // RestoreSource reads the restore topic: what Glacier says when a retrieval

@@ -82,7 +82,7 @@ var bugs = []bug{
 	{"the role changes, and the announcement is not noted as due", "internal/aws/dynamodb/catalog.go",
 		`"SET #r = :role, role_changed_at = :at, announce_due = :at"`, `"SET #r = :role, role_changed_at = :at"`},
 	{"the announcement is noted before it is made", "internal/web/plan.go",
-		"if err := s.deps.Announcer.AnnounceUpgrade(ctx, user); err != nil {", "if err := errors.Join(s.deps.Accounts.Announced(ctx, user, due), s.deps.Announcer.AnnounceUpgrade(ctx, user)); err != nil {"},
+		"if err := s.deps.Announcer.AnnounceUpgrade(ctx, user, since); err != nil {", "if err := errors.Join(s.deps.Accounts.Announced(ctx, user, due), s.deps.Announcer.AnnounceUpgrade(ctx, user, since)); err != nil {"},
 	{"nobody heals what was not announced", "internal/web/web.go",
 		"beside.Go(func() { s.heal(besideCtx) })", "_ = s.heal"},
 	{"what was announced stays due", "internal/web/plan.go",

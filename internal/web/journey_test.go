@@ -43,6 +43,9 @@ func TestAUserGetsTheirFilesBack(t *testing.T) {
 	if got := b.world.announced; len(got) != 1 || got[0] != "ada" {
 		t.Fatalf("announced %v, want ada once", got)
 	}
+	if got, changed := b.world.since[0], b.world.accounts["ada"].RoleChangedAt; !got.Equal(changed) {
+		t.Errorf("announced as of %s, the role changed at %s", got, changed)
+	}
 	if b.world.accounts["ada"].Role != archive.Premium || b.world.accounts["ada"].RoleChangedAt.IsZero() {
 		t.Errorf("the account is %+v", b.world.accounts["ada"])
 	}

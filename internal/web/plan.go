@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -94,7 +95,7 @@ func (s *Server) upgrade(c fiber.Ctx, v *viewer) (err error) {
 	if !announce {
 		return nil
 	}
-	if err := s.announce(c.Context(), user, due); err != nil {
+	if err := s.announce(c.Context(), user, cmp.Or(due, v.account.RoleChangedAt), due); err != nil {
 		return &problem{
 			status: http.StatusServiceUnavailable, title: "You are Premium",
 			sentence: "Your plan has changed. Bringing your files back could not be started right now; it is tried again by itself in a moment.",
@@ -106,10 +107,10 @@ func (s *Server) upgrade(c fiber.Ctx, v *viewer) (err error) {
 	return nil
 }
 
-// announce tells the pipeline, and then notes that it did. If the note fails, it
-// is told twice, which plans what is left.
-func (s *Server) announce(ctx context.Context, user events.UserID, due time.Time) error {
-	if err := s.deps.Announcer.AnnounceUpgrade(ctx, user); err != nil {
+// announce tells the pipeline since when the user is Premium, and then notes that it
+// did, if that was due. If the note fails, it is told twice, which plans what is left.
+func (s *Server) announce(ctx context.Context, user events.UserID, since, due time.Time) error {
+	if err := s.deps.Announcer.AnnounceUpgrade(ctx, user, since); err != nil {
 		return err
 	}
 	if due.IsZero() {
@@ -151,7 +152,7 @@ func (s *Server) heal(ctx context.Context) {
 func (s *Server) healOnce(ctx context.Context) {
 	for a, err := range s.deps.Accounts.Unannounced(ctx) {
 		if err == nil && s.overdue(a) {
-			if err = s.announce(ctx, a.ID, a.AnnounceDue); err == nil {
+			if err = s.announce(ctx, a.ID, a.AnnounceDue, a.AnnounceDue); err == nil {
 				s.log.Info("upgrade announced", "user", a.ID, "again", true, "due", a.AnnounceDue)
 			}
 		}

@@ -32,6 +32,11 @@ func TestACrashInTheUpgradeIsHealed(t *testing.T) {
 			if len(b.world.announced) != times || !b.world.accounts["ada"].AnnounceDue.IsZero() {
 				t.Errorf("announced %v, due %s; want %d times and nothing due", b.world.announced, b.world.accounts["ada"].AnnounceDue, times)
 			}
+			for _, since := range b.world.since {
+				if changed := b.world.accounts["ada"].RoleChangedAt; !since.Equal(changed) {
+					t.Errorf("announced as of %s, the role changed at %s", since, changed)
+				}
+			}
 		})
 	}
 	t.Run("by whoever looks next", func(t *testing.T) {

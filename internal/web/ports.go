@@ -49,9 +49,10 @@ type Jobs interface {
 
 // Announcer tells the pipeline that a user became Premium.
 type Announcer interface {
-	// AnnounceUpgrade returns once the message is safe. It may be called again
+	// AnnounceUpgrade returns once the message is safe. since is when the user became
+	// Premium: the message may come after they have left it again. It may be called again
 	// for the same user: the pipeline plans what is left.
-	AnnounceUpgrade(ctx context.Context, user events.UserID) error
+	AnnounceUpgrade(ctx context.Context, user events.UserID, since time.Time) error
 }
 
 // Downloads hands out result files.

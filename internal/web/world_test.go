@@ -31,6 +31,7 @@ type world struct {
 	jobs      map[events.JobID]archive.Job
 	objects   map[archive.Object]string
 	announced []events.UserID
+	since     []time.Time // of each that was announced
 	names     []string
 	statuses  []Status
 	// news is closed and replaced at each status.
@@ -223,13 +224,14 @@ func (w *world) HasArchived(_ context.Context, user events.UserID) (bool, error)
 	return false, nil
 }
 
-func (w *world) AnnounceUpgrade(_ context.Context, user events.UserID) error {
+func (w *world) AnnounceUpgrade(_ context.Context, user events.UserID, since time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.fault("AnnounceUpgrade"); err != nil {
 		return err
 	}
 	w.announced = append(w.announced, user)
+	w.since = append(w.since, since)
 	return nil
 }
 

@@ -37,7 +37,8 @@ type UserUpgraded struct {
 	ID string `json:"id"`
 	// UserID is whose archives are to come back.
 	UserID UserID `json:"user_id"`
-	// At is when the upgrade was announced.
+	// At is since when the user is Premium, as far as the source says; else when that
+	// was announced.
 	At time.Time `json:"at"`
 	// Via is how the message came in: "sqs", "sqs-raw" or "operator".
 	Via string `json:"via,omitempty"`

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
@@ -24,9 +25,13 @@ func New(cfg aws.Config, premium string) *Topics {
 	return &Topics{client: sns.NewFromConfig(cfg), premium: premium}
 }
 
-// AnnounceUpgrade says on the premium topic that the user became Premium.
-func (t *Topics) AnnounceUpgrade(ctx context.Context, user events.UserID) error {
-	body, err := json.Marshal(map[string]string{"user_id": string(user)})
+// AnnounceUpgrade says on the premium topic that the user is Premium since then; the
+// zero time says nothing of when.
+func (t *Topics) AnnounceUpgrade(ctx context.Context, user events.UserID, since time.Time) error {
+	body, err := json.Marshal(struct {
+		UserID events.UserID `json:"user_id"`
+		Since  time.Time     `json:"upgraded_at,omitzero"`
+	}{user, since.UTC()})
 	if err != nil {
 		return fmt.Errorf("announce upgrade: %w", err)
 	}
