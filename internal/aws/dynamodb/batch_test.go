@@ -24,13 +24,6 @@ func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-func (a answers) catalog() *Catalog {
-	return New(aws.Config{
-		Region: "us-east-1", HTTPClient: &http.Client{Transport: a},
-		Credentials: credentials.NewStaticCredentialsProvider("key", "secret", ""),
-	}, "jobs", "accounts")
-}
-
 // halves is a DynamoDB that is throttled when it is asked for two things at a time.
 type halves struct{ calls []string }
 
