@@ -67,19 +67,14 @@ func (r *Restorer) fetchOnce(ctx context.Context, id events.RetrievalID, offset,
 		return checksums{}, fault.Errorf(fault.Corrupt, "output of %s from %d has %d bytes, want %d", id, offset, out.Size, len(buf))
 	}
 	crc, tree := crc64nvme.Sum(0), treehash.New()
-	for rest := buf; len(rest) > 0; {
-		// A leaf at a time: it is still in the processor's cache when it is hashed,
-		// and the next one comes meanwhile.
-		leaf := rest[:min(treehash.ChunkSize, len(rest))]
-		if _, err := io.ReadFull(out.Body, leaf); err != nil {
-			return checksums{}, fault.Errorf(fault.Transient, "read output of %s from %d: %w", id, offset, err)
-		}
+	if err := readLeaves(out.Body, buf, func(leaf []byte) {
 		// The CRC comes first: S3 compares what it stores with it. So a bit that flips
 		// in memory before it is found by the tree hash, and one that flips later by
 		// S3. The other way round, one between the two would pass both.
 		crc = crc64nvme.Update(crc, leaf)
 		tree.Write(leaf)
-		rest = rest[len(leaf):]
+	}); err != nil {
+		return checksums{}, fault.Errorf(fault.Transient, "read output of %s from %d: %w", id, offset, err)
 	}
 	var more [1]byte
 	if n, err := out.Body.Read(more[:]); n > 0 {
@@ -100,6 +95,30 @@ func (r *Restorer) fetchOnce(ctx context.Context, id events.RetrievalID, offset,
 		return sums, fault.Errorf(fault.Corrupt, "output of %s from %d: tree hash %s, Glacier says %s", id, offset, got, want)
 	}
 	return sums, nil
+}
+
+// readLeaves fills buf from r and shows each leaf to look while the next one comes:
+// it is still in the processor's cache then, and the connection does not wait for a
+// hash. All that came whole was looked at when it returns.
+func readLeaves(r io.Reader, buf []byte, look func(leaf []byte)) error {
+	leaves := make(chan []byte, len(buf)/treehash.ChunkSize+1) // room for all
+	var looking sync.WaitGroup
+	looking.Go(func() {
+		for leaf := range leaves {
+			look(leaf)
+		}
+	})
+	defer looking.Wait()
+	defer close(leaves)
+	for rest := buf; len(rest) > 0; {
+		leaf := rest[:min(treehash.ChunkSize, len(rest))]
+		if _, err := io.ReadFull(r, leaf); err != nil {
+			return err
+		}
+		leaves <- leaf
+		rest = rest[len(leaf):]
+	}
+	return nil
 }
 
 // bringParts copies an archive in tree-hash-aligned spans, several parts at a
@@ -246,10 +265,13 @@ func (c *copying) part(ctx context.Context, i int, add func(context.Context, int
 		return sums, err
 	}
 	var p proof
-	src.proven = func(ctx context.Context, tree treehash.Sum, crc crc64nvme.Sum) {
+	src.proven = func(ctx context.Context, tree treehash.Sum, crc crc64nvme.Sum) func() {
 		p = proof{tree, crc}
-		c.book.note(ctx, i+1, p)
+		var noting sync.WaitGroup
+		noting.Go(func() { c.book.note(ctx, i+1, proof{tree, crc}) })
+		return noting.Wait
 	}
+	defer src.wait()
 	for try := 1; ; try++ {
 		up, err := c.send(ctx, src, &p, i+1, length)
 		if err == nil || src.err != nil || !fault.Is(err, fault.Corrupt) || try == rangeTries || ctx.Err() != nil {

@@ -188,7 +188,8 @@ func TestANoteThatIsWrongIsCaught(t *testing.T) {
 		b.Parallel = 1
 		body := random(part + 7)
 		e := b.retrieved("j", body)
-		first := breaking(9, testenv.DieAfter, &ledger{noted: map[int]bool{}, up: map[int]bool{}})
+		first := breaking(-1, testenv.DieAfter, &ledger{noted: map[int]bool{}, up: map[int]bool{}})
+		first.On = "Upload.Put"
 		b.in(first, e)
 		if first.Broke() != "Upload.Put" {
 			t.Fatalf("died after %q, want Upload.Put: %v", first.Broke(), first.Calls())

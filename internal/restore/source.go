@@ -16,9 +16,10 @@ import (
 type source struct {
 	ctx   context.Context // of the copy; Read has no other place for it
 	fetch func(ctx context.Context, offset int64, buf []byte) (checksums, error)
-	// proven is told of the whole part's checksums, once, before its last span is
-	// given out.
-	proven func(context.Context, treehash.Sum, crc64nvme.Sum)
+	// proven is told of the whole part's checksums, once, before its last span is given
+	// out. What it returns waits until they are noted: the last byte is not given out
+	// before, and the others are meanwhile.
+	proven func(context.Context, treehash.Sum, crc64nvme.Sum) (noted func())
 
 	offset, length, span int64
 	buf                  []byte // of one span
@@ -27,6 +28,7 @@ type source struct {
 	sums                 []checksums // of the spans that came
 	came                 []bool
 	left                 int // how many have not come
+	noted                func()
 	err                  error
 }
 
@@ -54,7 +56,7 @@ func (s *source) load(i int) error {
 	if !s.came[i] {
 		s.came[i] = true
 		if s.left--; s.left == 0 {
-			s.proven(s.ctx, s.tree(), s.crc())
+			s.noted = s.proven(s.ctx, s.tree(), s.crc())
 		}
 	}
 	return nil
@@ -92,8 +94,17 @@ func (s *source) Read(p []byte) (int, error) {
 	}
 	from := int64(i) * s.span
 	n := copy(p, s.buf[s.pos-from:min(s.span, s.length-from)])
-	s.pos += int64(n)
+	if s.pos += int64(n); s.pos == s.length {
+		s.wait()
+	}
 	return n, nil
+}
+
+// wait returns when what is proven is noted, if it is proven. Call it at the end.
+func (s *source) wait() {
+	if s.noted != nil {
+		s.noted()
+	}
 }
 
 // Seek implements io.Seeker. It fetches nothing.

@@ -33,7 +33,8 @@ var ErrDead = errors.New("the process is dead")
 // at one of them it breaks. Once dead, no call does anything any more: what the
 // code still runs has no effect, as if it did not run.
 type Life struct {
-	At  int // the number of the call that breaks; -1 for none
+	At  int    // the number of the call that breaks; -1 for none
+	On  string // or its name, the first call of it; for calls that come in any order
 	How Breakage
 
 	mu    sync.Mutex // guards calls and dead
@@ -48,7 +49,7 @@ func (l *Life) Call(name string, do func() error) error {
 		l.mu.Unlock()
 		return ErrDead
 	}
-	hit := len(l.calls) == l.At
+	hit := len(l.calls) == l.At || name == l.On && !slices.Contains(l.calls, name)
 	l.calls = append(l.calls, name)
 	if hit && l.How == DieBefore {
 		l.dead = true
@@ -78,6 +79,9 @@ func (l *Life) Call(name string, do func() error) error {
 // Broke returns the call that broke; empty if the process did not come to it.
 func (l *Life) Broke() string {
 	calls := l.Calls()
+	if l.On != "" && slices.Contains(calls, l.On) {
+		return l.On
+	}
 	if l.At < 0 || l.At >= len(calls) {
 		return ""
 	}
