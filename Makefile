@@ -9,6 +9,7 @@ test: ## run the tests, with the race detector
 lint: ## gofmt, go vet, staticcheck, go mod tidy
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "not gofmt'ed"; exit 1; }
 	go vet ./...
+	go vet -tags 'browser disk faults' ./internal/browser ./internal/e2e ./internal/sim
 	go tool staticcheck ./...
 	go mod tidy -diff
 
