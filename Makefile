@@ -59,8 +59,10 @@ screenshots: ## picture every page in light, dark and narrow, into screenshots/
 
 bench-web: ## pages a second at 10,000 jobs, going through 100,000, and 10,000 live streams
 	go run ./bench/web $(BENCHFLAGS)
+
 long-restore: ## 1,000 files of every size, faults in every call, four restores, kill -9 at random
 	GAS_RESTORE_FILES=1000 GAS_RESTORE_HUGE=6 GAS_RESTORE_WORKERS=4 GAS_RESTORE_KILLS=12 go test -count=1 -timeout 60m -run TestKilledRestores -v ./internal/e2e
+
 crash-restore: ## break every call of a restore, and every call of the next one, for files of every shape
 	GAS_CRASH_LONG=1 go test -race -count=1 -timeout 30m -run TestWhereverAWorkerDies -v ./internal/restore | grep -v level=
 
