@@ -13,7 +13,7 @@ lint: ## gofmt, go vet, staticcheck, go mod tidy
 	go tool staticcheck ./...
 	go mod tidy -diff
 
-verify: lint test ## what CI runs
+verify: lint test ## most of what CI runs: it adds the simulation and the browser
 
 demo: ## upgrade a user and watch every file come back
 	go run ./cmd/gas demo
