@@ -32,10 +32,13 @@ const (
 )
 
 // chance runs a world that a seed makes, to its end.
-func chance(t *testing.T, seed uint64) *world {
+func chance(t *testing.T, seed uint64, also decider) *world {
 	scene := dice(seed, "scene", 0)
 	rate, left := 0.01+0.09*scene.Float64(), 5+scene.IntN(40)
 	w := newWorld(t, func(service, point string, n int) mode {
+		if m := also(service, point, n); m != pass {
+			return m
+		}
 		d := dice(seed, service+" "+point, n)
 		if left == 0 || d.Float64() >= rate {
 			return pass

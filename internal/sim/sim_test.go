@@ -80,6 +80,8 @@ type report struct {
 	Lost       int // files
 	Doubled    int // retrievals
 	Hours      float64
+
+	seeds map[string]string // a seed that passed the point
 }
 
 func (r *report) add(o report) {
@@ -124,7 +126,8 @@ func (w *world) report() report {
 const worldIs = "GAS_SIM_WORLD"
 
 // worldOf makes the world that what says: "seed=N", "crowd", or "point=P;n=N;mode=M", with
-// ";gone" if the user does not come back, and lets it come to its end.
+// ";gone" if the user does not come back, and lets it come to its end. With a seed
+// before a point, the world of chance breaks there too.
 func worldOf(t *testing.T, what string) *world {
 	number := func(s string) int {
 		n, err := strconv.Atoi(s)
@@ -133,22 +136,32 @@ func worldOf(t *testing.T, what string) *world {
 		}
 		return n
 	}
-	if seed, ok := strings.CutPrefix(what, "seed="); ok {
-		return chance(t, uint64(number(seed)))
+	seed, by := "", what
+	if rest, ok := strings.CutPrefix(what, "seed="); ok {
+		seed, by, _ = strings.Cut(rest, ";")
+	}
+	if by == "" {
+		return chance(t, uint64(number(seed)), func(string, string, int) mode { return pass })
 	}
 	if what == "crowd" {
 		return many(t)
 	}
-	one, gone := strings.CutSuffix(what, ";gone")
+	one, gone := strings.CutSuffix(by, ";gone")
 	f := strings.Split(one, ";")
 	if len(f) != 3 {
-		t.Fatalf("%s is %q, want seed=N, crowd, or point=P;n=N;mode=M", worldIs, what)
+		t.Fatalf("%s is %q, want seed=N, crowd, point=P;n=N;mode=M, or the first and the last with a semicolon", worldIs, what)
 	}
 	point := strings.TrimPrefix(f[0], "point=")
 	m := mode(number(strings.TrimPrefix(f[2], "mode=")))
-	w := small(t, nth(point, number(strings.TrimPrefix(f[1], "n=")), m), !gone)
-	w.end(4 * time.Hour)
-	if n := w.fired[point+"/"+m.String()]; point != "" && n != 1 {
+	breaks := nth(point, number(strings.TrimPrefix(f[1], "n=")), m)
+	var w *world
+	if seed != "" {
+		w = chance(t, uint64(number(seed)), breaks)
+	} else {
+		w = small(t, breaks, !gone)
+		w.end(4 * time.Hour)
+	}
+	if n := w.fired[point+"/"+m.String()]; point != "" && (n == 0 || n > 1 && seed == "") {
 		t.Errorf("it fired %d times, want once", n)
 	}
 	return w
