@@ -18,11 +18,11 @@ import (
 )
 
 // all runs worlds, as many at a time as there are processors. It returns what
-// they report together, or the first that went wrong.
-func all(ctx context.Context, worlds []string) (report, error) {
-	var mu sync.Mutex // guards total
-	total := newReport()
-	total.seeds = map[string]string{}
+// they report together, and a seed that passed each point, or the first that went
+// wrong.
+func all(ctx context.Context, worlds []string) (report, map[string]string, error) {
+	var mu sync.Mutex // guards total and seeds
+	total, seeds := newReport(), map[string]string{}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.NumCPU())
 	for _, what := range worlds {
@@ -39,21 +39,22 @@ func all(ctx context.Context, worlds []string) (report, error) {
 			total.add(r)
 			for point := range r.Effects {
 				if strings.HasPrefix(what, "seed=") {
-					total.seeds[point] = what
+					seeds[point] = what
 				}
 			}
 			return nil
 		})
 	}
-	return total, g.Wait()
+	return total, seeds, g.Wait()
 }
 
-// leftOut returns worlds of chance that break what neither of the reports broke.
-func leftOut(broken, chance report) (all []string) {
-	for _, point := range slices.Sorted(maps.Keys(chance.seeds)) {
+// leftOut returns worlds of chance that break what neither of the reports broke, where
+// seeds has one for each point.
+func leftOut(broken, chance report, seeds map[string]string) (all []string) {
+	for _, point := range slices.Sorted(maps.Keys(seeds)) {
 		for _, m := range modes {
 			if k := point + "/" + m.String(); broken.Fired[k]+chance.Fired[k] == 0 {
-				all = append(all, fmt.Sprintf("%s;point=%s;n=0;mode=%d", chance.seeds[point], point, m))
+				all = append(all, fmt.Sprintf("%s;point=%s;n=0;mode=%d", seeds[point], point, m))
 			}
 		}
 	}
@@ -72,7 +73,7 @@ func TestReport(t *testing.T) {
 	say := func(format string, args ...any) { fmt.Fprintf(&out, format+"\n", args...) }
 
 	small := worlds(effects)
-	broken, err := all(t.Context(), small)
+	broken, _, err := all(t.Context(), small)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,18 +85,18 @@ func TestReport(t *testing.T) {
 	for seed := from; seed < from+count; seed++ {
 		seeds = append(seeds, fmt.Sprintf("seed=%d", seed))
 	}
-	chance, err := all(t.Context(), seeds)
+	chance, passed, err := all(t.Context(), seeds)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// Some points are only on the way back from something else.
-	rest := leftOut(broken, chance)
-	more, err := all(t.Context(), rest)
+	rest := leftOut(broken, chance, passed)
+	more, _, err := all(t.Context(), rest)
 	if err != nil {
 		t.Fatal(err)
 	}
 	chance.add(more)
-	if left := leftOut(broken, chance); len(left) > 0 {
+	if left := leftOut(broken, chance, passed); len(left) > 0 {
 		t.Fatalf("not broken: %v", left)
 	}
 	if broken.Lost+chance.Lost+broken.Doubled+chance.Doubled > 0 {

@@ -80,8 +80,6 @@ type report struct {
 	Lost       int // files
 	Doubled    int // retrievals
 	Hours      float64
-
-	seeds map[string]string // a seed that passed the point
 }
 
 func (r *report) add(o report) {
