@@ -62,6 +62,10 @@ type Error struct {
 	Kind Kind
 	// After is the shortest wait before another try; zero leaves it to the bus.
 	After time.Duration
+	// Cause names what has to be mended, in a word or two that stay the same each time
+	// ("key occupied"); empty if the kind says enough. Two dead letters of one message
+	// with one kind and one cause say the same thing.
+	Cause string
 	Err   error
 }
 
@@ -92,6 +96,14 @@ func After(kind Kind, d time.Duration, err error) error {
 	return &Error{Kind: kind, After: d, Err: err}
 }
 
+// Because returns err with kind and with the name of what has to be mended.
+func Because(kind Kind, cause string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Kind: kind, Cause: cause, Err: err}
+}
+
 // KindOf returns the kind of the outermost [Error] in err's chain. A context's
 // deadline is Transient; anything else without a kind is Unknown.
 func KindOf(err error) Kind {
@@ -113,4 +125,19 @@ func DelayOf(err error) time.Duration {
 		return fe.After
 	}
 	return 0
+}
+
+// CauseOf returns the name of what has to be mended: that of the outermost [Error] in
+// err's chain that has one; empty if none has.
+func CauseOf(err error) string {
+	for {
+		fe, ok := errors.AsType[*Error](err)
+		if !ok {
+			return ""
+		}
+		if fe.Cause != "" {
+			return fe.Cause
+		}
+		err = fe.Err
+	}
 }

@@ -32,6 +32,27 @@ func TestTheKindIsThatOfTheOutermostFault(t *testing.T) {
 	}
 }
 
+func TestTheCauseIsThatOfTheOutermostFaultThatHasOne(t *testing.T) {
+	cause := errors.New("no")
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{cause, ""},
+		{nil, ""},
+		{Because(Invalid, "key occupied", cause), "key occupied"},
+		{New(Denied, fmt.Errorf("put: %w", Because(Invalid, "key occupied", cause))), "key occupied"},
+		{Because(Denied, "outer", Because(Invalid, "inner", cause)), "outer"},
+	} {
+		if got := CauseOf(c.err); got != c.want {
+			t.Errorf("%v: got %q, want %q", c.err, got, c.want)
+		}
+	}
+	if Because(Invalid, "x", nil) != nil {
+		t.Error("no error became one")
+	}
+}
+
 func TestEveryKindHasAName(t *testing.T) {
 	seen := map[string]bool{}
 	for k := Unknown; k <= Corrupt; k++ {
