@@ -46,9 +46,9 @@ func (w *world) plan(ctx context.Context, user string) (planned, error) {
 	if err != nil {
 		return planned{}, err
 	}
-	catalog := dynamodb.New(cfg, benchworld.JobTable, benchworld.AccountTable)
+	catalog := dynamodb.New(cfg, benchworld.Tables())
 	p := &thaw.Planner{
-		Accounts: catalog, Jobs: catalog, Tasks: bus.Tasks{Bus: b}, Plans: b.Notes(bus.BucketPlans), Holds: b.Notes(bus.BucketHolds),
+		Accounts: catalog, Jobs: catalog, Tasks: bus.Tasks{Bus: b}, Plans: catalog, Ledger: catalog, Notes: b.Notes(bus.BucketPlans),
 		Tiers: archive.DefaultTiers(), Prices: cost.Public().In(w.Region), Now: time.Now, Log: quiet,
 	}
 	var got planned

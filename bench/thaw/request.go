@@ -103,7 +103,7 @@ func (w *world) ours(ctx context.Context, user string, n, workers, calls int) (r
 		if err != nil {
 			return 0, nil, err
 		}
-		catalog := dynamodb.New(cfg, benchworld.JobTable, benchworld.AccountTable)
+		catalog := dynamodb.New(cfg, benchworld.Tables())
 		r := &thaw.Requester{
 			Accounts: catalog, Catalog: catalog, Vault: adapter.New(cfg, benchworld.Vault, benchworld.RestoreTopic), Tiers: archive.Tiers{archive.Standard},
 			Pace:   &thaw.Pace{Board: b.Notes(bus.BucketPace), Calls: calls},

@@ -138,7 +138,7 @@ func serveWorld(ctx context.Context, o options) error {
 // fill gives somebody jobs from to to: every tenth is in the archive, the rest are
 // ready.
 func fill(ctx context.Context, s *stack.Stack, who string, from, to int) error {
-	catalog, p := dynamodb.New(s.AWSConfig, s.Config.JobTable, s.Config.AccountTable), stack.Person{ID: who}
+	catalog, p := dynamodb.New(s.AWSConfig, wiring.Tables(s.Config)), stack.Person{ID: who}
 	for i := from; i < to; i++ {
 		j := p.Job(s.Config.Bucket, i)
 		if i%10 == 0 {

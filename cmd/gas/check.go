@@ -17,6 +17,7 @@ import (
 	"github.com/gas-restore/gas/internal/aws/sqs"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/config"
+	"github.com/gas-restore/gas/internal/wiring"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -125,7 +126,7 @@ func (c *checkCmd) reach(ctx context.Context, cfg config.Config, needs []config.
 		return
 	}
 	if has(config.Thaw, config.Restore, config.Web) {
-		try("tables "+cfg.JobTable+" and "+cfg.AccountTable, dynamodb.New(sdk, cfg.JobTable, cfg.AccountTable).Check)
+		try("tables "+cfg.JobTable+", "+cfg.AccountTable+" and "+cfg.PlanTable, dynamodb.New(sdk, wiring.Tables(cfg)).Check)
 	}
 	if has(config.Thaw, config.Restore) {
 		try("vault "+cfg.Vault, glacier.New(sdk, cfg.Vault, cfg.RestoreTopic).Check)
@@ -170,7 +171,7 @@ func (c *checkCmd) reachNATS(ctx context.Context, cfg config.Config, n config.Ne
 		return errors.Join(
 			b.CheckConsumer(ctx, events.StreamPremium, bus.ConsumerPlan),
 			b.CheckConsumer(ctx, events.StreamThaw, bus.ConsumerRequest),
-			b.CheckNotes(ctx, bus.BucketPace), b.CheckNotes(ctx, bus.BucketPlans), b.CheckNotes(ctx, bus.BucketHolds))
+			b.CheckNotes(ctx, bus.BucketPace), b.CheckNotes(ctx, bus.BucketPlans))
 	case config.Restore:
 		return b.CheckConsumer(ctx, events.StreamRestore, bus.ConsumerRestore)
 	default:

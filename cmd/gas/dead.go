@@ -21,6 +21,7 @@ import (
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/config"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/wiring"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -130,7 +131,7 @@ func openDead(ctx context.Context, name string) (*bus.Bus, *bus.DeadLetters, err
 		if err != nil {
 			return "", err
 		}
-		j, err := dynamodb.New(c, cfg.JobTable, cfg.AccountTable).Job(ctx, job)
+		j, err := dynamodb.New(c, wiring.Tables(cfg)).Job(ctx, job)
 		return j.UserID, err
 	}
 	dead.Queues = map[string]func(context.Context, bus.QueueMessage) error{}

@@ -22,6 +22,8 @@ type cli struct {
 	Demo      demoCmd      `cmd:"" help:"Upgrade a user and watch every archived file come back, checked byte for byte."`
 	Check     checkCmd     `cmd:"" help:"Check the configuration in the environment and whether all it names can be reached."`
 	Status    statusCmd    `cmd:"" help:"Tell how many archives are in which state, since when and until when, and what waits."`
+	Pause     pauseCmd     `cmd:"" help:"Ask Glacier for nothing more: of all, of a user, or in a tier. What was asked for comes back."`
+	Resume    resumeCmd    `cmd:"" help:"Undo a pause."`
 	Thaw      thawCmd      `cmd:"" help:"Bring the archives of a user back, or of one job; tell what it costs; approve a plan that is over budget."`
 	Dead      deadCmd      `cmd:"" help:"Dead letters, which are what could not be done: list, show, replay and drop them."`
 	Provision provisionCmd `cmd:"" help:"Make the JetStream streams, consumers and buckets, or bring them up to date."`

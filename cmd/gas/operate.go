@@ -45,7 +45,7 @@ func deployed(ctx context.Context, name string, needs ...config.Need) (*deployme
 	if err != nil {
 		return nil, err
 	}
-	return &deployment{cfg, dynamodb.New(sdk, cfg.JobTable, cfg.AccountTable), b, prices}, nil
+	return &deployment{cfg, dynamodb.New(sdk, wiring.Tables(cfg)), b, prices}, nil
 }
 
 func (d *deployment) close() { d.bus.Close() }

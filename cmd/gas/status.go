@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -37,10 +39,12 @@ type statusReport struct {
 	ReadyBy time.Time `json:"ready_by,omitzero"`
 	// Billed is what the retrievals of these jobs cost by the price list.
 	Billed archive.MicroUSD `json:"billed_micro_usd"`
-	// Held are the plans that wait for approval, Plans those of the last 30 days, the
-	// latest first; of all users, only those that are not done.
-	Held  []thaw.Plan `json:"held,omitempty"`
-	Plans []thaw.Plan `json:"plans,omitempty"`
+	// Standing are the plans that are not over. Plans are the passes over plans of the
+	// last 30 days, the latest first; of all users, only those that are not done.
+	Standing []standing      `json:"standing,omitempty"`
+	Plans    []thaw.Progress `json:"plans,omitempty"`
+	// Stopped is what operators have stopped.
+	Stopped *archive.Switches `json:"stopped,omitempty"`
 	// Queues is what waits in the streams, Pace how Glacier answered of late: of all
 	// users only.
 	Queues []queue      `json:"queues,omitempty"`
@@ -51,6 +55,26 @@ type statusReport struct {
 	More   int        `json:"more_moving,omitempty"`
 	// Sweep is what the last sweep saw and did: of all users alone.
 	Sweep *reconcile.Report `json:"sweep,omitempty"`
+}
+
+// standing is a plan that is open or held.
+type standing struct {
+	User     events.UserID      `json:"user"`
+	ID       string             `json:"plan"`
+	State    archive.PlanState  `json:"state"`
+	Why      archive.PlanReason `json:"why"`
+	Since    time.Time          `json:"since,omitzero"`
+	OpenedAt time.Time          `json:"opened_at"`
+	HeldBy   string             `json:"held_by,omitempty"`
+	Approved archive.MicroUSD   `json:"approved_micro_usd,omitempty"`
+}
+
+func standingOf(a archive.Account) (standing, bool) {
+	p := a.Plan
+	if p == nil {
+		return standing{}, false
+	}
+	return standing{a.ID, p.ID, p.State, p.Why, p.Since, p.OpenedAt, p.HeldBy, p.Approved}, true
 }
 
 // queue is what waits in a stream.
@@ -108,7 +132,10 @@ func (r *statusReport) ofUser(ctx context.Context, d *deployment) error {
 	if err := r.follow(ctx, d); err != nil {
 		return err
 	}
-	if r.Held, err = plans(ctx, d, bus.BucketHolds, thaw.HoldKey(r.User)); err != nil {
+	if s, ok := standingOf(account); ok {
+		r.Standing = append(r.Standing, s)
+	}
+	if err := r.stops(ctx, d); err != nil {
 		return err
 	}
 	r.Plans, err = plans(ctx, d, bus.BucketPlans, thaw.PlanPrefix(r.User)+"*")
@@ -138,13 +165,25 @@ func (r *statusReport) ofAll(ctx context.Context, d *deployment) error {
 		return err
 	}
 	var err error
-	if r.Held, err = plans(ctx, d, bus.BucketHolds, thaw.HoldKey("")+"*"); err != nil {
+	for user, err := range d.catalog.DuePlans(ctx, r.At.Add(100*365*24*time.Hour)) {
+		if err != nil {
+			return err
+		}
+		account, err := d.catalog.Account(ctx, user)
+		if err != nil && !fault.Is(err, fault.NotFound) {
+			return err
+		}
+		if s, ok := standingOf(account); ok {
+			r.Standing = append(r.Standing, s)
+		}
+	}
+	if err := r.stops(ctx, d); err != nil {
 		return err
 	}
 	if r.Plans, err = plans(ctx, d, bus.BucketPlans, "plan.*.*"); err != nil {
 		return err
 	}
-	r.Plans = slices.DeleteFunc(r.Plans, func(p thaw.Plan) bool { return p.Outcome != thaw.Planning })
+	r.Plans = slices.DeleteFunc(r.Plans, func(p thaw.Progress) bool { return p.Outcome != thaw.Planning })
 	if r.Queues, err = queues(ctx, d.bus); err != nil {
 		return err
 	}
@@ -168,25 +207,34 @@ func (r *statusReport) ofAll(ctx context.Context, d *deployment) error {
 	return err
 }
 
+// stops reads what operators have stopped.
+func (r *statusReport) stops(ctx context.Context, d *deployment) error {
+	s, err := d.catalog.Switches(ctx)
+	if err == nil && s.Any() {
+		r.Stopped = &s
+	}
+	return err
+}
+
 func (r *statusReport) take(d *deployment, all *census.Census) {
 	r.Jobs, r.Billed = all.Rows(), all.Billed
 	r.ReadyBy, _ = all.ReadyBy(d.cfg.TierOrder())
 }
 
 // plans returns the plans of a bucket, the latest first.
-func plans(ctx context.Context, d *deployment, bucket, filter string) ([]thaw.Plan, error) {
-	var all []thaw.Plan
+func plans(ctx context.Context, d *deployment, bucket, filter string) ([]thaw.Progress, error) {
+	var all []thaw.Progress
 	for note, err := range d.bus.Notes(bucket).List(ctx, filter) {
 		if err != nil {
 			return nil, err
 		}
-		p, err := thaw.DecodePlan(note)
+		p, err := thaw.DecodeProgress(note)
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, p)
 	}
-	slices.SortFunc(all, func(a, b thaw.Plan) int { return b.UpdatedAt.Compare(a.UpdatedAt) })
+	slices.SortFunc(all, func(a, b thaw.Progress) int { return b.UpdatedAt.Compare(a.UpdatedAt) })
 	return all, nil
 }
 
@@ -264,14 +312,26 @@ func (r statusReport) print(out io.Writer) error {
 			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t\n", q.Stream, q.Waiting, q.InHand, showTime(q.Oldest))
 		}
 	}
-	if len(r.Held) > 0 {
-		fmt.Fprintln(w, "\nHELD\tARCHIVES\tSIZE\tUP TO\tSINCE\tWHY")
-		for _, p := range r.Held {
-			why := p.Reason
-			if !p.ApprovedAt.IsZero() {
-				why = "approved " + showTime(p.ApprovedAt)
+	if len(r.Standing) > 0 {
+		fmt.Fprintln(w, "\nUSER\tPLAN\tSTATE\tOPENED\tBY\tWHY")
+		for _, p := range r.Standing {
+			why := p.HeldBy
+			if p.Approved > 0 {
+				why = strings.TrimPrefix(why+"; approved for "+p.Approved.String(), "; ")
 			}
-			fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\n", p.User, p.Archives, showBytes(p.Bytes), p.Cost, showTime(p.UpdatedAt), why)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", p.User, p.ID, p.State, showTime(p.OpenedAt), p.Why, why)
+		}
+	}
+	if s := r.Stopped; s != nil {
+		fmt.Fprintln(w, "\nSTOPPED\tSINCE\tWHY")
+		if s.All != nil {
+			fmt.Fprintf(w, "everything\t%s\t%s\n", showTime(s.All.At), s.All.Reason)
+		}
+		for _, user := range slices.Sorted(maps.Keys(s.Users)) {
+			fmt.Fprintf(w, "user %s\t%s\t%s\n", user, showTime(s.Users[user].At), s.Users[user].Reason)
+		}
+		for _, tier := range slices.Sorted(maps.Keys(s.Tiers)) {
+			fmt.Fprintf(w, "tier %s\t%s\t%s\n", tier, showTime(s.Tiers[tier].At), s.Tiers[tier].Reason)
 		}
 	}
 	if len(r.Plans) > 0 {
@@ -285,7 +345,7 @@ func (r statusReport) print(out io.Writer) error {
 		}
 	}
 	if sw := r.Sweep; sw != nil {
-		fmt.Fprintf(w, "\nlast sweep\t%s, %d archives in %s", showTime(sw.At), sw.Archives, sw.Took.Round(time.Millisecond))
+		fmt.Fprintf(w, "\nlast sweep\t%s, %d plans and %d that were overdue in %s", showTime(sw.At), sw.Plans, sw.Due, sw.Took.Round(time.Millisecond))
 		for _, rule := range reconcile.Rules() {
 			if n := sw.Found[rule.Finding]; n > 0 && rule.Action != reconcile.Leave {
 				fmt.Fprintf(w, ", %d %s", n, rule.Finding)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
-	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/config"
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/thaw"
@@ -24,6 +22,7 @@ type thawCmd struct {
 	DryRun  bool          `help:"Tell what it would cost, and do nothing."`
 	Approve bool          `help:"Let the user's plan go on whatever the budgets say, for up to what it costs now."`
 	Force   bool          `help:"Thaw the archives of a Free user too."`
+	Again   bool          `help:"Let the one job's archive be asked for once more than the bounds say."`
 	JSON    bool          `help:"Write JSON."`
 	Timeout time.Duration `default:"5m" help:"How long to try."`
 }
@@ -48,6 +47,8 @@ func (c *thawCmd) Run(ctx context.Context, std streams) error {
 		return errors.New("name a user, or a job with --job")
 	case c.Job != "" && c.Approve:
 		return errors.New("--approve is for the plan of a user: one job has no budget")
+	case c.Again && c.Job == "":
+		return errors.New("--again is for one job: name it with --job")
 	case c.DryRun && c.Approve:
 		return errors.New("--dry-run does nothing, --approve does: give one of them")
 	}
@@ -84,8 +85,7 @@ func (c *thawCmd) user(ctx context.Context, d *deployment) (thawReport, error) {
 		return thawReport{}, err
 	}
 	planner := &thaw.Planner{
-		Jobs: d.catalog, Plans: d.bus.Notes(bus.BucketPlans), Tiers: d.cfg.TierOrder(), Prices: d.prices,
-		AssumedSize: d.cfg.AssumedSize, Now: time.Now,
+		Jobs: d.catalog, Ledger: d.catalog, Tiers: d.cfg.TierOrder(), Prices: d.prices, AssumedSize: d.cfg.AssumedSize, Now: time.Now,
 	}
 	planner.Budget.User, planner.Budget.Day = d.cfg.Budgets()
 	preview, err := planner.Preview(ctx, user)
@@ -100,63 +100,50 @@ func (c *thawCmd) user(ctx context.Context, d *deployment) (thawReport, error) {
 		}
 		return r, nil
 	}
-	e := events.UserUpgraded{ID: "operator-" + rand.Text(), UserID: user, At: time.Now().UTC(), Via: "operator"}
-	if c.Approve {
-		return c.approve(ctx, d, r, e)
-	}
-	if err := c.entitled(account); err != nil {
+	if account, err = c.planned(ctx, d, account); err != nil {
 		return r, err
 	}
-	if _, err := d.bus.Publish(ctx, e); err != nil {
-		return r, err
-	}
-	r.Published, r.Did = e.ID, "asked thaw to plan it"
-	if preview.OverBudget != "" {
-		r.Did += "; it will be held: " + preview.OverBudget
-	}
-	return r, nil
-}
-
-// approve lets the user's held plan go on; one that is not held is made, with its
-// budget approved.
-func (c *thawCmd) approve(ctx context.Context, d *deployment, r thawReport, e events.UserUpgraded) (thawReport, error) {
-	holds, key := d.bus.Notes(bus.BucketHolds), thaw.HoldKey(r.User)
-	note, revision, err := holds.Get(ctx, key)
-	var held thaw.Plan
+	plan := account.Plan
+	e := events.UserUpgraded{ID: "operator-" + rand.Text(), UserID: user, At: time.Now().UTC(), Via: "operator", Plan: plan.ID}
+	r.Did = "asked thaw to carry out plan " + plan.ID
 	switch {
-	case fault.Is(err, fault.NotFound):
-		if !c.Force && r.Role != archive.Premium {
-			return r, fmt.Errorf("user %q has no plan that is held, and is %s: --force thaws the archives all the same", r.User, r.Role)
+	case c.Approve:
+		r.Did = fmt.Sprintf("approved plan %s for up to %s", plan.ID, preview.AtMost)
+		if plan.State == archive.PlanHeld {
+			r.Did += ", which was held: " + plan.HeldBy
 		}
-		e.ApprovedMicroUSD = int64(r.Preview.AtMost)
-		r.Did = "asked thaw to plan it: no plan was held"
-	case err != nil:
-		return r, err
-	default:
-		if held, err = thaw.DecodePlan(note); err != nil {
+		if err := d.catalog.ResumePlan(ctx, user, plan.ID, max(plan.Approved, preview.AtMost), time.Now()); err != nil {
 			return r, err
 		}
-		e = held.Approve(max(held.Cost, r.Preview.AtMost), time.Now())
-		r.Did = "approved the plan that was held since " + showTime(held.UpdatedAt)
+	case preview.OverBudget != "":
+		r.Did += "; it will be held: " + preview.OverBudget
 	}
-	r.Did += fmt.Sprintf(", for up to %s", archive.MicroUSD(e.ApprovedMicroUSD))
+	// Should this message be lost, the plan stands all the same.
 	if _, err := d.bus.Publish(ctx, e); err != nil {
 		return r, err
 	}
 	r.Published = e.ID
-	if revision == 0 {
-		return r, nil
+	return r, nil
+}
+
+// planned returns the account with a plan on it: the one that stands, or a new one.
+func (c *thawCmd) planned(ctx context.Context, d *deployment, a archive.Account) (archive.Account, error) {
+	if a.Plan != nil {
+		return a, nil
 	}
-	// The hold itself goes when the plan has been carried out. That it is approved is
-	// for `gas status` to show; the planner may have been faster.
-	held.ApprovedAt = time.Now().UTC()
-	if note, err = json.Marshal(held); err == nil {
-		err = holds.Swap(ctx, key, note, revision)
+	if err := c.entitled(a); err != nil {
+		return a, err
 	}
-	if fault.Is(err, fault.Conflict) {
-		err = nil
+	now := time.Now().UTC()
+	plan := archive.Plan{ID: "operator-" + rand.Text(), Since: a.RoleChangedAt, Why: archive.Operator, State: archive.PlanOpen, OpenedAt: now, Due: now}
+	if err := d.catalog.OpenPlan(ctx, a, plan); err != nil && !fault.Is(err, fault.Conflict) {
+		return a, err
 	}
-	return r, err
+	again, err := d.account(ctx, a.ID)
+	if err == nil && again.Plan == nil {
+		err = fmt.Errorf("the account of %q changed meanwhile: try again", a.ID)
+	}
+	return again, err
 }
 
 func (c *thawCmd) entitled(a archive.Account) error {
@@ -202,7 +189,18 @@ func (c *thawCmd) job(ctx context.Context, d *deployment) (thawReport, error) {
 	if err := c.entitled(account); err != nil {
 		return r, err
 	}
-	e := events.ThawRequested{ID: "operator-" + rand.Text(), JobID: job.ID, UserID: job.UserID, ArchiveID: job.ArchiveID, UpgradedAt: time.Now().UTC()}
+	more := 0
+	if c.Again {
+		more = 1
+	}
+	if cause, why := job.History.Spent(); cause != "" && !c.Again {
+		return r, fmt.Errorf("%s: mend the reason, and give --again for one more try", why)
+	}
+	// Should the message below be lost, the order stands in the catalog.
+	if err := d.catalog.Order(ctx, job, more, time.Now()); err != nil {
+		return r, err
+	}
+	e := events.ThawRequested{ID: "operator-" + rand.Text(), JobID: job.ID, UserID: job.UserID, ArchiveID: job.ArchiveID}
 	if _, err := d.bus.Publish(ctx, e); err != nil {
 		return r, err
 	}

@@ -31,14 +31,8 @@ type Account struct {
 	// zero otherwise. It is written with the role, so that a crash between the two
 	// is seen by whoever comes next.
 	AnnounceDue time.Time
-}
-
-// EntitledBy reports whether an upgrade announced at t entitles the account to
-// its archives: it is Premium, or the announcement is newer than the change
-// that made it Free again. The later of the two wins, so that a late message
-// of an upgrade that was undone since restores nothing.
-func (a Account) EntitledBy(t time.Time) bool {
-	return a.Role == Premium || t.After(a.RoleChangedAt)
+	// Plan is the plan that stands, open or held; nil if none does.
+	Plan *Plan
 }
 
 // Object names an object in S3.
@@ -56,6 +50,13 @@ type Intent struct {
 	// Token is unique to the attempt.
 	Token string
 	At    time.Time
+	// Plan is the plan that the request is of.
+	Plan string
+	// Ordered says that an operator wants this one archive, whatever its user pays for.
+	Ordered bool
+	// Due is when something should have been heard of the request. It is written, and
+	// read as [Job.Due].
+	Due time.Time
 }
 
 // Job is an annotation job as the catalog has it.
@@ -92,6 +93,18 @@ type Job struct {
 	// BilledTier the tier of the latest. They stay when the file is restored.
 	Billed     MicroUSD
 	BilledTier Tier
+
+	// History is what was tried to bring this archive back.
+	History History
+	// Ordered says that an operator wants this one archive, whatever its user pays for.
+	Ordered bool
+	// Due is when something should have been heard of the request or the retrieval;
+	// zero if neither is under way.
+	Due time.Time
+	// Nudges counts how often a sweep saw to the request or the retrieval.
+	Nudges int
+	// RestoredBy is the retrieval that brought the file back the last time.
+	RestoredBy events.RetrievalID
 }
 
 // Restoring is what a user reads in place of a download link while
@@ -161,6 +174,13 @@ type Retrieval struct {
 	CompletedAt time.Time
 	// Cost is what it costs by the price list; zero where that is not known.
 	Cost MicroUSD
+}
+
+// Due returns when the retrieval should have been heard of: the longest that its
+// tier typically takes after the request.
+func (r Retrieval) Due() time.Time {
+	_, longest := r.Tier.Typically()
+	return r.RequestedAt.Add(longest)
 }
 
 // Usable reports whether the retrieval has brought the archive, or still may:

@@ -3,7 +3,6 @@ package archive
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gas-restore/gas/internal/treehash"
 )
@@ -27,25 +26,6 @@ func TestTheStateFollowsFromTheItem(t *testing.T) {
 	} {
 		if got := c.job.State(c.owner); got != c.want {
 			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
-		}
-	}
-}
-
-func TestTheLaterOfUpgradeAndRoleChangeDecides(t *testing.T) {
-	change := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
-	for _, c := range []struct {
-		name    string
-		account Account
-		upgrade time.Time
-		want    bool
-	}{
-		{"premium", Account{Role: Premium, RoleChangedAt: change}, change.Add(-time.Hour), true},
-		{"free, never changed", Account{Role: Free}, change, true},
-		{"downgraded since", Account{Role: Free, RoleChangedAt: change}, change.Add(-time.Second), false},
-		{"upgraded after a downgrade", Account{Role: Free, RoleChangedAt: change}, change.Add(time.Second), true},
-	} {
-		if got := c.account.EntitledBy(c.upgrade); got != c.want {
-			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/gas-restore/gas/pkg/events"
 )
 
 // MicroUSD is an amount in millionths of a US dollar: a retrieval costs less
@@ -51,4 +53,19 @@ func ParseUSD(s string) (MicroUSD, error) {
 		return 0, bad
 	}
 	return MicroUSD(n), nil
+}
+
+// Spending is what a retrieval may cost, and the limits that it is held to. Zero is
+// no limit.
+type Spending struct {
+	Amount MicroUSD
+	// Day is the day of UTC that it counts for, as 2026-11-26.
+	Day string
+	// User is for whom, Plan by which plan.
+	User events.UserID
+	Plan string
+	// UserLimit and DayLimit are the budgets of one user's day, and of everybody's.
+	UserLimit, DayLimit MicroUSD
+	// Approved is what an operator lets the plan cost in place of the budgets.
+	Approved MicroUSD
 }

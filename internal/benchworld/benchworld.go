@@ -31,6 +31,7 @@ import (
 const (
 	JobTable     = "gas-annotations"
 	AccountTable = "gas-accounts"
+	PlanTable    = "gas-plans"
 	Vault        = "gas-archive"
 	Bucket       = "gas-results"
 	RestoreTopic = "arn:aws:sns:us-east-1:000000000000:gas-restore"
@@ -150,6 +151,11 @@ func Start(ctx context.Context, name string, args ...string) (*World, error) {
 	return w, nil
 }
 
+// Tables returns the names of the catalog's tables.
+func Tables() dynamodb.Tables {
+	return dynamodb.Tables{Jobs: JobTable, Accounts: AccountTable, Plans: PlanTable}
+}
+
 func (w *World) start(ctx context.Context) (err error) {
 	if err := w.in.Decode(&w.address); err != nil {
 		return err
@@ -157,7 +163,7 @@ func (w *World) start(ctx context.Context) (err error) {
 	if w.Config, err = w.SDK(ctx); err != nil {
 		return err
 	}
-	w.Catalog = dynamodb.New(w.Config, JobTable, AccountTable)
+	w.Catalog = dynamodb.New(w.Config, Tables())
 	if err := w.Catalog.CreateTables(ctx); err != nil {
 		return err
 	}

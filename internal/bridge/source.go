@@ -79,7 +79,8 @@ func unwrap(m queue.Message, topic string) (Notice, error) {
 }
 
 // PremiumSource reads the premium topic: {"user_id": "…"}, and since when the user is
-// Premium, "upgraded_at", in RFC 3339, if that is not when the message was sent.
+// Premium, "upgraded_at", in RFC 3339, if that is not when the message was sent. The
+// site's messages name the plan that stands on the account, "plan_id", too.
 func PremiumSource(topic string) Source {
 	return Source{Name: "premium", Topic: topic, Parse: parsePremium}
 }
@@ -87,6 +88,7 @@ func PremiumSource(topic string) Source {
 func parsePremium(n Notice) (events.Event, error) {
 	var body struct {
 		UserID     *string `json:"user_id"`
+		PlanID     *string `json:"plan_id"`
 		UpgradedAt *string `json:"upgraded_at"`
 	}
 	if err := decode([]byte(n.Body), &body); err != nil {
@@ -98,6 +100,11 @@ func parsePremium(n Notice) (events.Event, error) {
 	if err := events.CheckID("user_id", *body.UserID); err != nil {
 		return nil, err
 	}
+	if body.PlanID != nil {
+		if err := events.CheckID("plan_id", *body.PlanID); err != nil {
+			return nil, err
+		}
+	}
 	at := n.At
 	if body.UpgradedAt != nil {
 		since, err := time.Parse(time.RFC3339, *body.UpgradedAt)
@@ -108,7 +115,7 @@ func parsePremium(n Notice) (events.Event, error) {
 			at = since
 		}
 	}
-	return events.UserUpgraded{ID: n.ID, UserID: events.UserID(*body.UserID), At: at.UTC(), Via: n.Via}, nil
+	return events.UserUpgraded{ID: n.ID, UserID: events.UserID(*body.UserID), Plan: text(body.PlanID), At: at.UTC(), Via: n.Via}, nil
 }
 
 // RestoreSource reads the restore topic: what Glacier says when a retrieval

@@ -14,6 +14,7 @@ import (
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
 	"github.com/gas-restore/gas/internal/daemon"
 	"github.com/gas-restore/gas/internal/stack"
+	"github.com/gas-restore/gas/internal/wiring"
 )
 
 // book is a log that is shown when a test fails.
@@ -67,5 +68,5 @@ func content(t *testing.T, p stack.Person, i int) []byte {
 }
 
 func catalogOf(s *stack.Stack) *dynamodb.Catalog {
-	return dynamodb.New(s.AWSConfig, s.Config.JobTable, s.Config.AccountTable)
+	return dynamodb.New(s.AWSConfig, wiring.Tables(s.Config))
 }

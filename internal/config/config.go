@@ -58,6 +58,7 @@ type Config struct {
 
 	JobTable     string `env:"GAS_JOB_TABLE" envDefault:"gas-annotations"`
 	AccountTable string `env:"GAS_ACCOUNT_TABLE" envDefault:"gas-accounts"`
+	PlanTable    string `env:"GAS_PLAN_TABLE" envDefault:"gas-plans"`
 	Vault        string `env:"GAS_VAULT" envDefault:"gas-archive"`
 	Bucket       string `env:"GAS_RESULTS_BUCKET" envDefault:"gas-results"`
 	PremiumTopic string `env:"GAS_PREMIUM_TOPIC_ARN"`
@@ -207,6 +208,7 @@ func (c Config) Check(needs ...Need) error {
 	if need(Thaw, Restore, Web) {
 		word("GAS_JOB_TABLE", c.JobTable)
 		word("GAS_ACCOUNT_TABLE", c.AccountTable)
+		word("GAS_PLAN_TABLE", c.PlanTable)
 	}
 	if need(Thaw, Restore) {
 		word("GAS_VAULT", c.Vault)

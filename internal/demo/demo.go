@@ -19,6 +19,7 @@ import (
 	"github.com/gas-restore/gas/internal/aws/glacier"
 	"github.com/gas-restore/gas/internal/daemon"
 	"github.com/gas-restore/gas/internal/stack"
+	"github.com/gas-restore/gas/internal/wiring"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -213,7 +214,7 @@ func (d *drive) steps(began time.Time) []Step {
 // check compares what is there now with what should be.
 func (d *drive) check(ctx context.Context, r *Report) error {
 	miss := func(format string, args ...any) { r.Missing = append(r.Missing, fmt.Sprintf(format, args...)) }
-	catalog := dynamodb.New(d.s.AWSConfig, d.s.Config.JobTable, d.s.Config.AccountTable)
+	catalog := dynamodb.New(d.s.AWSConfig, wiring.Tables(d.s.Config))
 	objects := s3.NewFromConfig(d.s.AWSConfig, func(o *s3.Options) { o.UsePathStyle = true })
 	for i := range d.o.Files {
 		want := d.person.Job(d.s.Config.Bucket, i)

@@ -114,7 +114,7 @@ func (l *local) upgrade(user events.UserID) {
 }
 
 func (l *local) catalog() *dynamodb.Catalog {
-	return dynamodb.New(l.cfg, l.vars["GAS_JOB_TABLE"], l.vars["GAS_ACCOUNT_TABLE"])
+	return dynamodb.New(l.cfg, dynamodb.Tables{Jobs: l.vars["GAS_JOB_TABLE"], Accounts: l.vars["GAS_ACCOUNT_TABLE"], Plans: l.vars["GAS_PLAN_TABLE"]})
 }
 
 func (l *local) objects() *s3.Client {

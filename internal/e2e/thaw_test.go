@@ -137,7 +137,7 @@ func TestKilledThawsRequestEachArchiveOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := thaw.DecodePlan(note)
+	plan, err := thaw.DecodeProgress(note)
 	if err != nil {
 		t.Fatal(err)
 	}

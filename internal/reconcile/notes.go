@@ -23,19 +23,16 @@ const (
 	longestPause = 24 * time.Hour
 )
 
-// next returns when something may be done again.
-func (d done) next() time.Time {
-	if d.Times == 0 {
-		return time.Time{}
-	}
+// pauseAfter returns how long something is left alone that was done n times before
+// and did not help.
+func pauseAfter(n int) time.Duration {
 	pause := firstPause
-	for range d.Times - 1 {
+	for range n {
 		if pause *= 2; pause >= longestPause {
-			pause = longestPause
-			break
+			return longestPause
 		}
 	}
-	return d.At.Add(pause)
+	return pause
 }
 
 func noteKey(key string) string { return "sweep." + key }
@@ -60,6 +57,65 @@ func (s *Sweeper) recall(ctx context.Context, key, about string) (done, error) {
 // sweep that dies in between does the same again, under the same message id.
 func (s *Sweeper) remember(ctx context.Context, key, about string, d done) error {
 	note, err := json.Marshal(done{About: about, Times: d.Times + 1, At: s.Now().UTC()})
+	if err != nil {
+		return err
+	}
+	return s.Notes.Put(ctx, noteKey(key), note)
+}
+
+// place is where in a user's archives the looks at a plan are.
+type place struct {
+	Plan   string `json:"plan"`
+	Cursor string `json:"cursor"`
+}
+
+// place returns the cursor at which the next look at the plan begins.
+func (s *Sweeper) place(ctx context.Context, key, plan string) (cursor string, err error) {
+	var at place
+	if err := s.get(ctx, key, &at); err != nil || at.Plan != plan {
+		return "", err
+	}
+	return at.Cursor, nil
+}
+
+// keepPlace notes where the next look at the plan begins, if that changed.
+func (s *Sweeper) keepPlace(ctx context.Context, key, plan, was, cursor string) error {
+	if was == cursor {
+		return nil
+	}
+	return s.put(ctx, key, place{plan, cursor})
+}
+
+// auditAt is where the audit is.
+type auditAt struct {
+	BeganAt time.Time `json:"began_at"`
+	Cursor  string    `json:"cursor,omitempty"`
+}
+
+func (s *Sweeper) auditPlace(ctx context.Context) (at auditAt, err error) {
+	err = s.get(ctx, auditKey, &at)
+	return at, err
+}
+
+func (s *Sweeper) keepAudit(ctx context.Context, at auditAt) error { return s.put(ctx, auditKey, at) }
+
+// get reads a note into v, and leaves it as it is if there is none that can be read.
+func (s *Sweeper) get(ctx context.Context, key string, v any) error {
+	note, _, err := s.Notes.Get(ctx, noteKey(key))
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(note, v); err != nil {
+		s.Log.Warn("a note of the sweep can't be read, beginning anew", "key", key, "err", err)
+	}
+	return nil
+}
+
+func (s *Sweeper) put(ctx context.Context, key string, v any) error {
+	note, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,11 @@
 // with its stream, a retrieval whose output expired unseen. It goes by the state
 // of things and not by messages: the catalog says what is still to be done, the
 // streams whether somebody is about to do it, and Glacier how far it is.
+//
+// What a sweep costs grows with what is under way: it reads two sparse indexes, of the
+// requests and retrievals of which something should have been heard, and of the plans
+// that stand. Beside it an audit goes slowly over all archives, for what has no plan at
+// all.
 package reconcile
 
 import (
@@ -20,15 +25,31 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Catalog is what a sweep reads of jobs and accounts.
+// Catalog is what a sweep reads and notes of jobs and accounts. Indexes may be behind
+// by seconds: they propose, and the item decides.
 type Catalog interface {
-	// AllArchived yields the jobs that have an archive, the ones of a user in a row.
-	// It may be behind by seconds.
-	AllArchived(context.Context) iter.Seq2[archive.Job, error]
-	// Job returns the job as it is now, or an error of kind NotFound.
-	Job(context.Context, events.JobID) (archive.Job, error)
+	// DueJobs yields the jobs of which something should have been heard by the time.
+	DueJobs(ctx context.Context, by time.Time) iter.Seq2[events.JobID, error]
+	// DuePlans yields the users whose plan is to be looked at by the time.
+	DuePlans(ctx context.Context, by time.Time) iter.Seq2[events.UserID, error]
+	// JobsOf returns up to a hundred jobs as they are now, AccountsOf as many accounts.
+	JobsOf(context.Context, []events.JobID) (map[events.JobID]archive.Job, error)
+	AccountsOf(context.Context, []events.UserID) (map[events.UserID]archive.Account, error)
 	// Account returns the account as it is now, or an error of kind NotFound.
 	Account(context.Context, events.UserID) (archive.Account, error)
+	// ArchivedPage returns some of the user's jobs that have an archive, ArchivedScan of
+	// everybody's, those behind the cursor, and the cursor of the next page.
+	ArchivedPage(ctx context.Context, user events.UserID, cursor string) (jobs []archive.Job, next string, err error)
+	ArchivedScan(ctx context.Context, cursor string) (jobs []archive.Job, next string, err error)
+	// Nudged notes when what is under way of the job is to be seen to again, and, unless
+	// it was in order, that it was seen to.
+	Nudged(ctx context.Context, job archive.Job, again time.Time, inOrder bool) error
+	// OpenPlan puts a plan on the account, if the account is as it was read; PlanLooked
+	// notes what a look at one came to; ClosePlan ends it. The error's kind is Conflict if
+	// another plan stands there, or none.
+	OpenPlan(context.Context, archive.Account, archive.Plan) error
+	PlanLooked(ctx context.Context, user events.UserID, plan string, emptySince, due time.Time) error
+	ClosePlan(ctx context.Context, user events.UserID, plan archive.Plan, at time.Time) error
 }
 
 // Vault is what a sweep asks Glacier.
@@ -42,8 +63,10 @@ type Vault interface {
 // Streams is what a sweep does with the pipeline's messages.
 type Streams interface {
 	// Waiting reports whether the stream of e has a message with e's subject, one
-	// that is being worked on included.
+	// that is being worked on or put aside included.
 	Waiting(ctx context.Context, e events.Event) (bool, error)
+	// Dead reports whether a dead letter stands for the work that e would be.
+	Dead(ctx context.Context, e events.Event) (bool, error)
 	// Publish returns when e is stored.
 	Publish(ctx context.Context, e events.Event) error
 }
@@ -67,15 +90,12 @@ type Sweeper struct {
 	Vault   Vault
 	Streams Streams
 	Notes   Notes
-	// Held reports whether the user's plan waits for an operator. It may be nil.
-	Held func(context.Context, events.UserID) (bool, error)
 	// Slack is for how long after the longest time of its tier a retrieval may go
-	// unheard of, and for how long after an upgrade an archive unplanned; ten minutes
-	// if zero.
+	// unheard of, and for how long after it was opened a plan may be without a task; ten
+	// minutes if zero.
 	Slack time.Duration
-	// Calls is the most calls an hour to DescribeJob, ListJobs and GetItem; 3600 if
-	// zero. The scan of the archived index comes on top, one call for about a
-	// thousand archives.
+	// Calls is the most calls an hour to DescribeJob, ListJobs and BatchGetItem; 3600
+	// if zero. The reads of the indexes come on top, one call for some hundred entries.
 	Calls int
 	Now   func() time.Time
 	Log   *slog.Logger
@@ -86,26 +106,24 @@ type Sweeper struct {
 const (
 	defaultSlack = 10 * time.Minute
 	defaultCalls = 3600
-	// batch is how many retrievals that are due are kept in memory. Where more than
-	// aFew are, Glacier's list tells fifty of them a call.
-	batch = 5000
-	aFew  = 20
-	// looks is at how many archives of a user a sweep looks, for one that nobody is
-	// about to ask for: a plan in a row of a million tasks is in order.
-	looks = 50
 )
 
 // Report is what a sweep came to.
 type Report struct {
 	At   time.Time     `json:"at"`
 	Took time.Duration `json:"took_ns"`
-	// Archives is how many were seen, Calls how many calls were made for them.
+	// Due is how many requests and retrievals were due, Plans how many plans were looked
+	// at, Archives how many archives the audit compared with their owners' roles.
+	Due      int `json:"due"`
+	Plans    int `json:"plans"`
 	Archives int `json:"archives"`
-	Calls    int `json:"calls"`
-	// Found counts the archives by finding, those that were left alone because
-	// something was done about them a short time ago included; Done counts what was done.
-	Found map[Finding]int `json:"found,omitempty"`
-	Done  map[Action]int  `json:"done,omitempty"`
+	// Calls is how many calls were made for them.
+	Calls int `json:"calls"`
+	// Found counts by finding, what was left alone because something was done about it
+	// a short time ago included; Done counts what was done, Closed the plans that ended.
+	Found  map[Finding]int `json:"found,omitempty"`
+	Done   map[Action]int  `json:"done,omitempty"`
+	Closed int             `json:"closed,omitempty"`
 	// Error is what cut the sweep short; empty if it saw everything.
 	Error string `json:"error,omitempty"`
 }
@@ -115,21 +133,13 @@ type sweep struct {
 	*Sweeper
 	report *Report
 	now    time.Time
-	due    []archive.Job
-	user   user
+	errs   []error
 }
 
-// user is what is known of the user whose archives come in a row.
-type user struct {
-	id      events.UserID
-	account archive.Account
-	looked  int
-	settled bool // nothing more is to be done about unplanned archives in this sweep
-}
-
-// Sweep looks at every archive once and does what [Rules] say. What it could not
-// find out of one archive does not keep it from the others. It returns what it
-// saw and did, and an error if it could not see all.
+// Sweep sees to what is due, looks at the plans that stand, and audits a part of the
+// archives, in this order: outputs expire. What it could not find out of one does not
+// keep it from the others. It returns what it saw and did, and an error if it could
+// not see all.
 func (s *Sweeper) Sweep(ctx context.Context) (Report, error) {
 	if s.limit == nil {
 		calls := s.Calls
@@ -140,25 +150,10 @@ func (s *Sweeper) Sweep(ctx context.Context) (Report, error) {
 	}
 	began := s.Now()
 	p := &sweep{Sweeper: s, now: began, report: &Report{At: began.UTC(), Found: map[Finding]int{}, Done: map[Action]int{}}}
-	var errs []error
-	for job, err := range s.Catalog.AllArchived(ctx) {
-		if err != nil {
-			errs = append(errs, err)
-			break
-		}
-		p.report.Archives++
-		if err := p.look(ctx, job); err != nil {
-			if ctx.Err() != nil {
-				errs = append(errs, err)
-				break
-			}
-			errs = keep(errs, fmt.Errorf("job %s: %w", job.ID, err))
-		}
-	}
-	if err := p.settle(ctx); err != nil {
-		errs = keep(errs, err)
-	}
-	err := errors.Join(errs...)
+	p.underWay(ctx)
+	p.plans(ctx)
+	p.audit(ctx)
+	err := errors.Join(p.errs...)
 	if err != nil {
 		p.report.Error = err.Error()
 	}
@@ -166,12 +161,11 @@ func (s *Sweeper) Sweep(ctx context.Context) (Report, error) {
 	return *p.report, err
 }
 
-// keep adds err to the first few.
-func keep(errs []error, err error) []error {
-	if len(errs) < 5 {
-		errs = append(errs, err)
+// failed keeps err, if it is one of the first few.
+func (p *sweep) failed(format string, args ...any) {
+	if len(p.errs) < 5 {
+		p.errs = append(p.errs, fmt.Errorf(format, args...))
 	}
-	return errs
 }
 
 func (s *Sweeper) slack() time.Duration {
@@ -190,241 +184,51 @@ func (p *sweep) call(ctx context.Context) error {
 	return nil
 }
 
-// look sorts out what is in order by what the index says alone. The others are
-// looked at closely.
-func (p *sweep) look(ctx context.Context, job archive.Job) error {
-	switch {
-	case job.RetrievalID != "":
-		if !due(job, p.now, p.slack()) {
-			p.report.Found[InOrder]++
-			return nil
-		}
-		p.due = append(p.due, job)
-		if len(p.due) < batch {
-			return nil
-		}
-		return p.settle(ctx)
-	case job.Intent != nil:
-		if p.now.Sub(job.Intent.At) < p.slack() {
-			p.report.Found[InOrder]++
-			return nil
-		}
-		return p.interrupted(ctx, job)
-	}
-	return p.unplanned(ctx, job)
+// found counts a finding, and says what is done about it.
+func (p *sweep) found(f Finding) Action {
+	p.report.Found[f]++
+	return Act(f)
 }
 
-// interrupted sees to an archive whose request was announced long ago.
-func (p *sweep) interrupted(ctx context.Context, job archive.Job) error {
-	account, err := p.account(ctx, job.UserID)
-	if err != nil {
-		return err
-	}
-	e := events.ThawRequested{JobID: job.ID, UserID: job.UserID, ArchiveID: job.ArchiveID, UpgradedAt: since(account, p.now)}
-	waiting, err := p.Streams.Waiting(ctx, e)
-	if err != nil {
-		return err
-	}
-	if waiting {
-		p.report.Found[InOrder]++
-		return nil
-	}
-	p.report.Found[Interrupted]++
-	e.ID = "sweep-" + job.Intent.Token
-	return p.act(ctx, Interrupted, "job."+events.Token(string(job.ID)), job.Intent.Token, func(int) events.Event { return e }, job)
-}
-
-// unplanned sees to an archive that nobody has asked for.
-func (p *sweep) unplanned(ctx context.Context, job archive.Job) error {
-	account, err := p.account(ctx, job.UserID)
-	if err != nil {
-		return err
-	}
-	if p.user.settled || account.Role != archive.Premium || p.now.Sub(account.RoleChangedAt) < p.slack() {
-		p.report.Found[InOrder]++
-		return nil
-	}
-	if p.user.looked++; p.user.looked > looks {
-		p.user.settled = true
-	}
-	for _, e := range []events.Event{
-		events.UserUpgraded{UserID: job.UserID},
-		events.ThawRequested{JobID: job.ID},
-	} {
-		waiting, err := p.Streams.Waiting(ctx, e)
-		if err != nil {
-			return err
-		}
-		if waiting {
-			_, plan := e.(events.UserUpgraded)
-			p.user.settled = p.user.settled || plan
-			p.report.Found[InOrder]++
-			return nil
-		}
-	}
-	if err := p.call(ctx); err != nil {
-		return err
-	}
-	now, err := p.Catalog.Job(ctx, job.ID)
-	if err != nil {
-		return err
-	}
-	held := false
-	if p.Held != nil {
-		if held, err = p.Held(ctx, job.UserID); err != nil {
-			return err
-		}
-	}
-	if held || now.ArchiveID == "" || now.RetrievalID != "" || now.Intent != nil {
-		p.user.settled = p.user.settled || held
-		p.report.Found[InOrder]++
-		return nil
-	}
-	// A plan is of all that the user has.
-	p.user.settled = true
-	p.report.Found[Unplanned]++
-	upgraded := since(account, p.now)
-	return p.act(ctx, Unplanned, "user."+events.Token(string(job.UserID)), account.RoleChangedAt.UTC().Format(time.RFC3339Nano), func(times int) events.Event {
-		return events.UserUpgraded{
-			ID: fmt.Sprintf("sweep-%d-%d-%s", times, upgraded.UnixMilli(), events.Token(string(job.UserID))), UserID: job.UserID, At: upgraded, Via: "sweep",
-		}
-	}, now)
-}
-
-// settle looks at the retrievals that are due, and forgets them.
-func (p *sweep) settle(ctx context.Context) error {
-	jobs := p.due
-	p.due = nil
-	if len(jobs) == 0 {
-		return nil
-	}
-	var errs []error
-	listed := map[events.RetrievalID]archive.Retrieval{}
-	if len(jobs) > aFew {
-		wanted := make(map[events.RetrievalID]bool, len(jobs))
-		for _, job := range jobs {
-			wanted[job.RetrievalID] = true
-		}
-		n := 0
-		for r, err := range p.Vault.Retrievals(ctx) {
-			if err == nil && n%50 == 0 {
-				err = p.call(ctx)
-			}
+// batches yields what seq does, as many at a time as a call reads. An error ends it.
+func batches[T any](seq iter.Seq2[T, error]) iter.Seq2[[]T, error] {
+	const most = 100
+	return func(yield func([]T, error) bool) {
+		var batch []T
+		for v, err := range seq {
 			if err != nil {
-				errs = append(errs, err)
-				break // those that were not seen are described one by one
+				yield(batch, err)
+				return
 			}
-			n++
-			if wanted[r.ID] {
-				listed[r.ID] = r
+			if batch = append(batch, v); len(batch) == most {
+				if !yield(batch, nil) {
+					return
+				}
+				batch = nil
 			}
+		}
+		if len(batch) > 0 {
+			yield(batch, nil)
 		}
 	}
-	for _, job := range jobs {
-		if ctx.Err() != nil {
-			return errors.Join(append(errs, ctx.Err())...)
-		}
-		if err := p.heard(ctx, job, listed); err != nil {
-			errs = keep(errs, fmt.Errorf("job %s: %w", job.ID, err))
-		}
-	}
-	return errors.Join(errs...)
 }
 
-// heard sees to an archive whose retrieval is due.
-func (p *sweep) heard(ctx context.Context, job archive.Job, listed map[events.RetrievalID]archive.Retrieval) error {
-	waiting, err := p.Streams.Waiting(ctx, events.RetrievalCompleted{JobID: job.ID})
-	if err != nil {
-		return err
-	}
-	if waiting {
-		p.report.Found[InOrder]++
-		return nil
-	}
-	r, known := listed[job.RetrievalID]
-	if !known {
-		// The list may have ended early; a retrieval is given back on Glacier's own word
-		// alone.
-		if err := p.call(ctx); err != nil {
-			return err
-		}
-		r, err = p.Vault.Describe(ctx, job.RetrievalID)
-		known = err == nil
-		if err != nil && !fault.Is(err, fault.NotFound) {
-			return err
-		}
-	}
-	// The index may be behind. A notice of what is done already is ignored.
-	found := InOrder
-	switch {
-	case !known:
-		found = Forgotten
-		r = archive.Retrieval{ID: job.RetrievalID, Status: archive.RetrievalFailed, Reason: "Glacier does not know the retrieval any more"}
-	case r.Status == archive.InProgress && late(job, p.now):
-		found = Late
-	case r.Status != archive.InProgress:
-		found = Unheard
-	}
-	p.report.Found[found]++
-	return p.act(ctx, found, "job."+events.Token(string(job.ID)), string(job.RetrievalID), func(times int) events.Event {
-		return events.RetrievalCompleted{
-			ID: fmt.Sprintf("sweep-%d-%s", times, job.RetrievalID), JobID: job.ID, ArchiveID: job.ArchiveID, RetrievalID: job.RetrievalID,
-			Status: string(r.Status), Reason: r.Reason, Tier: string(r.Tier), Size: max(r.Size, 0), TreeHash: r.TreeHash, CompletedAt: r.CompletedAt,
-		}
-	}, job)
-}
-
-// act does what the rule for the finding says, unless it was done a short time ago.
-// about is what the action is about, so that something new is not held back.
-func (p *sweep) act(ctx context.Context, f Finding, key, about string, event func(times int) events.Event, job archive.Job) error {
-	action := Act(f)
-	if action == Leave {
-		return nil
-	}
-	log := p.Log.With("user", job.UserID, "job", job.ID, "archive", job.ArchiveID)
-	done, err := p.recall(ctx, key, about)
-	if err != nil {
-		return err
-	}
-	if wait := done.next().Sub(p.now); wait > 0 {
-		log.Debug("left alone for now", "found", f, "done", done.Times, "wait", wait.Round(time.Second))
-		return nil
-	}
+// tell logs that something was put back, or needs a look.
+func (p *sweep) tell(action Action, f Finding, job archive.Job, times int) {
+	log := p.Log.With("user", job.UserID, "job", job.ID, "archive", job.ArchiveID, "found", f)
 	if action == Flag {
-		log.Warn("an archive that needs a look", "found", f, "retrieval", job.RetrievalID, "requested_at", job.RetrievalRequestedAt)
+		log.Warn("an archive that needs a look", "retrieval", job.RetrievalID, "requested_at", job.RetrievalRequestedAt)
 	} else {
-		if err := p.Streams.Publish(ctx, event(done.Times)); err != nil {
-			return err
-		}
-		log.Info("put back into the pipeline", "found", f, "action", action, "retrieval", job.RetrievalID, "times", done.Times+1)
+		log.Info("put back into the pipeline", "action", action, "retrieval", job.RetrievalID, "times", times+1)
 	}
 	p.report.Done[action]++
-	return p.remember(ctx, key, about, done)
 }
 
-// account returns the account of the user; the archives of one come in a row.
-func (p *sweep) account(ctx context.Context, id events.UserID) (archive.Account, error) {
-	if p.user.id == id {
-		return p.user.account, nil
-	}
-	if err := p.call(ctx); err != nil {
-		return archive.Account{}, err
-	}
-	account, err := p.Catalog.Account(ctx, id)
-	if fault.Is(err, fault.NotFound) {
-		account, err = archive.Account{ID: id, Role: archive.Free}, nil // nobody to restore for
-	}
+// stopped reports whether a dead letter stands for the work that e would be.
+func (p *sweep) stopped(ctx context.Context, e events.Event) bool {
+	dead, err := p.Streams.Dead(ctx, e)
 	if err != nil {
-		return archive.Account{}, err
+		p.Log.Debug("whether a dead letter stands is not known", "err", err)
 	}
-	p.user = user{id: id, account: account}
-	return account, nil
-}
-
-// since is when the account became Premium.
-func since(a archive.Account, now time.Time) time.Time {
-	if a.RoleChangedAt.IsZero() {
-		return now.UTC().Truncate(24 * time.Hour)
-	}
-	return a.RoleChangedAt.UTC()
+	return dead && !fault.Is(err, fault.Transient)
 }

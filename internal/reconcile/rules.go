@@ -13,9 +13,14 @@ type Finding string
 const (
 	// InOrder: nothing is due, or a message that will see to it is on its way.
 	InOrder Finding = "in order"
-	// Unplanned: its owner is Premium, and nobody is about to ask for it: the upgrade's
+	// Unplanned: a plan of its owner stands, and nobody is about to ask for it: the plan's
 	// message was lost, or its task.
 	Unplanned Finding = "unplanned"
+	// Planless: its owner is Premium, and no plan stands: another system wrote the role,
+	// and its message was lost.
+	Planless Finding = "without a plan"
+	// Stopped: only an operator can let it go on, and a dead letter says so.
+	Stopped Finding = "stopped"
 	// Interrupted: a worker announced a request and never came back, and its task is
 	// gone.
 	Interrupted Finding = "interrupted"
@@ -61,6 +66,8 @@ func Rules() []Rule {
 	return []Rule{
 		{InOrder, Leave, "it is not due, or its message is in a stream and comes again by itself"},
 		{Unplanned, Plan, "the user paid; a plan is idempotent, and holds to the budgets"},
+		{Planless, Plan, "the user paid, whoever wrote it; the plan is opened first"},
+		{Stopped, Leave, "a second letter would say the same; the archive is looked at once a day all the same, see longestPause"},
 		{Interrupted, Ask, "the retrieval may exist: the requester looks for it before it pays again"},
 		{Unheard, Complete, "a notice is a hint; the restorer asks the catalog and Glacier in any case"},
 		{Forgotten, GiveBack, "an output lives for a day; the restorer takes the retrieval back and asks anew"},
@@ -76,12 +83,6 @@ func Act(f Finding) Action {
 		}
 	}
 	return Flag // what no rule covers is an operator's
-}
-
-// due reports whether the retrieval should have been heard of by now.
-func due(job archive.Job, now time.Time, slack time.Duration) bool {
-	_, longest := job.Tier.Typically()
-	return !now.Before(job.RetrievalRequestedAt.Add(longest + slack))
 }
 
 // late reports whether Glacier has taken more than twice the tier's longest.

@@ -18,13 +18,16 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// goneError says that the retrieval's output is not there any more. Other things
-// that are not there have the same kind.
-type goneError struct{ error }
+// nothingError says that the retrieval came to nothing, and how: it failed, or its
+// output is not there any more. Other things that are not there have the same kind.
+type nothingError struct {
+	how archive.Failure
+	error
+}
 
-func (e goneError) Unwrap() error { return e.error }
+func (e nothingError) Unwrap() error { return e.error }
 
-func gone(err error) error { return goneError{err} }
+func gone(err error) error { return nothingError{archive.OutputExpired, err} }
 
 // checksums are what a range is known by on its way.
 type checksums struct {

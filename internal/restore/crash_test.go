@@ -80,8 +80,8 @@ func (p catalogIn) ClearArchive(ctx context.Context, j archive.Job) error {
 	return p.Call("Catalog.ClearArchive", func() error { return p.to.ClearArchive(ctx, j) })
 }
 
-func (p catalogIn) ClearRetrieval(ctx context.Context, j archive.Job) error {
-	return p.Call("Catalog.ClearRetrieval", func() error { return p.to.ClearRetrieval(ctx, j) })
+func (p catalogIn) ClearRetrieval(ctx context.Context, j archive.Job, f archive.Failure, notBefore time.Time) error {
+	return p.Call("Catalog.ClearRetrieval", func() error { return p.to.ClearRetrieval(ctx, j, f, notBefore) })
 }
 
 func (p vaultIn) Output(ctx context.Context, id events.RetrievalID, offset, length int64) (o archive.Output, err error) {

@@ -1,9 +1,9 @@
 package restore
 
 import (
-	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"time"
@@ -51,15 +51,18 @@ func (r *Restorer) present(ctx context.Context, log *slog.Logger, job archive.Jo
 	return archive.Verified{}, r.occupied(found, want, differs)
 }
 
+// keyOccupied is the cause of a dead letter of a file whose place another has.
+const keyOccupied = "key occupied"
+
 // occupied says all that an operator needs to decide whose the object is.
 func (r *Restorer) occupied(found archive.Found, want archive.Content, why error) error {
 	by := "it does not say that a restore put it there"
 	if found.Mark != nil {
 		by = "it says that it holds archive " + string(found.Mark.Archive)
 	}
-	return fault.Errorf(fault.Invalid, "%s is there already with other content and is not written over: %w; it has %d bytes and ETag %s since %s, %s; the archive has %d bytes and tree hash %s. "+
+	return fault.Because(fault.Invalid, keyOccupied, fmt.Errorf("%s is there already with other content and is not written over: %w; it has %d bytes and ETag %s since %s, %s; the archive has %d bytes and tree hash %s. "+
 		"Move it away and replay this, or delete the archive if the object is right",
-		found.Object, why, found.Size, found.ETag, found.ModifiedAt.UTC().Format(time.RFC3339), by, want.Size, want.TreeHash)
+		found.Object, why, found.Size, found.ETag, found.ModifiedAt.UTC().Format(time.RFC3339), by, want.Size, want.TreeHash))
 }
 
 // readBack reads an object to its last byte. A cut connection is taken up where
@@ -102,20 +105,40 @@ func (r *Restorer) readOn(ctx context.Context, h *treehash.Hash, found archive.F
 	return n, nil
 }
 
-// outlived looks whether the file is in S3 already, for a retrieval whose output
-// is gone. If it is not, it returns gone.
-func (r *Restorer) outlived(ctx context.Context, log *slog.Logger, job archive.Job, e events.RetrievalCompleted, gone error) (archive.Verified, error) {
-	tree, ok := treehash.Parse(cmp.Or(e.TreeHash, job.TreeHash))
-	if !ok {
-		return archive.Verified{}, gone
+// failed handles a notice of a retrieval that failed: Glacier itself is asked. The
+// error is a [nothingError] if it agrees, and the file is not in S3 in spite of it: an
+// archive that was deleted when the file was back fails too.
+func (r *Restorer) failed(ctx context.Context, log *slog.Logger, job archive.Job, e events.RetrievalCompleted) (archive.Verified, error) {
+	retrieval, err := r.Vault.Describe(ctx, job.RetrievalID)
+	switch {
+	case fault.Is(err, fault.NotFound):
+		return r.outlived(ctx, log, job, e, gone(err))
+	case err != nil:
+		return archive.Verified{}, err
+	case retrieval.Status != archive.RetrievalFailed:
+		return archive.Verified{}, fault.Errorf(fault.Wait, "the notification says that the retrieval failed, Glacier says %s", retrieval.Status)
 	}
-	want := archive.Content{Size: e.Size, TreeHash: tree}
+	return r.outlived(ctx, log, job, e, nothingError{archive.GlacierFailed, errors.New(retrieval.Reason)})
+}
+
+// outlived looks whether the file is in S3 already, for a retrieval that came to
+// nothing. If it is not, or if nobody knows its tree hash, it returns came.
+func (r *Restorer) outlived(ctx context.Context, log *slog.Logger, job archive.Job, e events.RetrievalCompleted, came error) (archive.Verified, error) {
+	want := archive.Content{Size: e.Size}
+	promised := e.TreeHash
+	if promised == "" {
+		want.Size, promised = job.ArchiveSize, job.TreeHash
+	}
+	var ok bool
+	if want.TreeHash, ok = treehash.Parse(promised); !ok || want.Size < 0 {
+		return archive.Verified{}, came
+	}
 	if err := promises(job, e, want); err != nil {
 		return archive.Verified{}, err
 	}
 	v, err := r.present(ctx, log, job, want, nil)
 	if fault.Is(err, fault.NotFound) {
-		return v, gone
+		return v, came
 	}
 	return v, err
 }

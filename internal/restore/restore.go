@@ -32,9 +32,9 @@ type Catalog interface {
 	// ClearArchive removes archive_id, retrieval_request_id and what is ours
 	// beside them: the file is restored.
 	ClearArchive(context.Context, archive.Job) error
-	// ClearRetrieval removes retrieval_request_id alone: the archive has to be
-	// requested again.
-	ClearRetrieval(context.Context, archive.Job) error
+	// ClearRetrieval removes retrieval_request_id alone, counts that it came to nothing
+	// in the way of f, and lets the archive be requested again from the time on.
+	ClearRetrieval(ctx context.Context, job archive.Job, f archive.Failure, notBefore time.Time) error
 }
 
 // Vault is what the restorer does with Glacier.
@@ -130,7 +130,7 @@ func (r *Restorer) Restore(ctx context.Context, e events.RetrievalCompleted, emi
 	err = r.restore(ctx, r.Log.With("user", job.UserID, "job", job.ID, "retrieval", e.RetrievalID), job, e, emit)
 	if fault.Is(err, fault.Invalid) || fault.Is(err, fault.Corrupt) {
 		// These become dead letters: what the operator needs beside the message.
-		return fault.After(fault.KindOf(err), fault.DelayOf(err), fmt.Errorf("job %s of user %s, archive %q, retrieval %q, to %s: %w",
+		return fault.Because(fault.KindOf(err), fault.CauseOf(err), fmt.Errorf("job %s of user %s, archive %q, retrieval %q, to %s: %w",
 			job.ID, job.UserID, job.ArchiveID, job.RetrievalID, job.Result, err))
 	}
 	return err
@@ -140,6 +140,10 @@ func (r *Restorer) restore(ctx context.Context, log *slog.Logger, job archive.Jo
 	switch {
 	case job.ArchiveID == "":
 		log.Info("nothing to restore: the file is not archived any more")
+		if job.RestoredBy == e.RetrievalID {
+			// An earlier delivery restored it, and may have died before it said so.
+			return emit(ctx, r.status(job, archive.Restored, string(e.RetrievalID), e.Size))
+		}
 		return nil
 	case job.ArchiveID != e.ArchiveID:
 		return fault.Errorf(fault.Invalid, "wrong archive id: the notification names %q, the catalog %q", e.ArchiveID, job.ArchiveID)
@@ -150,7 +154,8 @@ func (r *Restorer) restore(ctx context.Context, log *slog.Logger, job archive.Jo
 	case job.RetrievalID == "":
 		// An earlier delivery took a failed or expired retrieval back and died
 		// before it had asked anew, or this is a late repetition. The task's id
-		// is the same: asking twice asks once.
+		// is the same: asking twice asks once. And to ask buys nothing: the gate
+		// goes by the plan that stands.
 		log.Info("the catalog waits for no retrieval: asking again")
 		return r.askAgain(ctx, job, e.RetrievalID, emit)
 	case job.RetrievalID != e.RetrievalID:
@@ -159,13 +164,9 @@ func (r *Restorer) restore(ctx context.Context, log *slog.Logger, job archive.Jo
 	case job.Result.Bucket == "" || job.Result.Key == "":
 		return fault.Errorf(fault.Invalid, "the catalog does not say where the result of job %q belongs: s3_results_bucket or s3_key_result_file is missing", e.JobID)
 	}
-	if e.Status != string(archive.Succeeded) {
-		return r.failed(ctx, log, job, emit)
-	}
-
 	verified, err := r.bring(ctx, log, job, e, emit)
-	if _, ok := errors.AsType[goneError](err); ok {
-		return r.expired(ctx, log, job, err, emit)
+	if came, nothing := errors.AsType[nothingError](err); nothing {
+		return r.replan(ctx, log, job, came, emit)
 	}
 	if err != nil {
 		return err
@@ -203,7 +204,11 @@ func (r *Restorer) init() {
 }
 
 // bring copies the output to its place, or finds that an earlier delivery did.
+// The error is a [nothingError] if the retrieval came to nothing.
 func (r *Restorer) bring(ctx context.Context, log *slog.Logger, job archive.Job, e events.RetrievalCompleted, emit Emit) (archive.Verified, error) {
+	if e.Status != string(archive.Succeeded) {
+		return r.failed(ctx, log, job, e)
+	}
 	if err := emit(ctx, r.status(job, archive.Ready, string(e.RetrievalID), 0)); err != nil {
 		return archive.Verified{}, err
 	}
@@ -223,7 +228,7 @@ func (r *Restorer) bringWhole(ctx context.Context, log *slog.Logger, job archive
 	body := (*buf)[:e.Size]
 	got, err := r.fetch(ctx, log, job.RetrievalID, 0, -1, body)
 	if err != nil {
-		if _, ok := errors.AsType[goneError](err); ok {
+		if _, ok := errors.AsType[nothingError](err); ok {
 			return r.outlived(ctx, log, job, e, err)
 		}
 		return archive.Verified{}, err
@@ -269,51 +274,55 @@ func promises(job archive.Job, e events.RetrievalCompleted, copied archive.Conte
 	return nil
 }
 
-// failed handles a retrieval that Glacier says failed: Glacier itself is asked,
-// and then the archive is requested again.
-func (r *Restorer) failed(ctx context.Context, log *slog.Logger, job archive.Job, emit Emit) error {
-	retrieval, err := r.Vault.Describe(ctx, job.RetrievalID)
-	if err != nil && !fault.Is(err, fault.NotFound) {
+// replan takes the retrieval back, which came to nothing, and asks for another, if
+// that could be put in its place. How often it has come to that is counted with the
+// job; what follows is the gate's to say.
+func (r *Restorer) replan(ctx context.Context, log *slog.Logger, job archive.Job, came nothingError, emit Emit) error {
+	if err := r.placeable(ctx, job); err != nil {
+		return fmt.Errorf("to retrieve the archive again would be of no use: %w (%w)", err, came)
+	}
+	pause := archive.Pause(job.History.Failed[came.how] + 1)
+	log.Warn("the retrieval came to nothing, asking again", "how", came.how, "not_before", pause, "tries", job.History.Tries, "err", came)
+	if err := r.Catalog.ClearRetrieval(ctx, job, came.how, r.Now().Add(pause)); err != nil {
 		return err
 	}
-	if err == nil && retrieval.Status != archive.RetrievalFailed {
-		return fault.Errorf(fault.Wait, "the notification says that the retrieval failed, Glacier says %s", retrieval.Status)
-	}
-	log.Warn("retrieval failed, asking again", "reason", retrieval.Reason)
-	return r.replan(ctx, job, archive.Failed, retrieval.Reason, emit)
-}
-
-// expired handles a retrieval whose output is gone before it was copied.
-func (r *Restorer) expired(ctx context.Context, log *slog.Logger, job archive.Job, cause error, emit Emit) error {
-	log.Warn("retrieval expired before it was copied, asking again", "err", cause)
-	return r.replan(ctx, job, archive.Expired, "the retrieved copy expired before it was restored", emit)
-}
-
-func (r *Restorer) replan(ctx context.Context, job archive.Job, why archive.State, detail string, emit Emit) error {
-	if err := r.Catalog.ClearRetrieval(ctx, job); err != nil {
-		return err
-	}
-	s := r.status(job, why, string(job.RetrievalID), 0)
-	s.Detail = detail
+	s := r.status(job, archive.State(came.how), string(job.RetrievalID), 0)
+	s.Detail = came.Error()
 	if err := emit(ctx, s); err != nil {
 		return err
 	}
 	return r.askAgain(ctx, job, job.RetrievalID, emit)
 }
 
+// placeable returns an error if nothing could be put at the job's key: what cannot be
+// put is not retrieved again.
+func (r *Restorer) placeable(ctx context.Context, job archive.Job) error {
+	found, err := r.Bucket.Stat(ctx, job.Result)
+	if err == nil {
+		return fault.Because(fault.Invalid, keyOccupied, fmt.Errorf("%s is there already (%d bytes, ETag %s), is not known to be the archive, and is not written over. "+
+			"Move it away and replay this, or delete the archive if the object is right", found.Object, found.Size, found.ETag))
+	}
+	if !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	// An upload that is begun and given up shows nothing to anybody, and needs the same
+	// permission as a whole one.
+	up, err := r.Uploads.Begin(ctx, job.Result, archive.Mark{Archive: job.ArchiveID})
+	if err != nil {
+		return err
+	}
+	return up.Abort(ctx)
+}
+
 // askAgain emits the task to request the job's archive once more. The task's id
 // is made of the retrieval that came to nothing, so that repetitions are one.
 func (r *Restorer) askAgain(ctx context.Context, job archive.Job, gone events.RetrievalID, emit Emit) error {
-	since := job.RetrievalRequestedAt
-	if since.IsZero() {
-		since = r.Now()
-	}
 	return emit(ctx, events.ThawRequested{
 		ID:         "again-" + string(gone),
 		JobID:      job.ID,
 		UserID:     job.UserID,
 		ArchiveID:  job.ArchiveID,
-		UpgradedAt: since.UTC(),
+		UpgradedAt: job.RetrievalRequestedAt,
 	})
 }
 

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
+	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/localaws"
@@ -76,7 +78,7 @@ func TestACopyGoesOnAfterItsOutputExpired(t *testing.T) {
 	body := random(3 * part)
 	b.interrupted(body, 2)
 	job := b.Job("j")
-	if err := b.AWS.Catalog.ClearRetrieval(t.Context(), job); err != nil {
+	if err := b.AWS.Catalog.ClearRetrieval(t.Context(), job, archive.OutputExpired, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	e := b.retrieve(b.Job("j"))

@@ -17,6 +17,7 @@ import (
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
 	"github.com/gas-restore/gas/internal/localaws"
 	"github.com/gas-restore/gas/internal/stack"
+	"github.com/gas-restore/gas/internal/wiring"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -115,7 +116,7 @@ func TestADowngradeStopsWhatWasNotAskedFor(t *testing.T) {
 	restored(t, s, "fern", done)
 	s.AWS.Faults.Clear()
 
-	jobs, _, err := dynamodb.New(s.AWSConfig, s.Config.JobTable, s.Config.AccountTable).ArchivedPage(t.Context(), "fern", "")
+	jobs, _, err := dynamodb.New(s.AWSConfig, wiring.Tables(s.Config)).ArchivedPage(t.Context(), "fern", "")
 	if err != nil || len(jobs) != files-done {
 		t.Fatalf("%d files are in the archive, %v, want the %d that were not asked for", len(jobs), err, files-done)
 	}

@@ -28,6 +28,7 @@ func (s *Stack) Environment() []Variable {
 		add("AWS_SECRET_ACCESS_KEY", secret)
 		add("GAS_JOB_TABLE", c.JobTable)
 		add("GAS_ACCOUNT_TABLE", c.AccountTable)
+		add("GAS_PLAN_TABLE", c.PlanTable)
 		add("GAS_VAULT", c.Vault)
 		add("GAS_RESULTS_BUCKET", c.Bucket)
 		add("GAS_PREMIUM_TOPIC_ARN", c.PremiumTopic)

@@ -13,6 +13,7 @@ import (
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
+	"github.com/gas-restore/gas/internal/wiring"
 )
 
 // The names of what the stand-in gets.
@@ -94,5 +95,5 @@ func (s *Stack) channel(ctx context.Context, name, source string) (topic, queueU
 }
 
 func (s *Stack) catalog() *dynamodb.Catalog {
-	return dynamodb.New(s.AWSConfig, s.Config.JobTable, s.Config.AccountTable)
+	return dynamodb.New(s.AWSConfig, wiring.Tables(s.Config))
 }

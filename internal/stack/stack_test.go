@@ -20,6 +20,7 @@ import (
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
 	"github.com/gas-restore/gas/internal/daemon"
 	"github.com/gas-restore/gas/internal/stack"
+	"github.com/gas-restore/gas/internal/wiring"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -126,7 +127,7 @@ func TestBadInputGetsOneLineAndADeadLetterAndTheNextIsHandled(t *testing.T) {
 	people := []stack.Person{{ID: "fern", Name: "Fern", Role: archive.Free, Archived: 2}}
 	s, log := up(t, t.TempDir(), people)
 	topics, queues := sns.NewFromConfig(s.AWSConfig), sqs.NewFromConfig(s.AWSConfig)
-	job, err := dynamodb.New(s.AWSConfig, s.Config.JobTable, s.Config.AccountTable).Job(t.Context(), "fern-0000")
+	job, err := dynamodb.New(s.AWSConfig, wiring.Tables(s.Config)).Job(t.Context(), "fern-0000")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -71,6 +71,7 @@ func Bus(t testing.TB, ns *server.Server, user string) *bus.Bus {
 const (
 	Jobs     = "gas-annotations"
 	Accounts = "gas-accounts"
+	Plans    = "gas-plans"
 	VaultID  = "gas-archive"
 	BucketID = "gas-results"
 )
@@ -108,7 +109,7 @@ func NewAWS(t testing.TB) *AWS {
 		})
 	}
 	a := &AWS{Server: srv, Config: cfg, t: t,
-		Catalog: dynamodb.New(cfg, Jobs, Accounts),
+		Catalog: dynamodb.New(cfg, dynamodb.Tables{Jobs: Jobs, Accounts: Accounts, Plans: Plans}),
 		Objects: s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }),
 		Vaults:  glacier.NewFromConfig(cfg),
 	}
@@ -124,10 +125,34 @@ func NewAWS(t testing.TB) *AWS {
 	return a
 }
 
-// Account makes an account.
+// Account makes an account. On that of a Premium user stands an open plan, [PlanOf].
 func (a *AWS) Account(user events.UserID, role archive.Role) {
 	a.t.Helper()
-	if err := a.Catalog.EnsureAccount(a.t.Context(), archive.Account{ID: user, Name: string(user), Role: role}); err != nil {
+	account := archive.Account{ID: user, Name: string(user), Role: role}
+	if err := a.Catalog.EnsureAccount(a.t.Context(), account); err != nil {
+		a.t.Fatal(err)
+	}
+	if now, err := a.Catalog.Account(a.t.Context(), user); err != nil {
+		a.t.Fatal(err)
+	} else if role == archive.Premium && now.Plan == nil {
+		a.OpenPlan(user)
+	}
+}
+
+// PlanOf is the plan that [AWS.Account] opens.
+func PlanOf(user events.UserID) string { return "plan-of-" + string(user) }
+
+// OpenPlan opens a plan on the user's account, which has none.
+func (a *AWS) OpenPlan(user events.UserID) {
+	a.t.Helper()
+	now := a.World.Clock.Now()
+	account, err := a.Catalog.Account(a.t.Context(), user)
+	if err == nil {
+		err = a.Catalog.OpenPlan(a.t.Context(), account, archive.Plan{
+			ID: PlanOf(user), Why: archive.Upgrade, State: archive.PlanOpen, OpenedAt: now, Due: now,
+		})
+	}
+	if err != nil {
 		a.t.Fatal(err)
 	}
 }
@@ -185,6 +210,9 @@ func (e *Emitted) Publish(ctx context.Context, es []events.Event) error {
 	}
 	return nil
 }
+
+// Outstanding says that every task is done at once.
+func (e *Emitted) Outstanding(context.Context, events.UserID, int) (int, error) { return 0, nil }
 
 // All returns what was emitted, in order.
 func (e *Emitted) All() []events.Event {

@@ -2,7 +2,6 @@ package thaw
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"time"
@@ -13,46 +12,32 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Budget is what the plans of one day may cost by their estimates, a day being
-// one of UTC. Zero is no limit.
+// Budget is what retrievals may cost in one day, a day being one of UTC. Zero is no
+// limit.
 type Budget struct {
-	// User is for the plans of one user, Day for those of all.
+	// User is for the retrievals of one user, Day for those of all.
 	User, Day archive.MicroUSD
 }
 
-func (b Budget) limited() bool { return b.User > 0 || b.Day > 0 }
+// Limited reports whether there is a limit.
+func (b Budget) Limited() bool { return b.User > 0 || b.Day > 0 }
 
-// spending is what the plans of one day were let through for, by their ids.
-type spending map[string]spent
-
-type spent struct {
-	User events.UserID    `json:"u"`
-	Cost archive.MicroUSD `json:"c"`
-}
-
-func spendingKey(at time.Time) string { return "spent." + at.UTC().Format(time.DateOnly) }
-
-// over returns why a plan that costs this much is over budget beside what was
-// spent on others; empty if it is not.
-func (b Budget) over(s spending, id string, user events.UserID, c archive.MicroUSD) string {
-	ofUser, ofDay := c, c
-	for other, x := range s {
-		if other == id {
-			continue // it was let through before; that it comes again costs nothing
-		}
-		ofDay = ofDay.Plus(x.Cost)
-		if x.User == user {
-			ofUser = ofUser.Plus(x.Cost)
-		}
-	}
+// over returns why something that costs c is over budget beside what was spent today;
+// empty if it is not.
+func (b Budget) over(all, ofUser, c archive.MicroUSD) string {
 	switch {
-	case b.User > 0 && ofUser > b.User:
-		return fmt.Sprintf("%s for this user today is over the budget of %s", ofUser, b.User)
-	case b.Day > 0 && ofDay > b.Day:
-		return fmt.Sprintf("%s for all users today is over the budget of %s", ofDay, b.Day)
+	case b.User > 0 && ofUser.Plus(c) > b.User:
+		return fmt.Sprintf("%s for this user today is over the budget of %s", ofUser.Plus(c), b.User)
+	case b.Day > 0 && all.Plus(c) > b.Day:
+		return fmt.Sprintf("%s for all users today is over the budget of %s", all.Plus(c), b.Day)
 	}
 	return ""
 }
+
+// dayOf returns the day that something counts for, nextDay when the one after begins.
+func dayOf(at time.Time) string { return at.UTC().Format(time.DateOnly) }
+
+func nextDay(at time.Time) time.Time { return at.UTC().Truncate(24 * time.Hour).Add(24 * time.Hour) }
 
 // Count returns what a plan for the user would retrieve, and how many archives
 // are on their way already.
@@ -75,65 +60,57 @@ func Count(ctx context.Context, jobs ArchivedJobs, user events.UserID, assumedSi
 	}
 }
 
-// budget estimates the plan and enters it into the day's spending; held is true
-// if it is over budget, and is kept in Holds. Without a limit nothing is counted.
-func (p *Planner) budget(ctx context.Context, log *slog.Logger, plan *Plan, e events.UserUpgraded) (held bool, err error) {
-	if !p.Budget.limited() {
-		return false, nil
+// forecast reckons what is left to ask for, and holds the plan if that is over budget
+// beside what was spent today. It spends nothing: each retrieval does so for itself,
+// see [Requester]. An archive that was asked for is spent and not reckoned, so that
+// nothing counts twice. Without a limit nothing is counted.
+func (p *Planner) forecast(ctx context.Context, log *slog.Logger, progress *Progress, plan archive.Plan, approved archive.MicroUSD) (held bool, err error) {
+	approved = max(approved, plan.Approved)
+	if !p.Budget.Limited() {
+		return false, p.goOn(ctx, progress.User, plan, approved)
 	}
-	if p.Plans == nil || p.Holds == nil {
+	if p.Ledger == nil {
 		return false, fault.Errorf(fault.Denied, "there is a budget, and nowhere to keep what is spent")
 	}
-	estimate, _, err := Count(ctx, p.Jobs, e.UserID, p.AssumedSize)
+	estimate, _, err := Count(ctx, p.Jobs, progress.User, p.AssumedSize)
 	if err != nil {
 		return false, err
 	}
-	plan.Archives, plan.Bytes, plan.Cost = estimate.Archives, estimate.Bytes, estimate.AtMost(p.Prices, p.Tiers)
-	why, err := p.spend(ctx, *plan, archive.MicroUSD(e.ApprovedMicroUSD))
+	progress.Archives, progress.Bytes, progress.Cost = estimate.Archives, estimate.Bytes, estimate.AtMost(p.Prices, p.Tiers)
+	if progress.Cost <= approved || progress.Archives == 0 {
+		return false, p.goOn(ctx, progress.User, plan, approved)
+	}
+	now := p.Now()
+	all, ofUser, err := p.Ledger.Spent(ctx, dayOf(now), progress.User)
 	if err != nil {
 		return false, err
 	}
+	why := p.Budget.over(all, ofUser, progress.Cost)
 	if why == "" {
-		return false, nil
+		return false, p.goOn(ctx, progress.User, plan, approved)
 	}
-	plan.Outcome, plan.Reason = Held, why
-	plan.UpdatedAt = p.Now().UTC()
-	if err := write(ctx, p.Holds, HoldKey(plan.User), plan); err != nil {
-		return false, fault.Errorf(fault.Transient, "hold the plan: %w", err)
+	if err := p.Plans.HoldPlan(ctx, progress.User, plan.ID, why, nextDay(now)); err != nil {
+		return false, changed(err)
 	}
-	log.Warn("the plan is held: `gas thaw "+string(plan.User)+" --approve` lets it go on", "cost", plan.Cost.String(), "why", why)
+	progress.Outcome, progress.Reason = Held, why
+	log.Warn("the plan is held until a day has room for it: `gas thaw "+string(progress.User)+" --approve` lets it go on", "cost", progress.Cost.String(), "why", why)
 	return true, nil
 }
 
-// spend enters the plan into the day's spending, unless it is over budget and
-// not approved: then it says why. Two planners that enter at once do it one after
-// the other.
-func (p *Planner) spend(ctx context.Context, plan Plan, approved archive.MicroUSD) (why string, err error) {
-	key := spendingKey(p.Now())
-	for range 20 {
-		s := spending{}
-		revision, _, err := read(ctx, p.Plans, key, &s)
-		if err != nil {
-			return "", fault.Errorf(fault.Transient, "read the day's spending: %w", err)
-		}
-		if why := p.Budget.over(s, plan.ID, plan.User, plan.Cost); why != "" && plan.Cost > approved {
-			return why, nil
-		}
-		s[plan.ID] = spent{plan.User, plan.Cost}
-		data, err := json.Marshal(s)
-		if err != nil {
-			return "", err
-		}
-		err = p.Plans.Swap(ctx, key, data, revision)
-		if fault.Is(err, fault.Conflict) {
-			continue
-		}
-		if err != nil {
-			return "", fault.Errorf(fault.Transient, "enter the day's spending: %w", err)
-		}
-		return "", nil
+// goOn opens the plan again if it was held, and notes what was approved.
+func (p *Planner) goOn(ctx context.Context, user events.UserID, plan archive.Plan, approved archive.MicroUSD) error {
+	if plan.State == archive.PlanOpen && approved == plan.Approved {
+		return nil
 	}
-	return "", fault.Errorf(fault.Wait, "enter the day's spending: others are first each time")
+	return changed(p.Plans.ResumePlan(ctx, user, plan.ID, approved, p.Now().Add(lookAfter)))
+}
+
+// changed makes a plan that does not stand any more one to look at again.
+func changed(err error) error {
+	if fault.Is(err, fault.Conflict) {
+		return fault.New(fault.Wait, fmt.Errorf("the account changed meanwhile: %w", err))
+	}
+	return err
 }
 
 // Preview is what a plan would be, were it made now.
@@ -160,13 +137,13 @@ func (p *Planner) Preview(ctx context.Context, user events.UserID) (Preview, err
 	for _, tier := range []archive.Tier{archive.Expedited, archive.Standard, archive.Bulk} {
 		v.InTier[tier] = estimate.In(p.Prices, tier)
 	}
-	if !p.Budget.limited() {
+	if !p.Budget.Limited() {
 		return v, nil
 	}
-	s := spending{}
-	if _, _, err := read(ctx, p.Plans, spendingKey(p.Now()), &s); err != nil {
-		return v, fmt.Errorf("read the day's spending: %w", err)
+	all, ofUser, err := p.Ledger.Spent(ctx, dayOf(p.Now()), user)
+	if err != nil {
+		return v, err
 	}
-	v.OverBudget = p.Budget.over(s, "", user, v.AtMost)
+	v.OverBudget = p.Budget.over(all, ofUser, v.AtMost)
 	return v, nil
 }

@@ -40,6 +40,18 @@ type (
 		*life
 		to thaw.Tasks
 	}
+	plansIn struct {
+		*life
+		to thaw.Plans
+	}
+	ledgerIn struct {
+		*life
+		to thaw.Ledger
+	}
+	switchesIn struct {
+		*life
+		to thaw.Switches
+	}
 	notesIn struct {
 		*life
 		name string
@@ -69,6 +81,37 @@ func (p catalogIn) SaveRetrieval(ctx context.Context, j archive.Job, i archive.I
 	return p.Call("Catalog.SaveRetrieval", func() error { return p.to.SaveRetrieval(ctx, j, i, r) })
 }
 
+func (p plansIn) OpenPlan(ctx context.Context, a archive.Account, plan archive.Plan) error {
+	return p.Call("Plans.OpenPlan", func() error { return p.to.OpenPlan(ctx, a, plan) })
+}
+
+func (p plansIn) HoldPlan(ctx context.Context, u events.UserID, plan, why string, until time.Time) error {
+	return p.Call("Plans.HoldPlan", func() error { return p.to.HoldPlan(ctx, u, plan, why, until) })
+}
+
+func (p plansIn) ResumePlan(ctx context.Context, u events.UserID, plan string, approved archive.MicroUSD, due time.Time) error {
+	return p.Call("Plans.ResumePlan", func() error { return p.to.ResumePlan(ctx, u, plan, approved, due) })
+}
+
+func (p ledgerIn) Spent(ctx context.Context, day string, u events.UserID) (all, ofUser archive.MicroUSD, err error) {
+	err = p.Call("Ledger.Spent", func() error { all, ofUser, err = p.to.Spent(ctx, day, u); return err })
+	return all, ofUser, err
+}
+
+func (p ledgerIn) Spend(ctx context.Context, s archive.Spending) (refused string, err error) {
+	err = p.Call("Ledger.Spend", func() error { refused, err = p.to.Spend(ctx, s); return err })
+	return refused, err
+}
+
+func (p ledgerIn) Return(ctx context.Context, s archive.Spending) error {
+	return p.Call("Ledger.Return", func() error { return p.to.Return(ctx, s) })
+}
+
+func (p switchesIn) Switches(ctx context.Context) (s archive.Switches, err error) {
+	err = p.Call("Switches.Switches", func() error { s, err = p.to.Switches(ctx); return err })
+	return s, err
+}
+
 func (p vaultIn) Retrieve(ctx context.Context, a events.ArchiveID, j events.JobID, tier archive.Tier) (id events.RetrievalID, err error) {
 	err = p.Call("Vault.Retrieve", func() error { id, err = p.to.Retrieve(ctx, a, j, tier); return err })
 	return id, err
@@ -87,6 +130,11 @@ func (p vaultIn) Retrievals(ctx context.Context) iter.Seq2[archive.Retrieval, er
 func (p jobsIn) ArchivedPage(ctx context.Context, u events.UserID, cursor string) (jobs []archive.Job, next string, err error) {
 	err = p.Call("Jobs.ArchivedPage", func() error { jobs, next, err = p.to.ArchivedPage(ctx, u, cursor); return err })
 	return jobs, next, err
+}
+
+func (p tasksIn) Outstanding(ctx context.Context, u events.UserID, most int) (n int, err error) {
+	err = p.Call("Tasks.Outstanding", func() error { n, err = p.to.Outstanding(ctx, u, most); return err })
+	return n, err
 }
 
 func (p tasksIn) Publish(ctx context.Context, es []events.Event) error {
@@ -116,6 +164,7 @@ func TestEveryPortCanBreak(t *testing.T) {
 	wrapped := []reflect.Type{
 		reflect.TypeFor[accountsIn](), reflect.TypeFor[catalogIn](), reflect.TypeFor[vaultIn](),
 		reflect.TypeFor[jobsIn](), reflect.TypeFor[tasksIn](), reflect.TypeFor[notesIn](),
+		reflect.TypeFor[plansIn](), reflect.TypeFor[ledgerIn](), reflect.TypeFor[switchesIn](),
 	}
 	for _, service := range []reflect.Type{reflect.TypeFor[thaw.Requester](), reflect.TypeFor[thaw.Planner](), reflect.TypeFor[thaw.Pace]()} {
 		for i := range service.NumField() {
@@ -155,13 +204,16 @@ func TestOneRetrievalPerArchiveWhateverBreaks(t *testing.T) {
 		name string
 		set  func(*testing.T, events.JobID)
 		// again says whether the redelivery is broken in every way too.
-		again bool
+		again  bool
+		budget thaw.Budget
 	}{
-		{"capacity", func(*testing.T, events.JobID) {}, true},
-		{"no expedited capacity", func(*testing.T, events.JobID) { w.Glacier.SetExpeditedCapacity(0, time.Minute) }, false},
-		{"throttled once", func(t *testing.T, _ events.JobID) { w.throttleOnce(t) }, false},
-		{"a young intent", func(t *testing.T, id events.JobID) { w.leaveIntent(t, id, 0) }, false},
-		{"an old intent", func(t *testing.T, id events.JobID) { w.leaveIntent(t, id, time.Hour) }, false},
+		{"capacity", func(*testing.T, events.JobID) {}, true, thaw.Budget{}},
+		{"no expedited capacity", func(*testing.T, events.JobID) { w.Glacier.SetExpeditedCapacity(0, time.Minute) }, false, thaw.Budget{}},
+		{"throttled once", func(t *testing.T, _ events.JobID) { w.throttleOnce(t) }, false, thaw.Budget{}},
+		{"a young intent", func(t *testing.T, id events.JobID) { w.leaveIntent(t, id, 0) }, false, thaw.Budget{}},
+		{"an old intent", func(t *testing.T, id events.JobID) { w.leaveIntent(t, id, time.Hour) }, false, thaw.Budget{}},
+		{"a budget, and no expedited capacity", func(*testing.T, events.JobID) { w.Glacier.SetExpeditedCapacity(0, time.Minute) }, false, thaw.Budget{Day: 100 * archive.Dollar}},
+		{"a budget that is used up", func(t *testing.T, _ events.JobID) { w.freshPlan(t, "u") }, false, thaw.Budget{User: 1}},
 	} {
 		t.Run(situation.name, func(t *testing.T) {
 			// one runs a task to its end: the first delivery breaks at the call number
@@ -175,8 +227,17 @@ func TestOneRetrievalPerArchiveWhateverBreaks(t *testing.T) {
 				w.Glacier.SetExpeditedCapacity(-1, 0)
 				situation.set(t, job.ID)
 				first, second := &life{At: at1, How: how1}, &life{At: at2, How: how2}
+				w.budget = situation.budget
 				w.deliver(t, first, job)
 				w.deliver(t, second, job)
+				if situation.budget.User == 1 {
+					if n := w.Glacier.Retrievals()[string(job.ArchiveID)]; n != 0 {
+						t.Errorf("%d retrievals, and the budget is used up", n)
+					}
+					w.deliver(t, &life{At: -1}, job)
+					w.approve(t, events.UserUpgraded{UserID: "u"}, 100*archive.Dollar)
+					w.now = w.now.Add(2 * time.Second) // what is known of an account is forgotten
+				}
 				for n := 0; !w.deliver(t, &life{At: -1}, job); n++ {
 					if n == 20 {
 						t.Fatal("not done after 20 deliveries")
@@ -218,7 +279,7 @@ func TestOneRetrievalPerArchiveWhateverBreaks(t *testing.T) {
 			w.checkAll(t)
 		})
 	}
-	mustBreak(t, broken, thaw.Requester{})
+	mustBreak(t, broken, thaw.Requester{}, "Plans.OpenPlan", "Plans.ResumePlan", "Ledger.Spent")
 	mustBreak(t, broken, thaw.Pace{}, "Board.Put", "Board.Delete")
 	t.Logf("%d cases; broken: %v", cases, broken)
 	if cases < 300 {
@@ -257,7 +318,7 @@ func TestAPlanHasEveryTaskOnceWhateverBreaks(t *testing.T) {
 						if n := len(w.tasksOf(t, jobs)); n != 0 {
 							t.Fatalf("%d tasks of a plan that is held", n)
 						}
-						e = w.approve(t, e)
+						e.ID, e.Via, e.ApprovedMicroUSD = e.ID+"-approved", "operator", int64(archive.Dollar)
 						broke := &life{At: at, How: how}
 						w.plan(t, broke, e, situation.budget)
 						broken[broke.Broke()]++
@@ -291,7 +352,7 @@ func TestAPlanHasEveryTaskOnceWhateverBreaks(t *testing.T) {
 			}
 		})
 	}
-	mustBreak(t, broken, thaw.Planner{}, "Plans.Delete", "Holds.Swap")
+	mustBreak(t, broken, thaw.Planner{}, "Notes.Swap", "Notes.Delete", "Ledger.Spend", "Ledger.Return", "Plans.OpenPlan")
 	t.Logf("%d cases; broken: %v", cases, broken)
 	if cases < 100 {
 		t.Errorf("only %d cases", cases)

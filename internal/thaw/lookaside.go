@@ -33,6 +33,13 @@ const (
 	lookasideTime = 15 * time.Second
 )
 
+// forget makes the next look a fresh one.
+func (l *lookasides) forget(id events.UserID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.seen, id)
+}
+
 func (l *lookasides) get(ctx context.Context, now func() time.Time, id events.UserID, read func(context.Context, events.UserID) (archive.Account, error)) (archive.Account, error) {
 	l.mu.Lock()
 	hit, ok := l.seen[id]

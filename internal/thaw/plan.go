@@ -1,6 +1,6 @@
 // Package thaw asks Glacier for the archives of users who became Premium: the
-// [Planner] turns a user into one task per archived job, the [Requester] turns
-// a task into one retrieval.
+// [Planner] carries out the plan that stands on a user's account, one task for each
+// archived job, and the [Requester] turns a task into one retrieval.
 package thaw
 
 import (
@@ -24,6 +24,35 @@ type Accounts interface {
 	Account(context.Context, events.UserID) (archive.Account, error)
 }
 
+// Plans changes the plan that stands on an account. An error of kind Conflict says
+// that another one stands there, or none.
+type Plans interface {
+	// OpenPlan puts a plan on the account, if the account is as it was read. A plan that
+	// is over is an error of kind Invalid.
+	OpenPlan(context.Context, archive.Account, archive.Plan) error
+	// HoldPlan stops the plan until the time, or until an operator approves it.
+	HoldPlan(ctx context.Context, user events.UserID, plan, why string, until time.Time) error
+	// ResumePlan lets it go on. approved is what it may cost whatever the budgets say;
+	// zero leaves what was approved before.
+	ResumePlan(ctx context.Context, user events.UserID, plan string, approved archive.MicroUSD, due time.Time) error
+}
+
+// Ledger knows what was spent, and spends.
+type Ledger interface {
+	// Spent returns what was entered for a day of UTC: by all, and by the user.
+	Spent(ctx context.Context, day string, user events.UserID) (all, ofUser archive.MicroUSD, err error)
+	// Spend enters what a retrieval may cost. refused is a sentence if a limit does not
+	// allow it; then nothing is entered.
+	Spend(context.Context, archive.Spending) (refused string, err error)
+	// Return gives back what was entered and not spent.
+	Return(context.Context, archive.Spending) error
+}
+
+// Switches tells what operators have stopped.
+type Switches interface {
+	Switches(context.Context) (archive.Switches, error)
+}
+
 // ArchivedJobs lists what a user has in the vault.
 type ArchivedJobs interface {
 	// ArchivedPage returns some of the user's jobs that have an archive, those
@@ -38,21 +67,28 @@ type Tasks interface {
 	// Publish returns when all events are stored; the error's kind is Throttled if
 	// there is no room for them now. It may have stored some.
 	Publish(context.Context, []events.Event) error
+	// Outstanding returns how many tasks of the user are not done yet; it need not count
+	// beyond most.
+	Outstanding(ctx context.Context, user events.UserID, most int) (int, error)
 }
 
-// Planner turns a user who became Premium into one task per archived job.
+// Planner carries out plans.
 type Planner struct {
 	Accounts Accounts
+	Plans    Plans
+	Ledger   Ledger
+	Switches Switches
 	Jobs     ArchivedJobs
 	Tasks    Tasks
-	// Plans keeps how far plans are, and how they ended. Without it, or while it
+	// Notes keep how far plans are, and how they ended. Without them, or while they
 	// cannot be reached, a plan that is interrupted begins anew.
-	Plans Notes
-	// Holds keeps the plans that wait for an operator's word. A plan that is over
-	// budget is not acked before it is there.
-	Holds Notes
-	// Budget is what plans may cost; the zero Budget has no limit.
+	Notes Notes
+	// Budget is what retrievals may cost; the zero Budget has no limit.
 	Budget Budget
+	// Window is how many tasks of one user are in the stream at the most, 2,000 if zero:
+	// a user with a million archives does not keep the others waiting, nor does the
+	// stream grow with them.
+	Window int
 	// Tiers, Prices and AssumedSize, of an archive whose size is not known, tell
 	// what a plan costs at the most.
 	Tiers       archive.Tiers
@@ -60,23 +96,35 @@ type Planner struct {
 	AssumedSize int64
 	Now         func() time.Time
 	Log         *slog.Logger
-	// OnPlan is told how each plan ended; it may be nil.
+	// OnPlan is told how each pass over a plan ended; it may be nil.
 	OnPlan func(Outcome)
 }
 
-// fullWait is after how long a plan goes on for which there was no room.
-const fullWait = 10 * time.Second
+const (
+	// fullWait is after how long a plan goes on for which there was no room.
+	fullWait = 10 * time.Second
+	// movingWait and stuckWait are after how long a plan goes on with as many tasks in
+	// the stream as it may have: while they are worked on, and while they are not.
+	movingWait, stuckWait = 2 * time.Second, 30 * time.Second
+	// stoppedWait is after how long a plan is looked at again that an operator stopped.
+	stoppedWait = time.Minute
+	// defaultWindow is how many tasks of a user are in the stream.
+	defaultWindow = 2000
+	// lookAfter is when a sweep looks at a plan that was carried out or opened.
+	lookAfter = 5 * time.Minute
+)
 
-// Plan publishes one [events.ThawRequested] for each of the user's archived jobs
-// that is not being retrieved yet. Run twice, it publishes the same ids; run
-// again after it was interrupted, it goes on from where it was. A plan that is
-// over budget is put aside, with no error, until an operator approves it.
+// Plan publishes one [events.ThawRequested] for each of the user's archived jobs that
+// is not being retrieved yet, if a plan stands on the user's account, or one may be
+// opened there by the message ([archive.Account.Opens]). Run twice, it publishes the
+// same ids; run again after it was interrupted, it goes on from where it was. A plan
+// that is over budget is held, with no error.
 //
-// An unknown user is an error of kind Invalid. A user whose role changed back
-// after the upgrade was announced gets nothing, and no error.
+// An unknown user is an error of kind Invalid. A user to whom nothing is due gets
+// nothing, and no error.
 func (p *Planner) Plan(ctx context.Context, e events.UserUpgraded, _ Emit) error {
-	log := p.Log.With("user", e.UserID, "upgrade", e.ID)
-	plan := Plan{ID: e.ID, User: e.UserID, UpgradedAt: e.At, Via: e.Via}
+	log := p.Log.With("user", e.UserID, "message", e.ID)
+	progress := Progress{ID: e.ID, User: e.UserID, Via: e.Via}
 	account, err := p.Accounts.Account(ctx, e.UserID)
 	if fault.Is(err, fault.NotFound) {
 		return fault.Errorf(fault.Invalid, "unknown user %q: no such account", e.UserID)
@@ -84,42 +132,109 @@ func (p *Planner) Plan(ctx context.Context, e events.UserUpgraded, _ Emit) error
 	if err != nil {
 		return err
 	}
-	if !account.EntitledBy(e.At) {
-		plan.Outcome = NotEntitled
-		p.end(ctx, log, plan)
+	plan, err := p.standing(ctx, log, account, e)
+	if err != nil {
+		return err
+	}
+	if plan == nil {
+		progress.Outcome = NotEntitled
+		p.end(ctx, log, progress)
 		return nil
 	}
-	if resumed, ok := p.resume(ctx, log, e); ok {
-		plan = resumed
-		log.Info("the plan goes on", "planned", plan.Planned, "begun", plan.BegunAt)
+	log, progress.Plan, progress.Since = log.With("plan", plan.ID), plan.ID, plan.Since
+	if hold, stopped, err := p.stopped(ctx, e.UserID); err != nil {
+		return err
+	} else if stopped {
+		return fault.After(fault.Wait, stoppedWait, fmt.Errorf("an operator stopped it: %s", hold.Reason))
+	}
+	if resumed, ok := p.resume(ctx, log, progress); ok {
+		progress = resumed
+		log.Info("the plan goes on", "planned", progress.Planned, "begun", progress.BegunAt)
 	} else {
-		plan.BegunAt = p.Now().UTC()
-		held, err := p.budget(ctx, log, &plan, e)
+		progress.BegunAt = p.Now().UTC()
+		held, err := p.forecast(ctx, log, &progress, *plan, archive.MicroUSD(e.ApprovedMicroUSD))
 		if err != nil {
 			return err
 		}
 		if held {
-			p.end(ctx, log, plan)
+			p.end(ctx, log, progress)
 			return nil
 		}
 	}
-	if err := p.carryOut(ctx, log, &plan); err != nil {
+	if err := p.carryOut(ctx, log, &progress); err != nil {
 		return err
 	}
-	plan.finish()
-	p.end(ctx, log, plan)
-	return p.release(ctx, e)
+	progress.finish()
+	p.end(ctx, log, progress)
+	return nil
+}
+
+// standing returns the plan that stands on the account, one that the message opens, or
+// nil.
+func (p *Planner) standing(ctx context.Context, log *slog.Logger, account archive.Account, e events.UserUpgraded) (*archive.Plan, error) {
+	switch account.Opens(e) {
+	case archive.Go:
+		return account.Plan, nil
+	case archive.Nothing:
+		return nil, nil
+	}
+	why := archive.Announcement
+	if e.Via == "operator" {
+		why = archive.Operator
+	}
+	since := account.RoleChangedAt
+	if account.Role != archive.Premium || since.IsZero() {
+		since = e.At
+	}
+	now := p.Now().UTC()
+	// The id is the message's, so that the message opens one plan however often it comes.
+	plan := archive.Plan{ID: "message-" + e.ID, Since: since.UTC(), Why: why, State: archive.PlanOpen, OpenedAt: now, Due: now.Add(lookAfter)}
+	err := p.Plans.OpenPlan(ctx, account, plan)
+	switch {
+	case fault.Is(err, fault.Invalid):
+		log.Info("nothing to plan: the plan of this message is over", "plan", plan.ID)
+		return nil, nil
+	case fault.Is(err, fault.Conflict):
+		return nil, fault.New(fault.Wait, fmt.Errorf("the account changed meanwhile: %w", err))
+	case err != nil:
+		return nil, err
+	}
+	log.Info("plan opened", "plan", plan.ID, "why", why, "since", plan.Since)
+	return &plan, nil
+}
+
+// stopped returns the operator's hold on everything that is the user's.
+func (p *Planner) stopped(ctx context.Context, user events.UserID) (h archive.Hold, ok bool, err error) {
+	if p.Switches == nil {
+		return h, false, nil
+	}
+	s, err := p.Switches.Switches(ctx)
+	if err != nil {
+		return h, false, err
+	}
+	h, ok = s.Of(user)
+	return h, ok, nil
 }
 
 // carryOut publishes the tasks page by page, from the plan's cursor on. The
 // cursor moves when a page is stored, so what is before it never needs to be
 // published again.
-func (p *Planner) carryOut(ctx context.Context, log *slog.Logger, plan *Plan) error {
-	for {
-		jobs, next, err := p.Jobs.ArchivedPage(ctx, plan.User, plan.Cursor)
-		if fault.Is(err, fault.Invalid) && plan.Cursor != "" {
+func (p *Planner) carryOut(ctx context.Context, log *slog.Logger, progress *Progress) error {
+	for page := 0; ; page++ {
+		if page > 0 {
+			// A plan of many pages may be held or cancelled meanwhile. Its tasks would come
+			// to nothing.
+			if stands, err := p.stands(ctx, progress); err != nil || !stands {
+				return err
+			}
+		}
+		if err := p.room(ctx, log, progress); err != nil {
+			return err
+		}
+		jobs, next, err := p.Jobs.ArchivedPage(ctx, progress.User, progress.Cursor)
+		if fault.Is(err, fault.Invalid) && progress.Cursor != "" {
 			log.Warn("the plan's cursor is of no use, beginning anew", "err", err)
-			plan.Cursor, plan.Planned, plan.Thawing = "", 0, 0
+			progress.Cursor, progress.Planned, progress.Thawing = "", 0, 0
 			continue
 		}
 		if err != nil {
@@ -129,28 +244,57 @@ func (p *Planner) carryOut(ctx context.Context, log *slog.Logger, plan *Plan) er
 		states, tasks := make([]events.Event, 0, 2*len(jobs)), make([]events.Event, 0, len(jobs))
 		for _, job := range jobs {
 			if job.RetrievalID != "" {
-				plan.Thawing++
+				progress.Thawing++
 				continue
 			}
 			states = append(states, events.StatusChanged{
-				JobID: job.ID, UserID: job.UserID, State: string(archive.Planned), At: p.Now().UTC(), Step: plan.ID,
+				JobID: job.ID, UserID: job.UserID, State: string(archive.Planned), At: p.Now().UTC(), Step: progress.ID,
 			})
 			tasks = append(tasks, events.ThawRequested{
-				ID: plan.ID, JobID: job.ID, UserID: job.UserID, ArchiveID: job.ArchiveID, UpgradedAt: plan.UpgradedAt,
+				ID: progress.ID, JobID: job.ID, UserID: job.UserID, ArchiveID: job.ArchiveID, Plan: progress.Plan, UpgradedAt: progress.Since,
 			})
 		}
 		if err := p.Tasks.Publish(ctx, append(states, tasks...)); fault.Is(err, fault.Throttled) {
 			// The workers are behind. The plan waits for them in its own stream, where
 			// it blocks nobody and burns no attempt, and goes on from its cursor.
-			return fault.After(fault.Wait, fullWait, fmt.Errorf("%d tasks are planned, and there is no room for more now: %w", plan.Planned, err))
+			return fault.After(fault.Wait, fullWait, fmt.Errorf("%d tasks are planned, and there is no room for more now: %w", progress.Planned, err))
 		} else if err != nil {
 			return err
 		}
-		plan.Planned += int64(len(tasks))
-		if plan.Cursor = next; next == "" {
+		progress.Planned += int64(len(tasks))
+		if progress.Cursor = next; next == "" {
 			return nil
 		}
-		plan.Outcome = Planning
-		p.note(ctx, log, *plan)
+		progress.Outcome = Planning
+		p.note(ctx, log, *progress)
 	}
+}
+
+// stands reports whether the plan still stands open on the account.
+func (p *Planner) stands(ctx context.Context, progress *Progress) (bool, error) {
+	account, err := p.Accounts.Account(ctx, progress.User)
+	if err != nil {
+		return false, err
+	}
+	return account.Plan != nil && account.Plan.ID == progress.Plan && account.Plan.State == archive.PlanOpen, nil
+}
+
+// room returns an error of kind Wait if the user has as many tasks in the stream as a
+// plan may have there. The plan comes again soon if they are being worked on.
+func (p *Planner) room(ctx context.Context, log *slog.Logger, progress *Progress) error {
+	window := p.Window
+	if window <= 0 {
+		window = defaultWindow
+	}
+	n, err := p.Tasks.Outstanding(ctx, progress.User, window)
+	if err != nil || n <= window/2 {
+		return err
+	}
+	wait := movingWait
+	if n == progress.Outstanding {
+		wait = stuckWait
+	}
+	progress.Outstanding, progress.Outcome = n, Planning
+	p.note(ctx, log, *progress)
+	return fault.After(fault.Wait, wait, fmt.Errorf("%d tasks are planned, of which %d are still to be asked for", progress.Planned, n))
 }

@@ -16,7 +16,7 @@ import (
 
 func newPlanner(t *testing.T, a *testenv.AWS, out thaw.Tasks) *thaw.Planner {
 	return &thaw.Planner{
-		Accounts: a.Catalog, Jobs: a.Catalog, Tasks: out, Tiers: archive.DefaultTiers(),
+		Accounts: a.Catalog, Plans: a.Catalog, Jobs: a.Catalog, Tasks: out, Tiers: archive.DefaultTiers(),
 		Prices: cost.Public().In("us-east-1"), AssumedSize: 1 << 30, Now: time.Now, Log: testenv.Log(t),
 	}
 }

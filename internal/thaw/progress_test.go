@@ -21,13 +21,13 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-func (w *crashWorld) planOf(t *testing.T, e events.UserUpgraded) thaw.Plan {
+func (w *crashWorld) planOf(t *testing.T, e events.UserUpgraded) thaw.Progress {
 	t.Helper()
 	note, _, err := w.operator.Notes(bus.BucketPlans).Get(t.Context(), thaw.PlanPrefix(e.UserID)+events.Token(e.ID))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := thaw.DecodePlan(note)
+	p, err := thaw.DecodeProgress(note)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,14 +106,20 @@ func (w *crashWorld) removeArchive(t *testing.T, id events.JobID) {
 
 func TestProgressThatIsNotOfThisPlanOrTooOldIsNotTrusted(t *testing.T) {
 	for name, change := range map[string]func(*testing.T, *crashWorld, *events.UserUpgraded){
-		"another upgrade":        func(_ *testing.T, _ *crashWorld, e *events.UserUpgraded) { e.ID += "-second" },
-		"the same id, later":     func(_ *testing.T, _ *crashWorld, e *events.UserUpgraded) { e.At = e.At.Add(time.Hour) },
+		"another upgrade": func(_ *testing.T, _ *crashWorld, e *events.UserUpgraded) { e.ID += "-second" },
+		"another plan": func(t *testing.T, w *crashWorld, e *events.UserUpgraded) {
+			for _, role := range []archive.Role{archive.Free, archive.Premium} {
+				if _, err := w.Catalog.SetRole(t.Context(), e.UserID, role, w.now); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
 		"a day ago":              func(_ *testing.T, w *crashWorld, _ *events.UserUpgraded) { w.now = w.now.Add(25 * time.Hour) },
 		"a clock that went back": func(_ *testing.T, w *crashWorld, _ *events.UserUpgraded) { w.now = w.now.Add(-time.Hour) },
 		"a cursor that is none": func(t *testing.T, w *crashWorld, e *events.UserUpgraded) {
 			p := w.planOf(t, *e)
-			note := fmt.Sprintf(`{"id":%q,"user":%q,"upgraded_at":%q,"outcome":"planning","cursor":"bm9uc2Vuc2U","planned":9,"updated_at":%q}`,
-				p.ID, p.User, p.UpgradedAt.Format(time.RFC3339Nano), w.now.Format(time.RFC3339Nano))
+			note := fmt.Sprintf(`{"id":%q,"user":%q,"plan":%q,"outcome":"planning","cursor":"bm9uc2Vuc2U","planned":9,"updated_at":%q}`,
+				p.ID, p.User, p.Plan, w.now.Format(time.RFC3339Nano))
 			if err := w.operator.Notes(bus.BucketPlans).Put(t.Context(), thaw.PlanPrefix(e.UserID)+events.Token(e.ID), []byte(note)); err != nil {
 				t.Fatal(err)
 			}
@@ -144,20 +150,15 @@ func TestProgressThatIsNotOfThisPlanOrTooOldIsNotTrusted(t *testing.T) {
 	}
 }
 
-func TestAPlanNeedsNoNotesWhereThereIsNoBudget(t *testing.T) {
+func TestAPlanNeedsNoNotes(t *testing.T) {
 	w := newCrashWorld(t)
 	e, _ := w.user(t, 3)
 	for name, notes := range map[string]thaw.Notes{"none": nil, "lost": lost{}} {
 		var out testenv.Emitted
 		p := w.planner(t, &life{At: -1}, thaw.Budget{})
-		p.Plans, p.Holds, p.Tasks = notes, notes, &out
+		p.Notes, p.Tasks = notes, &out
 		if err := p.Plan(t.Context(), e, nil); err != nil || len(out.States()) != 3 {
 			t.Errorf("%s: %v, %d planned", name, err, len(out.States()))
-		}
-		p.Budget.Day = archive.Dollar
-		out = testenv.Emitted{}
-		if err := p.Plan(t.Context(), e, nil); err == nil || len(out.States()) != 0 {
-			t.Errorf("%s, with a budget: %v, %d planned; want an error: what is spent is not known", name, err, len(out.States()))
 		}
 	}
 }
@@ -234,13 +235,13 @@ func TestAUserInEachSituationGetsWhatIsRightAndIsToldWhich(t *testing.T) {
 			for _, id := range jobs {
 				w.removeArchive(t, id)
 			}
-		}, thaw.Restored, "nothing of the user's is in the vault", 0, 0},
+		}, thaw.NothingArchived, "nothing of the user's is in the vault", 0, 0},
 		{"unknown", func(_ *testing.T, _ *crashWorld, e *events.UserUpgraded, _ []events.JobID) { e.UserID = "nobody" }, "", `unknown user "nobody"`, 0, fault.Invalid},
 		{"downgraded meanwhile", func(t *testing.T, w *crashWorld, e *events.UserUpgraded, _ []events.JobID) {
 			if _, err := w.Catalog.SetRole(t.Context(), e.UserID, archive.Free, e.At.Add(time.Minute)); err != nil {
 				t.Fatal(err)
 			}
-		}, thaw.NotEntitled, "not premium any more", 0, 0},
+		}, thaw.NotEntitled, "no plan of the user's stands", 0, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newCrashWorld(t)
@@ -271,7 +272,7 @@ func TestAUserInEachSituationGetsWhatIsRightAndIsToldWhich(t *testing.T) {
 	}
 }
 
-func TestBudgetsHoldWhatIsOverThem(t *testing.T) {
+func TestAPlanThatIsOverBudgetIsHeldBeforeAnythingIsAskedFor(t *testing.T) {
 	const each = archive.MicroUSD(10_001) // of one archive of six bytes, Expedited, rounded up
 	w := newCrashWorld(t)
 	try := func(t *testing.T, e events.UserUpgraded, b thaw.Budget) bool {
@@ -281,61 +282,37 @@ func TestBudgetsHoldWhatIsOverThem(t *testing.T) {
 		}
 		return w.isHeld(t, e.UserID)
 	}
+	spend := func(t *testing.T, user events.UserID, amount archive.MicroUSD) {
+		t.Helper()
+		if why, err := w.Catalog.Spend(t.Context(), archive.Spending{Amount: amount, Day: w.now.UTC().Format(time.DateOnly), User: user}); why != "" || err != nil {
+			t.Fatal(why, err)
+		}
+	}
 	t.Run("a user's", func(t *testing.T) {
 		first, _ := w.user(t, 1)
-		if try(t, first, thaw.Budget{User: each}) {
-			t.Error("held at its budget")
+		for range 3 {
+			if try(t, first, thaw.Budget{User: each}) {
+				t.Error("held at its budget: a plan that comes again spends nothing")
+			}
 		}
-		if try(t, first, thaw.Budget{User: each}) {
-			t.Error("held when it came again: it was counted twice")
-		}
-		again := first
-		again.ID += "-again"
-		if !try(t, again, thaw.Budget{User: each}) {
-			t.Error("a second plan of the same user today is not held")
+		spend(t, first.UserID, 1)
+		if !try(t, first, thaw.Budget{User: each}) {
+			t.Error("not held beside what was spent")
 		}
 		w.now = w.now.Add(24 * time.Hour)
-		again.ID += "-tomorrow"
-		if try(t, again, thaw.Budget{User: each}) {
-			t.Error("held on the next day, or the hold was not released")
-		}
-		other, _ := w.user(t, 1)
-		if try(t, other, thaw.Budget{User: each}) {
-			t.Error("another user is held")
+		if try(t, first, thaw.Budget{User: each}) {
+			t.Error("held on the next day")
 		}
 	})
 	t.Run("the day's", func(t *testing.T) {
 		w.now = w.now.Add(48 * time.Hour)
-		for i, want := range []bool{false, false, true} {
-			e, _ := w.user(t, 1)
-			if got := try(t, e, thaw.Budget{Day: 2*each + 1}); got != want {
-				t.Errorf("user %d: held %v, want %v", i, got, want)
-			}
+		first, _ := w.user(t, 1)
+		second, _ := w.user(t, 1)
+		if spend(t, first.UserID, each); try(t, second, thaw.Budget{Day: 2 * each}) {
+			t.Error("held at the day's budget")
 		}
-	})
-	t.Run("planners at once", func(t *testing.T) {
-		w.now = w.now.Add(48 * time.Hour)
-		var wg sync.WaitGroup
-		var users []events.UserUpgraded
-		for range 8 {
-			e, _ := w.user(t, 1)
-			users = append(users, e)
-			p := w.planner(t, &life{At: -1}, thaw.Budget{Day: 3 * (each + 1)})
-			wg.Go(func() {
-				if err := p.Plan(context.Background(), e, nil); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		wg.Wait()
-		through := 0
-		for _, e := range users {
-			if !w.isHeld(t, e.UserID) {
-				through++
-			}
-		}
-		if through != 3 {
-			t.Errorf("%d plans of 8 went through a budget for 3", through)
+		if spend(t, first.UserID, 1); !try(t, second, thaw.Budget{Day: 2 * each}) {
+			t.Error("not held beside what another user spent")
 		}
 	})
 	t.Run("an approval", func(t *testing.T) {
@@ -345,16 +322,69 @@ func TestBudgetsHoldWhatIsOverThem(t *testing.T) {
 			t.Fatal("not held")
 		}
 		w.purge(t)
-		approved := w.approve(t, e)
-		approved.ApprovedMicroUSD-- // less than it costs
-		if !try(t, approved, thaw.Budget{User: 1}) {
+		if !try(t, w.approve(t, e, 2*each-2), thaw.Budget{User: 1}) {
 			t.Error("a plan that costs more than was approved went through")
 		}
-		if try(t, w.approve(t, e), thaw.Budget{User: 1}) {
+		if try(t, w.approve(t, e, 2*each), thaw.Budget{User: 1}) {
 			t.Error("held though it is approved")
 		}
 		if n := len(w.tasksOf(t, jobs)); n != 2 {
 			t.Errorf("%d tasks, want 2", n)
 		}
 	})
+}
+
+// TestBudgetsHoldToTheCent lets workers ask for more than budgets allow, all at once.
+func TestBudgetsHoldToTheCent(t *testing.T) {
+	const each = archive.MicroUSD(10_001)
+	for _, c := range []struct {
+		name     string
+		budget   thaw.Budget
+		approved archive.MicroUSD
+		want     int // retrievals of 12 archives of 3 users
+	}{
+		{"none", thaw.Budget{}, 0, 12},
+		{"the day's", thaw.Budget{Day: 5*each + each/2}, 0, 5},
+		{"a user's", thaw.Budget{User: 3 * each}, 0, 9},
+		{"both", thaw.Budget{User: 3 * each, Day: 7 * each}, 0, 7},
+		{"less than one costs", thaw.Budget{User: each - 1}, 0, 0},
+		{"an approval", thaw.Budget{Day: 1}, 2 * each, 6},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newCrashWorld(t)
+			w.budget = c.budget
+			r := w.requester(t, &life{At: -1})
+			r.Pace = nil
+			var work sync.WaitGroup
+			for u := range 3 {
+				user := events.UserID(fmt.Sprint("user-", u))
+				w.Account(user, archive.Premium)
+				if c.approved > 0 {
+					if err := w.Catalog.ResumePlan(t.Context(), user, testenv.PlanOf(user), c.approved, w.now); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for i := range 4 {
+					job := w.Archive(user, events.JobID(fmt.Sprintf("job-%d-%d", u, i)), []byte("result"))
+					e := events.ThawRequested{ID: "up", JobID: job.ID, UserID: user, ArchiveID: job.ArchiveID}
+					work.Go(func() {
+						var out testenv.Emitted
+						if err := r.Request(context.Background(), e, out.Emit); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+			}
+			work.Wait()
+			if n := len(w.Glacier.Retrievals()); n != c.want {
+				t.Errorf("%d retrievals, want %d", n, c.want)
+			}
+			if !c.budget.Limited() {
+				return
+			}
+			if all, _, err := w.Catalog.Spent(t.Context(), w.now.UTC().Format(time.DateOnly), "user-0"); err != nil || all != archive.MicroUSD(c.want)*each {
+				t.Errorf("%s is entered for the day, want %s; %v", all, archive.MicroUSD(c.want)*each, err)
+			}
+		})
+	}
 }

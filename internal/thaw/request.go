@@ -3,14 +3,17 @@ package thaw
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/cost"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/gate"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -60,6 +63,15 @@ type Requester struct {
 	Accounts Accounts
 	Catalog  Catalog
 	Vault    Vault
+	// Plans holds a plan whose budget is used up.
+	Plans Plans
+	// Ledger is where each retrieval is paid from. It may be nil where there is no
+	// budget.
+	Ledger Ledger
+	// Switches tells what operators have stopped; nil says nothing.
+	Switches Switches
+	// Budget is what retrievals may cost; the zero Budget has no limit.
+	Budget Budget
 	// Tiers is the order in which tiers are tried.
 	Tiers archive.Tiers
 	// Pace limits the calls; nil does not.
@@ -83,6 +95,7 @@ type Requester struct {
 
 	accounts lookasides
 	listing  listing
+	watched  watched
 	free     Pace // in place of a nil Pace
 }
 
@@ -102,8 +115,8 @@ func (r *Requester) callTime() time.Duration {
 
 func (r *Requester) intentLife() time.Duration { return intentCalls * r.callTime() }
 
-// Request asks Glacier for the task's archive, unless that has been done or is
-// no longer wanted, and saves the retrieval's id.
+// Request asks Glacier for the task's archive, if the gate lets it, and saves the
+// retrieval's id.
 //
 // InitiateJob costs money, cannot be undone, and has no idempotency token. So
 // an intent is written first: whoever finds one without a retrieval's id looks
@@ -121,19 +134,14 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 	switch {
 	case job.UserID != e.UserID:
 		return fault.Errorf(fault.Invalid, "job %q is not user %q's", e.JobID, e.UserID)
-	case job.ArchiveID == "":
-		log.Info("nothing to request: the file is not archived")
-		return nil
-	case job.ArchiveID != e.ArchiveID:
+	case job.ArchiveID != "" && job.ArchiveID != e.ArchiveID:
 		return fault.Errorf(fault.Invalid, "wrong archive id: the task names %q, the catalog %q", e.ArchiveID, job.ArchiveID)
-	case job.RetrievalID != "":
-		log.Info("nothing to request: the retrieval is on its way", "retrieval", job.RetrievalID)
-		return emit(ctx, r.requested(job))
 	}
-	if ok, err := r.entitled(ctx, log, e); !ok {
+	answer, account, err := r.decide(ctx, job)
+	if err != nil {
 		return err
 	}
-	if job.Intent != nil {
+	if answer.Action == gate.Adopt {
 		adopted, err := r.adopt(ctx, log, &job)
 		if err != nil {
 			return err
@@ -141,32 +149,73 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 		if adopted {
 			return emit(ctx, r.requested(job))
 		}
+		// Nothing was requested under the intent. It may be taken over, if the archive may
+		// be asked for at all.
+		if answer, account, err = r.entitled(ctx, job); err != nil {
+			return err
+		}
+		if answer.Action != gate.Ask {
+			r.drop(ctx, log, job)
+		}
 	}
-	return r.ask(ctx, log, job, e, emit)
+	switch answer.Action {
+	case gate.Ask:
+		return r.ask(ctx, log, job, account, emit)
+	case gate.OnItsWay:
+		log.Info("nothing to request", "why", answer.Why, "retrieval", job.RetrievalID)
+		return emit(ctx, r.requested(job))
+	case gate.Done, gate.Drop:
+		log.Info("nothing to request", "why", answer.Why)
+		return nil
+	}
+	return refused(answer, job)
 }
 
-// entitled reports whether the user is still entitled to the task's archive, as of a
+// refused returns the error that a task has for which the gate is closed.
+func refused(a gate.Answer, job archive.Job) error {
+	if a.Action == gate.Operator {
+		return fault.Because(fault.Invalid, a.Cause, fmt.Errorf("archive %q is not asked for again: %s. When the reason is mended, `gas thaw --job %s --again` allows one more try", job.ArchiveID, a.Why, job.ID))
+	}
+	return fault.After(fault.Wait, a.After, errors.New(a.Why))
+}
+
+// decide asks the gate about the job. What the gate answers by the job alone costs no
+// look at the account.
+func (r *Requester) decide(ctx context.Context, job archive.Job) (gate.Answer, archive.Account, error) {
+	if job.ArchiveID == "" || job.RetrievalID != "" || job.Intent != nil {
+		return gate.Decide(gate.Question{Job: job}), archive.Account{}, nil
+	}
+	return r.entitled(ctx, job)
+}
+
+// entitled asks the gate about a job that is not on its way, by the account as of a
 // second ago at most.
-func (r *Requester) entitled(ctx context.Context, log *slog.Logger, e events.ThawRequested) (bool, error) {
-	account, err := r.accounts.get(ctx, r.Now, e.UserID, r.Accounts.Account)
+func (r *Requester) entitled(ctx context.Context, job archive.Job) (gate.Answer, archive.Account, error) {
+	account, err := r.accounts.get(ctx, r.Now, job.UserID, r.Accounts.Account)
+	if fault.Is(err, fault.NotFound) {
+		account, err = archive.Account{ID: job.UserID}, nil // nobody to pay for
+	}
 	if err != nil {
-		return false, err
+		return gate.Answer{}, account, err
 	}
-	if !account.EntitledBy(e.UpgradedAt) {
-		log.Info("not requested: the user is not premium any more")
-		return false, nil
+	var switches archive.Switches
+	if r.Switches != nil {
+		if switches, err = r.Switches.Switches(ctx); err != nil {
+			return gate.Answer{}, account, err
+		}
 	}
-	return true, nil
+	return gate.Entitled(gate.Question{Job: job, Account: account, Switches: switches, Tiers: r.Tiers, Now: r.Now()}), account, nil
 }
 
 // adopt deals with an intent that an earlier delivery left. While it is young
 // its call may be on its way, which is an error of kind Wait. Else adopt looks at
 // Glacier for the retrieval that was asked for and could not be saved, and saves
-// it; adopted is false if there is none.
+// it, whoever is entitled to what by now: it is paid for. adopted is false if there is
+// none.
 func (r *Requester) adopt(ctx context.Context, log *slog.Logger, job *archive.Job) (adopted bool, err error) {
-	if age := r.Now().Sub(job.Intent.At); age < r.intentLife() {
+	if age := r.watched.age(job.ID, job.Intent.Token, r.Now()); age < r.intentLife() {
 		return false, fault.After(fault.Wait, r.intentLife()-age,
-			fmt.Errorf("another worker's intent is %s old, it may be asking just now", age.Round(time.Second)))
+			fmt.Errorf("another worker's intent stands, for %s as far as this one has seen: it may be asking just now", age.Round(time.Second)))
 	}
 	found, err := r.listing.find(ctx, *job, r.Vault)
 	if err != nil {
@@ -211,29 +260,47 @@ func bestOf(found []archive.Retrieval, now time.Time) (best archive.Retrieval, u
 
 // ask writes an intent, requests the archive tier by tier as [Rulings] say, and
 // saves the retrieval's id.
-func (r *Requester) ask(ctx context.Context, log *slog.Logger, job archive.Job, e events.ThawRequested, emit Emit) error {
-	tier := r.Tiers[0]
-	for rest := r.pace().Resting(tier); rest > 0; rest = r.pace().Resting(tier) {
-		next, ok := r.Tiers.After(tier)
-		if !ok {
-			return fault.After(fault.Capacity, rest, fmt.Errorf("%s had no capacity a moment ago and is left alone", tier))
-		}
-		tier = next
-	}
+func (r *Requester) ask(ctx context.Context, log *slog.Logger, job archive.Job, account archive.Account, emit Emit) error {
 	// The wait for a turn may be long, and comes before the intent: an intent that
 	// is left behind costs whoever comes next a wait and a look at Glacier's list.
 	if err := r.pace().Turn(ctx); err != nil {
 		return err
 	}
-	// Who ended Premium meanwhile is not to pay for the wait.
-	if ok, err := r.entitled(ctx, log, e); !ok {
+	// Who ended Premium meanwhile is not to pay for the wait, nor is what an operator
+	// stopped to be asked for.
+	answer, account, err := r.entitled(ctx, job)
+	if err != nil {
 		return err
 	}
-	intent := archive.Intent{Token: rand.Text(), At: r.Now().UTC()}
+	if answer.Action == gate.Drop {
+		if job.Intent != nil {
+			r.drop(ctx, log, job)
+		}
+		log.Info("not requested", "why", answer.Why)
+		return nil
+	}
+	if answer.Action != gate.Ask {
+		return refused(answer, job)
+	}
+	order := answer.Tiers
+	tier := order[0]
+	for rest := r.pace().Resting(tier); rest > 0; rest = r.pace().Resting(tier) {
+		next, ok := order.After(tier)
+		if !ok {
+			return fault.After(fault.Capacity, rest, fmt.Errorf("%s had no capacity a moment ago and is left alone", tier))
+		}
+		tier = next
+	}
+	spending, held, err := r.spend(ctx, log, job, account, order[slices.Index(order, tier):])
+	if err != nil || held {
+		return err
+	}
+	intent := archive.Intent{Token: rand.Text(), At: r.Now().UTC(), Plan: planID(account), Due: r.Now().Add(r.intentLife())}
 	if err := r.Catalog.SaveIntent(ctx, job, intent); fault.Is(err, fault.Conflict) {
+		r.refund(ctx, log, spending, 0)
 		return fault.New(fault.Wait, fmt.Errorf("another worker was first: %w", err))
 	} else if err != nil {
-		return err
+		return err // it may have been written: what was entered stays entered
 	}
 	job.Intent = &intent
 	for {
@@ -245,6 +312,7 @@ func (r *Requester) ask(ctx context.Context, log *slog.Logger, job archive.Job, 
 			if err := r.save(ctx, log, &job, retrieval); err != nil {
 				return err
 			}
+			r.refund(ctx, log, spending, retrieval.Cost)
 			if r.OnRequested != nil {
 				r.OnRequested(retrieval, tier != r.Tiers[0])
 			}
@@ -252,6 +320,7 @@ func (r *Requester) ask(ctx context.Context, log *slog.Logger, job archive.Job, 
 		}
 		if !called {
 			r.drop(ctx, log, job)
+			r.refund(ctx, log, spending, 0)
 			return err
 		}
 		ruling := Decide(fault.KindOf(err), tier)
@@ -261,7 +330,7 @@ func (r *Requester) ask(ctx context.Context, log *slog.Logger, job archive.Job, 
 		if ruling.Slow {
 			r.pace().Slow(ctx)
 		}
-		if next, ok := ruling.Next(r.Tiers, tier); ok {
+		if next, ok := ruling.Next(order, tier); ok {
 			log.Info("refused, trying another tier", "tier", tier, "next", next, "kind", ruling.Kind)
 			tier = next
 			if err := r.pace().Turn(ctx); err == nil {
@@ -270,11 +339,65 @@ func (r *Requester) ask(ctx context.Context, log *slog.Logger, job archive.Job, 
 		}
 		if ruling.Refused {
 			r.drop(ctx, log, job)
+			r.refund(ctx, log, spending, 0)
 		}
 		if ruling.Action == Bury {
-			return fault.Errorf(ruling.Returns, "archive %q cannot be retrieved: %w", job.ArchiveID, err)
+			return fault.Because(ruling.Returns, "archive cannot be retrieved", fmt.Errorf("archive %q cannot be retrieved: %w", job.ArchiveID, err))
 		}
 		return fault.After(ruling.Returns, fault.DelayOf(err), err)
+	}
+}
+
+// spend enters what the retrieval may cost, in the dearest of the tiers that may come
+// to be asked for. held is true if a budget does not allow it: then the plan is held,
+// and asks again when it goes on.
+func (r *Requester) spend(ctx context.Context, log *slog.Logger, job archive.Job, account archive.Account, tiers archive.Tiers) (s archive.Spending, held bool, err error) {
+	if !r.Budget.Limited() {
+		return s, false, nil
+	}
+	if r.Ledger == nil || r.Plans == nil {
+		return s, false, fault.Errorf(fault.Denied, "there is a budget, and nowhere to keep what is spent")
+	}
+	now := r.Now()
+	s = archive.Spending{Day: dayOf(now), User: account.ID, Plan: planID(account)}
+	if !job.Ordered {
+		// What an operator orders counts, and no budget holds it up.
+		s.UserLimit, s.DayLimit, s.Approved = r.Budget.User, r.Budget.Day, account.Plan.Approved
+	}
+	for _, tier := range tiers {
+		s.Amount = max(s.Amount, r.price(tier, job))
+	}
+	why, err := r.Ledger.Spend(ctx, s)
+	if err != nil || why == "" {
+		return s, false, err
+	}
+	log.Warn("the plan is held: its budget is used up", "plan", s.Plan, "why", why)
+	if err := r.Plans.HoldPlan(ctx, account.ID, s.Plan, why, nextDay(now)); err != nil && !fault.Is(err, fault.Conflict) {
+		return s, false, err
+	}
+	r.accounts.forget(account.ID)
+	return s, true, nil
+}
+
+// planID returns the id of the plan that stands; empty if none does.
+func planID(a archive.Account) string {
+	if a.Plan == nil {
+		return ""
+	}
+	return a.Plan.ID
+}
+
+// refund gives back what was entered beyond what was spent. Should that fail, less can
+// be spent that day: the budget holds.
+func (r *Requester) refund(ctx context.Context, log *slog.Logger, s archive.Spending, cost archive.MicroUSD) {
+	if s.Amount <= cost {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTime)
+	defer cancel()
+	s.Amount -= cost
+	if err := r.Ledger.Return(ctx, s); err != nil {
+		log.Warn("what was not spent is not given back to the budget", "amount", s.Amount.String(), "err", err)
 	}
 }
 
@@ -298,7 +421,7 @@ func (r *Requester) call(ctx context.Context, job *archive.Job, tier archive.Tie
 	}
 	defer leave()
 	if r.Now().Sub(job.Intent.At) > r.intentLife()-2*r.callTime() {
-		renewed := archive.Intent{Token: rand.Text(), At: r.Now().UTC()}
+		renewed := archive.Intent{Token: rand.Text(), At: r.Now().UTC(), Plan: job.Intent.Plan, Due: r.Now().Add(r.intentLife())}
 		if err := r.Catalog.SaveIntent(ctx, *job, renewed); err != nil {
 			return "", false, fault.New(fault.Wait, fmt.Errorf("renew the intent: %w", err))
 		}
@@ -347,7 +470,9 @@ func (r *Requester) save(ctx context.Context, log *slog.Logger, job *archive.Job
 			}
 			return fault.New(fault.Wait, fmt.Errorf("another worker requested it too: %w", err))
 		case now.Intent == nil:
-			intent := archive.Intent{Token: rand.Text(), At: r.Now().UTC()}
+			// What is paid for is saved even if the tries are used up.
+			now.History.Allowed += archive.MaxRetrievals
+			intent := archive.Intent{Token: rand.Text(), At: r.Now().UTC(), Due: r.Now().Add(r.intentLife())}
 			if err = r.Catalog.SaveIntent(ctx, now, intent); err != nil {
 				continue
 			}

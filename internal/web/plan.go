@@ -3,6 +3,7 @@ package web
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"net/http"
 	"time"
@@ -10,7 +11,7 @@ import (
 	"github.com/gofiber/fiber/v3"
 
 	"github.com/gas-restore/gas/internal/archive"
-	"github.com/gas-restore/gas/pkg/events"
+	"github.com/gas-restore/gas/internal/fault"
 )
 
 type subscribeBody struct {
@@ -65,59 +66,76 @@ func (s *Server) subscribe(c fiber.Ctx) error {
 }
 
 // upgrade makes the user Premium and tells the pipeline. Doing it again does
-// no harm. That the announcement is due is written with the role; what a crash
-// leaves between the two is made up for by [Server.heal], or by the user's next
+// no harm. That the announcement is due is written with the role and the plan; what a
+// crash leaves between the two is made up for by [Server.heal], or by the user's next
 // request.
 func (s *Server) upgrade(c fiber.Ctx, v *viewer) (err error) {
 	if err := s.checkForm(c, v); err != nil {
 		return err
 	}
-	user, due := v.account.ID, v.account.AnnounceDue
-	changed := false
+	account, changed := v.account, false
 	if !v.Premium() {
 		// In milliseconds, as it is kept.
 		at := s.cfg.Now().UTC().Truncate(time.Millisecond)
-		if changed, err = s.deps.Accounts.SetRole(c.Context(), user, archive.Premium, at); err != nil {
+		if changed, err = s.deps.Accounts.SetRole(c.Context(), account.ID, archive.Premium, at); err != nil {
 			return err
 		}
-		if changed {
-			due = at
+		if account, err = s.deps.Accounts.Account(c.Context(), account.ID); err != nil {
+			return err
 		}
 	}
-	announce := changed || !due.IsZero()
 	if changed {
-		s.audit(c, "plan changed", "user", user, "from", v.account.Role, "to", archive.Premium)
-	} else if !announce {
-		if announce, err = s.deps.Jobs.HasArchived(c.Context(), user); err != nil {
+		s.audit(c, "plan changed", "user", account.ID, "from", v.account.Role, "to", archive.Premium)
+	} else if account.AnnounceDue.IsZero() {
+		left, err := s.deps.Jobs.HasArchived(c.Context(), account.ID)
+		if err != nil || !left {
+			return err
+		}
+		if account, err = s.planned(c.Context(), account); err != nil {
 			return err
 		}
 	}
-	if !announce {
-		return nil
-	}
-	if err := s.announce(c.Context(), user, cmp.Or(due, v.account.RoleChangedAt), due); err != nil {
+	if err := s.announce(c.Context(), account); err != nil {
 		return &problem{
 			status: http.StatusServiceUnavailable, title: "You are Premium",
 			sentence: "Your plan has changed. Bringing your files back could not be started right now; it is tried again by itself in a moment.",
 			link:     listPath, linkText: "Go to your annotations",
-			err: errors.Join(errors.New("announce the upgrade of "+string(user)), err),
+			err: errors.Join(errors.New("announce the upgrade of "+string(account.ID)), err),
 		}
 	}
-	s.audit(c, "upgrade announced", "user", user, "again", !changed)
+	s.audit(c, "upgrade announced", "user", account.ID, "again", !changed)
 	return nil
 }
 
-// announce tells the pipeline since when the user is Premium, and then notes that it
-// did, if that was due. If the note fails, it is told twice, which plans what is left.
-func (s *Server) announce(ctx context.Context, user events.UserID, since, due time.Time) error {
-	if err := s.deps.Announcer.AnnounceUpgrade(ctx, user, since); err != nil {
-		return err
+// planned returns the Premium user's account with a plan on it: the one that stands,
+// whatever its state, or a new one.
+func (s *Server) planned(ctx context.Context, account archive.Account) (archive.Account, error) {
+	if account.Plan != nil {
+		return account, nil
+	}
+	now := s.cfg.Now().UTC()
+	plan := archive.Plan{ID: "again-" + rand.Text(), Since: account.RoleChangedAt, Why: archive.Upgrade, State: archive.PlanOpen, OpenedAt: now, Due: now}
+	if err := s.deps.Accounts.OpenPlan(ctx, account, plan); err != nil && !fault.Is(err, fault.Conflict) {
+		return account, err
+	}
+	return s.deps.Accounts.Account(ctx, account.ID)
+}
+
+// announce tells the pipeline since when the user is Premium and which plan stands, and
+// then notes that it did, if that was due. If the note fails, it is told twice, which
+// plans what is left. An account on which no plan stands by now has nothing to announce.
+func (s *Server) announce(ctx context.Context, account archive.Account) error {
+	due := account.AnnounceDue
+	if account.Plan != nil {
+		if err := s.deps.Announcer.AnnounceUpgrade(ctx, account.ID, account.Plan.ID, cmp.Or(account.Plan.Since, due)); err != nil {
+			return err
+		}
 	}
 	if due.IsZero() {
 		return nil
 	}
-	if err := s.deps.Accounts.Announced(ctx, user, due); err != nil {
-		s.log.Warn("an upgrade will be announced twice", "user", user, "error", err.Error())
+	if err := s.deps.Accounts.Announced(ctx, account.ID, due); err != nil {
+		s.log.Warn("an upgrade will be announced twice", "user", account.ID, "error", err.Error())
 	}
 	return nil
 }
@@ -152,7 +170,10 @@ func (s *Server) heal(ctx context.Context) {
 func (s *Server) healOnce(ctx context.Context) {
 	for a, err := range s.deps.Accounts.Unannounced(ctx) {
 		if err == nil && s.overdue(a) {
-			if err = s.announce(ctx, a.ID, a.AnnounceDue, a.AnnounceDue); err == nil {
+			if a, err = s.planned(ctx, a); err == nil {
+				err = s.announce(ctx, a)
+			}
+			if err == nil {
 				s.log.Info("upgrade announced", "user", a.ID, "again", true, "due", a.AnnounceDue)
 			}
 		}

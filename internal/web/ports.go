@@ -22,9 +22,12 @@ type Accounts interface {
 	EnsureAccount(ctx context.Context, account archive.Account) error
 	// SetRole gives the user a role as of at. changed is false if the user had
 	// it already; then RoleChangedAt stays as it was. An unknown user is a
-	// fault.NotFound error. With Premium, AnnounceDue is set in the same write;
-	// with Free it is removed.
+	// fault.NotFound error. With Premium, AnnounceDue and a plan are set in the same
+	// write; with Free both are removed.
 	SetRole(ctx context.Context, user events.UserID, role archive.Role, at time.Time) (changed bool, err error)
+	// OpenPlan puts a plan on the account, if the account is as it was read and none
+	// stands there; else the error is fault.Conflict.
+	OpenPlan(ctx context.Context, account archive.Account, plan archive.Plan) error
 	// Announced removes AnnounceDue if it is due.
 	Announced(ctx context.Context, user events.UserID, due time.Time) error
 	// Unannounced yields the accounts that have an AnnounceDue. An error ends it.
@@ -49,10 +52,11 @@ type Jobs interface {
 
 // Announcer tells the pipeline that a user became Premium.
 type Announcer interface {
-	// AnnounceUpgrade returns once the message is safe. since is when the user became
-	// Premium: the message may come after they have left it again. It may be called again
-	// for the same user: the pipeline plans what is left.
-	AnnounceUpgrade(ctx context.Context, user events.UserID, since time.Time) error
+	// AnnounceUpgrade returns once the message is safe. plan is the one that stands on the
+	// account, since is when the user became Premium: the message may come after they
+	// have left it again. It may be called again for the same user: the pipeline plans
+	// what is left.
+	AnnounceUpgrade(ctx context.Context, user events.UserID, plan string, since time.Time) error
 }
 
 // Downloads hands out result files.

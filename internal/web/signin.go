@@ -76,7 +76,11 @@ func (s *Server) viewer(c fiber.Ctx, used bool) (*viewer, error) {
 	}
 	if acct := v.account; s.overdue(acct) {
 		// Somebody crashed between the change of plan and its announcement.
-		if err := s.announce(c.Context(), acct.ID, acct.AnnounceDue, acct.AnnounceDue); err != nil {
+		planned, err := s.planned(c.Context(), acct)
+		if err == nil {
+			err = s.announce(c.Context(), planned)
+		}
+		if err != nil {
 			s.log.Error("an upgrade is not announced yet", "user", acct.ID, "error", err.Error())
 		} else {
 			s.audit(c, "upgrade announced", "user", acct.ID, "again", true)

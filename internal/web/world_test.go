@@ -3,6 +3,7 @@ package web
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"net/http"
@@ -106,12 +107,28 @@ func (w *world) SetRole(_ context.Context, user events.UserID, role archive.Role
 	if a.Role == role {
 		return false, nil
 	}
-	a.Role, a.RoleChangedAt, a.AnnounceDue = role, at, time.Time{}
+	a.Role, a.RoleChangedAt, a.AnnounceDue, a.Plan = role, at, time.Time{}, nil
 	if role == archive.Premium {
 		a.AnnounceDue = at
+		a.Plan = &archive.Plan{ID: "upgrade-" + at.String(), Since: at, Why: archive.Upgrade, State: archive.PlanOpen, OpenedAt: at, Due: at}
 	}
 	w.accounts[user] = a
 	return true, nil
+}
+
+func (w *world) OpenPlan(_ context.Context, account archive.Account, plan archive.Plan) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.fault("OpenPlan"); err != nil {
+		return err
+	}
+	a := w.accounts[account.ID]
+	if a.Plan != nil || a.Role != account.Role || !a.RoleChangedAt.Equal(account.RoleChangedAt) {
+		return fault.Errorf(fault.Conflict, "the account of %s changed", account.ID)
+	}
+	a.Plan = &plan
+	w.accounts[account.ID] = a
+	return nil
 }
 
 func (w *world) Announced(_ context.Context, user events.UserID, due time.Time) error {
@@ -224,9 +241,12 @@ func (w *world) HasArchived(_ context.Context, user events.UserID) (bool, error)
 	return false, nil
 }
 
-func (w *world) AnnounceUpgrade(_ context.Context, user events.UserID, since time.Time) error {
+func (w *world) AnnounceUpgrade(_ context.Context, user events.UserID, plan string, since time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if plan == "" {
+		return errors.New("an upgrade is announced without its plan")
+	}
 	if err := w.fault("AnnounceUpgrade"); err != nil {
 		return err
 	}

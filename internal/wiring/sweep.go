@@ -13,9 +13,7 @@ import (
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
 	"github.com/gas-restore/gas/internal/aws/glacier"
 	"github.com/gas-restore/gas/internal/bus"
-	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/reconcile"
-	"github.com/gas-restore/gas/internal/thaw"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -27,7 +25,6 @@ func (e Env) sweeper(ctx context.Context, cfg aws.Config, catalog *dynamodb.Cata
 		return nil, nil, nil, err
 	}
 	m := newSweepMetrics()
-	holds := b.Notes(bus.BucketHolds)
 	host, _ := os.Hostname() // empty will do: the rest of the name is unique
 	return &reconcile.Runner{
 		Sweeper: &reconcile.Sweeper{
@@ -35,17 +32,10 @@ func (e Env) sweeper(ctx context.Context, cfg aws.Config, catalog *dynamodb.Cata
 			Vault:   glacier.New(cfg, e.Config.Vault, e.Config.RestoreTopic),
 			Streams: streams{b},
 			Notes:   b.Notes(bus.BucketSweep),
-			Held: func(ctx context.Context, user events.UserID) (bool, error) {
-				_, _, err := holds.Get(ctx, thaw.HoldKey(user))
-				if fault.Is(err, fault.NotFound) {
-					return false, nil
-				}
-				return err == nil, err
-			},
-			Slack: e.Config.SweepSlack,
-			Calls: e.Config.SweepCalls,
-			Now:   time.Now,
-			Log:   e.Log.With("part", "sweep"),
+			Slack:   e.Config.SweepSlack,
+			Calls:   e.Config.SweepCalls,
+			Now:     time.Now,
+			Log:     e.Log.With("part", "sweep"),
 		},
 		Name:    fmt.Sprintf("%s-%d-%s", host, os.Getpid(), rand.Text()[:6]),
 		Every:   e.Config.SweepEvery,
@@ -58,6 +48,11 @@ func (e Env) sweeper(ctx context.Context, cfg aws.Config, catalog *dynamodb.Cata
 // streams puts the bus behind the sweeper's port.
 type streams struct{ *bus.Bus }
 
+func (s streams) Dead(ctx context.Context, e events.Event) (bool, error) {
+	_, dead, err := s.Bus.DeadOf(ctx, e)
+	return dead, err
+}
+
 func (s streams) Publish(ctx context.Context, e events.Event) error {
 	_, err := s.Bus.Publish(ctx, e)
 	return err
@@ -66,6 +61,7 @@ func (s streams) Publish(ctx context.Context, e events.Event) error {
 // sweepMetrics tell what sweeps found and did.
 type sweepMetrics struct {
 	leads, last, archives prometheus.Gauge
+	due, plans            prometheus.Gauge
 	found                 *prometheus.GaugeVec
 	done                  *prometheus.CounterVec
 	sweeps                *prometheus.CounterVec
@@ -76,7 +72,9 @@ func newSweepMetrics() *sweepMetrics {
 	return &sweepMetrics{
 		leads:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "gas_sweep_leader", Help: "1 while this replica sweeps."}),
 		last:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "gas_sweep_last_seconds", Help: "When this replica last finished a sweep, in Unix time."}),
-		archives: prometheus.NewGauge(prometheus.GaugeOpts{Name: "gas_sweep_archives", Help: "Archives that the last sweep saw."}),
+		archives: prometheus.NewGauge(prometheus.GaugeOpts{Name: "gas_sweep_archives", Help: "Archives that the last sweep compared with their owners' roles."}),
+		due:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "gas_sweep_due", Help: "Requests and retrievals that were overdue at the last sweep."}),
+		plans:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "gas_sweep_plans", Help: "Plans that the last sweep looked at."}),
 		found: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "gas_sweep_found", Help: "Archives of the last sweep, by what was found.",
 		}, []string{"finding"}),
@@ -91,7 +89,7 @@ func newSweepMetrics() *sweepMetrics {
 }
 
 func (m *sweepMetrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.leads, m.last, m.archives, m.found, m.done, m.sweeps, m.calls}
+	return []prometheus.Collector{m.leads, m.last, m.archives, m.due, m.plans, m.found, m.done, m.sweeps, m.calls}
 }
 
 func (m *sweepMetrics) lead(now bool) {
@@ -105,6 +103,8 @@ func (m *sweepMetrics) lead(now bool) {
 func (m *sweepMetrics) swept(r reconcile.Report, err error) {
 	m.last.SetToCurrentTime()
 	m.archives.Set(float64(r.Archives))
+	m.due.Set(float64(r.Due))
+	m.plans.Set(float64(r.Plans))
 	m.found.Reset()
 	for f, n := range r.Found {
 		m.found.WithLabelValues(string(f)).Set(float64(n))

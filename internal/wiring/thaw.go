@@ -53,14 +53,17 @@ func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
 	if prices.StandIn != "" {
 		e.Log.Warn("the price list does not have this region: set GAS_PRICES_FILE", "region", prices.Region, "prices_of", prices.StandIn)
 	}
-	catalog := dynamodb.New(cfg, e.Config.JobTable, e.Config.AccountTable)
+	catalog := dynamodb.New(cfg, Tables(e.Config))
 	m, tm := newWorkMetrics(), newThawMetrics()
+	stops := thaw.NewStops(catalog, time.Now)
 	planner := &thaw.Planner{
 		Accounts:    catalog,
+		Plans:       catalog,
+		Ledger:      catalog,
+		Switches:    stops,
 		Jobs:        catalog,
 		Tasks:       bus.Tasks{Bus: b},
-		Plans:       b.Notes(bus.BucketPlans),
-		Holds:       b.Notes(bus.BucketHolds),
+		Notes:       b.Notes(bus.BucketPlans),
 		Tiers:       e.Config.TierOrder(),
 		Prices:      prices,
 		AssumedSize: e.Config.AssumedSize,
@@ -78,6 +81,10 @@ func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
 	requester := &thaw.Requester{
 		Accounts:     catalog,
 		Catalog:      catalog,
+		Plans:        catalog,
+		Ledger:       catalog,
+		Switches:     stops,
+		Budget:       planner.Budget,
 		Vault:        glacier.New(cfg, e.Config.Vault, e.Config.RestoreTopic),
 		Tiers:        e.Config.TierOrder(),
 		Pace:         pace,
@@ -97,11 +104,11 @@ func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
 	}
 	plan := &bus.Worker[events.UserUpgraded]{
 		Bus: b, Stream: events.StreamPremium, Consumer: bus.ConsumerPlan, Slots: 2,
-		Handle: planner.Plan, Observe: m.observe(bus.ConsumerPlan), Logger: e.Log,
+		Handle: planner.Plan, Door: stops.Door, Observe: m.observe(bus.ConsumerPlan), Logger: e.Log,
 	}
 	request := &bus.Worker[events.ThawRequested]{
 		Bus: b, Stream: events.StreamThaw, Consumer: bus.ConsumerRequest, Slots: e.Config.ThawSlots,
-		Handle: requester.Request, Observe: m.observe(bus.ConsumerRequest), Logger: e.Log,
+		Handle: requester.Request, Door: stops.Door, Observe: m.observe(bus.ConsumerRequest), Logger: e.Log,
 	}
 	return daemon.Part{
 		Name:    string(config.Thaw),

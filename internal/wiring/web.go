@@ -42,7 +42,7 @@ func (e Env) web(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Part, 
 	if err != nil {
 		return daemon.Part{}, err
 	}
-	catalog := dynamodb.New(cfg, e.Config.JobTable, e.Config.AccountTable)
+	catalog := dynamodb.New(cfg, Tables(e.Config))
 	server, err := web.New(web.Config{
 		BaseURL:      e.Config.WebBaseURL,
 		Issuer:       e.Config.OIDCIssuer,

@@ -182,7 +182,7 @@ func Restore(ctx context.Context, e Env) (daemon.Part, error) {
 	}
 	bucket := s3.New(cfg)
 	restorer := &restore.Restorer{
-		Catalog:    dynamodb.New(cfg, e.Config.JobTable, e.Config.AccountTable),
+		Catalog:    dynamodb.New(cfg, Tables(e.Config)),
 		Vault:      glacier.New(cfg, e.Config.Vault, e.Config.RestoreTopic),
 		Bucket:     bucket,
 		Uploads:    bucket,
@@ -238,4 +238,9 @@ func together(runs ...func(context.Context, <-chan struct{}) error) func(context
 		}
 		return errors.Join(all...)
 	}
+}
+
+// Tables returns the names of the catalog's tables.
+func Tables(cfg config.Config) dynamodb.Tables {
+	return dynamodb.Tables{Jobs: cfg.JobTable, Accounts: cfg.AccountTable, Plans: cfg.PlanTable}
 }

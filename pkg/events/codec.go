@@ -138,7 +138,6 @@ func (e ThawRequested) validate() error {
 		CheckID("job_id", e.JobID),
 		CheckID("user_id", e.UserID),
 		CheckID("archive_id", e.ArchiveID),
-		checkTime("upgraded_at", e.UpgradedAt),
 	)
 }
 

@@ -40,8 +40,10 @@ type UserUpgraded struct {
 	// At is since when the user is Premium, as far as the source says; else when that
 	// was announced.
 	At time.Time `json:"at"`
-	// Via is how the message came in: "sqs", "sqs-raw" or "operator".
+	// Via is how the message came in: "sns", "sqs-raw", "operator" or "sweep".
 	Via string `json:"via,omitempty"`
+	// Plan is the plan that the message is of; empty if whoever sent it opened none.
+	Plan string `json:"plan,omitempty"`
 	// ApprovedMicroUSD is what an operator lets this user's plan cost, in millionths
 	// of a US dollar, whatever the budgets say; 0 leaves it to them.
 	ApprovedMicroUSD int64 `json:"approved_micro_usd,omitempty"`
@@ -56,8 +58,11 @@ type ThawRequested struct {
 	UserID UserID `json:"user_id"`
 	// ArchiveID is the archive that the planner saw. The catalog decides.
 	ArchiveID ArchiveID `json:"archive_id"`
-	// UpgradedAt is when the upgrade was announced.
-	UpgradedAt time.Time `json:"upgraded_at"`
+	// Plan is the plan that the task is of. The catalog decides.
+	Plan string `json:"plan,omitempty"`
+	// UpgradedAt is since when the user is entitled, as far as whoever asks knows. It is
+	// for people, and for releases that knew no plans: nothing goes by it.
+	UpgradedAt time.Time `json:"upgraded_at,omitzero"`
 }
 
 // RetrievalCompleted says that Glacier finished a retrieval job, well or

@@ -50,7 +50,7 @@ func TestWhatABatchLeavesOutIsAskedForByItself(t *testing.T) {
 	c := New(aws.Config{
 		Region: "us-east-1", HTTPClient: &http.Client{Transport: h},
 		Credentials: credentials.NewStaticCredentialsProvider("key", "secret", ""),
-	}, "jobs", "accounts")
+	}, Tables{Jobs: "jobs", Accounts: "accounts", Plans: "plans"})
 	account, job, err := c.AccountAndJob(t.Context(), "ada", "j1")
 	if err != nil || account.Role != "free_user" || job.Status != "COMPLETED" {
 		t.Errorf("got %+v, %+v, %v", account, job, err)

@@ -1,6 +1,7 @@
 package dynamodb
 
 import (
+	"hash/fnv"
 	"strconv"
 	"strings"
 	"time"
@@ -33,7 +34,20 @@ const (
 	attrTreeHash    = "tree_hash"
 	attrBilled      = "billed_micro_usd"
 	attrBilledTier  = "billed_tier"
+
+	attrPlanOf     = "retrieval_plan"
+	attrTries      = "retrieval_tries"
+	attrAllowed    = "retrieval_allowed"
+	attrNotBefore  = "retrieval_not_before"
+	attrDueShard   = "due_shard"
+	attrDue        = "due_at"
+	attrNudges     = "sweep_nudges"
+	attrRestoredBy = "restored_by"
+	attrOrdered    = "retrieval_ordered"
 )
+
+// failedAttr is where it is counted how often a retrieval came to nothing in the way.
+func failedAttr(f archive.Failure) string { return "retrieval_" + string(f) }
 
 // The attributes of an account.
 const (
@@ -42,7 +56,30 @@ const (
 	attrRole          = "role"
 	attrRoleChangedAt = "role_changed_at"
 	attrAnnounceDue   = "announce_due"
+
+	// Of the plan that stands.
+	attrPlanID    = "plan_id"
+	attrPlanSince = "plan_since"
+	attrPlanWhy   = "plan_why"
+	attrPlanState = "plan_state"
+	attrPlanOpen  = "plan_opened_at"
+	attrPlanHeld  = "plan_held_by"
+	attrPlanLimit = "plan_approved_micro_usd"
+	attrPlanEmpty = "plan_empty_since"
+	attrPlanShard = "plan_shard"
+	attrPlanDue   = "plan_due"
 )
+
+// shards is how many partitions the sparse indexes of what is under way are spread
+// over: what comes back together would be too much for one of them.
+const shards = 16
+
+// shardOf returns the partition of an id.
+func shardOf(id string) types.AttributeValue {
+	h := fnv.New32a()
+	h.Write([]byte(id))
+	return num(int64(h.Sum32() % shards))
+}
 
 type item = map[string]types.AttributeValue
 
@@ -117,9 +154,34 @@ func jobOf(it item) archive.Job {
 		job.Billed, job.BilledTier = archive.MicroUSD(billed), archive.Tier(text(it, attrBilledTier))
 	}
 	if m, ok := it[attrIntent].(*types.AttributeValueMemberM); ok {
-		job.Intent = &archive.Intent{Token: text(m.Value, "token"), At: millis(m.Value, "at")}
+		job.Intent = &archive.Intent{Token: text(m.Value, "token"), At: millis(m.Value, "at"), Plan: text(it, attrPlanOf)}
 	}
+	job.Due, job.RestoredBy = millis(it, attrDue), events.RetrievalID(text(it, attrRestoredBy))
+	job.Nudges = count(it, attrNudges)
+	if v, ok := it[attrOrdered].(*types.AttributeValueMemberBOOL); ok {
+		job.Ordered = v.Value
+	}
+	job.History = historyOf(it)
 	return job
+}
+
+// count returns the number attribute called name as a count; zero if it is not there.
+func count(it item, name string) int {
+	v, _ := number(it, name)
+	return int(v)
+}
+
+func historyOf(it item) archive.History {
+	h := archive.History{Tries: count(it, attrTries), Allowed: count(it, attrAllowed), NotBefore: millis(it, attrNotBefore)}
+	for _, f := range archive.Failures() {
+		if n := count(it, failedAttr(f)); n > 0 {
+			if h.Failed == nil {
+				h.Failed = map[archive.Failure]int{}
+			}
+			h.Failed[f] = n
+		}
+	}
+	return h
 }
 
 func itemOf(job archive.Job) item {
@@ -163,5 +225,20 @@ func accountOf(it item) archive.Account {
 		Role:          archive.Role(text(it, attrRole)),
 		RoleChangedAt: millis(it, attrRoleChangedAt),
 		AnnounceDue:   millis(it, attrAnnounceDue),
+		Plan:          planOf(it),
+	}
+}
+
+// planOf returns the plan that stands on the account; nil if none does.
+func planOf(it item) *archive.Plan {
+	id := text(it, attrPlanID)
+	if id == "" {
+		return nil
+	}
+	approved, _ := number(it, attrPlanLimit)
+	return &archive.Plan{
+		ID: id, Since: millis(it, attrPlanSince), Why: archive.PlanReason(text(it, attrPlanWhy)), State: archive.PlanState(text(it, attrPlanState)),
+		OpenedAt: millis(it, attrPlanOpen), HeldBy: text(it, attrPlanHeld), Approved: archive.MicroUSD(approved),
+		EmptySince: millis(it, attrPlanEmpty), Due: millis(it, attrPlanDue),
 	}
 }

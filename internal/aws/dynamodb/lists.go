@@ -139,7 +139,8 @@ func (c *Catalog) Paged(n int) *Catalog {
 // archivedFields is what a plan needs of a job. It costs the same to read all,
 // and less to carry.
 const archivedFields = "job_id, user_id, archive_id, archive_size, retrieval_request_id, retrieval_tier, retrieval_requested_at, " +
-	"retrieval_intent, submit_time, job_status, billed_micro_usd, billed_tier"
+	"retrieval_intent, submit_time, job_status, billed_micro_usd, billed_tier, due_at, sweep_nudges, retrieval_plan, " +
+	"retrieval_tries, retrieval_failed, retrieval_expired, retrieval_allowed, retrieval_not_before, retrieval_ordered"
 
 // ArchivedPage returns some of the user's jobs that have an archive, those behind
 // cursor in the sparse index, and the cursor of the next page; both are empty at
@@ -194,6 +195,39 @@ func (c *Catalog) AllArchived(ctx context.Context) iter.Seq2[archive.Job, error]
 	}
 }
 
+// ArchivedScan returns some of all users' jobs that have an archive, those behind
+// cursor, the ones of a user in a row, with what [Catalog.ArchivedPage] has of each, and
+// the cursor of the next page; both are empty at the ends. A cursor that was not made
+// here is an error of kind Invalid.
+func (c *Catalog) ArchivedScan(ctx context.Context, cursor string) ([]archive.Job, string, error) {
+	var start item
+	if cursor != "" {
+		p, err := positionOf(cursor)
+		if err != nil || p.Place == "" || p.User == "" {
+			return nil, "", fault.Errorf(fault.Invalid, "the scan's cursor is not one of ours")
+		}
+		start = item{attrUserID: str(p.User), attrJobID: str(p.Job), attrArchiveID: str(p.Place)}
+	}
+	out, err := c.client.Scan(ctx, &dynamodb.ScanInput{
+		TableName:            &c.jobs,
+		IndexName:            aws.String(ArchivedIndex),
+		ProjectionExpression: aws.String(archivedFields),
+		Limit:                &c.page,
+		ExclusiveStartKey:    start,
+	})
+	if err != nil {
+		return nil, "", awsfault.Wrap(tableError(err), "list archived jobs")
+	}
+	jobs := make([]archive.Job, len(out.Items))
+	for i, it := range out.Items {
+		jobs[i] = jobOf(it)
+	}
+	if len(out.LastEvaluatedKey) == 0 {
+		return jobs, "", nil
+	}
+	return jobs, encode(position{Job: text(out.LastEvaluatedKey, attrJobID), Place: text(out.LastEvaluatedKey, attrArchiveID), User: text(out.LastEvaluatedKey, attrUserID)}), nil
+}
+
 // HasArchived reports whether the user has a job with an archive and without a
 // retrieval.
 func (c *Catalog) HasArchived(ctx context.Context, user events.UserID) (bool, error) {
@@ -219,6 +253,7 @@ type position struct {
 	Job    string `json:"j"`
 	Submit string `json:"s,omitempty"` // of the user index, a number
 	Place  string `json:"a,omitempty"` // of the archived index, an archive's id
+	User   string `json:"u,omitempty"` // of a scan over all users, which no URL has
 }
 
 // cursorOf returns the cursor of a key that DynamoDB stopped at, in the index that
@@ -234,6 +269,10 @@ func cursorOf(key item, sorted string) string {
 	case *types.AttributeValueMemberS:
 		p.Place = v.Value
 	}
+	return encode(p)
+}
+
+func encode(p position) string {
 	data, err := json.Marshal(p)
 	if err != nil {
 		return ""

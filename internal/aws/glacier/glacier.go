@@ -74,10 +74,19 @@ func (v *Vault) Retrieve(ctx context.Context, id events.ArchiveID, job events.Jo
 // is wrong must not make a dead letter of every archive, nor must a parameter
 // that Glacier does not take.
 func (v *Vault) judge(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
 	switch fault.KindOf(err) {
 	case fault.NotFound:
-		if fault.Is(v.Check(ctx), fault.NotFound) {
-			return fault.Errorf(fault.Denied, "there is no vault %s: %w", v.name, err)
+		// Glacier says "not found" of a retrieval, an archive and a vault alike. That
+		// the vault is there has to be seen: else a wrong name looks like an output that
+		// expired, and each archive is paid for again.
+		switch there := v.Check(ctx); {
+		case fault.Is(there, fault.NotFound):
+			return fault.Because(fault.Denied, "no such vault", fmt.Errorf("there is no vault %s: %w", v.name, err))
+		case there != nil:
+			return fault.New(fault.KindOf(there), fmt.Errorf("%w; and whether the vault is there can't be seen: %w", err, there))
 		}
 	case fault.Unknown:
 		if resp, ok := errors.AsType[*smithyhttp.ResponseError](err); ok && resp.HTTPStatusCode() >= 400 && resp.HTTPStatusCode() < 500 {
@@ -94,7 +103,7 @@ func (v *Vault) Retrievals(ctx context.Context) iter.Seq2[archive.Retrieval, err
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
 			if err != nil {
-				yield(archive.Retrieval{}, awsfault.Wrap(err, "list retrievals of vault %s", v.name))
+				yield(archive.Retrieval{}, v.judge(ctx, awsfault.Wrap(err, "list retrievals of vault %s", v.name)))
 				return
 			}
 			for _, d := range page.JobList {
@@ -110,7 +119,7 @@ func (v *Vault) Retrievals(ctx context.Context) iter.Seq2[archive.Retrieval, err
 func (v *Vault) Describe(ctx context.Context, id events.RetrievalID) (archive.Retrieval, error) {
 	out, err := v.client.DescribeJob(ctx, &glacier.DescribeJobInput{AccountId: account, VaultName: &v.name, JobId: aws.String(string(id))})
 	if err != nil {
-		return archive.Retrieval{}, awsfault.Wrap(err, "describe retrieval %s", id)
+		return archive.Retrieval{}, v.judge(ctx, awsfault.Wrap(err, "describe retrieval %s", id))
 	}
 	return retrieval(types.GlacierJobDescription{
 		Action: out.Action, ArchiveId: out.ArchiveId, ArchiveSHA256TreeHash: out.ArchiveSHA256TreeHash,
@@ -151,7 +160,7 @@ func (v *Vault) Output(ctx context.Context, id events.RetrievalID, offset, lengt
 	}
 	out, err := v.client.GetJobOutput(ctx, in)
 	if err != nil {
-		return archive.Output{}, awsfault.Wrap(err, "open output of retrieval %s", id)
+		return archive.Output{}, v.judge(ctx, awsfault.Wrap(err, "open output of retrieval %s", id))
 	}
 	size := int64(-1)
 	if resp, ok := middleware.GetRawResponse(out.ResultMetadata).(*smithyhttp.Response); ok {
@@ -169,7 +178,7 @@ func (v *Vault) Delete(ctx context.Context, proof archive.Verified) error {
 	_, err := v.client.DeleteArchive(ctx, &glacier.DeleteArchiveInput{
 		AccountId: account, VaultName: &v.name, ArchiveId: aws.String(string(proof.Archive())),
 	})
-	err = awsfault.Wrap(err, "delete archive %s", proof.Archive())
+	err = v.judge(ctx, awsfault.Wrap(err, "delete archive %s", proof.Archive()))
 	if fault.Is(err, fault.NotFound) {
 		return nil
 	}

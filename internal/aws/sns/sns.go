@@ -25,13 +25,14 @@ func New(cfg aws.Config, premium string) *Topics {
 	return &Topics{client: sns.NewFromConfig(cfg), premium: premium}
 }
 
-// AnnounceUpgrade says on the premium topic that the user is Premium since then; the
-// zero time says nothing of when.
-func (t *Topics) AnnounceUpgrade(ctx context.Context, user events.UserID, since time.Time) error {
+// AnnounceUpgrade says on the premium topic that the user is Premium since then, and
+// which plan stands on the account; the zero time says nothing of when.
+func (t *Topics) AnnounceUpgrade(ctx context.Context, user events.UserID, plan string, since time.Time) error {
 	body, err := json.Marshal(struct {
 		UserID events.UserID `json:"user_id"`
+		Plan   string        `json:"plan_id,omitempty"`
 		Since  time.Time     `json:"upgraded_at,omitzero"`
-	}{user, since.UTC()})
+	}{user, plan, since.UTC()})
 	if err != nil {
 		return fmt.Errorf("announce upgrade: %w", err)
 	}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// stopped says what a pause is of, for both commands.
+type stopped struct {
+	All     bool          `xor:"what" help:"Everything."`
+	User    string        `xor:"what" placeholder:"ID" help:"What is of this user."`
+	Tier    string        `xor:"what" placeholder:"TIER" help:"What would use this tier: Expedited, Standard or Bulk."`
+	JSON    bool          `help:"Write JSON."`
+	Timeout time.Duration `default:"1m" help:"How long to try."`
+}
+
+func (s stopped) check() error {
+	switch {
+	case !s.All && s.User == "" && s.Tier == "":
+		return errors.New("say what: --all, --user ID or --tier TIER")
+	case s.Tier != "":
+		return archive.Tiers{archive.Tier(s.Tier)}.Check()
+	}
+	return nil
+}
+
+// name says what is stopped, in words.
+func (s stopped) name() string {
+	switch {
+	case s.All:
+		return "everything"
+	case s.User != "":
+		return "user " + s.User
+	}
+	return "tier " + s.Tier
+}
+
+type pauseCmd struct {
+	Reason []string `arg:"" help:"Why, for those who see it: on the pages and in gas status."`
+	stopped
+}
+
+func (c *pauseCmd) Run(ctx context.Context, std streams) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	hold := archive.Hold{Reason: strings.Join(c.Reason, " "), At: time.Now().UTC()}
+	if len(hold.Reason) > 500 {
+		return fmt.Errorf("the reason has %d bytes, 500 at most", len(hold.Reason))
+	}
+	return c.change(ctx, std, "stopped", func(s *archive.Switches) {
+		switch {
+		case c.All:
+			s.All = &hold
+		case c.User != "":
+			if s.Users == nil {
+				s.Users = map[events.UserID]archive.Hold{}
+			}
+			s.Users[events.UserID(c.User)] = hold
+		default:
+			if s.Tiers == nil {
+				s.Tiers = map[archive.Tier]archive.Hold{}
+			}
+			s.Tiers[archive.Tier(c.Tier)] = hold
+		}
+	})
+}
+
+type resumeCmd struct{ stopped }
+
+func (c *resumeCmd) Run(ctx context.Context, std streams) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	return c.change(ctx, std, "goes on", func(s *archive.Switches) {
+		switch {
+		case c.All:
+			s.All = nil
+		case c.User != "":
+			delete(s.Users, events.UserID(c.User))
+		default:
+			delete(s.Tiers, archive.Tier(c.Tier))
+		}
+	})
+}
+
+func (s stopped) change(ctx context.Context, std streams, did string, change func(*archive.Switches)) error {
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	d, err := deployed(ctx, "gas-pause")
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	if s.User != "" {
+		if _, err := d.account(ctx, events.UserID(s.User)); err != nil {
+			return err
+		}
+	}
+	now, err := d.catalog.ChangeSwitches(ctx, change)
+	if err != nil {
+		return err
+	}
+	if s.JSON {
+		return writeJSON(std.out, now)
+	}
+	fmt.Fprintf(std.out, "%s %s: all thaws obey within five seconds. What was asked for comes back all the same.\n", s.name(), did)
+	return nil
+}

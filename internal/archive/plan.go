@@ -1,0 +1,103 @@
+package archive
+
+import (
+	"time"
+
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// Plan is the order to bring back everything that one user has in the vault. It
+// stands on the user's account while it is open or held, so that the role and the
+// plan change in one write. Nothing is asked of Glacier without one.
+type Plan struct {
+	// ID names the plan. It never names another one of the same user.
+	ID string
+	// Since is since when the user is entitled to what the plan brings back. Whoever
+	// opens the plan sets it, once; zero means that nobody said.
+	Since time.Time
+	Why   PlanReason
+	State PlanState
+	// OpenedAt is when the plan was opened.
+	OpenedAt time.Time
+	// HeldBy says, in a sentence, why the plan waits for an operator or for another
+	// day; empty if it does not.
+	HeldBy string
+	// Approved is what an operator lets the plan cost, whatever the budgets say; zero
+	// leaves it to them.
+	Approved MicroUSD
+	// EmptySince is when nothing of the user's was first seen in the vault; zero if
+	// something is, or nobody has looked.
+	EmptySince time.Time
+	// Due is when the plan is to be looked at next.
+	Due time.Time
+}
+
+// PlanReason says who opened a plan.
+type PlanReason string
+
+// The reasons.
+const (
+	// Upgrade: the user became Premium at the site.
+	Upgrade PlanReason = "upgrade"
+	// Announcement: a message on the premium topic that no plan of the site goes with,
+	// such as another system's or an operator's `aws sns publish`.
+	Announcement PlanReason = "announcement"
+	// Operator: an operator's command.
+	Operator PlanReason = "operator"
+	// Audit: the audit found a Premium user's archives without a plan.
+	Audit PlanReason = "audit"
+)
+
+// PlanState is how far a plan is.
+type PlanState string
+
+// The states of a plan. A plan that is over stands in the history alone.
+const (
+	// PlanOpen: archives are asked for.
+	PlanOpen PlanState = "open"
+	// PlanHeld: nothing is asked for until an operator approves, or a new day has room
+	// in the budgets.
+	PlanHeld PlanState = "held"
+	// PlanClosed: everything is back.
+	PlanClosed PlanState = "closed"
+	// PlanCancelled: the user left Premium before everything was asked for.
+	PlanCancelled PlanState = "cancelled"
+)
+
+// Entitlement is what a row of [Account.Opens] comes to.
+type Entitlement string
+
+// The entitlements.
+const (
+	// Go: the plan that stands is carried out.
+	Go Entitlement = "the plan that stands"
+	// Open: a plan is opened, and carried out.
+	Open Entitlement = "a new plan"
+	// Nothing: the message is too late, or was never for this user.
+	Nothing Entitlement = "nothing"
+)
+
+// Opens says what follows from the message e on the premium topic. The account
+// decides, and the message only where the account can't know:
+//
+//   - A plan that stands is carried out, whatever the message says.
+//   - A message that names a plan, as the site's do, opens none: if its plan does not
+//     stand any more, it was cancelled or is closed.
+//   - A Premium user gets a plan.
+//   - A Free user gets one only by a message that is younger than the last change of
+//     the role, which an operator sent. It is the one place where times of two
+//     machines are compared, SNS's and the site's. AWS answers no request of a
+//     machine that is more than five minutes off, which bounds the mistake.
+func (a Account) Opens(e events.UserUpgraded) Entitlement {
+	switch {
+	case a.Plan != nil:
+		return Go
+	case e.Plan != "":
+		return Nothing
+	case a.Role == Premium:
+		return Open
+	case e.At.After(a.RoleChangedAt):
+		return Open
+	}
+	return Nothing
+}

@@ -1,0 +1,218 @@
+package dynamodb
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/aws/awsfault"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// planFields are the attributes of a plan on its account.
+const planFields = "plan_id, plan_since, plan_why, plan_state, plan_opened_at, plan_held_by, plan_approved_micro_usd, plan_empty_since, plan_shard, plan_due"
+
+// SetRole gives the user a role. Who becomes Premium gets a plan, and its
+// announcement is due; who becomes Free loses the plan that stands: all of it in one
+// write. changed is false if the user has the role already; then nothing is written.
+// The error's kind is NotFound if there is no such account.
+func (c *Catalog) SetRole(ctx context.Context, id events.UserID, role archive.Role, at time.Time) (changed bool, err error) {
+	values := item{":role": str(string(role)), ":at": num(at.UnixMilli())}
+	change := "SET #r = :role, role_changed_at = :at REMOVE announce_due, " + planFields
+	if role == archive.Premium {
+		set, plan := planValues(id, archive.Plan{ID: "upgrade-" + rand.Text(), Since: at, Why: archive.Upgrade, State: archive.PlanOpen, OpenedAt: at, Due: at})
+		change = "SET #r = :role, role_changed_at = :at, announce_due = :at, " + set + " REMOVE plan_held_by, plan_approved_micro_usd, plan_empty_since"
+		for k, v := range plan {
+			values[k] = v
+		}
+	}
+	_, err = c.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName:                           &c.accounts,
+		Key:                                 userKey(id),
+		UpdateExpression:                    &change,
+		ConditionExpression:                 aws.String("attribute_exists(user_id) AND #r <> :role"),
+		ExpressionAttributeNames:            map[string]string{"#r": attrRole},
+		ExpressionAttributeValues:           values,
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	})
+	if failed, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
+		if len(failed.Item) == 0 {
+			return false, fault.Errorf(fault.NotFound, "no account %q", id)
+		}
+		return false, nil
+	}
+	return err == nil, awsfault.Wrap(tableError(err), "set role of %q", id)
+}
+
+// planValues returns the SET clause, without the word, and the values of a plan.
+func planValues(user events.UserID, p archive.Plan) (set string, values item) {
+	values = item{
+		":plan": str(p.ID), ":why": str(string(p.Why)), ":state": str(string(p.State)),
+		":opened": num(p.OpenedAt.UnixMilli()), ":shard": shardOf(string(user)), ":due": num(p.Due.UnixMilli()),
+	}
+	set = "plan_id = :plan, plan_why = :why, plan_state = :state, plan_opened_at = :opened, plan_shard = :shard, plan_due = :due"
+	if !p.Since.IsZero() {
+		set += ", plan_since = :since"
+		values[":since"] = num(p.Since.UnixMilli())
+	}
+	return set, values
+}
+
+// historyKey is where the ledger keeps a plan when it does not stand any more.
+func historyKey(user events.UserID, plan string) item {
+	return item{attrLedgerID: str("plan." + events.Token(string(user)) + "." + events.Token(plan))}
+}
+
+const attrLedgerID = "id"
+
+// OpenPlan puts a plan on the account, if the account is as it was read, and none
+// stands there: else the error's kind is Conflict. A plan that is over can't be opened
+// again: then the error's kind is Invalid.
+func (c *Catalog) OpenPlan(ctx context.Context, account archive.Account, p archive.Plan) error {
+	out, err := c.client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &c.plans, Key: historyKey(account.ID, p.ID), ConsistentRead: aws.Bool(true)})
+	if err != nil {
+		return awsfault.Wrap(tableError(err), "look for plan %q", p.ID)
+	}
+	if out.Item != nil {
+		return fault.Errorf(fault.Invalid, "plan %q of user %q is %s", p.ID, account.ID, text(out.Item, attrPlanState))
+	}
+	set, values := planValues(account.ID, p)
+	condition := "attribute_exists(user_id) AND attribute_not_exists(plan_id) AND #r = :role AND "
+	values[":role"] = str(string(account.Role))
+	if account.RoleChangedAt.IsZero() {
+		condition += "attribute_not_exists(role_changed_at)"
+	} else {
+		condition += "role_changed_at = :changed"
+		values[":changed"] = num(account.RoleChangedAt.UnixMilli())
+	}
+	_, err = c.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName: &c.accounts, Key: userKey(account.ID),
+		UpdateExpression:          aws.String("SET " + set + " REMOVE plan_held_by, plan_approved_micro_usd, plan_empty_since"),
+		ConditionExpression:       &condition,
+		ExpressionAttributeNames:  map[string]string{"#r": attrRole},
+		ExpressionAttributeValues: values,
+	})
+	return awsfault.Wrap(tableError(err), "open plan %q of %q", p.ID, account.ID)
+}
+
+// onPlan changes the plan that stands on the user's account, if it is this one and in
+// one of the states. The error's kind is Conflict if it is not.
+func (c *Catalog) onPlan(ctx context.Context, what string, user events.UserID, plan, change string, values item, states ...archive.PlanState) error {
+	values[":plan"] = str(plan)
+	condition := "plan_id = :plan"
+	if len(states) > 0 {
+		var names []string
+		for _, s := range states {
+			name := ":was_" + string(s)
+			names, values[name] = append(names, name), str(string(s))
+		}
+		condition += " AND plan_state IN (" + strings.Join(names, ", ") + ")"
+	}
+	_, err := c.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName: &c.accounts, Key: userKey(user), UpdateExpression: &change, ConditionExpression: &condition, ExpressionAttributeValues: values,
+	})
+	return awsfault.Wrap(tableError(err), "%s plan %q of %q", what, plan, user)
+}
+
+// HoldPlan stops the plan until the time, or until an operator approves it: why is a
+// sentence. The error's kind is Conflict if the plan does not stand.
+func (c *Catalog) HoldPlan(ctx context.Context, user events.UserID, plan, why string, until time.Time) error {
+	return c.onPlan(ctx, "hold", user, plan, "SET plan_state = :held, plan_held_by = :why, plan_due = :due",
+		item{":held": str(string(archive.PlanHeld)), ":why": str(why), ":due": num(until.UnixMilli())})
+}
+
+// ResumePlan lets a plan go on that was held. approved is what it may cost whatever
+// the budgets say; zero leaves what was approved before. The error's kind is Conflict
+// if the plan does not stand.
+func (c *Catalog) ResumePlan(ctx context.Context, user events.UserID, plan string, approved archive.MicroUSD, due time.Time) error {
+	change, values := "SET plan_state = :open, plan_due = :due", item{":open": str(string(archive.PlanOpen)), ":due": num(due.UnixMilli())}
+	if approved > 0 {
+		change += ", plan_approved_micro_usd = :approved"
+		values[":approved"] = num(int64(approved))
+	}
+	return c.onPlan(ctx, "resume", user, plan, change+" REMOVE plan_held_by", values)
+}
+
+// PlanLooked notes when the plan is to be looked at again, and since when nothing of
+// the user's is in the vault, zero if something is. The error's kind is Conflict if the
+// plan does not stand.
+func (c *Catalog) PlanLooked(ctx context.Context, user events.UserID, plan string, emptySince, due time.Time) error {
+	change, values := "SET plan_due = :due REMOVE plan_empty_since", item{":due": num(due.UnixMilli())}
+	if !emptySince.IsZero() {
+		change = "SET plan_due = :due, plan_empty_since = :empty"
+		values[":empty"] = num(emptySince.UnixMilli())
+	}
+	return c.onPlan(ctx, "look at", user, plan, change, values)
+}
+
+// ClosePlan takes the plan off the account, and keeps it in the ledger: everything is
+// back. The ledger comes first, so that a plan which is over is never opened again.
+func (c *Catalog) ClosePlan(ctx context.Context, user events.UserID, p archive.Plan, at time.Time) error {
+	it := historyKey(user, p.ID)
+	it[attrUserID], it[attrPlanID], it[attrPlanState] = str(string(user)), str(p.ID), str(string(archive.PlanClosed))
+	it[attrPlanWhy], it[attrPlanOpen], it["closed_at"] = str(string(p.Why)), num(p.OpenedAt.UnixMilli()), num(at.UnixMilli())
+	if !p.Since.IsZero() {
+		it[attrPlanSince] = num(p.Since.UnixMilli())
+	}
+	if _, err := c.client.PutItem(ctx, &dynamodb.PutItemInput{TableName: &c.plans, Item: it}); err != nil {
+		return awsfault.Wrap(tableError(err), "keep plan %q of %q", p.ID, user)
+	}
+	return c.onPlan(ctx, "close", user, p.ID, "REMOVE "+planFields, item{}, archive.PlanOpen)
+}
+
+// AccountsOf returns the accounts of up to a hundred users, those that there are, as
+// they are now.
+func (c *Catalog) AccountsOf(ctx context.Context, ids []events.UserID) (map[events.UserID]archive.Account, error) {
+	keys := make([]item, len(ids))
+	for i, id := range ids {
+		keys[i] = userKey(id)
+	}
+	found := make(map[events.UserID]archive.Account, len(ids))
+	err := c.batch(ctx, c.accounts, keys, func(it item) {
+		a := accountOf(it)
+		found[a.ID] = a
+	})
+	return found, err
+}
+
+// JobsOf returns up to a hundred jobs, those that there are, as they are now.
+func (c *Catalog) JobsOf(ctx context.Context, ids []events.JobID) (map[events.JobID]archive.Job, error) {
+	keys := make([]item, len(ids))
+	for i, id := range ids {
+		keys[i] = jobKey(id)
+	}
+	found := make(map[events.JobID]archive.Job, len(ids))
+	err := c.batch(ctx, c.jobs, keys, func(it item) {
+		j := jobOf(it)
+		found[j.ID] = j
+	})
+	return found, err
+}
+
+// batch reads up to a hundred items of a table, and shows those that there are.
+func (c *Catalog) batch(ctx context.Context, table string, keys []item, each func(item)) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	for wanted := (map[string]types.KeysAndAttributes{table: {Keys: keys, ConsistentRead: aws.Bool(true)}}); len(wanted) > 0; {
+		out, err := c.client.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: wanted})
+		if err != nil {
+			return awsfault.Wrap(tableError(err), "read %d items of table %s", len(keys), table)
+		}
+		for _, it := range out.Responses[table] {
+			each(it)
+		}
+		if wanted = out.UnprocessedKeys; len(wanted) > 0 && len(out.Responses[table]) == 0 {
+			return fault.Errorf(fault.Throttled, "read %d items of table %s: DynamoDB has no time for any of them", len(keys), table)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+package dynamodb
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/fault"
+)
+
+// intentLife is how long after an intent something should have been heard of it, if
+// the intent itself does not say.
+const intentLife = time.Minute
+
+// SaveIntent writes that a retrieval is about to be requested, if the job still
+// has its archive, no retrieval, and the intent that job has. The first intent of a
+// retrieval counts as a try, and is refused when the job's tries are used up.
+func (c *Catalog) SaveIntent(ctx context.Context, job archive.Job, intent archive.Intent) error {
+	due := intent.Due
+	if due.IsZero() {
+		due = intent.At.Add(intentLife)
+	}
+	set := []string{"retrieval_intent = :intent", "due_shard = :shard", "due_at = :due"}
+	values := item{":archive": str(string(job.ArchiveID)), ":intent": intentOf(intent), ":shard": shardOf(string(job.ID)), ":due": num(due.UnixMilli())}
+	if intent.Plan != "" {
+		set = append(set, "retrieval_plan = :plan")
+		values[":plan"] = str(intent.Plan)
+	}
+	change, condition := "SET "+strings.Join(set, ", "), "archive_id = :archive AND attribute_not_exists(retrieval_request_id) AND "
+	if job.Intent != nil {
+		condition += "retrieval_intent.#t = :old"
+		values[":old"] = str(job.Intent.Token)
+	} else {
+		change += " ADD retrieval_tries :one"
+		condition += "attribute_not_exists(retrieval_intent) AND (attribute_not_exists(retrieval_tries) OR retrieval_tries < :most)"
+		values[":one"], values[":most"] = num(1), num(int64(archive.MaxRetrievals+job.History.Allowed))
+	}
+	return c.update(ctx, "save intent", job.ID, change, condition, values)
+}
+
+// DropIntent removes the intent, if it is still this one: nothing was requested
+// under it, and it counts as no try. That it is not there is no error.
+func (c *Catalog) DropIntent(ctx context.Context, job archive.Job, intent archive.Intent) error {
+	err := c.update(ctx, "drop intent", job.ID, "REMOVE retrieval_intent, "+underWay+" ADD retrieval_tries :less",
+		"retrieval_intent.#t = :token AND attribute_not_exists(retrieval_request_id)",
+		item{":token": str(intent.Token), ":less": num(-1)})
+	if fault.Is(err, fault.Conflict) {
+		return nil
+	}
+	return err
+}
+
+// SaveRetrieval writes the retrieval's id, tier and time, adds its cost to the
+// job's bill, and removes the intent, if the job still has its archive, no
+// retrieval, and this intent.
+func (c *Catalog) SaveRetrieval(ctx context.Context, job archive.Job, intent archive.Intent, r archive.Retrieval) error {
+	return c.update(ctx, "save retrieval", job.ID,
+		"SET retrieval_request_id = :id, retrieval_tier = :tier, retrieval_requested_at = :at, billed_tier = :tier, due_shard = :shard, due_at = :due "+
+			"ADD billed_micro_usd :cost REMOVE retrieval_intent, sweep_nudges",
+		"archive_id = :archive AND attribute_not_exists(retrieval_request_id) AND retrieval_intent.#t = :token",
+		item{
+			":id":      str(string(r.ID)),
+			":tier":    str(string(r.Tier)),
+			":at":      num(r.RequestedAt.UnixMilli()),
+			":shard":   shardOf(string(job.ID)),
+			":due":     num(r.Due().UnixMilli()),
+			":cost":    num(int64(r.Cost)),
+			":archive": str(string(job.ArchiveID)),
+			":token":   str(intent.Token),
+		})
+}
+
+const (
+	sameRetrieval = "archive_id = :archive AND retrieval_request_id = :retrieval"
+	// underWay is what keeps a job in the index of what is under way, and who put it
+	// there.
+	underWay = "due_shard, due_at, sweep_nudges, retrieval_plan"
+	ours     = "retrieval_intent, retrieval_tier, retrieval_requested_at, " + underWay
+)
+
+func retrievalValues(job archive.Job) item {
+	return item{":archive": str(string(job.ArchiveID)), ":retrieval": str(string(job.RetrievalID))}
+}
+
+// ClearArchive removes archive_id, retrieval_request_id and what is ours beside
+// them, if the job still has this archive and this retrieval: the file is back. Which
+// retrieval brought it back is kept, so that whoever comes late can tell.
+func (c *Catalog) ClearArchive(ctx context.Context, job archive.Job) error {
+	history := []string{attrTries, attrAllowed, attrNotBefore, attrOrdered}
+	for _, f := range archive.Failures() {
+		history = append(history, failedAttr(f))
+	}
+	return c.update(ctx, "clear archive", job.ID,
+		"REMOVE archive_id, retrieval_request_id, archive_size, tree_hash, "+strings.Join(history, ", ")+", "+ours+" SET restored_by = :retrieval",
+		sameRetrieval, retrievalValues(job))
+}
+
+// ClearRetrieval removes retrieval_request_id, if the job still has this archive
+// and this retrieval: it came to nothing in the way of f, which is counted, and the
+// archive may not be requested again before the time.
+func (c *Catalog) ClearRetrieval(ctx context.Context, job archive.Job, f archive.Failure, notBefore time.Time) error {
+	values := retrievalValues(job)
+	values[":one"], values[":then"] = num(1), num(notBefore.UnixMilli())
+	return c.update(ctx, "clear retrieval", job.ID,
+		"REMOVE retrieval_request_id, "+ours+" SET retrieval_not_before = :then ADD "+failedAttr(f)+" :one", sameRetrieval, values)
+}
+
+// Order notes that an operator wants the job's archive, whatever its user pays for. more
+// is how many more tries than the bounds say it may have; with some, it may be asked for
+// at once. The error's kind is Conflict if the job has not this archive any more.
+func (c *Catalog) Order(ctx context.Context, job archive.Job, more int, due time.Time) error {
+	change := "SET retrieval_ordered = :yes, due_shard = :shard, due_at = :due"
+	values := item{":yes": &types.AttributeValueMemberBOOL{Value: true}, ":archive": str(string(job.ArchiveID)), ":shard": shardOf(string(job.ID)), ":due": num(due.UnixMilli())}
+	if more > 0 {
+		change += " REMOVE retrieval_not_before ADD retrieval_allowed :n"
+		values[":n"] = num(int64(more))
+	}
+	return c.update(ctx, "order", job.ID, change, "archive_id = :archive AND attribute_not_exists(retrieval_request_id) AND attribute_not_exists(retrieval_intent)", values)
+}

@@ -1,0 +1,304 @@
+package reconcile
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+const (
+	// lookEvery is how long it is from one look at an open plan to the next.
+	lookEvery = 5 * time.Minute
+	// closeAfter is for how long nothing of the user's must have been in the vault, by two
+	// looks, before a plan is closed: the index may be behind.
+	closeAfter = 3 * time.Minute
+	// heldAgain is after how long a held plan is announced again whose day has come.
+	heldAgain = time.Hour
+	// looks is at how many archives a look at a plan stops for a close look, lookPages at
+	// how many pages of a thousand: a plan in a row of a million tasks is in order.
+	looks, lookPages = 50, 5
+)
+
+// plans looks at the plans that stand and whose time has come.
+func (p *sweep) plans(ctx context.Context) {
+	for user, err := range p.Catalog.DuePlans(ctx, p.now) {
+		if err == nil {
+			err = p.call(ctx)
+		}
+		if err != nil {
+			p.failed("plans that stand: %w", err)
+			return
+		}
+		account, err := p.Catalog.Account(ctx, user)
+		if err == nil && account.Plan != nil && !account.Plan.Due.After(p.now) {
+			p.report.Plans++
+			err = p.plan(ctx, account)
+		}
+		if err != nil && !fault.Is(err, fault.Conflict) && !fault.Is(err, fault.NotFound) {
+			p.failed("plan of user %s: %w", user, err)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// plan looks at one plan. An error of kind Conflict says that it changed meanwhile.
+func (p *sweep) plan(ctx context.Context, account archive.Account) error {
+	plan := *account.Plan
+	if plan.State == archive.PlanHeld {
+		// A new day may have room for it: whoever carries it out reckons again.
+		if err := p.announce(ctx, account.ID, plan, p.now.UnixMilli()); err != nil {
+			return err
+		}
+		return p.Catalog.PlanLooked(ctx, account.ID, plan.ID, time.Time{}, p.now.Add(heldAgain))
+	}
+	empty, err := p.lookAt(ctx, account, plan)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !empty:
+		return p.Catalog.PlanLooked(ctx, account.ID, plan.ID, time.Time{}, p.now.Add(lookEvery))
+	case plan.EmptySince.IsZero():
+		return p.Catalog.PlanLooked(ctx, account.ID, plan.ID, p.now, p.now.Add(closeAfter))
+	case p.now.Sub(plan.EmptySince) < closeAfter:
+		return p.Catalog.PlanLooked(ctx, account.ID, plan.ID, plan.EmptySince, plan.EmptySince.Add(closeAfter))
+	}
+	if err := p.Catalog.ClosePlan(ctx, account.ID, plan, p.now); err != nil {
+		return err
+	}
+	p.report.Closed++
+	p.Log.Info("plan closed: everything is back", "user", account.ID, "plan", plan.ID, "opened", plan.OpenedAt)
+	return nil
+}
+
+// lookAt looks for an archive of the user's that nobody is about to ask for, and
+// announces the plan again if there is one. empty is true if nothing is in the vault.
+func (p *sweep) lookAt(ctx context.Context, account archive.Account, plan archive.Plan) (empty bool, err error) {
+	cursor, key := "", "plan."+events.Token(string(account.ID))
+	at, err := p.place(ctx, key, plan.ID)
+	if err != nil {
+		return false, err
+	}
+	cursor = at
+	looked := 0
+	for page := 0; page < lookPages; page++ {
+		jobs, next, err := p.Catalog.ArchivedPage(ctx, account.ID, cursor)
+		if fault.Is(err, fault.Invalid) && cursor != "" {
+			cursor = ""
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		if cursor == "" && len(jobs) == 0 {
+			return true, nil
+		}
+		for _, job := range jobs {
+			if job.RetrievalID != "" || job.Intent != nil {
+				if job.Due.IsZero() {
+					// Of an earlier release: the index does not have it.
+					if err := p.Catalog.Nudged(ctx, job, p.now.Add(-p.slack()), true); err != nil {
+						return false, err
+					}
+				}
+				continue
+			}
+			if looked++; looked > looks {
+				return false, nil
+			}
+			done, err := p.unplanned(ctx, plan, job)
+			if done || err != nil {
+				return false, err
+			}
+		}
+		if cursor = next; next == "" {
+			break
+		}
+	}
+	return false, p.keepPlace(ctx, key, plan.ID, at, cursor)
+}
+
+// unplanned sees to an archive that is not on its way. done is true if nothing more is
+// to be done about the plan.
+func (p *sweep) unplanned(ctx context.Context, plan archive.Plan, job archive.Job) (done bool, err error) {
+	if p.now.Sub(plan.OpenedAt) < p.slack() {
+		p.found(InOrder)
+		return true, nil
+	}
+	task := events.ThawRequested{JobID: job.ID, UserID: job.UserID}
+	for _, e := range []events.Event{events.UserUpgraded{UserID: job.UserID}, task} {
+		waiting, err := p.Streams.Waiting(ctx, e)
+		if err != nil {
+			return false, err
+		}
+		if waiting {
+			p.found(InOrder)
+			_, whole := e.(events.UserUpgraded)
+			return whole, nil
+		}
+	}
+	if err := p.call(ctx); err != nil {
+		return false, err
+	}
+	now, err := p.Catalog.JobsOf(ctx, []events.JobID{job.ID})
+	if err != nil {
+		return false, err
+	}
+	job, there := now[job.ID]
+	if !there || job.ArchiveID == "" || job.RetrievalID != "" || job.Intent != nil || job.History.NotBefore.After(p.now.Add(-p.slack())) {
+		p.found(InOrder)
+		return false, nil
+	}
+	f := Unplanned
+	if cause, _ := job.History.Spent(); cause != "" || p.stopped(ctx, task) {
+		f = Stopped
+	}
+	action := p.found(f)
+	key, about := "job."+events.Token(string(job.ID)), plan.ID+"."+string(job.ArchiveID)
+	noted, err := p.recall(ctx, key, about)
+	if err != nil {
+		return false, err
+	}
+	pause := pauseAfter(noted.Times - 1)
+	if f == Stopped {
+		pause = longestPause
+	}
+	if noted.Times > 0 && p.now.Sub(noted.At) < pause {
+		return false, nil
+	}
+	if f == Stopped && noted.Times == 0 {
+		// Its letter was written a moment ago. It is tried again in a day.
+		return false, p.remember(ctx, key, about, noted)
+	}
+	if err := p.announce(ctx, job.UserID, plan, int64(noted.Times)); err != nil {
+		return false, err
+	}
+	if action == Leave {
+		action = Plan // once a day: what was mended goes on by itself
+	}
+	p.tell(action, f, job, noted.Times)
+	return true, p.remember(ctx, key, about, noted)
+}
+
+// announce has a plan that stands carried out once more. n tells one announcement of the
+// plan from another.
+func (p *sweep) announce(ctx context.Context, user events.UserID, plan archive.Plan, n int64) error {
+	return p.Streams.Publish(ctx, events.UserUpgraded{
+		ID: fmt.Sprintf("sweep-%d-%d-%s", n, p.now.UnixMilli(), plan.ID), UserID: user, At: p.now.UTC(), Via: "sweep", Plan: plan.ID,
+	})
+}
+
+const (
+	// auditPages is how many pages of a thousand archives the audit reads in a sweep, so
+	// that a sweep every five minutes compares about a million a day.
+	auditPages = 4
+	// auditEvery is how long it is at least from the beginning of one pass of the audit
+	// to the next.
+	auditEvery = time.Hour
+	auditKey   = "audit"
+)
+
+// audit goes on with the slow pass over all archives: it compares each with its
+// owner's role, and opens a plan where one is missing.
+func (p *sweep) audit(ctx context.Context) {
+	at, err := p.auditPlace(ctx)
+	if err != nil {
+		p.failed("audit: %w", err)
+		return
+	}
+	if at.Cursor == "" {
+		if age := p.now.Sub(at.BeganAt); age >= 0 && age < auditEvery {
+			return
+		}
+		at.BeganAt = p.now.UTC()
+	}
+	for range auditPages {
+		jobs, next, err := p.Catalog.ArchivedScan(ctx, at.Cursor)
+		if fault.Is(err, fault.Invalid) && at.Cursor != "" {
+			next, err = "", nil
+		}
+		if err == nil {
+			err = p.compare(ctx, jobs)
+		}
+		if err != nil {
+			p.failed("audit: %w", err)
+			return
+		}
+		p.report.Archives += len(jobs)
+		if at.Cursor = next; next == "" {
+			break
+		}
+	}
+	if err := p.keepAudit(ctx, at); err != nil {
+		p.failed("audit: %w", err)
+	}
+}
+
+// compare compares archives with their owners' roles.
+func (p *sweep) compare(ctx context.Context, jobs []archive.Job) error {
+	var users []events.UserID
+	one := map[events.UserID]archive.Job{} // of each user
+	for _, job := range jobs {
+		if (job.RetrievalID != "" || job.Intent != nil) && job.Due.IsZero() {
+			if err := p.Catalog.Nudged(ctx, job, p.now.Add(-p.slack()), true); err != nil {
+				return err
+			}
+		}
+		if _, seen := one[job.UserID]; !seen {
+			users = append(users, job.UserID)
+			one[job.UserID] = job
+		}
+	}
+	for begin := 0; begin < len(users); begin += 100 {
+		some := users[begin:min(begin+100, len(users))]
+		if err := p.call(ctx); err != nil {
+			return err
+		}
+		accounts, err := p.Catalog.AccountsOf(ctx, some)
+		if err != nil {
+			return err
+		}
+		for _, user := range some {
+			a, there := accounts[user]
+			if !there || a.Role != archive.Premium || a.Plan != nil || p.now.Sub(a.RoleChangedAt) < p.slack() {
+				continue
+			}
+			if err := p.planless(ctx, a, one[user]); err != nil {
+				p.failed("user %s: %w", user, err)
+			}
+		}
+	}
+	return nil
+}
+
+// planless opens a plan for a Premium user who has archives and none.
+func (p *sweep) planless(ctx context.Context, a archive.Account, job archive.Job) error {
+	waiting, err := p.Streams.Waiting(ctx, events.UserUpgraded{UserID: a.ID})
+	if err != nil || waiting {
+		return err
+	}
+	p.found(Planless)
+	plan := archive.Plan{
+		ID: "audit-" + rand.Text(), Since: a.RoleChangedAt, Why: archive.Audit, State: archive.PlanOpen,
+		OpenedAt: p.now.UTC(), Due: p.now.Add(lookEvery),
+	}
+	if err := p.Catalog.OpenPlan(ctx, a, plan); err != nil {
+		if fault.Is(err, fault.Conflict) {
+			return nil
+		}
+		return err
+	}
+	// Should this message be lost, the plan stands all the same.
+	if err := p.announce(ctx, a.ID, plan, 0); err != nil {
+		return err
+	}
+	p.tell(Plan, Planless, job, 0)
+	return nil
+}

@@ -1,0 +1,209 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+const (
+	// settleMost is how many retrievals that are due are seen to together. Where more than
+	// aFew are, Glacier's list tells fifty of them a call.
+	settleMost = 1000
+	aFew       = 20
+)
+
+// underWay sees to the requests and retrievals of which something should have been
+// heard a while ago.
+func (p *sweep) underWay(ctx context.Context) {
+	var due []archive.Job
+	for ids, err := range batches(p.Catalog.DueJobs(ctx, p.now.Add(-p.slack()))) {
+		if err == nil {
+			err = p.call(ctx)
+		}
+		var jobs map[events.JobID]archive.Job
+		if err == nil {
+			jobs, err = p.Catalog.JobsOf(ctx, ids)
+		}
+		if err != nil {
+			p.failed("what is under way: %w", err)
+			break
+		}
+		for _, id := range ids {
+			job, there := jobs[id]
+			if !there || job.ArchiveID == "" || job.Due.IsZero() || job.Due.After(p.now.Add(-p.slack())) {
+				continue // the index was behind
+			}
+			p.report.Due++
+			switch {
+			case job.RetrievalID != "":
+				due = append(due, job)
+			case job.Intent != nil:
+				if err := p.interrupted(ctx, job, job.Intent.Token, job.Intent.Plan); err != nil {
+					p.failed("job %s: %w", job.ID, err)
+				}
+			case job.Ordered:
+				if err := p.interrupted(ctx, job, "ordered", ""); err != nil {
+					p.failed("job %s: %w", job.ID, err)
+				}
+			}
+		}
+		if len(due) >= settleMost {
+			p.settle(ctx, due)
+			due = nil
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	p.settle(ctx, due)
+}
+
+// interrupted sees to an archive of which a request was announced, or ordered, long ago.
+func (p *sweep) interrupted(ctx context.Context, job archive.Job, by, plan string) error {
+	e := events.ThawRequested{
+		ID: fmt.Sprintf("sweep-%d-%s", job.Nudges, by), JobID: job.ID, UserID: job.UserID, ArchiveID: job.ArchiveID, Plan: plan,
+	}
+	if waits, err := p.waits(ctx, job, e); err != nil || waits {
+		return err
+	}
+	return p.nudge(ctx, job, Interrupted, e)
+}
+
+// waits reports whether the message that will see to the job is there, and notes that
+// the job is in order then.
+func (p *sweep) waits(ctx context.Context, job archive.Job, e events.Event) (bool, error) {
+	waiting, err := p.Streams.Waiting(ctx, e)
+	if err != nil || !waiting {
+		return false, err
+	}
+	p.found(InOrder)
+	return true, p.Catalog.Nudged(ctx, job, p.now.Add(firstPause), true)
+}
+
+// nudge does what the rule for the finding says, and notes when the job is to be seen to
+// again: soon at first, and more rarely the more often it did not help.
+func (p *sweep) nudge(ctx context.Context, job archive.Job, f Finding, e events.Event) error {
+	action, pause := p.found(f), pauseAfter(job.Nudges)
+	switch action {
+	case Leave:
+		return p.Catalog.Nudged(ctx, job, p.now.Add(firstPause), true)
+	case Flag:
+		return p.flag(ctx, job, f)
+	default:
+		if p.stopped(ctx, e) {
+			p.found(Stopped)
+			pause = longestPause // it is tried once a day: what was mended goes on by itself
+		}
+		if err := p.Streams.Publish(ctx, e); err != nil {
+			return err
+		}
+	}
+	p.tell(action, f, job, job.Nudges)
+	return p.Catalog.Nudged(ctx, job, p.now.Add(pause), false)
+}
+
+// flag tells an operator of the job, more rarely each time. The job itself is looked
+// at again soon: how often somebody was told that a retrieval is late must not hold back
+// its notice once it is done, for its output is there for a day.
+func (p *sweep) flag(ctx context.Context, job archive.Job, f Finding) error {
+	key, about := "flag."+events.Token(string(job.ID)), string(job.RetrievalID)
+	noted, err := p.recall(ctx, key, about)
+	if err != nil {
+		return err
+	}
+	if noted.Times == 0 || p.now.Sub(noted.At) >= pauseAfter(noted.Times-1) {
+		p.tell(Flag, f, job, noted.Times)
+		if err := p.remember(ctx, key, about, noted); err != nil {
+			return err
+		}
+	}
+	return p.Catalog.Nudged(ctx, job, p.now.Add(firstPause), true)
+}
+
+// settle looks at the retrievals that are due.
+func (p *sweep) settle(ctx context.Context, jobs []archive.Job) {
+	var silent []archive.Job
+	for _, job := range jobs {
+		waits, err := p.waits(ctx, job, events.RetrievalCompleted{JobID: job.ID})
+		if err != nil {
+			p.failed("job %s: %w", job.ID, err)
+		} else if !waits {
+			silent = append(silent, job)
+		}
+	}
+	listed := map[events.RetrievalID]archive.Retrieval{}
+	if len(silent) > aFew {
+		p.list(ctx, silent, listed)
+	}
+	for _, job := range silent {
+		if ctx.Err() != nil {
+			p.failed("%w", ctx.Err())
+			return
+		}
+		if err := p.heard(ctx, job, listed); err != nil {
+			p.failed("job %s: %w", job.ID, err)
+		}
+	}
+}
+
+// list finds the retrievals of the jobs in Glacier's list, with as many calls at the
+// most as to ask for each would take. Those that it does not find are asked for.
+func (p *sweep) list(ctx context.Context, jobs []archive.Job, listed map[events.RetrievalID]archive.Retrieval) {
+	wanted := make(map[events.RetrievalID]bool, len(jobs))
+	for _, job := range jobs {
+		wanted[job.RetrievalID] = true
+	}
+	n := 0
+	for r, err := range p.Vault.Retrievals(ctx) {
+		if n/50 >= len(jobs) || len(listed) == len(wanted) {
+			return
+		}
+		if err == nil && n%50 == 0 {
+			err = p.call(ctx)
+		}
+		if err != nil {
+			p.failed("list retrievals: %w", err)
+			return
+		}
+		n++
+		if wanted[r.ID] {
+			listed[r.ID] = r
+		}
+	}
+}
+
+// heard sees to an archive whose retrieval is due.
+func (p *sweep) heard(ctx context.Context, job archive.Job, listed map[events.RetrievalID]archive.Retrieval) error {
+	r, known := listed[job.RetrievalID]
+	if !known {
+		// The list may have ended early; a retrieval is given back on Glacier's own word
+		// alone.
+		if err := p.call(ctx); err != nil {
+			return err
+		}
+		var err error
+		r, err = p.Vault.Describe(ctx, job.RetrievalID)
+		known = err == nil
+		if err != nil && !fault.Is(err, fault.NotFound) {
+			return err
+		}
+	}
+	found := InOrder
+	switch {
+	case !known:
+		found = Forgotten
+		r = archive.Retrieval{ID: job.RetrievalID, Status: archive.RetrievalFailed, Reason: "Glacier does not know the retrieval any more"}
+	case r.Status == archive.InProgress && late(job, p.now):
+		found = Late
+	case r.Status != archive.InProgress:
+		found = Unheard
+	}
+	return p.nudge(ctx, job, found, events.RetrievalCompleted{
+		ID: fmt.Sprintf("sweep-%d-%s", job.Nudges, job.RetrievalID), JobID: job.ID, ArchiveID: job.ArchiveID, RetrievalID: job.RetrievalID,
+		Status: string(r.Status), Reason: r.Reason, Tier: string(r.Tier), Size: max(r.Size, 0), TreeHash: r.TreeHash, CompletedAt: r.CompletedAt,
+	})
+}

@@ -1,0 +1,163 @@
+package restore_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/aws/glacier"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/localaws"
+	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// asked counts the tasks among what was emitted.
+func asked(out *testenv.Emitted) (n int) {
+	for _, e := range out.All() {
+		if _, ok := e.(events.ThawRequested); ok {
+			n++
+		}
+	}
+	return n
+}
+
+func TestWhoFindsTheFileRestoredTellsIt(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	e := b.retrieved("j", []byte("result"))
+	var out, late testenv.Emitted
+	b.deliver(e, &out)
+	// The worker died when it had cleared the catalog, and told nobody.
+	if err := b.Restore(t.Context(), e, late.Emit); err != nil {
+		t.Fatal(err)
+	}
+	if got := late.States(); len(got) != 1 || got[0] != string(archive.Restored) {
+		t.Errorf("told %v, want restored", got)
+	}
+	// A notice of another retrieval knows nothing of it.
+	e.RetrievalID = "another"
+	var other testenv.Emitted
+	if err := b.Restore(t.Context(), e, other.Emit); err != nil || len(other.All()) != 0 {
+		t.Errorf("%v, emitted %v", err, other.All())
+	}
+}
+
+func TestAWrongVaultIsNotTakenForAnOutputThatExpired(t *testing.T) {
+	t.Parallel()
+	for name, e := range map[string]func(*bench) events.RetrievalCompleted{
+		"a small file": func(b *bench) events.RetrievalCompleted { return b.retrieved("j", []byte("result")) },
+		"a large file": func(b *bench) events.RetrievalCompleted { return b.retrieved("j", random(part+1)) },
+		"a failure": func(b *bench) events.RetrievalCompleted {
+			e := b.retrieved("j", []byte("result"))
+			e.Status = "Failed"
+			return e
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			notice := e(b)
+			b.Vault = glacier.New(b.Config, "misspelt", "arn:aws:sns:us-east-1:000000000000:none")
+			var out testenv.Emitted
+			err := b.Restore(t.Context(), notice, out.Emit)
+			if !fault.Is(err, fault.Denied) || fault.CauseOf(err) != "no such vault" {
+				t.Errorf("got %v of kind %s, want a mistake of set-up", err, fault.KindOf(err))
+			}
+			if asked(&out) != 0 || b.Job("j").RetrievalID == "" {
+				t.Errorf("%d asked again, the catalog has retrieval %q", asked(&out), b.Job("j").RetrievalID)
+			}
+		})
+	}
+}
+
+func TestWhatCannotBePutIsNotRetrievedAgain(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		wrong func(*bench, archive.Job)
+		mend  func(*bench, archive.Job)
+		kind  fault.Kind
+		cause string
+	}{
+		{"another object is at the key", func(b *bench, job archive.Job) {
+			if _, err := b.Objects.PutObject(b.t.Context(), &awss3.PutObjectInput{Bucket: &job.Result.Bucket, Key: &job.Result.Key, Body: strings.NewReader("somebody else's")}); err != nil {
+				b.t.Fatal(err)
+			}
+		}, func(b *bench, job archive.Job) {
+			if _, err := b.Objects.DeleteObject(b.t.Context(), &awss3.DeleteObjectInput{Bucket: &job.Result.Bucket, Key: &job.Result.Key}); err != nil {
+				b.t.Fatal(err)
+			}
+		}, fault.Invalid, "key occupied"},
+		{"the bucket denies", func(b *bench, _ archive.Job) {
+			for _, operation := range []string{"PutObject", "CreateMultipartUpload"} {
+				if err := b.Faults.Add(localaws.Fault{Service: "s3", Operation: operation, Code: "AccessDenied", Status: 403}); err != nil {
+					b.t.Fatal(err)
+				}
+			}
+		}, func(b *bench, _ archive.Job) { b.Faults.Clear() }, fault.Denied, ""},
+		{"the bucket is gone", func(b *bench, _ archive.Job) {
+			if _, err := b.Objects.DeleteBucket(b.t.Context(), &awss3.DeleteBucketInput{Bucket: aws.String(testenv.BucketID)}); err != nil {
+				b.t.Fatal(err)
+			}
+		}, func(b *bench, _ archive.Job) {
+			if _, err := b.Objects.CreateBucket(b.t.Context(), &awss3.CreateBucketInput{Bucket: aws.String(testenv.BucketID)}); err != nil {
+				b.t.Fatal(err)
+			}
+		}, fault.Denied, ""},
+	} {
+		for size, body := range map[string][]byte{"small": []byte("result"), "large": random(part + 1)} {
+			t.Run(c.name+", "+size, func(t *testing.T) {
+				t.Parallel()
+				b := newBench(t)
+				e := b.retrieved("j", body)
+				c.wrong(b, b.Job("j"))
+				b.World.Clock.Advance(49 * time.Hour) // and the output expires
+				for range 3 {
+					var out testenv.Emitted
+					err := b.Restore(t.Context(), e, out.Emit)
+					if !fault.Is(err, c.kind) || fault.CauseOf(err) != c.cause {
+						t.Fatalf("got %v of kind %s and cause %q, want %s, %q", err, fault.KindOf(err), fault.CauseOf(err), c.kind, c.cause)
+					}
+					if job := b.Job("j"); asked(&out) != 0 || job.RetrievalID != e.RetrievalID || job.History.Failed[archive.OutputExpired] != 0 {
+						t.Errorf("%d asked again; the catalog has %q, %+v", asked(&out), job.RetrievalID, job.History)
+					}
+				}
+				c.mend(b, b.Job("j"))
+				var out testenv.Emitted
+				if err := b.Restore(t.Context(), e, out.Emit); err != nil {
+					t.Fatal(err)
+				}
+				if job := b.Job("j"); asked(&out) != 1 || job.RetrievalID != "" || job.History.Failed[archive.OutputExpired] != 1 || job.History.NotBefore.IsZero() {
+					t.Errorf("mended: %d asked again; the catalog has %q, %+v", asked(&out), job.RetrievalID, job.History)
+				}
+			})
+		}
+	}
+}
+
+// The catalog was not cleared, the archive is deleted, and the retrieval is forgotten:
+// all that is left is the file.
+func TestAFileThatIsBackIsFoundThoughItsRetrievalCameToNothing(t *testing.T) {
+	t.Parallel()
+	b, body := newBench(t), []byte("result")
+	e := b.retrieved("j", body)
+	job := b.Job("j")
+	if _, err := b.Objects.PutObject(t.Context(), &awss3.PutObjectInput{Bucket: &job.Result.Bucket, Key: &job.Result.Key, Body: strings.NewReader(string(body))}); err != nil {
+		t.Fatal(err)
+	}
+	b.World.Clock.Advance(49 * time.Hour)
+	e.Status, e.Size, e.TreeHash = "Failed", 0, "" // as the sweep makes it of a retrieval that is forgotten
+	var out testenv.Emitted
+	if err := b.Restore(t.Context(), e, out.Emit); err != nil {
+		t.Fatal(err)
+	}
+	if asked(&out) != 0 || b.archives() != 0 {
+		t.Errorf("%d asked again, %d archives", asked(&out), b.archives())
+	}
+	b.restored("j", body)
+}
