@@ -381,6 +381,11 @@ func (p *sweep) act(ctx context.Context, f Finding, key, about string, event fun
 	if action == Leave {
 		return nil
 	}
+	if action == Flag {
+		// A note of its own: how often somebody was told that a retrieval is late must
+		// not hold back its notice once it is done, whose output is there for a day.
+		key = "flag." + key
+	}
 	log := p.Log.With("user", job.UserID, "job", job.ID, "archive", job.ArchiveID)
 	done, err := p.recall(ctx, key, about)
 	if err != nil {
