@@ -253,13 +253,13 @@ func excerpt(log []byte, n int) string {
 // table writes what came of the packages.
 func table(w io.Writer, pkgs []*pkg) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "rounds\tfailures\tseconds\t  package\t")
+	fmt.Fprintln(t, "rounds\tfailures\tseconds\t  package")
 	for _, p := range pkgs {
 		failed := strconv.Itoa(p.failed)
 		if p.err != nil {
 			failed = "not built"
 		}
-		fmt.Fprintf(t, "%d\t%s\t%.1f\t  %s\t\n", p.ran, failed, p.took.Seconds(), p.path)
+		fmt.Fprintf(t, "%d\t%s\t%.1f\t  %s\n", p.ran, failed, p.took.Seconds(), p.path)
 	}
 	t.Flush()
 }
