@@ -35,6 +35,7 @@ func main() {
 	flag.IntVar(&o.jobs, "jobs", number("MUTANTS_JOBS", 1), "how many are tried at a time; MUTANTS_JOBS")
 	flag.IntVar(&o.seeds, "sim", number("MUTANTS_SIM", 0), "how many seeds of internal/sim try what the tests let pass; MUTANTS_SIM")
 	flag.DurationVar(&o.limit, "limit", 0, "the longest that a package's tests may take; four times what they take without a mutant, and half a minute, if 0")
+	flag.BoolVar(&o.own, "own", false, "let no tests but each package's own try its mutants: quicker, and what they let pass may be noticed by those of its users")
 	flag.StringVar(&also, "also", "", "further packages whose tests try each mutant, with commas")
 	flag.StringVar(&out, "o", "", "the file that the tables go to; the standard output if empty")
 	flag.Usage = func() {

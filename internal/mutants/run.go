@@ -28,6 +28,7 @@ type options struct {
 	jobs   int
 	limit  time.Duration // of a suite; 0 for what its first run suggests
 	seeds  int           // of internal/sim
+	own    bool          // no suites but each package's own
 	also   []string      // suites beside each package's own and its usual ones
 	list   []equivalent
 	log    func(format string, args ...any)
@@ -192,8 +193,11 @@ var outcomeNames = map[outcome]string{notBuilt: "does not compile", killed: "kil
 // baseline runs the suites without a mutation, and returns them, the package's own first and then
 // the quick ones.
 func (t target) baseline(ctx context.Context, dir string, o options) ([]suite, error) {
-	names := []string{t.name}
-	for _, s := range slices.Concat(suites[t.name], o.also) {
+	names, more := []string{t.name}, suites[t.name]
+	if o.own {
+		more = nil
+	}
+	for _, s := range slices.Concat(more, o.also) {
 		if !slices.Contains(names, s) {
 			names = append(names, s)
 		}
