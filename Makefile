@@ -1,4 +1,4 @@
-.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders disk-full bench-bridge crash-thaw bench-thaw browser screenshots bench-web long-restore crash-restore faults faults-bugs faults-report bench-restore clean
+.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders disk-full bench-bridge crash-thaw bench-thaw browser screenshots bench-web long-restore crash-restore faults faults-bugs faults-report stress mutants bench-restore clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -74,6 +74,12 @@ faults-bugs: ## plant each bug of the list, and see the simulation find it
 
 faults-report: ## all of both, written to docs/faults.md
 	cd internal/sim && GAS_SIM_DOCS=$(CURDIR)/docs/faults.md go test -tags faults -vet=off -timeout 48h -run TestReport
+
+stress: ## each package's tests STRESS_ROUNDS times beside a load, at 1, 2, 4 and 8 processors (PKG="./internal/bus ...")
+	go run ./scripts/stress $(STRESSFLAGS) $(PKG)
+
+mutants: ## mistakes of one line that no test notices (PKG="internal/thaw ...", MUTANTS_SAMPLE=50 of each)
+	go run ./internal/mutants $(MUTANTSFLAGS) $(PKG)
 
 bench-restore: ## how fast archives come back, with what memory and calls, beside a bare pipe
 	go run ./bench/restore $(BENCHFLAGS)

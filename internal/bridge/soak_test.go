@@ -286,7 +286,8 @@ func (h *held) Publish(ctx context.Context, es []events.Event) ([]bool, []error)
 func TestALeaseIsRenewedWhileAPublicationWaits(t *testing.T) {
 	b := newBed(t)
 	h := &held{Publisher: b.publish, entered: make(chan struct{}), let: make(chan struct{})}
-	b.Drain.Publish, b.Drain.Lease = h, 3*time.Second
+	const lease = 6 * time.Second
+	b.Drain.Publish, b.Drain.Lease = h, lease
 	b.send(`{"user_id":"u"}`)
 	stop := b.start()
 	<-h.entered
@@ -295,8 +296,9 @@ func TestALeaseIsRenewedWhileAPublicationWaits(t *testing.T) {
 	for b.Tally.Extended.Load() == 0 {
 		<-tick.C
 	}
-	// Without it, the message would have been lent again by now.
-	b.aws.World.Clock.Advance(2500 * time.Millisecond)
+	// A third of the lease had passed. Without it, the message would have been lent again
+	// by now; with it, a third is left for what follows.
+	b.aws.World.Clock.Advance(lease * 2 / 3)
 	close(h.let)
 	b.await(b.queue.deleted, 1)
 	stop()

@@ -288,13 +288,21 @@ func TestWorkersShareTheWorkAndNoMessageIsHandledTwice(t *testing.T) {
 	const n = 300
 	var mu sync.Mutex
 	seen := map[events.JobID]int{}
-	handle := func(_ context.Context, e events.ThawRequested, _ bus.Emit) error {
-		mu.Lock()
-		defer mu.Unlock()
-		seen[e.JobID]++
-		return nil
+	// Nobody is done before the other has begun: one that is early could handle all.
+	var begun sync.WaitGroup
+	begun.Add(2)
+	handle := func() bus.Handler[events.ThawRequested] {
+		var once sync.Once
+		return func(_ context.Context, e events.ThawRequested, _ bus.Emit) error {
+			once.Do(begun.Done)
+			begun.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			seen[e.JobID]++
+			return nil
+		}
 	}
-	a, b := work(t, ns, 4, handle), work(t, ns, 4, handle)
+	a, b := work(t, ns, 4, handle()), work(t, ns, 4, handle())
 	var es []events.Event
 	for i := range n {
 		es = append(es, task(fmt.Sprint("j", i)))

@@ -48,7 +48,9 @@ func one(t testing.TB, d *bus.DeadLetters) bus.Letter {
 // after its cause.
 func await(t testing.TB, b *bus.Bus, n uint64) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; runtime.Gosched() {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(time.Minute); ; <-tick.C {
 		st, err := b.JS.Stream(t.Context(), events.StreamDead)
 		if err != nil {
 			t.Fatal(err)

@@ -259,8 +259,12 @@ func (d *drive) check(ctx context.Context, r *Report) error {
 		if name == events.StreamDead {
 			r.DeadLetters = n
 		} else {
-			// An ack may be a moment behind the status that says restored.
-			for end := time.Now().Add(5 * time.Second); n > 0 && time.Now().Before(end); {
+			// An ack may be a moment behind the status that says restored, and on a machine
+			// with much to do that is a long one.
+			for end := time.Now().Add(longestAck); n > 0 && time.Now().Before(end); {
+				if err := pause(ctx, 20*time.Millisecond); err != nil {
+					return err
+				}
 				info, err := st.Info(ctx)
 				if err != nil {
 					return err
@@ -274,6 +278,20 @@ func (d *drive) check(ctx context.Context, r *Report) error {
 		}
 	}
 	return nil
+}
+
+// longestAck is how long after the last file is back its message may still be there.
+const longestAck = 30 * time.Second
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // compare reads the object and compares every byte with what was archived.

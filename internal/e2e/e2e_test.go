@@ -158,8 +158,12 @@ func TestKilledWorkersLoseAndDoubleNothing(t *testing.T) {
 
 	b := l.bus()
 	until(t, ctx, "every file to be restored", func() bool {
+		// Deletions are no measure: one that was in flight when its worker was killed is done again.
+		if l.left("fern") > 0 {
+			return false
+		}
 		n, err := pending(ctx, b)
-		return err == nil && n == 0 && l.counts()["glacier.DeleteArchive"] >= files
+		return err == nil && n == 0
 	})
 
 	// The one in flight when the worker was killed may have been asked twice over

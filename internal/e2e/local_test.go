@@ -204,9 +204,10 @@ func messages(ctx context.Context, b *bus.Bus, stream string) (uint64, error) {
 	return st.CachedInfo().State.Msgs, nil
 }
 
-// pending returns how many messages wait in the work queues.
+// pending returns how many messages wait in the work queues. They are asked in the order in
+// which work moves, so that a message that moves on meanwhile is not overlooked.
 func pending(ctx context.Context, b *bus.Bus) (n uint64, err error) {
-	for _, name := range []string{events.StreamPremium, events.StreamThaw, events.StreamRestore} {
+	for _, name := range []string{events.StreamRestore, events.StreamPremium, events.StreamThaw} {
 		m, err := messages(ctx, b, name)
 		if err != nil {
 			return 0, err

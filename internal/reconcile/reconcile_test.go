@@ -60,15 +60,16 @@ func (w *world) intent(job archive.Job) {
 // many sweeps that took.
 func (w *world) rounds() int {
 	w.t.Helper()
+	var reports []reconcile.Report
 	for n := 1; n <= 5; n++ {
-		w.swept()
+		reports = append(reports, w.swept())
 		w.quiesce()
 		if w.left() == 0 {
 			return n
 		}
 		w.advance(6 * time.Hour)
 	}
-	w.t.Fatalf("%d jobs are not back after five sweeps", w.left())
+	w.t.Fatalf("%d jobs are not back after five sweeps, which report %+v", w.left(), reports)
 	return 0
 }
 
@@ -260,6 +261,25 @@ func TestARetrievalThatIsLateIsToldOfAndNotPaidForAgain(t *testing.T) {
 	r := w.swept()
 	if work, _ := w.messages(); r.Found[reconcile.Late] != 1 || r.Done[reconcile.Flag] != 1 || work != 0 || len(w.Glacier.Jobs()) != 1 {
 		t.Errorf("%+v, %d messages, %d retrievals", r, work, len(w.Glacier.Jobs()))
+	}
+}
+
+// Nor does the flag, which is pulled less and less often, hold back the notice once
+// the retrieval is done: its output is there for a day, as long as the longest pause.
+func TestARetrievalThatWasFlaggedIsBroughtBackAsSoonAsItIsDone(t *testing.T) {
+	w := newWorld(t)
+	const takes = 40 * time.Hour
+	w.Glacier.SetDelay("Standard", takes, takes)
+	w.requested(w.archived("u", "job"), archive.Standard)
+	w.advance(11 * time.Hour)
+	flags := 0
+	for at := 11 * time.Hour; at < takes; at += time.Hour {
+		flags += w.swept().Done[reconcile.Flag]
+		w.advance(time.Hour)
+	}
+	r := w.swept()
+	if work, _ := w.messages(); flags < 4 || r.Found[reconcile.Unheard] != 1 || r.Done[reconcile.Complete] != 1 || work != 1 {
+		t.Errorf("after %d flags the sweep reports %+v, want its notice made", flags, r)
 	}
 }
 

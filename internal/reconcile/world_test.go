@@ -156,10 +156,13 @@ func (w *world) swept() reconcile.Report {
 	return r
 }
 
-// messages returns how many the work queues and DEAD have.
+// messages returns how many the work queues and DEAD have. The streams are asked one
+// after the other, in the order in which work goes from one to the next: an output is
+// stored before its input is acked, so that a message which moves on meanwhile is
+// counted twice perhaps, and never not at all.
 func (w *world) messages() (work, dead uint64) {
 	w.t.Helper()
-	for _, name := range []string{events.StreamPremium, events.StreamThaw, events.StreamRestore, events.StreamDead} {
+	for _, name := range []string{events.StreamRestore, events.StreamPremium, events.StreamThaw, events.StreamDead} {
 		st, err := w.operator.JS.Stream(w.t.Context(), name)
 		if err != nil {
 			w.t.Fatal(err)

@@ -152,12 +152,15 @@ func wait(t *testing.T, s *stack.Stack, user events.UserID, state archive.State)
 	t.Fatalf("no job of %s is %s", user, state)
 }
 
-// idle returns when nothing is left to be planned or asked for.
+// idle returns when nothing is left to be planned or asked for. A task is stored before
+// its plan is acked: whoever looks at the plans first misses none.
 func idle(t *testing.T, s *stack.Stack) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	for {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for ; ; <-tick.C {
 		left := ""
 		for _, name := range []string{events.StreamPremium, events.StreamThaw} {
 			st, err := s.Bus.JS.Stream(ctx, name)

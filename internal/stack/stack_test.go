@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -26,13 +25,18 @@ import (
 
 // lines collects a log.
 type lines struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
+	mu   sync.Mutex // guards what follows
+	b    bytes.Buffer
+	news chan struct{} // closed with the next line, if somebody waits
 }
 
 func (l *lines) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.news != nil {
+		close(l.news)
+		l.news = nil
+	}
 	return l.b.Write(p)
 }
 
@@ -51,6 +55,28 @@ next:
 		found = append(found, line)
 	}
 	return found
+}
+
+// await waits until a line has all the words, and returns those that have.
+func (l *lines) await(t *testing.T, words ...string) []string {
+	t.Helper()
+	late := time.After(time.Minute)
+	for {
+		l.mu.Lock()
+		if l.news == nil {
+			l.news = make(chan struct{})
+		}
+		news := l.news
+		l.mu.Unlock()
+		if found := l.with(words...); len(found) > 0 {
+			return found
+		}
+		select {
+		case <-news:
+		case <-late:
+			t.Fatalf("no line in the log with %q", words)
+		}
+	}
 }
 
 // up starts everything; it stops with the test.
@@ -105,12 +131,15 @@ func dead(t *testing.T, s *stack.Stack, n int) []events.DeadLetter {
 		t.Fatal(err)
 	}
 	var all []events.DeadLetter
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
 	for seq := uint64(1); len(all) < n; {
 		m, err := st.GetMsg(ctx, seq)
 		if ctx.Err() != nil {
 			t.Fatalf("%d dead letters, want %d", len(all), n)
 		}
 		if err != nil {
+			<-tick.C
 			continue
 		}
 		e, err := events.Decode[events.DeadLetter](m.Data)
@@ -165,10 +194,7 @@ func TestBadInputGetsOneLineAndADeadLetterAndTheNextIsHandled(t *testing.T) {
 	}
 	for _, words := range [][]string{{"level=ERROR", "user_id is missing"}, {"level=ERROR", "unknown user"}, {"level=ERROR", "unknown job"}, {"level=ERROR", "wrong archive id"}} {
 		// The line follows the dead letter.
-		for end := time.Now().Add(10 * time.Second); len(log.with(words...)) == 0 && time.Now().Before(end); {
-			runtime.Gosched()
-		}
-		if got := log.with(words...); len(got) != 1 {
+		if got := log.await(t, words...); len(got) != 1 {
 			t.Errorf("%d lines in the log with %q, want 1: %s", len(got), words, got)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -16,7 +17,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/glacier"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats-server/v2/server/ats"
 
+	"github.com/gas-restore/gas"
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/aws/awsclient"
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
@@ -33,6 +36,39 @@ func NATS(t testing.TB) *server.Server {
 	ns, err := localnats.Start(Memory(t), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
+	}
+	t.Cleanup(func() { localnats.Stop(ns) })
+	if err := bus.Provision(t.Context(), Bus(t, ns, "operator").JS, bus.Settings{}); err != nil {
+		t.Fatal(err)
+	}
+	return ns
+}
+
+// InBubble runs f in a [testing/synctest] bubble with a server that is provisioned. The
+// server has no socket, on which a bubble's time cannot wait, and never syncs.
+func InBubble(t *testing.T, f func(*testing.T, *server.Server)) {
+	// The servers of a process share a clock, which begins with the first one and would be in
+	// its bubble, waiting for a channel that is not.
+	ats.Register()
+	defer ats.Unregister()
+	synctest.Test(t, func(t *testing.T) { f(t, bubbleNATS(t)) })
+}
+
+func bubbleNATS(t testing.TB) *server.Server {
+	t.Helper()
+	opts := &server.Options{}
+	if err := opts.ProcessConfigString(gas.NATSConf); err != nil {
+		t.Fatal(err)
+	}
+	opts.DontListen, opts.HTTPPort, opts.StoreDir, opts.SyncAlways = true, 0, Memory(t), false
+	opts.NoSigs, opts.NoLog, opts.SyncInterval = true, true, 365*24*time.Hour
+	ns, err := server.NewServer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns.Start()
+	if !ns.ReadyForConnections(10 * time.Second) {
+		t.Fatal("nats is not ready after 10 s")
 	}
 	t.Cleanup(func() { localnats.Stop(ns) })
 	if err := bus.Provision(t.Context(), Bus(t, ns, "operator").JS, bus.Settings{}); err != nil {

@@ -275,6 +275,9 @@ func TestAUserInEachSituationGetsWhatIsRightAndIsToldWhich(t *testing.T) {
 func TestAPlanThatIsOverBudgetIsHeldBeforeAnythingIsAskedFor(t *testing.T) {
 	const each = archive.MicroUSD(10_001) // of one archive of six bytes, Expedited, rounded up
 	w := newCrashWorld(t)
+	// A day has just begun: each plan takes a minute, and those of two days would be within
+	// the budgets of two.
+	w.now = w.now.Truncate(24 * time.Hour).Add(24 * time.Hour)
 	try := func(t *testing.T, e events.UserUpgraded, b thaw.Budget) bool {
 		t.Helper()
 		if !w.plan(t, &life{At: -1}, e, b) {

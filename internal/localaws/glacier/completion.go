@@ -9,10 +9,23 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tidwall/btree"
 )
 
 // dueKey is where a job stands in the order of what is due.
 func dueKey(at int64, j job) string { return fmt.Sprintf("%016x %s", at, j.key()) }
+
+// earliest returns the first entry of an order, when it is due, and of which job it is.
+func earliest(order *btree.Set[string]) (entry string, at int64, key string, ok bool) {
+	entry, ok = order.Min()
+	if !ok {
+		return "", 0, "", false
+	}
+	stamp, key, _ := strings.Cut(entry, " ")
+	at, _ = strconv.ParseInt(stamp, 16, 64)
+	return entry, at, key, true
+}
 
 // schedule notes what is next to happen to j: its completion, its notification
 // or its end. The caller holds s.mu, or is New.
@@ -21,10 +34,51 @@ func (s *Service) schedule(j job) {
 	case j.Status == InProgress:
 		s.due.Insert(dueKey(j.Due, j))
 	case len(j.Unsent) > 0:
-		s.due.Insert(dueKey(j.Completed, j))
+		// In the order in which they were due, which several that are finished at once
+		// would lose by the time of their completion.
+		s.untold.Insert(dueKey(j.Due, j))
 	default:
-		s.due.Insert(dueKey(j.Completed+jobLife.Milliseconds(), j))
+		s.ends.Insert(dueKey(j.Completed+jobLife.Milliseconds(), j))
 	}
+}
+
+// settle makes the jobs what they are by the clock: those that are due are finished,
+// and those whose life is over are gone. Everything that looks at jobs settles them
+// first: the completer's timer fires in a goroutine of its own, some time after the
+// clock was moved, and until then a job would be in progress long after its time.
+// The caller holds s.mu.
+func (s *Service) settle() {
+	now := s.now() // once: the clock may be moved at any time
+	for {
+		entry, at, key, ok := earliest(&s.due)
+		if !ok || at > now {
+			break
+		}
+		s.due.Delete(entry)
+		if j, ok := s.jobs.Get(key); ok {
+			s.finish(&j)
+			s.jobs.Put(key, j)
+			s.schedule(j)
+			s.awake()
+		}
+	}
+	for {
+		entry, at, key, ok := earliest(&s.ends)
+		if !ok || at > now {
+			return
+		}
+		s.ends.Delete(entry)
+		if j, ok := s.jobs.Get(key); ok {
+			s.dropJob(j)
+		}
+	}
+}
+
+// settled is settle for who does not hold s.mu.
+func (s *Service) settled() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
 }
 
 // awake tells the completer that something may be due earlier than it thinks.
@@ -35,30 +89,26 @@ func (s *Service) awake() {
 	}
 }
 
-// complete does what becomes due until ctx ends.
+// complete does what becomes due until ctx ends, and tells of it.
 func (s *Service) complete(ctx context.Context) {
 	for ctx.Err() == nil {
 		s.mu.Lock()
-		var next string
-		var at int64
-		due := false
-		if first, ok := s.due.Min(); ok {
-			stamp, key, _ := strings.Cut(first, " ")
-			at, _ = strconv.ParseInt(stamp, 16, 64)
-			next = key
-			// Asked once: the clock may move on at any time, and a job that is advanced
-			// must not stay in the list, or it would be advanced again, to its end.
-			if due = at <= s.now(); due {
-				s.due.Delete(first)
-			}
+		s.settle()
+		entry, _, next, untold := earliest(&s.untold)
+		if untold {
+			s.untold.Delete(entry)
+		}
+		_, at, _, waits := earliest(&s.due)
+		if _, end, _, ok := earliest(&s.ends); ok && (!waits || end < at) {
+			at, waits = end, true
 		}
 		s.mu.Unlock()
-		if due {
-			s.advance(next)
+		if untold {
+			s.tell(next)
 			continue
 		}
 		var timer interface{ Stop() bool }
-		if next != "" {
+		if waits {
 			timer = s.w.Clock.At(time.UnixMilli(at), s.awake)
 		}
 		select {
@@ -71,25 +121,13 @@ func (s *Service) complete(ctx context.Context) {
 	}
 }
 
-// advance does what is due for the job at key.
-func (s *Service) advance(key string) {
-	s.mu.Lock()
+// tell tells of the completion of the job at key. It is seen as completed before
+// anybody is told.
+func (s *Service) tell(key string) {
 	j, ok := s.jobs.Get(key)
 	if !ok {
-		s.mu.Unlock()
 		return
 	}
-	if j.Status == InProgress {
-		s.finish(&j)
-		s.jobs.Put(key, j)
-	} else if len(j.Unsent) == 0 {
-		s.dropJob(j)
-		s.mu.Unlock()
-		return
-	}
-	s.mu.Unlock()
-
-	// The job is seen as completed before anybody is told.
 	for len(j.Unsent) > 0 {
 		body, err := json.Marshal(s.describeOf(j))
 		if err != nil {

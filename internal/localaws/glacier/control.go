@@ -183,6 +183,7 @@ func (s *Service) jobInfo(j job) Job {
 // Jobs returns the jobs of all vaults, oldest first. Jobs that ended more than
 // 36 hours ago are gone.
 func (s *Service) Jobs() []Job {
+	s.settled()
 	var out []Job
 	s.jobs.Ascend("", func(_ string, j job) bool {
 		out = append(out, s.jobInfo(j))

@@ -57,8 +57,9 @@ type Service struct {
 	wake chan struct{} // tells the completer to look again
 
 	mu sync.Mutex // guards what follows, and every read-then-write of the tables
-	// due holds what is to happen to jobs, in the order of its times: see dueKey.
-	due btree.Set[string]
+	// What is to happen to jobs, in the order of its times, see dueKey: those in
+	// progress, those whose completion is still to be told of, and the others.
+	due, untold, ends btree.Set[string]
 	// holders counts who needs a blob: its archive, and the jobs that deliver it.
 	holders map[string]int
 	random  *rand.Rand
@@ -219,6 +220,7 @@ func (s *Service) Operation(r *http.Request) (world.Operation, *world.Error) {
 		stars = append(stars, "", "")
 		serve := rt.serve(s)
 		return world.Operation{Name: rt.name, Serve: func(w http.ResponseWriter, r *http.Request) {
+			s.settled()
 			if e := serve(&call{w, r, query, stars[0], stars[1]}); e != nil {
 				s.WriteError(w, r, e)
 			}

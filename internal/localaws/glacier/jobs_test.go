@@ -337,6 +337,49 @@ func TestOutputIsGoneAfterADayAndTheJobLater(t *testing.T) {
 	})
 }
 
+// In a bubble no timer fires until all wait, so that whoever asks is faster than
+// the completer.
+func TestAJobIsWhatTheClockSaysHoweverSlowTheCompleterIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, "", glacier.Config{})
+		defer s.close()
+		s.vault("v")
+		id := s.upload(data(16))
+		job := s.mustInitiate(retrieval(id, glacier.Expedited))
+		s.world.Clock.Advance(5 * time.Minute)
+		if n := len(s.topics.all()); n != 0 {
+			t.Fatalf("the completer was here already: it told of %d jobs", n)
+		}
+		if out, err := s.describe(job); err != nil || !out.Completed {
+			t.Errorf("at its time: got %+v, %v, want it completed", out, err)
+		}
+		if got, _, err := s.output(job, ""); err != nil || !bytes.Equal(got, data(16)) {
+			t.Errorf("its output: %v", err)
+		}
+		synctest.Wait()
+		if n := len(s.topics.all()); n != 1 {
+			t.Errorf("the completer told of it %d times, want once", n)
+		}
+		s.world.Clock.Advance(36 * time.Hour)
+		if _, err := s.describe(job); err == nil {
+			t.Error("it is described after its life")
+		}
+		if n := len(s.service.Jobs()); n != 0 {
+			t.Errorf("%d jobs are listed, want 0", n)
+		}
+
+		// One that is due is finished before its archive is deleted.
+		job = s.mustInitiate(retrieval(id, glacier.Expedited))
+		s.world.Clock.Advance(5 * time.Minute)
+		if _, err := s.DeleteArchive(ctx, &awsglacier.DeleteArchiveInput{VaultName: aws.String("v"), ArchiveId: &id}); err != nil {
+			t.Fatal(err)
+		}
+		if got, _, err := s.output(job, ""); err != nil || !bytes.Equal(got, data(16)) {
+			t.Errorf("the output of one whose archive was deleted after it was due: %v", err)
+		}
+	})
+}
+
 func TestEachTierTakesItsTime(t *testing.T) {
 	for tier, want := range map[glacier.Tier][2]time.Duration{
 		glacier.Expedited: {time.Minute, 5 * time.Minute},

@@ -11,9 +11,9 @@ import (
 	"io"
 	"net"
 	"net/url"
-	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -75,6 +75,8 @@ func (r *slow) Read(p []byte) (int, error) {
 
 func TestAWriteThatIsUnderWayIsNotSeenAndMeetsWhatCameMeanwhile(t *testing.T) {
 	s := newStand(t, t.TempDir())
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
 	for _, c := range []struct {
 		name, code string
 		meanwhile  func()
@@ -102,7 +104,7 @@ func TestAWriteThatIsUnderWayIsNotSeenAndMeetsWhatCameMeanwhile(t *testing.T) {
 		}()
 		<-begun
 		for s.blobs() == 0 { // until the server has begun to write
-			runtime.Gosched()
+			<-tick.C
 		}
 		if _, err := s.HeadObject(ctx, &sdk.HeadObjectInput{Bucket: b, Key: aws.String("k")}); err == nil {
 			t.Errorf("%s: half an object is seen", c.name)

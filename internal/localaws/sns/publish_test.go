@@ -11,9 +11,9 @@ import (
 	"encoding/pem"
 	"net/http/httptest"
 	"net/url"
-	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -282,40 +282,43 @@ func TestWhatAQueueDoesNotTakeIsLostOrGoesToTheDeadLetterQueue(t *testing.T) {
 }
 
 func TestDeliveriesAreLostDoubledAndLateAsTold(t *testing.T) {
-	s := start(t)
-	arn := s.topic("t", nil)
-	s.subscribe(arn, "sqs", queueARN("q"), nil)
-	for _, c := range []struct {
-		copies     []time.Duration
-		now, later int
-	}{
-		{nil, 0, 0},
-		{[]time.Duration{0}, 1, 1},
-		{[]time.Duration{0, 0}, 2, 2},
-		{[]time.Duration{time.Hour, 0}, 1, 2},
-	} {
-		before := len(s.queues.all())
-		s.service.SetDelivery(func(topic string) []time.Duration {
-			if topic != *arn {
-				t.Errorf("asked for topic %s", topic)
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t)
+		arn := s.topic("t", nil)
+		s.subscribe(arn, "sqs", queueARN("q"), nil)
+		for _, c := range []struct {
+			copies     []time.Duration
+			now, later int
+		}{
+			{nil, 0, 0},
+			{[]time.Duration{0}, 1, 1},
+			{[]time.Duration{0, 0}, 2, 2},
+			{[]time.Duration{time.Hour, 0}, 1, 2},
+		} {
+			before := len(s.queues.all())
+			s.service.SetDelivery(func(topic string) []time.Duration {
+				if topic != *arn {
+					t.Errorf("asked for topic %s", topic)
+				}
+				return c.copies
+			})
+			s.publish(arn, "m")
+			if n := len(s.queues.all()) - before; n != c.now {
+				t.Errorf("%v: %d came at once, want %d", c.copies, n, c.now)
 			}
-			return c.copies
-		})
+			s.world.Clock.Advance(time.Hour)
+			synctest.Wait()
+			if n := len(s.queues.all()) - before; n != c.later {
+				t.Errorf("%v: %d came in the end, want %d", c.copies, n, c.later)
+			}
+		}
+		s.service.SetDelivery(nil)
+		before := len(s.queues.all())
 		s.publish(arn, "m")
-		if n := len(s.queues.all()) - before; n != c.now {
-			t.Errorf("%v: %d came at once, want %d", c.copies, n, c.now)
+		if n := len(s.queues.all()) - before; n != 1 || s.service.Lost() != 1 {
+			t.Errorf("%d came at once, want 1; %d were lost, want 1", n, s.service.Lost())
 		}
-		s.world.Clock.Advance(time.Hour)
-		for len(s.queues.all())-before < c.later {
-			runtime.Gosched()
-		}
-	}
-	s.service.SetDelivery(nil)
-	before := len(s.queues.all())
-	s.publish(arn, "m")
-	if n := len(s.queues.all()) - before; n != 1 || s.service.Lost() != 1 {
-		t.Errorf("%d came at once, want 1; %d were lost, want 1", n, s.service.Lost())
-	}
+	})
 }
 
 func TestOtherServicesPublishToo(t *testing.T) {
