@@ -61,7 +61,9 @@ type Filter struct {
 	User   events.UserID
 	Job    events.JobID
 	// Kind is a [fault.Kind]'s name or one of the kinds above.
-	Kind   string
+	Kind string
+	// Cause is a letter's cause, small and large letters alike.
+	Cause  string
 	Reason *regexp.Regexp
 	// Since and Until bound when the letter was stored.
 	Since, Until time.Time
@@ -273,7 +275,7 @@ func (f Filter) subjects(kept []string) []string {
 		return nil
 	}
 	token := events.Token(f.Stream)
-	filter := []string{"dead." + token + ".*"}
+	filter := []string{"dead." + token + ".>"}
 	if s := advisorySubject(token); slices.Contains(kept, s) {
 		filter = append(filter, s)
 	}
@@ -282,7 +284,7 @@ func (f Filter) subjects(kept []string) []string {
 
 // means reports whether f means l, and completes l when it may.
 func (d *DeadLetters) means(ctx context.Context, f Filter, l *Letter, adv *advisory) (bool, error) {
-	if f.Kind != "" && l.Kind != f.Kind || !f.Since.IsZero() && l.StoredAt.Before(f.Since) {
+	if f.Kind != "" && l.Kind != f.Kind || f.Cause != "" && !strings.EqualFold(l.Cause, f.Cause) || !f.Since.IsZero() && l.StoredAt.Before(f.Since) {
 		return false, nil
 	}
 	if adv != nil {
@@ -332,8 +334,12 @@ func readLetter(seq uint64, stored time.Time, subject string, header nats.Header
 
 func unreadable(subject string, at time.Time, err error) events.DeadLetter {
 	e := events.DeadLetter{Kind: KindUnreadable, Reason: "not a dead letter: " + err.Error(), FirstAt: at, LastAt: at}
-	if tokens := strings.Split(subject, "."); len(tokens) > 2 {
-		e.Stream, e.Consumer = tokens[len(tokens)-2], tokens[len(tokens)-1]
+	tokens := strings.Split(subject, ".")
+	if rest, ok := strings.CutPrefix(subject, advisoryMaxDeliveries); ok {
+		tokens = append([]string{"dead"}, strings.Split(rest, ".")...)
+	}
+	if len(tokens) > 2 {
+		e.Stream, e.Consumer = tokens[1], tokens[2]
 		if s, err := events.ParseToken(e.Stream); err == nil {
 			e.Stream = s
 		}

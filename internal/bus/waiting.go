@@ -15,16 +15,9 @@ import (
 // subject. Such a stream keeps a message until it is acked, so one that is being
 // worked on is waiting too.
 func (b *Bus) Waiting(ctx context.Context, e events.Event) (bool, error) {
-	var name string
-	switch e.(type) {
-	case events.UserUpgraded:
-		name = events.StreamPremium
-	case events.ThawRequested:
-		name = events.StreamThaw
-	case events.RetrievalCompleted:
-		name = events.StreamRestore
-	default:
-		return false, fault.Errorf(fault.Invalid, "a %s does not wait for anything", e.Type())
+	name, err := queueOf(e)
+	if err != nil {
+		return false, err
 	}
 	st, err := b.stream(ctx, name)
 	if err == nil {
@@ -38,6 +31,19 @@ func (b *Bus) Waiting(ctx context.Context, e events.Event) (bool, error) {
 		return false, fault.Errorf(fault.Transient, "look for %s in stream %s: %w", e.Subject(), name, err)
 	}
 	return true, nil
+}
+
+// queueOf returns the work queue of an event.
+func queueOf(e events.Event) (string, error) {
+	switch e.(type) {
+	case events.UserUpgraded:
+		return events.StreamPremium, nil
+	case events.ThawRequested:
+		return events.StreamThaw, nil
+	case events.RetrievalCompleted:
+		return events.StreamRestore, nil
+	}
+	return "", fault.Errorf(fault.Invalid, "a %s does not wait for anything", e.Type())
 }
 
 // stream returns a stream, which is looked up once.
