@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -228,5 +229,44 @@ func TestALetterOfAnOlderReleaseIsListedReplayedAndDropped(t *testing.T) {
 	err := dead.ForEach(t.Context(), bus.Filter{}, func(l bus.Letter) error { return dead.Drop(t.Context(), l) })
 	if n := messages(t, ns, events.StreamDead); err != nil || n != 0 {
 		t.Errorf("%d letters are left, %v", n, err)
+	}
+}
+
+func TestANumberOfADeadStreamThatWasMadeAnewRemovesNothing(t *testing.T) {
+	ns := testenv.NATS(t)
+	op := testenv.Bus(t, ns, "operator")
+	dead := op.DeadLetters()
+	letter := func(job string) events.DeadLetter {
+		return events.DeadLetter{ID: job, Stream: "THAW", Consumer: "c", SourceSubject: task(job).Subject(), Payload: payload(t, task(job)), Reason: "r", Kind: "invalid", LastAt: at}
+	}
+	remake := func() {
+		if err := op.JS.DeleteStream(t.Context(), events.StreamDead); err != nil {
+			t.Fatal(err)
+		}
+		if err := bus.Provision(t.Context(), op.JS, bus.Settings{}); err != nil {
+			t.Fatal(err)
+		}
+		store(t, op, letter("new1"), letter("new2"))
+	}
+	store(t, op, letter("old1"), letter("old2"))
+	old := list(t, dead, bus.Filter{})
+	err := dead.ForEach(t.Context(), bus.Filter{}, func(l bus.Letter) error {
+		if l.JobID != "old1" {
+			t.Errorf("called for %+v", l)
+		}
+		remake()
+		return nil
+	})
+	if !errors.Is(err, bus.ErrAnew) {
+		t.Errorf("one by one: got %v, want %v", err, bus.ErrAnew)
+	}
+	if err := dead.Drop(t.Context(), old[1]); err != nil {
+		t.Error(err)
+	}
+	if _, err := dead.Replay(t.Context(), old[0]); err != nil {
+		t.Error(err)
+	}
+	if all := list(t, dead, bus.Filter{}); len(all) != 2 || all[0].JobID != "new1" {
+		t.Errorf("left: %+v, want both that were never named", all)
 	}
 }

@@ -52,6 +52,7 @@ type Letter struct {
 	// Where the payload is; SourceSeq is its number in Stream if JetStream wrote the letter.
 	Where     Where  `json:"payload_is"`
 	SourceSeq uint64 `json:"source_seq,omitempty"`
+	sourceAt  time.Time
 }
 
 // Filter says which letters are meant. The zero Filter means all.
@@ -232,14 +233,21 @@ func (d *DeadLetters) ForEach(ctx context.Context, f Filter, do func(Letter) err
 		if left > 0 {
 			f.Limit = min(chunk, left)
 		}
-		seqs := make([]uint64, 0, f.Limit)
-		if err := d.letters(ctx, f, func(l Letter) bool { seqs = append(seqs, l.Seq); return true }); err != nil {
+		type place struct {
+			seq uint64
+			at  time.Time
+		}
+		places := make([]place, 0, f.Limit)
+		if err := d.letters(ctx, f, func(l Letter) bool { places = append(places, place{l.Seq, l.StoredAt}); return true }); err != nil {
 			return err
 		}
-		for _, seq := range seqs {
-			l, err := d.Letter(ctx, seq)
+		for _, p := range places {
+			l, err := d.Letter(ctx, p.seq)
 			if fault.Is(err, fault.NotFound) {
 				continue
+			}
+			if err == nil && !l.StoredAt.Equal(p.at) {
+				return fmt.Errorf("stream %s: %w meanwhile: its letters have other numbers", events.StreamDead, ErrAnew)
 			}
 			if err == nil {
 				err = do(l)
@@ -249,14 +257,14 @@ func (d *DeadLetters) ForEach(ctx context.Context, f Filter, do func(Letter) err
 			}
 		}
 		if left > 0 {
-			if left -= len(seqs); left == 0 {
+			if left -= len(places); left == 0 {
 				return nil
 			}
 		}
-		if len(seqs) < f.Limit {
+		if len(places) < f.Limit {
 			return nil
 		}
-		f.after = seqs[len(seqs)-1]
+		f.after = places[len(places)-1].seq
 	}
 }
 

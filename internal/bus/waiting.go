@@ -46,7 +46,9 @@ func queueOf(e events.Event) (string, error) {
 	return "", fault.Errorf(fault.Invalid, "a %s does not wait for anything", e.Type())
 }
 
-// stream returns a stream, which is looked up once.
+// stream returns a stream by its name, which is looked up once: what it tells by itself
+// (its CachedInfo) is of then. The stream of that name may have been made anew since, and
+// whoever keeps a number beside it asks JS.Stream.
 func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error) {
 	b.kvsMu.Lock()
 	st := b.streams[name]
