@@ -38,6 +38,7 @@ type deadFilter struct {
 	User   string `help:"Only what belongs to this user." placeholder:"ID"`
 	Job    string `help:"Only what is about this job." placeholder:"ID"`
 	Kind   string `help:"Only of this kind: invalid, corrupt, not-found, denied, unknown, undelivered, and so on." placeholder:"KIND"`
+	Cause  string `help:"Only of this cause, as show and --json tell it." placeholder:"CAUSE"`
 	Reason string `help:"Only with a reason that has this in it: words, or a regular expression; small and large letters are the same." placeholder:"PATTERN"`
 	Since  moment `help:"Only what was given up since: an age like 24h or 7d, or a time like 2026-11-24 or 2026-11-24T10:00:00Z." placeholder:"TIME"`
 	Until  moment `help:"Only what was given up until then." placeholder:"TIME"`
@@ -46,7 +47,7 @@ type deadFilter struct {
 
 func (f deadFilter) filter() (bus.Filter, error) {
 	b := bus.Filter{
-		Stream: strings.ToUpper(f.Stream), User: events.UserID(f.User), Job: events.JobID(f.Job), Kind: strings.ToLower(f.Kind),
+		Stream: strings.ToUpper(f.Stream), User: events.UserID(f.User), Job: events.JobID(f.Job), Kind: strings.ToLower(f.Kind), Cause: f.Cause,
 		Since: f.Since.Time, Until: f.Until.Time, Limit: f.Limit,
 	}
 	if f.Limit < 0 {

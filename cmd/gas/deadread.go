@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -37,7 +38,7 @@ func (c *deadListCmd) Run(ctx context.Context, std streams) error {
 	out := bufio.NewWriter(std.out)
 	defer out.Flush()
 	// As it goes: a table whose columns fit its rows would have to hold them all.
-	const row = "%-7v %-20s %-12s %-11s %8v  %-34s %s\n"
+	const row = "%-7v %-20s %-12s %-11s %-16s %8v  %-34s %s\n"
 	enc := jsonLines(out)
 	n := 0
 	for l, err := range dead.Letters(ctx, f) {
@@ -51,9 +52,9 @@ func (c *deadListCmd) Run(ctx context.Context, std streams) error {
 			continue
 		}
 		if n == 1 {
-			fmt.Fprintf(out, row, "SEQ", "GIVEN UP", "FROM", "KIND", "ATTEMPTS", "ABOUT", "REASON")
+			fmt.Fprintf(out, row, "SEQ", "GIVEN UP", "FROM", "KIND", "CAUSE", "ATTEMPTS", "ABOUT", "REASON")
 		}
-		_, err := fmt.Fprintf(out, row, l.Seq, showTime(l.StoredAt), oneLine(l.Stream, 12), oneLine(l.Kind, 11), l.Attempts, oneLine(about(l), 34), oneLine(brief(l.Reason), 240))
+		_, err := fmt.Fprintf(out, row, l.Seq, showTime(l.StoredAt), oneLine(l.Stream, 12), oneLine(l.Kind, 11), oneLine(cmp.Or(l.Cause, "-"), 16), l.Attempts, oneLine(about(l), 34), oneLine(brief(l.Reason), 240))
 		if err != nil {
 			return err
 		}
@@ -130,6 +131,9 @@ func showLetter(out io.Writer, l bus.Letter, replayable error) error {
 	line("dead letter", "%d, given up %s", l.Seq, showTime(l.StoredAt))
 	line("reason", "%s", l.Reason)
 	line("kind", "%s", l.Kind)
+	if l.Cause != "" {
+		line("cause", "%s", l.Cause)
+	}
 	line("attempts", "%d, first %s, last %s", l.Attempts, showTime(l.FirstAt), showTime(l.LastAt))
 	if l.Stream == events.SourceSQS {
 		line("from", "SQS queue %s, before JetStream", l.Consumer)

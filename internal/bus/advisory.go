@@ -80,7 +80,7 @@ func (d *DeadLetters) fill(ctx context.Context, l *Letter, a advisory) error {
 		return err
 	}
 	if m != nil {
-		l.Where = InStream
+		l.Where, l.sourceAt = InStream, m.Time
 		l.ID = letterID(m.Sequence, m.Time)
 		l.SourceSubject, l.Header, l.Payload = m.Subject, m.Header, m.Data
 		l.FirstAt = m.Time.UTC()

@@ -23,6 +23,7 @@ type attempt struct {
 	FirstAt time.Time `json:"first_at"`
 	LastAt  time.Time `json:"last_at"`
 	Kind    string    `json:"kind"`
+	Cause   string    `json:"cause,omitempty"`
 	Reason  string    `json:"reason"`
 }
 

@@ -402,7 +402,7 @@ func TestAServiceMayNotTouchWhatIsNotItsOwn(t *testing.T) {
 		{"bridge", "$JS.API.CONSUMER.MSG.NEXT.PREMIUM.thaw-plan"},
 		{"thaw", "premium.upgraded.x"},
 		{"sweep", "status.u.j"},
-		{"sweep", "dead.THAW.x"},
+		{"sweep", "dead.THAW.thaw-request.x"},
 		{"sweep", "$JS.API.CONSUMER.MSG.NEXT.THAW.thaw-request"},
 		{"sweep", "$JS.ACK.THAW.thaw-request.1.1.1.1.0"},
 		{"sweep", "$JS.API.STREAM.PURGE.RESTORE"},
@@ -411,6 +411,10 @@ func TestAServiceMayNotTouchWhatIsNotItsOwn(t *testing.T) {
 		{"restore", "$KV.SWEEP.sweep.lead"},
 		{"thaw", "restore.completed.x"},
 		{"thaw", "dead.RESTORE.restore"},
+		{"thaw", "dead.RESTORE.restore.j"},
+		{"thaw", "$JS.API.STREAM.MSG.DELETE.DEAD"},
+		{"bridge", "dead.THAW.thaw-request.j"},
+		{"sweep", "$JS.API.STREAM.MSG.DELETE.DEAD"},
 		{"thaw", "$JS.API.STREAM.PURGE.THAW"},
 		{"thaw", "$JS.API.STREAM.DELETE.THAW"},
 		{"thaw", "$JS.API.CONSUMER.MSG.NEXT.RESTORE.restore"},
@@ -466,12 +470,15 @@ func TestStatusIsFollowedFromASequenceOnAndOfOneUserOnly(t *testing.T) {
 	}
 	publish(t, ns, status("u", "old"), status("other", "x"), status("u", "kept"))
 	web := testenv.Bus(t, ns, "web")
-	if last, err := web.LastStatus(t.Context()); err != nil || last != 3 {
-		t.Fatalf("last is %d, %v; want 3", last, err)
+	if last, err := web.LastStatus(t.Context()); err != nil || last.Seq != 3 || last.Incarnation == "" {
+		t.Fatalf("last is %s, %v; want 3", last, err)
 	}
 	var got []string
-	for seq, e := range web.FollowStatus(t.Context(), "u", 1) {
-		got = append(got, fmt.Sprint(seq, " ", e.JobID))
+	for e, err := range web.FollowStatus(t.Context(), "u", events.Position{Seq: 1}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprint(e.Position.Seq, " ", e.JobID))
 		if len(got) == 1 {
 			publish(t, ns, status("other", "y"), status("u", "live"))
 		}
@@ -492,8 +499,16 @@ func TestStatusesAreFollowedOfAllAndLookedUpOfOne(t *testing.T) {
 	publish(t, ns, status("u", "a", "planned"), status("other", "x", "planned"), status("u", "a", "requested"), status("u", "b", "planned"))
 	web := testenv.Bus(t, ns, "web")
 	var all []string
-	for seq, e := range web.FollowStatuses(t.Context(), 1) {
-		if all = append(all, fmt.Sprint(seq, " ", e.UserID)); len(all) == 3 {
+	here, err := web.LastStatus(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(seq uint64) events.Position { return events.Position{Incarnation: here.Incarnation, Seq: seq} }
+	for e, err := range web.FollowStatuses(t.Context(), at(1)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all = append(all, fmt.Sprint(e.Position.Seq, " ", e.UserID)); len(all) == 3 {
 			break
 		}
 	}
@@ -505,14 +520,14 @@ func TestStatusesAreFollowedOfAllAndLookedUpOfOne(t *testing.T) {
 		want        string
 	}{{0, 4, "1 3 4"}, {1, 3, "3"}, {1, 2, ""}, {3, 9, "4"}, {4, 4, ""}, {9, 4, ""}} {
 		var got []string
-		for st, err := range web.StatusesOf(t.Context(), "u", c.after, c.upto) {
+		for st, err := range web.StatusesOf(t.Context(), "u", at(c.after), at(c.upto)) {
 			if err != nil {
 				t.Fatal(err)
 			}
 			if st.UserID != "u" {
 				t.Errorf("a change of %q", st.UserID)
 			}
-			got = append(got, fmt.Sprint(st.Seq))
+			got = append(got, fmt.Sprint(st.Position.Seq))
 		}
 		if strings.Join(got, " ") != c.want {
 			t.Errorf("after %d up to %d: got %v, want %s", c.after, c.upto, got, c.want)

@@ -52,6 +52,7 @@ type Letter struct {
 	// Where the payload is; SourceSeq is its number in Stream if JetStream wrote the letter.
 	Where     Where  `json:"payload_is"`
 	SourceSeq uint64 `json:"source_seq,omitempty"`
+	sourceAt  time.Time
 }
 
 // Filter says which letters are meant. The zero Filter means all.
@@ -61,7 +62,9 @@ type Filter struct {
 	User   events.UserID
 	Job    events.JobID
 	// Kind is a [fault.Kind]'s name or one of the kinds above.
-	Kind   string
+	Kind string
+	// Cause is a letter's cause, small and large letters alike.
+	Cause  string
 	Reason *regexp.Regexp
 	// Since and Until bound when the letter was stored.
 	Since, Until time.Time
@@ -230,14 +233,21 @@ func (d *DeadLetters) ForEach(ctx context.Context, f Filter, do func(Letter) err
 		if left > 0 {
 			f.Limit = min(chunk, left)
 		}
-		seqs := make([]uint64, 0, f.Limit)
-		if err := d.letters(ctx, f, func(l Letter) bool { seqs = append(seqs, l.Seq); return true }); err != nil {
+		type place struct {
+			seq uint64
+			at  time.Time
+		}
+		places := make([]place, 0, f.Limit)
+		if err := d.letters(ctx, f, func(l Letter) bool { places = append(places, place{l.Seq, l.StoredAt}); return true }); err != nil {
 			return err
 		}
-		for _, seq := range seqs {
-			l, err := d.Letter(ctx, seq)
+		for _, p := range places {
+			l, err := d.Letter(ctx, p.seq)
 			if fault.Is(err, fault.NotFound) {
 				continue
+			}
+			if err == nil && !l.StoredAt.Equal(p.at) {
+				return fmt.Errorf("stream %s: %w meanwhile: its letters have other numbers", events.StreamDead, ErrAnew)
 			}
 			if err == nil {
 				err = do(l)
@@ -247,14 +257,14 @@ func (d *DeadLetters) ForEach(ctx context.Context, f Filter, do func(Letter) err
 			}
 		}
 		if left > 0 {
-			if left -= len(seqs); left == 0 {
+			if left -= len(places); left == 0 {
 				return nil
 			}
 		}
-		if len(seqs) < f.Limit {
+		if len(places) < f.Limit {
 			return nil
 		}
-		f.after = seqs[len(seqs)-1]
+		f.after = places[len(places)-1].seq
 	}
 }
 
@@ -273,7 +283,7 @@ func (f Filter) subjects(kept []string) []string {
 		return nil
 	}
 	token := events.Token(f.Stream)
-	filter := []string{"dead." + token + ".*"}
+	filter := []string{"dead." + token + ".>"}
 	if s := advisorySubject(token); slices.Contains(kept, s) {
 		filter = append(filter, s)
 	}
@@ -282,7 +292,7 @@ func (f Filter) subjects(kept []string) []string {
 
 // means reports whether f means l, and completes l when it may.
 func (d *DeadLetters) means(ctx context.Context, f Filter, l *Letter, adv *advisory) (bool, error) {
-	if f.Kind != "" && l.Kind != f.Kind || !f.Since.IsZero() && l.StoredAt.Before(f.Since) {
+	if f.Kind != "" && l.Kind != f.Kind || f.Cause != "" && !strings.EqualFold(l.Cause, f.Cause) || !f.Since.IsZero() && l.StoredAt.Before(f.Since) {
 		return false, nil
 	}
 	if adv != nil {
@@ -332,8 +342,12 @@ func readLetter(seq uint64, stored time.Time, subject string, header nats.Header
 
 func unreadable(subject string, at time.Time, err error) events.DeadLetter {
 	e := events.DeadLetter{Kind: KindUnreadable, Reason: "not a dead letter: " + err.Error(), FirstAt: at, LastAt: at}
-	if tokens := strings.Split(subject, "."); len(tokens) > 2 {
-		e.Stream, e.Consumer = tokens[len(tokens)-2], tokens[len(tokens)-1]
+	tokens := strings.Split(subject, ".")
+	if rest, ok := strings.CutPrefix(subject, advisoryMaxDeliveries); ok {
+		tokens = append([]string{"dead"}, strings.Split(rest, ".")...)
+	}
+	if len(tokens) > 2 {
+		e.Stream, e.Consumer = tokens[1], tokens[2]
 		if s, err := events.ParseToken(e.Stream); err == nil {
 			e.Stream = s
 		}

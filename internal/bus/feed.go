@@ -12,13 +12,19 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// LastStatus returns the sequence of the last status change, 0 if there is none.
-func (b *Bus) LastStatus(ctx context.Context) (uint64, error) {
+// ErrAnew means that a stream is not the one that a position is of: it was deleted and
+// made anew, or lost its end.
+var ErrAnew = errors.New("the stream was made anew")
+
+// LastStatus returns the position of the last status change, or the stream's beginning if
+// there is none. The stream is looked up each time.
+func (b *Bus) LastStatus(ctx context.Context) (events.Position, error) {
 	st, err := b.JS.Stream(ctx, events.StreamStatus)
 	if err != nil {
-		return 0, fmt.Errorf("stream %s: %w", events.StreamStatus, err)
+		return events.Position{}, fmt.Errorf("stream %s: %w", events.StreamStatus, err)
 	}
-	return st.CachedInfo().State.LastSeq, nil
+	info := st.CachedInfo()
+	return events.Position{Incarnation: events.Incarnation(info.Created), Seq: info.State.LastSeq}, nil
 }
 
 // feedGone is how long the server keeps a feed's consumer whose reader is gone.
@@ -42,67 +48,81 @@ func (b *Bus) LastStatusOf(ctx context.Context, user events.UserID, job events.J
 	return e, err == nil, err
 }
 
-// StatusesOf yields the kept status changes of one user after the sequence and
-// up to the other. An error ends it. It makes no consumer, and one call for each
-// change: it is for the few that a browser missed.
-func (b *Bus) StatusesOf(ctx context.Context, user events.UserID, after, upto uint64) iter.Seq2[SeqStatus, error] {
-	return func(yield func(SeqStatus, error) bool) {
-		st, err := b.stream(ctx, events.StreamStatus)
+// StatusesOf yields the kept status changes of one user after the position and
+// up to the other, which is of the same stream. An error ends it; it is [ErrAnew] if the
+// stream is another by now. It makes no consumer, and one call for each change: it is for
+// the few that a browser missed.
+func (b *Bus) StatusesOf(ctx context.Context, user events.UserID, after, upto events.Position) iter.Seq2[Status, error] {
+	return func(yield func(Status, error) bool) {
+		at, err := b.LastStatus(ctx)
+		if err == nil && (after.Incarnation != at.Incarnation || upto.Incarnation != at.Incarnation) {
+			err = fmt.Errorf("status changes of %q: %w", user, ErrAnew)
+		}
 		if err != nil {
-			yield(SeqStatus{}, err)
+			yield(Status{}, err)
 			return
 		}
-		for after < upto {
-			m, err := st.GetMsg(ctx, after+1, jetstream.WithGetMsgSubject(events.StatusSubject(user)))
+		st, err := b.stream(ctx, events.StreamStatus)
+		if err != nil {
+			yield(Status{}, err)
+			return
+		}
+		for after.Seq < upto.Seq {
+			m, err := st.GetMsg(ctx, after.Seq+1, jetstream.WithGetMsgSubject(events.StatusSubject(user)))
 			if errors.Is(err, jetstream.ErrMsgNotFound) {
 				return
 			}
 			if err != nil {
-				yield(SeqStatus{}, fmt.Errorf("status changes of %q: %w", user, err))
+				yield(Status{}, fmt.Errorf("status changes of %q: %w", user, err))
 				return
 			}
-			if after = m.Sequence; after > upto {
+			if after.Seq = m.Sequence; after.Seq > upto.Seq {
 				return
 			}
 			e, err := events.Decode[events.StatusChanged](m.Data)
 			if err != nil {
 				continue
 			}
-			if !yield(SeqStatus{after, e}, nil) {
+			if !yield(Status{after, e}, nil) {
 				return
 			}
 		}
 	}
 }
 
-// SeqStatus is a status change with its sequence in the stream.
-type SeqStatus struct {
-	Seq uint64
+// Status is a status change with its position in the stream.
+type Status struct {
+	Position events.Position
 	events.StatusChanged
 }
 
 // FollowStatuses yields the status changes of all users that come after the
-// sequence, as [Bus.FollowStatus] does for one.
-func (b *Bus) FollowStatuses(ctx context.Context, after uint64) iter.Seq2[uint64, events.StatusChanged] {
+// position, as [Bus.FollowStatus] does for one.
+func (b *Bus) FollowStatuses(ctx context.Context, after events.Position) iter.Seq2[Status, error] {
 	return b.follow(ctx, events.SubjectStatus, after)
 }
 
 // FollowStatus yields the status changes of one user that come after the
-// sequence, each with its own: first those that are kept, then as they happen.
-// It ends when ctx does, or after an error. A message that is no status change
-// is passed over.
-func (b *Bus) FollowStatus(ctx context.Context, user events.UserID, after uint64) iter.Seq2[uint64, events.StatusChanged] {
+// position: first those that are kept, then as they happen. It goes on after an
+// interruption. It ends when ctx does, or with [ErrAnew] when the stream is not the
+// position's any more. A message that is no status change is passed over.
+func (b *Bus) FollowStatus(ctx context.Context, user events.UserID, after events.Position) iter.Seq2[Status, error] {
 	return b.follow(ctx, events.StatusSubject(user), after)
 }
 
-func (b *Bus) follow(ctx context.Context, subject string, after uint64) iter.Seq2[uint64, events.StatusChanged] {
-	return func(yield func(uint64, events.StatusChanged) bool) {
+func (b *Bus) follow(ctx context.Context, subject string, after events.Position) iter.Seq2[Status, error] {
+	return func(yield func(Status, error) bool) {
 		for ctx.Err() == nil {
 			err := b.followOnce(ctx, subject, &after, yield)
-			if err == nil {
+			switch {
+			case err == nil || ctx.Err() != nil:
 				return
-			}
-			if ctx.Err() == nil {
+			case errors.Is(err, ErrAnew):
+				yield(Status{}, fmt.Errorf("follow status: %w", err))
+				return
+			case errors.Is(err, errReset):
+				b.log.Debug("status feed begins anew", "subject", subject, "after", after.String())
+			default:
 				b.log.Warn("status feed interrupted", "subject", subject, "err", err)
 				pause(ctx, time.Second)
 			}
@@ -110,12 +130,28 @@ func (b *Bus) follow(ctx context.Context, subject string, after uint64) iter.Seq
 	}
 }
 
+// feedLook is how often a feed of which nothing comes looks at its consumer.
+const feedLook = 3 * time.Second
+
+// errReset means that the client made another consumer in place of one that was gone.
+var errReset = errors.New("another consumer")
+
 // followOnce returns nil when the reader has enough.
-func (b *Bus) followOnce(ctx context.Context, subject string, after *uint64, yield func(uint64, events.StatusChanged) bool) error {
+func (b *Bus) followOnce(ctx context.Context, subject string, after *events.Position, yield func(Status, error) bool) error {
+	at, err := b.LastStatus(ctx)
+	if err != nil {
+		return fmt.Errorf("follow status: %w", err)
+	}
+	if after.Incarnation == "" {
+		after.Incarnation = at.Incarnation
+	}
+	if after.Incarnation != at.Incarnation || after.Seq > at.Seq {
+		return ErrAnew
+	}
 	c, err := b.JS.OrderedConsumer(ctx, events.StreamStatus, jetstream.OrderedConsumerConfig{
 		FilterSubjects:    []string{subject},
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:       *after + 1,
+		OptStartSeq:       after.Seq + 1,
 		InactiveThreshold: feedGone,
 		// The client would try for ever, out of the context's reach. We begin anew.
 		MaxResetAttempts: 1,
@@ -128,24 +164,44 @@ func (b *Bus) followOnce(ctx context.Context, subject string, after *uint64, yie
 		return fmt.Errorf("follow status: %w", err)
 	}
 	defer messages.Stop()
+	// The client puts another consumer in the place of one that is gone, with the stream
+	// too: on the new stream it would wait where the old one was, in silence. And the one
+	// that it made just now is of the stream that we saw only if that is still there.
+	name := c.CachedInfo().Name
+	if at, err = b.LastStatus(ctx); err != nil {
+		return fmt.Errorf("follow status: %w", err)
+	}
+	if at.Incarnation != after.Incarnation {
+		return ErrAnew
+	}
 	for {
-		m, err := messages.Next(jetstream.NextContext(ctx))
-		if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
+		next, cancel := context.WithTimeout(ctx, feedLook)
+		m, err := messages.Next(jetstream.NextContext(next))
+		cancel()
+		switch {
+		case ctx.Err() != nil:
 			return ctx.Err()
-		}
-		if err != nil {
+		case errors.Is(err, context.DeadlineExceeded):
+			if c.CachedInfo().Name != name {
+				return errReset
+			}
+			continue
+		case err != nil:
 			return fmt.Errorf("follow status: %w", err)
 		}
 		meta, err := m.Metadata()
 		if err != nil {
 			continue
 		}
-		*after = meta.Sequence.Stream
+		if meta.Consumer != name {
+			return errReset
+		}
+		after.Seq = meta.Sequence.Stream
 		e, err := events.Decode[events.StatusChanged](m.Data())
 		if err != nil {
 			continue
 		}
-		if !yield(*after, e) {
+		if !yield(Status{*after, e}, nil) {
 			return nil
 		}
 	}

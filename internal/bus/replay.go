@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -130,7 +131,7 @@ func (d *DeadLetters) Drop(ctx context.Context, l Letter) error {
 
 func (d *DeadLetters) remove(ctx context.Context, l Letter) error {
 	if l.Where == InStream {
-		if err := d.delete(ctx, l.Stream, l.SourceSeq); err != nil {
+		if err := d.delete(ctx, l.Stream, l.SourceSeq, l.sourceAt); err != nil {
 			return err
 		}
 	}
@@ -141,22 +142,25 @@ func (d *DeadLetters) remove(ctx context.Context, l Letter) error {
 			}
 		}
 	}
-	return d.delete(ctx, events.StreamDead, l.Seq)
+	return d.delete(ctx, events.StreamDead, l.Seq, l.StoredAt)
 }
 
-// delete deletes a message; one that is gone already is deleted.
-func (d *DeadLetters) delete(ctx context.Context, stream string, seq uint64) error {
+// delete deletes the message that was stored at a time, whenever if that is zero; one that
+// is gone already is deleted. A stream that was made anew has another's message under the number.
+func (d *DeadLetters) delete(ctx context.Context, stream string, seq uint64, at time.Time) error {
+	gone := func(st jetstream.Stream) bool {
+		m, err := st.GetMsg(ctx, seq)
+		return errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && !at.IsZero() && !m.Time.Equal(at)
+	}
 	st, err := d.bus.stream(ctx, stream)
 	if err == nil {
-		err = st.DeleteMsg(ctx, seq)
-	}
-	if err == nil {
-		return nil
-	}
-	if st != nil {
-		if _, gerr := st.GetMsg(ctx, seq); errors.Is(gerr, jetstream.ErrMsgNotFound) {
+		if !at.IsZero() && gone(st) {
 			return nil
 		}
+		err = st.DeleteMsg(ctx, seq)
+	}
+	if err == nil || st != nil && gone(st) {
+		return nil
 	}
 	return fmt.Errorf("delete message %d of stream %s: %w", seq, stream, err)
 }

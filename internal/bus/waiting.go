@@ -15,16 +15,9 @@ import (
 // subject. Such a stream keeps a message until it is acked, so one that is being
 // worked on is waiting too.
 func (b *Bus) Waiting(ctx context.Context, e events.Event) (bool, error) {
-	var name string
-	switch e.(type) {
-	case events.UserUpgraded:
-		name = events.StreamPremium
-	case events.ThawRequested:
-		name = events.StreamThaw
-	case events.RetrievalCompleted:
-		name = events.StreamRestore
-	default:
-		return false, fault.Errorf(fault.Invalid, "a %s does not wait for anything", e.Type())
+	name, err := queueOf(e)
+	if err != nil {
+		return false, err
 	}
 	st, err := b.stream(ctx, name)
 	if err == nil {
@@ -40,7 +33,22 @@ func (b *Bus) Waiting(ctx context.Context, e events.Event) (bool, error) {
 	return true, nil
 }
 
-// stream returns a stream, which is looked up once.
+// queueOf returns the work queue of an event.
+func queueOf(e events.Event) (string, error) {
+	switch e.(type) {
+	case events.UserUpgraded:
+		return events.StreamPremium, nil
+	case events.ThawRequested:
+		return events.StreamThaw, nil
+	case events.RetrievalCompleted:
+		return events.StreamRestore, nil
+	}
+	return "", fault.Errorf(fault.Invalid, "a %s does not wait for anything", e.Type())
+}
+
+// stream returns a stream by its name, which is looked up once: what it tells by itself
+// (its CachedInfo) is of then. The stream of that name may have been made anew since, and
+// whoever keeps a number beside it asks JS.Stream.
 func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error) {
 	b.kvsMu.Lock()
 	st := b.streams[name]

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"strconv"
 	"sync"
 	"time"
 
@@ -271,7 +270,7 @@ func (r *run[E]) suspect(ctx context.Context, meta *jetstream.MsgMetadata) error
 		return nil
 	}
 	if a.Begun >= crashLimit {
-		return fault.Errorf(fault.Invalid, "delivered %d times, and %d of them ended without an outcome: its workers die", meta.NumDelivered, a.Begun)
+		return fault.Because(fault.Invalid, causeKills, fmt.Errorf("delivered %d times, and %d of them ended without an outcome: its workers die", meta.NumDelivered, a.Begun))
 	}
 	a.Begun++
 	if err := r.ledger.save(ctx, meta.Sequence.Stream, a); err != nil {
@@ -308,7 +307,7 @@ func (r *run[E]) handle(ctx context.Context, m jetstream.Msg) (err error) {
 		// In the middle of a rolling update a newer worker is next.
 		return fault.After(fault.Unknown, 30*time.Second, err)
 	case err != nil:
-		return fault.New(fault.Invalid, err)
+		return fault.Because(fault.Invalid, causeNoEvent, err)
 	}
 	out := stream{bus: r.Bus}
 	err = r.Handle(ctx, e, out.emit)
@@ -363,7 +362,7 @@ func (r *run[E]) settle(ctx context.Context, m jetstream.Msg, meta *jetstream.Ms
 	if a.FirstAt.IsZero() {
 		a.FirstAt = now
 	}
-	a.LastAt, a.Kind, a.Reason, a.Subject = now, kind.String(), err.Error(), m.Subject()
+	a.LastAt, a.Kind, a.Cause, a.Reason, a.Subject = now, kind.String(), fault.CauseOf(err), err.Error(), m.Subject()
 	count := &a.Failures
 	if rule.free {
 		count = &a.Waits
@@ -398,44 +397,6 @@ func (r *run[E]) nak(log *slog.Logger, m jetstream.Msg, delay time.Duration) {
 	if err := m.NakWithDelay(delay); err != nil {
 		log.Warn("nak", "err", err) // it comes back when its lease ends
 	}
-}
-
-// bury stores the dead letter, and only then ends the message.
-func (r *run[E]) bury(ctx context.Context, log *slog.Logger, m jetstream.Msg, meta *jetstream.MsgMetadata, a attempt) error {
-	letter := events.DeadLetter{
-		ID:            letterID(meta.Sequence.Stream, meta.Timestamp),
-		Stream:        r.Stream,
-		Consumer:      r.Consumer,
-		SourceSubject: m.Subject(),
-		Header:        m.Headers(),
-		Payload:       m.Data(),
-		Reason:        a.Reason,
-		Kind:          a.Kind,
-		Attempts:      max(a.Failures, 1),
-		FirstAt:       a.FirstAt,
-		LastAt:        a.LastAt,
-	}.Again()
-	if _, err := r.Bus.Publish(ctx, letter); err != nil {
-		return err
-	}
-	ackCtx, cancel := context.WithTimeout(ctx, ackTimeout)
-	defer cancel()
-	if err := m.DoubleAck(ackCtx); err != nil {
-		// It is delivered once more, with its attempts used up: the same letter again.
-		log.Warn("ack of a dead message not confirmed", "err", err)
-		return nil
-	}
-	if err := r.ledger.forget(ctx, meta.Sequence.Stream); err != nil {
-		log.Debug("forget attempts", "err", err)
-	}
-	return nil
-}
-
-// letterID names the message of a stream that was stored at a time: the same for
-// each of its dead letters, and another for what has its number in a stream that
-// was made anew.
-func letterID(seq uint64, at time.Time) string {
-	return strconv.FormatUint(seq, 10) + "-" + strconv.FormatInt(at.UnixNano(), 36)
 }
 
 // pause waits for d or until ctx ends.

@@ -141,7 +141,7 @@ func (d *drive) watch(ctx context.Context) {
 	if d.o.Files == 0 {
 		return
 	}
-	for _, e := range d.s.Bus.FollowStatus(ctx, events.UserID(d.person.ID), 0) {
+	for e := range d.s.Bus.FollowStatus(ctx, events.UserID(d.person.ID), events.Position{}) {
 		states := d.seen[e.JobID]
 		if states == nil {
 			states = map[archive.State]time.Time{}

@@ -144,7 +144,7 @@ func wait(t *testing.T, s *stack.Stack, user events.UserID, state archive.State)
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	for _, e := range s.Bus.FollowStatus(ctx, user, 0) {
+	for e := range s.Bus.FollowStatus(ctx, user, events.Position{}) {
 		if e.State == string(state) {
 			return
 		}

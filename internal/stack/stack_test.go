@@ -110,7 +110,7 @@ func restored(t *testing.T, s *stack.Stack, user events.UserID, want int) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	back := map[events.JobID]bool{}
-	for _, e := range s.Bus.FollowStatus(ctx, user, 0) {
+	for e := range s.Bus.FollowStatus(ctx, user, events.Position{}) {
 		if e.State == string(archive.Restored) {
 			back[e.JobID] = true
 		}

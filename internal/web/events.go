@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/gofiber/fiber/v3"
@@ -125,9 +124,9 @@ func (s *Server) events(c fiber.Ctx) error {
 	})(c)
 }
 
-// after is the sequence that the browser has seen: by Last-Event-ID when it
+// after is the position that the browser has seen: by Last-Event-ID when it
 // comes back, by the page's word at first, or now.
-func (s *Server) after(c fiber.Ctx) (uint64, error) {
+func (s *Server) after(c fiber.Ctx) (events.Position, error) {
 	seen := c.Get(fiber.HeaderLastEventID)
 	if seen == "" {
 		seen = c.Query("after")
@@ -136,36 +135,81 @@ func (s *Server) after(c fiber.Ctx) (uint64, error) {
 		// The hub's own place: it is asked first by whoever listens.
 		return s.where(c.Context())
 	}
-	n, err := strconv.ParseUint(seen, 10, 64)
+	at, err := events.ParsePosition(seen)
 	if err != nil {
-		return 0, &problem{status: http.StatusBadRequest, title: "The request cannot be read", sentence: "Reload the page.", err: err}
+		return at, &problem{status: http.StatusBadRequest, title: "The request cannot be read", sentence: "Reload the page.", err: err}
 	}
-	return n, nil
+	return at, nil
+}
+
+// mostKept is how many changes a browser is told of whose position is not known.
+const mostKept = 1000
+
+// place returns where in the stream of from a browser is that has seen what is before
+// seen. sure is false if it may have missed what that stream cannot tell.
+func (s *Server) place(ctx context.Context, seen, from events.Position) (at events.Position, sure bool, err error) {
+	beginning := events.Position{Incarnation: from.Incarnation}
+	switch {
+	case seen == events.Position{}:
+		return beginning, true, nil // it wants all, of whichever stream
+	case seen.Incarnation == "":
+		// A bare number, from a page or a client of an older release: of this stream, if it is in there.
+		if seen.Seq > from.Seq {
+			return beginning, false, nil
+		}
+		return events.Position{Incarnation: from.Incarnation, Seq: seen.Seq}, false, nil
+	case seen.Incarnation != from.Incarnation:
+		return from, false, nil
+	case seen.Seq > from.Seq:
+		// Another replica was faster, or the stream lost its end.
+		last, err := s.deps.Statuses.Position(ctx)
+		if err != nil {
+			return seen, false, err
+		}
+		if last.Incarnation != seen.Incarnation || last.Seq < seen.Seq {
+			return from, false, nil
+		}
+	}
+	return seen, true, nil
 }
 
 // errSlow ends a stream whose browser does not keep up.
 var errSlow = errors.New("the browser reads too slowly")
 
 // follow sends what the browser missed, and then what comes.
-func (s *Server) follow(stream *sse.Stream, l *listener, after uint64, token string) error {
+func (s *Server) follow(stream *sse.Stream, l *listener, after events.Position, token string) error {
+	after, sure, err := s.place(stream.Context(), after, l.from)
+	if err != nil {
+		return err
+	}
+	if !sure {
+		// What it missed may be nowhere any more: the page itself is the truth.
+		if err := stream.Event(sse.Event{ID: after.String(), Name: "reload", Data: "{}"}); err != nil {
+			return err
+		}
+	}
 	send := func(d *delivery) error {
 		if d.user != l.user {
-			s.log.Error("a status change of another user was dropped", "user", l.user, "seq", d.seq)
+			s.log.Error("a status change of another user was dropped", "user", l.user, "position", d.at.String())
 			return nil
 		}
-		if d.seq <= after {
+		if d.at.Seq <= after.Seq {
 			return nil
 		}
-		after = d.seq
-		return stream.Event(sse.Event{ID: strconv.FormatUint(d.seq, 10), Name: "status", Data: d.data})
+		after = d.at
+		return stream.Event(sse.Event{ID: d.at.String(), Name: "status", Data: d.data})
 	}
-	if after < l.from {
+	if after.Seq < l.from.Seq {
+		told := 0
 		for st, err := range s.deps.Statuses.Kept(stream.Context(), l.user, after, l.from) {
 			if err == nil {
 				err = send(s.hub.deliveryOf(st))
 			}
 			if err != nil {
 				return err
+			}
+			if told++; !sure && told == mostKept {
+				break
 			}
 		}
 	}

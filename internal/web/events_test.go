@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -136,26 +137,26 @@ func TestAPageFollowsItsUsersChanges(t *testing.T) {
 		t.Errorf("Content-Type is %q", got)
 	}
 	id, c := s.change()
-	if id != "2" || c.Job != "j1" || c.State != "planned" || c.Label != "Restore planned" || c.Step != 1 {
+	if id != "s-2" || c.Job != "j1" || c.State != "planned" || c.Label != "Restore planned" || c.Step != 1 {
 		t.Errorf("event %s is %+v", id, c)
 	}
 	b.world.tell(status("bob", "j9", archive.Requested))
 	b.world.tell(status("ada", "j1", archive.Requested))
-	if id, c = s.change(); id != "4" || c.Sentence != archive.Restoring {
+	if id, c = s.change(); id != "s-4" || c.Sentence != archive.Restoring {
 		t.Errorf("event %s is %+v, want 4 with the sentence", id, c)
 	}
 	s.cancel()
 
 	// Back again, it goes on after what the browser saw.
 	b.world.tell(status("ada", "j1", archive.Copying))
-	again := ada.stream(path, "Last-Event-ID", "4")
-	if id, c = again.change(); id != "5" || c.Bytes != 5 || c.Size != 10 {
+	again := ada.stream(path, "Last-Event-ID", "s-4")
+	if id, c = again.change(); id != "s-5" || c.Bytes != 5 || c.Size != 10 {
 		t.Errorf("event %s is %+v, want 5 with its bytes", id, c)
 	}
 	// Without either, it begins now.
 	now := ada.stream("/events")
 	b.world.tell(status("ada", "j1", archive.Restored))
-	if id, _ = now.change(); id != "6" {
+	if id, _ = now.change(); id != "s-6" {
 		t.Errorf("event is %s, want 6", id)
 	}
 }
@@ -167,13 +168,82 @@ func TestAStreamHoldsNothingOfOthers(t *testing.T) {
 	b.world.tell(status("ada", "j1", archive.Requested))
 	b.world.tell(status("bob", "j2", archive.Planned))
 	s := bob.stream("/events?after=0")
-	if id, c := s.change(); id != "2" || c.Job != "j2" {
+	if id, c := s.change(); id != "s-2" || c.Job != "j2" {
 		t.Errorf("bob got %s %+v", id, c)
 	}
 	nobody := b.browser()
 	nobody.wants(nobody.get("/events"), 401)
 	bob.wants(bob.get("/events?after=x"), 400)
 	bob.wants(bob.get("/events?after=-1"), 400)
+	bob.wants(bob.get("/events?after=S-1"), 400)
+}
+
+// reload returns the id of the event that says that changes may have been missed.
+func (s *eventStream) reload() string {
+	s.t.Helper()
+	f, ok := s.next()
+	for ok && f.event == "" {
+		f, ok = s.next()
+	}
+	if f.event != "reload" {
+		s.t.Errorf("got %+v, want to hear that something may have been missed", f)
+	}
+	return f.id
+}
+
+func TestAPositionOfAnotherStreamIsToldSoAndFollowedOn(t *testing.T) {
+	for _, c := range []struct{ seen, reload, id string }{
+		{"s-3", "t-1", "t-2"},
+		{"s-0", "t-1", "t-2"},
+		{"t-9", "t-1", "t-2"}, // the stream lost its end
+		{"9", "t-0", "t-1"},   // of an older release's page: all that is kept
+		{"1", "t-1", "t-2"},
+	} {
+		t.Run(c.seen, func(t *testing.T) {
+			b := newBed(t, func(c *Config, _ *Deps) { c.Heartbeat = 20 * time.Millisecond })
+			ada := b.browser()
+			ada.signIn("ada", "/")
+			for range 3 {
+				b.world.tell(status("ada", "j1", archive.Copying))
+			}
+			open := ada.stream("/events?after=s-3")
+			if f, ok := open.next(); !ok || !f.comment {
+				t.Fatalf("no heartbeat but %+v, %v", f, ok)
+			}
+			b.world.remake("t")
+			b.world.tell(status("ada", "j1", archive.Restored))
+			// The open stream is cut; its browser comes back with what it knows.
+			for ok := true; ok; {
+				_, ok = open.next()
+			}
+			for at := ""; at != "t-1"; runtime.Gosched() {
+				p, _ := b.site.hub.position()
+				at = p.String()
+			}
+			again := ada.stream("/events", "Last-Event-ID", c.seen)
+			if id := again.reload(); id != c.reload {
+				t.Errorf("told to reload at %s, want %s", id, c.reload)
+			}
+			if c.id == "t-2" {
+				b.world.tell(status("ada", "j2", archive.Planned))
+			}
+			if id, got := again.change(); id != c.id {
+				t.Errorf("got %s %+v, want %s", id, got, c.id)
+			}
+		})
+	}
+}
+
+func TestABrowserThatAnotherReplicaToldMoreMissesNothing(t *testing.T) {
+	b := newBed(t)
+	from := events.Position{Incarnation: "s", Seq: 1}
+	for range 2 {
+		b.world.tell(status("ada", "j1", archive.Copying))
+	}
+	seen := events.Position{Incarnation: "s", Seq: 2}
+	if at, sure, err := b.site.place(t.Context(), seen, from); err != nil || !sure || at != seen {
+		t.Errorf("got %s, %v, %v; want %s: it is where the stream is", at, sure, err, seen)
+	}
 }
 
 func TestAStreamEnds(t *testing.T) {
@@ -223,7 +293,7 @@ func TestAStopDoesNotWaitForABrowserThatDoesNotRead(t *testing.T) {
 	b.world.change(func() {
 		// More than the buffers on the way hold.
 		for i := range 100_000 {
-			b.world.statuses = append(b.world.statuses, Status{Seq: uint64(i + 1), StatusChanged: status("ada", "j1", archive.Copying)})
+			b.world.statuses = append(b.world.statuses, Status{Position: b.world.at(i + 1), StatusChanged: status("ada", "j1", archive.Copying)})
 		}
 	})
 	conn, err := net.Dial("tcp", strings.TrimPrefix(b.url, "http://"))

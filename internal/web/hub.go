@@ -29,8 +29,8 @@ type hub struct {
 
 	// mu guards the fields below.
 	mu sync.Mutex
-	// last is the sequence up to which changes were handed out.
-	last      uint64
+	// last is the position up to which changes were handed out.
+	last      events.Position
 	listeners map[events.UserID]map[*listener]struct{}
 	dropped   int
 }
@@ -38,9 +38,9 @@ type hub struct {
 // listener is a reader of one user's changes.
 type listener struct {
 	user events.UserID
-	// from is the sequence after which every change comes over changes.
-	from uint64
-	// changes is closed when the reader was too slow.
+	// from is the position after which every change comes over changes, all of that stream.
+	from events.Position
+	// changes is closed when the reader was too slow, and when the stream was made anew.
 	changes chan *delivery
 	// cut ends the reader's connection without waiting.
 	cut func()
@@ -48,7 +48,7 @@ type listener struct {
 
 // delivery is a change in the form in which all its readers get it.
 type delivery struct {
-	seq  uint64
+	at   events.Position
 	user events.UserID
 	data string
 }
@@ -62,9 +62,8 @@ const hubPause = time.Second
 
 // run hands out changes until ctx ends.
 func (h *hub) run(ctx context.Context) {
-	begun := false
 	for ctx.Err() == nil {
-		err := h.follow(ctx, &begun)
+		err := h.follow(ctx)
 		if ctx.Err() != nil {
 			return
 		}
@@ -78,23 +77,12 @@ func (h *hub) run(ctx context.Context) {
 	}
 }
 
-func (h *hub) follow(ctx context.Context, begun *bool) error {
-	if !*begun {
-		at, err := h.statuses.Position(ctx)
-		if err != nil {
-			return err
-		}
-		h.mu.Lock()
-		h.last = at
-		h.mu.Unlock()
-		*begun = true
-		close(h.ready)
+func (h *hub) follow(ctx context.Context) error {
+	at, err := h.statuses.Position(ctx)
+	if err != nil {
+		return err
 	}
-	// After an interruption it goes on where it was, not where the stream is.
-	h.mu.Lock()
-	after := h.last
-	h.mu.Unlock()
-	for st, err := range h.statuses.Follow(ctx, after) {
+	for st, err := range h.statuses.Follow(ctx, h.resume(at)) {
 		if err != nil {
 			return err
 		}
@@ -104,11 +92,42 @@ func (h *hub) follow(ctx context.Context, begun *bool) error {
 	return nil
 }
 
+// resume returns where the hub goes on in a stream that ends at a position. After an
+// interruption that is where it was. A stream that was made anew, or lost its end, has
+// other changes under the numbers of the old one: nobody can be told what was missed, so
+// all readers are cut, and their browsers come back with a position that says so.
+func (h *hub) resume(at events.Position) events.Position {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	select {
+	case <-h.ready:
+	default:
+		h.last = at
+		close(h.ready)
+	}
+	switch {
+	case at.Incarnation != h.last.Incarnation:
+		h.log.Warn("the stream of changes was made anew: pages reload", "was", h.last.String(), "is", at.String())
+		h.last = events.Position{Incarnation: at.Incarnation}
+	case at.Seq < h.last.Seq:
+		h.log.Warn("the stream of changes is behind: pages come back", "was", h.last.String(), "is", at.String())
+		h.last = at
+	default:
+		return h.last
+	}
+	for _, readers := range h.listeners {
+		for l := range readers {
+			h.end(l)
+		}
+	}
+	return h.last
+}
+
 // publish hands a change to its user's readers and waits for none.
 func (h *hub) publish(st Status) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.last = st.Seq
+	h.last = st.Position
 	readers := h.listeners[st.UserID]
 	if len(readers) == 0 {
 		return
@@ -119,9 +138,7 @@ func (h *hub) publish(st Status) {
 		case l.changes <- d:
 		default:
 			h.dropped++
-			h.remove(l)
-			close(l.changes)
-			l.cut()
+			h.end(l)
 		}
 	}
 }
@@ -129,7 +146,7 @@ func (h *hub) publish(st Status) {
 func (h *hub) deliveryOf(st Status) *delivery {
 	// A change is text, numbers and times: it has a JSON form.
 	data, _ := json.Marshal(changeOf(st.StatusChanged, h.tiers))
-	return &delivery{seq: st.Seq, user: st.UserID, data: string(data)}
+	return &delivery{at: st.Position, user: st.UserID, data: string(data)}
 }
 
 // listen adds a reader once the hub knows where the stream is, or returns ctx's
@@ -151,6 +168,13 @@ func (h *hub) listen(ctx context.Context, user events.UserID, cut func()) (*list
 	return l, nil
 }
 
+// end cuts a reader, whose browser comes back.
+func (h *hub) end(l *listener) {
+	h.remove(l)
+	close(l.changes)
+	l.cut()
+}
+
 // leave removes a reader; it may be gone already.
 func (h *hub) leave(l *listener) {
 	h.mu.Lock()
@@ -167,11 +191,11 @@ func (h *hub) remove(l *listener) {
 
 // position returns up to where changes were handed out; ok is false as long as
 // the hub does not know.
-func (h *hub) position() (at uint64, ok bool) {
+func (h *hub) position() (at events.Position, ok bool) {
 	select {
 	case <-h.ready:
 	default:
-		return 0, false
+		return events.Position{}, false
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -36,8 +36,8 @@ func TestTheHubFollowsOnceHoweverManyWatch(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if l.from != 1 {
-				t.Fatalf("a reader begins after %d, want 1", l.from)
+			if l.from.Seq != 1 {
+				t.Fatalf("a reader begins after %s, want 1", l.from)
 			}
 			all = append(all, l)
 		}
@@ -45,8 +45,8 @@ func TestTheHubFollowsOnceHoweverManyWatch(t *testing.T) {
 		w.tell(status("ada", "j1", archive.Requested))
 		synctest.Wait()
 		for i, l := range all {
-			if got := <-l.changes; got.seq != 3 {
-				t.Fatalf("reader %d got %d, want 3", i, got.seq)
+			if got := <-l.changes; got.at.Seq != 3 {
+				t.Fatalf("reader %d got %s, want 3", i, got.at)
 			}
 			h.leave(l)
 		}
@@ -108,16 +108,58 @@ func TestTheHubGoesOnWhereItWas(t *testing.T) {
 		w.change(func() {
 			w.faults["Follow"] = errors.New("connection lost")
 			for _, st := range []archive.State{archive.Planned, archive.Requested} {
-				w.statuses = append(w.statuses, Status{Seq: uint64(len(w.statuses) + 1), StatusChanged: status("ada", events.JobID("j1"), st)})
+				w.statuses = append(w.statuses, Status{Position: w.at(len(w.statuses) + 1), StatusChanged: status("ada", events.JobID("j1"), st)})
 			}
 			close(w.news)
 			w.news = make(chan struct{})
 		})
 		time.Sleep(2 * hubPause)
 		for want := uint64(1); want <= 2; want++ {
-			if got := <-l.changes; got.seq != want {
-				t.Errorf("got change %d, want %d", got.seq, want)
+			if got := <-l.changes; got.at.Seq != want {
+				t.Errorf("got change %s, want %d", got.at, want)
 			}
+		}
+	})
+}
+
+func TestTheHubGoesOnInAStreamThatWasMadeAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, h := hubBed(t)
+		for range 5 {
+			w.tell(status("ada", "j1", archive.Copying))
+		}
+		runHub(t, h)
+		cut := 0
+		old, err := h.listen(t.Context(), "ada", func() { cut++ })
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.remake("t")
+		w.tell(status("ada", "j1", archive.Restored))
+		time.Sleep(2 * hubPause)
+		synctest.Wait()
+		if d, ok := <-old.changes; ok || cut != 1 {
+			t.Errorf("a reader of the old stream got %+v and was cut %d times, want it cut: it may have missed something", d, cut)
+		}
+		if at, ok := h.position(); !ok || at.String() != "t-1" {
+			t.Errorf("the hub is at %s, want t-1", at)
+		}
+		l, err := h.listen(t.Context(), "ada", func() {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.tell(status("ada", "j2", archive.Planned))
+		if d := <-l.changes; d.at.String() != "t-2" {
+			t.Errorf("got change %s, want t-2", d.at)
+		}
+		// A stream that lost its end counts the same numbers again.
+		w.change(func() { w.statuses = w.statuses[:1]; close(w.news); w.news = make(chan struct{}) })
+		time.Sleep(2 * hubPause)
+		if _, ok := <-l.changes; ok {
+			t.Error("a reader of what was lost was not cut")
+		}
+		if at, _ := h.position(); at.String() != "t-1" {
+			t.Errorf("the hub is at %s, want t-1", at)
 		}
 	})
 }

@@ -192,7 +192,7 @@ func TestOtherPeoplesJobsAreNotFound(t *testing.T) {
 	b.world.tell(status("ada", "j1", archive.Restored))
 	b.world.tell(status("bob", "j9", archive.Planned))
 	for _, p := range []string{"/events?after=0&user=ada&job=j1", "/api/v1/events?after=0&user=ada"} {
-		if id, c := bob.stream(p).change(); id != "2" || c.Job != "j9" {
+		if id, c := bob.stream(p).change(); id != "s-2" || c.Job != "j9" {
 			t.Errorf("%s streams %s %+v first, want bob's own", p, id, c)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -187,16 +186,16 @@ func (v *viewer) ownJob() (archive.Job, error) {
 // catalog is read, so that no change falls in between. Without it the page is
 // shown all the same and does not follow.
 func (s *Server) position(c fiber.Ctx) string {
-	seq, err := s.where(c.Context())
+	at, err := s.where(c.Context())
 	if err != nil {
 		s.log.Warn("a page is shown without live updates", "request", requestID(c), "error", err.Error())
 		return ""
 	}
-	return strconv.FormatUint(seq, 10)
+	return at.String()
 }
 
 // where is up to where changes were handed out, or where their stream is.
-func (s *Server) where(ctx context.Context) (uint64, error) {
+func (s *Server) where(ctx context.Context) (events.Position, error) {
 	if at, ok := s.hub.position(); ok {
 		return at, nil
 	}

@@ -71,22 +71,23 @@ type Downloads interface {
 
 // Statuses is the stream of status changes.
 type Statuses interface {
-	// Position returns the sequence of the stream's last change, 0 if there is
-	// none.
-	Position(ctx context.Context) (uint64, error)
+	// Position returns the position of the stream's last change, or the stream's
+	// beginning if there is none. It knows when the stream was made anew.
+	Position(ctx context.Context) (events.Position, error)
 	// Follow yields everybody's changes later than after, in order, the kept ones
-	// first and then as they come. It ends when ctx does, or after an error. The
-	// site follows once, whoever watches.
-	Follow(ctx context.Context, after uint64) iter.Seq2[Status, error]
-	// Kept yields the user's changes later than after, up to upto, in order. An
-	// error ends it.
-	Kept(ctx context.Context, user events.UserID, after, upto uint64) iter.Seq2[Status, error]
+	// first and then as they come. It ends when ctx does, or after an error, which comes
+	// within seconds when the stream is not after's any more. The site follows once,
+	// whoever watches.
+	Follow(ctx context.Context, after events.Position) iter.Seq2[Status, error]
+	// Kept yields the user's changes later than after, up to upto, in order. Both are of
+	// one stream: an error if that was made anew. An error ends it.
+	Kept(ctx context.Context, user events.UserID, after, upto events.Position) iter.Seq2[Status, error]
 	// Last returns the job's last change; ok is false if none is kept.
 	Last(ctx context.Context, user events.UserID, job events.JobID) (e events.StatusChanged, ok bool, err error)
 }
 
 // Status is a change with its place in the stream.
 type Status struct {
-	Seq uint64
+	Position events.Position
 	events.StatusChanged
 }

@@ -22,13 +22,13 @@ import (
 // would.
 type leaky struct{ *world }
 
-func (l leaky) Kept(_ context.Context, _ events.UserID, after, upto uint64) iter.Seq2[Status, error] {
+func (l leaky) Kept(_ context.Context, _ events.UserID, after, upto events.Position) iter.Seq2[Status, error] {
 	return func(yield func(Status, error) bool) {
 		l.mu.Lock()
 		kept := slices.Clone(l.statuses)
 		l.mu.Unlock()
 		for _, st := range kept {
-			if st.Seq > after && st.Seq <= upto && !yield(st, nil) {
+			if st.Position.Seq > after.Seq && st.Position.Seq <= upto.Seq && !yield(st, nil) {
 				return
 			}
 		}

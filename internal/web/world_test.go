@@ -35,6 +35,7 @@ type world struct {
 	since     []time.Time // of each that was announced
 	names     []string
 	statuses  []Status
+	made      string // the incarnation of statuses, "s" at first
 	// news is closed and replaced at each status.
 	news chan struct{}
 	// following counts the open Follows, follows all that ever were.
@@ -269,27 +270,44 @@ func (w *world) PresignGet(_ context.Context, o archive.Object, name string) (st
 	return w.store.URL + "/" + o.Bucket + "/" + (&url.URL{Path: o.Key}).EscapedPath() + "?signature=x", nil
 }
 
-func (w *world) Position(context.Context) (uint64, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return uint64(len(w.statuses)), w.fault("Position")
+// at is a position in the stream; the caller has mu.
+func (w *world) at(seq int) events.Position {
+	return events.Position{Incarnation: cmp.Or(w.made, "s"), Seq: uint64(seq)}
 }
 
-func (w *world) Follow(ctx context.Context, after uint64) iter.Seq2[Status, error] {
+// remake deletes the stream and makes it anew, with another incarnation.
+func (w *world) remake(made string) {
+	w.change(func() {
+		w.statuses, w.made = nil, made
+		close(w.news)
+		w.news = make(chan struct{})
+	})
+}
+
+func (w *world) Position(context.Context) (events.Position, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.at(len(w.statuses)), w.fault("Position")
+}
+
+func (w *world) Follow(ctx context.Context, after events.Position) iter.Seq2[Status, error] {
 	return func(yield func(Status, error) bool) {
 		w.change(func() { w.following++; w.follows++ })
 		defer w.change(func() { w.following-- })
 		for {
 			w.mu.Lock()
-			pending := slices.Clone(w.statuses[min(after, uint64(len(w.statuses))):])
+			pending := slices.Clone(w.statuses[min(after.Seq, uint64(len(w.statuses))):])
 			news, err := w.news, w.fault("Follow")
+			if last := w.at(len(w.statuses)); after.Incarnation != last.Incarnation || after.Seq > last.Seq {
+				err = errors.New("the stream was made anew")
+			}
 			w.mu.Unlock()
 			if err != nil {
 				yield(Status{}, err)
 				return
 			}
 			for _, st := range pending {
-				after = st.Seq
+				after = st.Position
 				if !yield(st, nil) {
 					return
 				}
@@ -303,13 +321,13 @@ func (w *world) Follow(ctx context.Context, after uint64) iter.Seq2[Status, erro
 	}
 }
 
-func (w *world) Kept(_ context.Context, user events.UserID, after, upto uint64) iter.Seq2[Status, error] {
+func (w *world) Kept(_ context.Context, user events.UserID, after, upto events.Position) iter.Seq2[Status, error] {
 	w.mu.Lock()
 	kept := slices.Clone(w.statuses)
 	w.mu.Unlock()
 	return func(yield func(Status, error) bool) {
 		for _, st := range kept {
-			if st.UserID == user && st.Seq > after && st.Seq <= upto && !yield(st, nil) {
+			if st.UserID == user && st.Position.Seq > after.Seq && st.Position.Seq <= upto.Seq && !yield(st, nil) {
 				return
 			}
 		}
@@ -332,7 +350,7 @@ func (w *world) Last(_ context.Context, user events.UserID, job events.JobID) (e
 
 func (w *world) tell(e events.StatusChanged) {
 	w.change(func() {
-		w.statuses = append(w.statuses, Status{Seq: uint64(len(w.statuses) + 1), StatusChanged: e})
+		w.statuses = append(w.statuses, Status{Position: w.at(len(w.statuses) + 1), StatusChanged: e})
 		close(w.news)
 		w.news = make(chan struct{})
 	})

@@ -96,19 +96,21 @@ func (e Env) web(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Part, 
 // statuses is the site's view of the STATUS stream.
 type statuses struct{ bus *bus.Bus }
 
-func (s statuses) Position(ctx context.Context) (uint64, error) { return s.bus.LastStatus(ctx) }
+func (s statuses) Position(ctx context.Context) (events.Position, error) {
+	return s.bus.LastStatus(ctx)
+}
 
-func (s statuses) Follow(ctx context.Context, after uint64) iter.Seq2[web.Status, error] {
+func (s statuses) Follow(ctx context.Context, after events.Position) iter.Seq2[web.Status, error] {
 	return func(yield func(web.Status, error) bool) {
-		for seq, e := range s.bus.FollowStatuses(ctx, after) {
-			if !yield(web.Status{Seq: seq, StatusChanged: e}, nil) {
+		for st, err := range s.bus.FollowStatuses(ctx, after) {
+			if !yield(web.Status(st), err) {
 				return
 			}
 		}
 	}
 }
 
-func (s statuses) Kept(ctx context.Context, user events.UserID, after, upto uint64) iter.Seq2[web.Status, error] {
+func (s statuses) Kept(ctx context.Context, user events.UserID, after, upto events.Position) iter.Seq2[web.Status, error] {
 	return func(yield func(web.Status, error) bool) {
 		for st, err := range s.bus.StatusesOf(ctx, user, after, upto) {
 			if !yield(web.Status(st), err) {

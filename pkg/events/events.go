@@ -122,6 +122,9 @@ type DeadLetter struct {
 	Reason string `json:"reason"`
 	// Kind is the fault kind, "invalid" for example.
 	Kind string `json:"kind"`
+	// Cause names what has to be mended, the same each time; empty if the kind says enough.
+	// Two letters of one subject, kind and cause say the same thing.
+	Cause string `json:"cause,omitempty"`
 	// Attempts counts how often handling it was tried, with the attempts of the
 	// dead letters that it is a replay of; FirstAt is the first of them all.
 	Attempts int       `json:"attempts"`
@@ -191,7 +194,7 @@ const (
 	SubjectThaw    = "thaw.requested.*"
 	SubjectRestore = "restore.completed.*"
 	SubjectStatus  = "status.*.*"
-	SubjectDead    = "dead.*.*"
+	SubjectDead    = "dead.>"
 )
 
 // The headers of an event's message.
@@ -239,8 +242,31 @@ func (e StatusChanged) Subject() string {
 	return "status." + Token(string(e.UserID)) + "." + Token(string(e.JobID))
 }
 
-// Subject implements [Event].
-func (e DeadLetter) Subject() string { return "dead." + Token(e.Stream) + "." + Token(e.Consumer) }
+// Subject implements [Event]. It ends with what the source's subject ends with, a job or a
+// user, so that the last letter about it is found; what was never understood has no such end,
+// and letters of older releases have none.
+func (e DeadLetter) Subject() string {
+	s := "dead." + Token(e.Stream) + "." + Token(e.Consumer)
+	if whose := whose(e.SourceSubject); whose != "" {
+		s += "." + whose
+	}
+	return s
+}
+
+// whose returns the tokens of a subject behind the two that name the event; empty if
+// nothing can be published under them.
+func whose(subject string) string {
+	tokens := strings.Split(subject, ".")
+	if len(tokens) < 3 {
+		return ""
+	}
+	for _, t := range tokens[2:] {
+		if t == "" || strings.ContainsAny(t, "*> \t\r\n") {
+			return ""
+		}
+	}
+	return strings.Join(tokens[2:], ".")
+}
 
 // StatusSubject matches every status change of one user.
 func StatusSubject(user UserID) string { return "status." + Token(string(user)) + ".*" }

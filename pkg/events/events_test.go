@@ -29,7 +29,10 @@ func examples() map[string]Event {
 		},
 		"dead_letter": DeadLetter{
 			ID: "7-abc", Stream: "THAW", Consumer: "thaw-request", SourceSubject: "thaw.requested.j", Header: map[string][]string{"Gas-Id": {"x"}},
-			Payload: []byte(`{"v":1}`), Reason: "unknown job \"j\"", Kind: "invalid", Attempts: 1, FirstAt: at, LastAt: at,
+			Payload: []byte(`{"v":1}`), Reason: "unknown job \"j\"", Kind: "invalid", Cause: "unknown job", Attempts: 1, FirstAt: at, LastAt: at,
+		},
+		"dead_letter_of_a_queue": DeadLetter{
+			ID: "m-1", Stream: SourceSQS, Consumer: "gas_premium", Payload: []byte("rubbish"), Reason: "not JSON", Kind: "invalid", Attempts: 1, FirstAt: at, LastAt: at,
 		},
 		"dead_letter_again": DeadLetter{
 			ID: "9-abd", Stream: "THAW", Consumer: "thaw-request", SourceSubject: "thaw.requested.j", Header: map[string][]string{"Gas-Id": {"x"}},
@@ -146,6 +149,25 @@ func TestAPayloadComesBackAsItWasWhateverItsBytes(t *testing.T) {
 		back, err := Decode[DeadLetter](m.Data)
 		if err != nil || string(back.Payload) != payload {
 			t.Errorf("got %q, %v; want %q", back.Payload, err, payload)
+		}
+	}
+}
+
+func TestADeadLettersSubjectNamesWhoseItIs(t *testing.T) {
+	for source, want := range map[string]string{
+		"thaw.requested.job=2E1":    "dead.THAW.c.job=2E1",
+		"thaw.requested.u.j":        "dead.THAW.c.u.j",
+		"":                          "dead.THAW.c",
+		"mine.x":                    "dead.THAW.c",
+		"thaw.requested.*":          "dead.THAW.c",
+		"thaw.requested.>":          "dead.THAW.c",
+		"thaw.requested.a b":        "dead.THAW.c",
+		"thaw.requested.":           "dead.THAW.c",
+		"thaw.requested.j..k":       "dead.THAW.c",
+		"thaw.requested.j\r\nPUB x": "dead.THAW.c",
+	} {
+		if got := (DeadLetter{Stream: "THAW", Consumer: "c", SourceSubject: source}).Subject(); got != want {
+			t.Errorf("%q: got %q, want %q", source, got, want)
 		}
 	}
 }

@@ -201,6 +201,12 @@
     else if (news) text(announce, `${row.querySelector("[data-name]").textContent}: ${change.label}`);
     row.dataset.state = change.state;
   });
+  // What this page missed cannot be told. A server may not know yet that it is so, and many
+  // pages come at once: none reloads at once again, nor all together.
+  source.addEventListener("reload", () => {
+    source.close();
+    setTimeout(() => location.reload(), Math.max(0, 5000 - performance.now()) + 2000 * Math.random());
+  });
   // A page in the browser's back cache must not hold its stream.
   addEventListener("pagehide", () => source.close());
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });

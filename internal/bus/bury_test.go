@@ -1,0 +1,272 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	gas "github.com/gas-restore/gas"
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/localnats"
+	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// dying is a worker whose work dies of a cause, and says more each time.
+type dying struct {
+	*running
+	cause atomic.Value
+	n     atomic.Int64
+}
+
+func die(t *testing.T, ns *server.Server, cause string) *dying {
+	d := &dying{}
+	d.cause.Store(cause)
+	d.running = work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
+		return fault.Because(fault.Invalid, d.cause.Load().(string), fmt.Errorf("no, for the %dth time", d.n.Add(1)))
+	})
+	return d
+}
+
+// again publishes the task once more, as a sweep does: under another id.
+func (d *dying) again(t *testing.T, ns *server.Server, job string) {
+	t.Helper()
+	e := task(job)
+	e.ID = fmt.Sprint("up-", job, d.n.Load()+100)
+	publish(t, ns, e)
+	d.expect(t, bus.Dead)
+}
+
+func TestADeathOfTheSameCauseWritesNoSecondLetter(t *testing.T) {
+	ns := testenv.NATS(t)
+	op := testenv.Bus(t, ns, "operator")
+	dead := op.DeadLetters()
+	d := die(t, ns, "key occupied")
+	for range 3 {
+		d.again(t, ns, "j")
+	}
+	d.again(t, ns, "other")
+	all := list(t, dead, bus.Filter{})
+	if len(all) != 2 || all[0].JobID != "j" || all[0].Cause != "key occupied" || all[0].Reason != "no, for the 1th time" || all[1].JobID != "other" {
+		t.Fatalf("got %+v, want one letter for each job", all)
+	}
+	if n := messages(t, ns, events.StreamThaw); n != 0 {
+		t.Errorf("%d messages are left in THAW, want none: they are acked", n)
+	}
+
+	// Another cause is another thing to mend.
+	d.cause.Store("asked already")
+	d.again(t, ns, "j")
+	if got := list(t, dead, bus.Filter{Job: "j"}); len(got) != 2 || got[1].Cause != "asked already" {
+		t.Fatalf("of another cause: %+v", got)
+	}
+	if got := list(t, dead, bus.Filter{Cause: "Key Occupied"}); len(got) != 2 {
+		t.Errorf("filtered by cause: %+v", got)
+	}
+
+	// Dropped, it is written again: somebody thought that it was mended.
+	for _, l := range list(t, dead, bus.Filter{Job: "j"}) {
+		if err := dead.Drop(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.again(t, ns, "j")
+	d.again(t, ns, "j")
+	if got := list(t, dead, bus.Filter{Job: "j"}); len(got) != 1 || got[0].Seq != 4 {
+		t.Errorf("after the drop: %+v", got)
+	}
+}
+
+func TestAReplayThatDiesWritesItsLetterWhateverStandsThere(t *testing.T) {
+	ns := testenv.NATS(t)
+	dead := testenv.Bus(t, ns, "operator").DeadLetters()
+	d := die(t, ns, "key occupied")
+	d.again(t, ns, "j")
+	first := one(t, dead)
+	// Two letters that stand for the same, of which one is replayed.
+	second := first.DeadLetter
+	second.ID += "-again"
+	store(t, testenv.Bus(t, ns, "operator"), second)
+	if _, err := dead.Replay(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	d.expect(t, bus.Dead)
+	all := list(t, dead, bus.Filter{})
+	if len(all) != 2 || len(all[1].ReplayOf) != 1 || all[1].ReplayOf[0].Seq != first.Seq || all[1].Cause != "key occupied" {
+		t.Errorf("got %+v, want a second that is linked to the first", all)
+	}
+}
+
+func TestALookThatFailsWritesTheLetter(t *testing.T) {
+	ns := testenv.NATS(t)
+	op := testenv.Bus(t, ns, "operator")
+	d := die(t, ns, "key occupied")
+	if _, err := op.JS.Publish(t.Context(), "dead.THAW.thaw-request.j", []byte("no letter")); err != nil {
+		t.Fatal(err)
+	}
+	d.again(t, ns, "j")
+	if all := list(t, op.DeadLetters(), bus.Filter{}); len(all) != 2 || all[0].Kind != bus.KindUnreadable || all[0].Stream != "THAW" || all[0].Consumer != "thaw-request" || all[1].JobID != "j" {
+		t.Errorf("got %+v, want what cannot be read, and the letter", all)
+	}
+	if cause, ok, err := op.DeadOf(t.Context(), task("other")); ok || err != nil {
+		t.Errorf("of a job without a letter: %q, %v, %v", cause, ok, err)
+	}
+}
+
+// without is a server of nats.conf without some permission.
+func without(t *testing.T, permission string) *server.Server {
+	t.Helper()
+	opts := &server.Options{}
+	if err := opts.ProcessConfigString(strings.ReplaceAll(gas.NATSConf, permission, "")); err != nil {
+		t.Fatal(err)
+	}
+	opts.Port, opts.HTTPPort, opts.StoreDir, opts.NoSigs, opts.NoLog = server.RANDOM_PORT, 0, testenv.Memory(t), true, true
+	ns, err := server.NewServer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns.Start()
+	t.Cleanup(func() { localnats.Stop(ns) })
+	if !ns.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server is not ready")
+	}
+	if err := bus.Provision(t.Context(), testenv.Bus(t, ns, "operator").JS, bus.Settings{}); err != nil {
+		t.Fatal(err)
+	}
+	return ns
+}
+
+func TestAServiceThatMayNotLookWritesItsLetters(t *testing.T) {
+	ns := without(t, `"$JS.API.STREAM.MSG.GET.DEAD"`) // as in the nats.conf of an older release
+	d := die(t, ns, "key occupied")
+	d.again(t, ns, "j")
+	d.again(t, ns, "j")
+	if all := list(t, testenv.Bus(t, ns, "operator").DeadLetters(), bus.Filter{}); len(all) != 2 {
+		t.Errorf("got %+v, want both", all)
+	}
+}
+
+func TestWhatIsNoEventIsKeptEachTime(t *testing.T) {
+	ns := testenv.NATS(t)
+	op := testenv.Bus(t, ns, "operator")
+	d := die(t, ns, "no event")
+	for _, body := range []string{"rubbish", "other rubbish"} {
+		if _, err := op.JS.Publish(t.Context(), "thaw.requested.j", []byte(body)); err != nil {
+			t.Fatal(err)
+		}
+		d.expect(t, bus.Dead)
+	}
+	all := list(t, op.DeadLetters(), bus.Filter{Cause: "no event"})
+	if len(all) != 2 || string(all[1].Payload) != "other rubbish" {
+		t.Errorf("got %+v, want both: their bytes are nowhere else", all)
+	}
+	// It stands for no work: its replay would not do it.
+	if _, ok, err := op.DeadOf(t.Context(), task("j")); ok || err != nil {
+		t.Errorf("it stands for the job's task: %v, %v", ok, err)
+	}
+}
+
+func TestTheSweepSeesWhatDied(t *testing.T) {
+	ns := testenv.NATS(t)
+	sweep := testenv.Bus(t, ns, "sweep")
+	d := die(t, ns, "key occupied")
+	d.again(t, ns, "j.1")
+	for job, want := range map[string]bool{"j.1": true, "j": false} {
+		cause, ok, err := sweep.DeadOf(t.Context(), task(job))
+		if err != nil || ok != want || ok && cause != "key occupied" {
+			t.Errorf("%s: got %q, %v, %v; want %v", job, cause, ok, err, want)
+		}
+	}
+	store(t, testenv.Bus(t, ns, "operator"),
+		events.DeadLetter{ID: "1", Stream: "PREMIUM", Consumer: bus.ConsumerPlan, SourceSubject: "premium.upgraded.u", Reason: "r", Kind: "unknown", LastAt: at},
+		events.DeadLetter{ID: "2", Stream: "RESTORE", Consumer: bus.ConsumerRestore, SourceSubject: "restore.completed.j", Reason: "r", Kind: "corrupt", Cause: "tree hash", LastAt: at})
+	if cause, ok, err := sweep.DeadOf(t.Context(), events.UserUpgraded{UserID: "u"}); err != nil || !ok || cause != "" {
+		t.Errorf("an upgrade: got %q, %v, %v", cause, ok, err)
+	}
+	if cause, ok, err := sweep.DeadOf(t.Context(), events.RetrievalCompleted{JobID: "j"}); err != nil || !ok || cause != "tree hash" {
+		t.Errorf("a retrieval: got %q, %v, %v", cause, ok, err)
+	}
+	if _, _, err := sweep.DeadOf(t.Context(), events.StatusChanged{}); !fault.Is(err, fault.Invalid) {
+		t.Errorf("a status: got %v", err)
+	}
+}
+
+// Letters of older releases lie under three tokens: whose they are is in the letter.
+func TestALetterOfAnOlderReleaseIsListedReplayedAndDropped(t *testing.T) {
+	ns := testenv.NATS(t)
+	op := testenv.Bus(t, ns, "operator")
+	dead := op.DeadLetters()
+	for _, job := range []string{"j1", "j2"} {
+		m, err := events.Encode(events.DeadLetter{ID: job, Stream: "THAW", Consumer: bus.ConsumerRequest, SourceSubject: task(job).Subject(),
+			Payload: payload(t, task(job)), Reason: "r", Kind: "invalid", Attempts: 1, FirstAt: at, LastAt: at})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := op.JS.Publish(t.Context(), "dead.THAW.thaw-request", m.Data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := die(t, ns, "")
+	d.again(t, ns, "j1") // which none under its own subject stands for
+	if all := list(t, dead, bus.Filter{Stream: "THAW"}); len(all) != 3 || all[1].JobID != "j2" {
+		t.Fatalf("got %+v", all)
+	}
+	old := list(t, dead, bus.Filter{Job: "j2"})
+	if _, err := dead.Replay(t.Context(), old[0]); err != nil {
+		t.Fatal(err)
+	}
+	d.expect(t, bus.Dead)
+	if got := list(t, dead, bus.Filter{Job: "j2"}); len(got) != 1 || len(got[0].ReplayOf) != 1 {
+		t.Errorf("got %+v, want what came of the replay", got)
+	}
+	err := dead.ForEach(t.Context(), bus.Filter{}, func(l bus.Letter) error { return dead.Drop(t.Context(), l) })
+	if n := messages(t, ns, events.StreamDead); err != nil || n != 0 {
+		t.Errorf("%d letters are left, %v", n, err)
+	}
+}
+
+func TestANumberOfADeadStreamThatWasMadeAnewRemovesNothing(t *testing.T) {
+	ns := testenv.NATS(t)
+	op := testenv.Bus(t, ns, "operator")
+	dead := op.DeadLetters()
+	letter := func(job string) events.DeadLetter {
+		return events.DeadLetter{ID: job, Stream: "THAW", Consumer: "c", SourceSubject: task(job).Subject(), Payload: payload(t, task(job)), Reason: "r", Kind: "invalid", LastAt: at}
+	}
+	remake := func() {
+		if err := op.JS.DeleteStream(t.Context(), events.StreamDead); err != nil {
+			t.Fatal(err)
+		}
+		if err := bus.Provision(t.Context(), op.JS, bus.Settings{}); err != nil {
+			t.Fatal(err)
+		}
+		store(t, op, letter("new1"), letter("new2"))
+	}
+	store(t, op, letter("old1"), letter("old2"))
+	old := list(t, dead, bus.Filter{})
+	err := dead.ForEach(t.Context(), bus.Filter{}, func(l bus.Letter) error {
+		if l.JobID != "old1" {
+			t.Errorf("called for %+v", l)
+		}
+		remake()
+		return nil
+	})
+	if !errors.Is(err, bus.ErrAnew) {
+		t.Errorf("one by one: got %v, want %v", err, bus.ErrAnew)
+	}
+	if err := dead.Drop(t.Context(), old[1]); err != nil {
+		t.Error(err)
+	}
+	if _, err := dead.Replay(t.Context(), old[0]); err != nil {
+		t.Error(err)
+	}
+	if all := list(t, dead, bus.Filter{}); len(all) != 2 || all[0].JobID != "new1" {
+		t.Errorf("left: %+v, want both that were never named", all)
+	}
+}
