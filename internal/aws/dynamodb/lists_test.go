@@ -2,6 +2,7 @@ package dynamodb_test
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -183,13 +184,13 @@ func TestAnAccountAndAJobAreReadWithOneCall(t *testing.T) {
 	}
 	a.Server.ResetCounts()
 	gotAccount, gotJob, err := a.Catalog.AccountAndJob(t.Context(), "ada", "j1")
-	if err != nil || gotAccount != account || gotJob != job {
+	if err != nil || !reflect.DeepEqual(gotAccount, account) || !reflect.DeepEqual(gotJob, job) {
 		t.Errorf("got %+v, %+v, %v", gotAccount, gotJob, err)
 	}
 	if n := a.Server.Counts(); n["dynamodb.BatchGetItem"] != 1 || len(n) != 1 {
 		t.Errorf("it took %v", n)
 	}
-	if gotAccount, gotJob, err = a.Catalog.AccountAndJob(t.Context(), "ada", "j2"); err != nil || gotAccount != account || gotJob != (archive.Job{}) {
+	if gotAccount, gotJob, err = a.Catalog.AccountAndJob(t.Context(), "ada", "j2"); err != nil || !reflect.DeepEqual(gotAccount, account) || !reflect.DeepEqual(gotJob, archive.Job{}) {
 		t.Errorf("without a job: %+v, %+v, %v", gotAccount, gotJob, err)
 	}
 	if _, _, err = a.Catalog.AccountAndJob(t.Context(), "eve", "j1"); !fault.Is(err, fault.NotFound) {
