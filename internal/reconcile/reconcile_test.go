@@ -1,12 +1,12 @@
 package reconcile_test
 
 import (
-	"context"
 	"testing"
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/reconcile"
+	"github.com/gas-restore/gas/internal/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -77,33 +77,41 @@ func TestWhateverTheTroubleTheFileIsBackWithoutANotice(t *testing.T) {
 	for _, tr := range troubles {
 		t.Run(tr.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
-			tr.make(w, "u", "job")
-			w.advance(6 * time.Hour)
-			r := w.swept()
-			if r.Found[tr.found] != 1 || r.Done[reconcile.Act(tr.found)] != 1 || r.Archives != 1 {
-				t.Errorf("the first sweep reports %+v, want one %s", r, tr.found)
-			}
-			if work, _ := w.messages(); work != 1 {
-				t.Errorf("%d messages are in the streams after it, want 1", work)
-			}
-			if again := w.swept(); len(again.Done) != 0 || again.Found[reconcile.InOrder] != 1 {
-				t.Errorf("a second sweep does %v while the message waits", again.Done)
-			}
-			w.start()
-			w.quiesce()
-			w.advance(6 * time.Hour)
-			w.rounds()
-			w.check()
-			if n := len(w.Glacier.Jobs()); n != tr.again {
-				t.Errorf("%d retrievals, want %d", n, tr.again)
-			}
+			inWorld(t, tr.isOver)
 		})
 	}
 }
 
+func (tr trouble) isOver(t *testing.T, w *world) {
+	tr.make(w, "u", "job")
+	w.advance(6 * time.Hour)
+	r := w.swept()
+	if r.Found[tr.found] != 1 || r.Done[reconcile.Act(tr.found)] != 1 || r.Archives != 1 {
+		t.Errorf("the first sweep reports %+v, want one %s", r, tr.found)
+	}
+	if work, _ := w.messages(); work != 1 {
+		t.Errorf("%d messages are in the streams after it, want 1", work)
+	}
+	w.advance(20 * time.Minute) // past every pause
+	if again := w.swept(); len(again.Done) != 0 || again.Found[reconcile.InOrder] != 1 {
+		t.Errorf("a second sweep reports %+v while the message waits", again)
+	}
+	w.start()
+	w.quiesce()
+	w.advance(6 * time.Hour)
+	w.rounds()
+	w.check()
+	if n := len(w.Glacier.Jobs()); n != tr.again {
+		t.Errorf("%d retrievals, want %d", n, tr.again)
+	}
+	w.closes("u")
+}
+
 func TestAllTroublesAtOnceEndInRestoredFiles(t *testing.T) {
-	w := newWorld(t)
+	inWorld(t, allTroublesAtOnceEndInRestoredFiles)
+}
+
+func allTroublesAtOnceEndInRestoredFiles(t *testing.T, w *world) {
 	const each = 8
 	retrievals := 0
 	for i, tr := range troubles {
@@ -123,7 +131,10 @@ func TestAllTroublesAtOnceEndInRestoredFiles(t *testing.T) {
 }
 
 func TestEverythingComesBackThoughEveryNoticeIsDropped(t *testing.T) {
-	w := newWorld(t)
+	inWorld(t, everythingComesBackThoughEveryNoticeIsDropped)
+}
+
+func everythingComesBackThoughEveryNoticeIsDropped(t *testing.T, w *world) {
 	const files = 120
 	for i := range files {
 		w.archived("fern", id("job-%04d", i))
@@ -141,8 +152,8 @@ func TestEverythingComesBackThoughEveryNoticeIsDropped(t *testing.T) {
 	if w.left() != 0 || r.Done[reconcile.Complete] != files || len(w.Glacier.Jobs()) != files {
 		t.Errorf("%d are left after one sweep: %+v", w.left(), r)
 	}
-	// Glacier's list tells fifty a call.
-	if r.Calls > files/50+2 {
+	// Glacier's list tells fifty a call, DynamoDB a hundred.
+	if r.Calls > files/50+files/100+6 {
 		t.Errorf("%d calls for %d retrievals", r.Calls, files)
 	}
 	t.Logf("%d files back 15 minutes after they were requested, with %d calls and no notice", files, r.Calls)
@@ -164,11 +175,11 @@ func TestWhatIsInOrderIsLeftAlone(t *testing.T) {
 		"an archive of nobody": func(w *world) { w.Archive("nobody", "job", []byte("x")) },
 		"an upgrade of a minute ago": func(w *world) {
 			w.archived("u", "job")
-			for _, role := range []archive.Role{archive.Free, archive.Premium} {
-				if _, err := w.Catalog.SetRole(w.t.Context(), "u", role, w.now()); err != nil {
-					w.t.Fatal(err)
-				}
-			}
+			w.advance(time.Minute)
+		},
+		"an upgrade of a minute ago, of which there is no plan": func(w *world) {
+			w.archived("u", "job")
+			w.planless("u")
 			w.advance(time.Minute)
 		},
 		"a plan that waits": func(w *world) {
@@ -177,9 +188,15 @@ func TestWhatIsInOrderIsLeftAlone(t *testing.T) {
 		},
 		"a task that waits": func(w *world) {
 			job := w.archived("u", "job")
-			publish(w, events.ThawRequested{ID: "up", JobID: job.ID, UserID: "u", ArchiveID: job.ArchiveID, UpgradedAt: w.now()})
+			publish(w, events.ThawRequested{ID: "up", JobID: job.ID, UserID: "u", ArchiveID: job.ArchiveID})
 		},
-		"a plan that is held": func(w *world) { w.archived("held", "job") },
+		"a plan that is held": func(w *world) {
+			w.archived("u", "job")
+			if err := w.Catalog.HoldPlan(w.t.Context(), "u", testenv.PlanOf("u"), "over budget", w.now().Add(24*time.Hour)); err != nil {
+				w.t.Fatal(err)
+			}
+			w.advance(6 * time.Hour)
+		},
 		"a young intent": func(w *world) {
 			w.intent(w.archived("u", "job"))
 			w.advance(time.Minute)
@@ -187,7 +204,7 @@ func TestWhatIsInOrderIsLeftAlone(t *testing.T) {
 		"an old intent with its task": func(w *world) {
 			job := w.archived("u", "job")
 			w.intent(job)
-			publish(w, events.ThawRequested{ID: "up", JobID: job.ID, UserID: "u", ArchiveID: job.ArchiveID, UpgradedAt: w.now()})
+			publish(w, events.ThawRequested{ID: "up", JobID: job.ID, UserID: "u", ArchiveID: job.ArchiveID})
 			w.advance(time.Hour)
 		},
 		"a retrieval that is not due": func(w *world) {
@@ -207,21 +224,25 @@ func TestWhatIsInOrderIsLeftAlone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
-			w.sweeper.Held = func(_ context.Context, u events.UserID) (bool, error) { return u == "held", nil }
-			make(w)
-			before, _ := w.messages()
-			r := w.swept()
-			if after, dead := w.messages(); after != before || dead != 0 || len(r.Done) != 0 || r.Found[reconcile.InOrder] != 1 {
-				t.Errorf("%+v, and %d messages more", r, after-before)
-			}
+			inWorld(t, func(t *testing.T, w *world) {
+				make(w)
+				before, _ := w.messages()
+				r := w.swept()
+				if after, dead := w.messages(); after != before || dead != 0 || len(r.Done) != 0 || r.Closed != 0 {
+					t.Errorf("%+v, and %d messages more", r, after-before)
+				}
+			})
 		})
 	}
 }
 
 func TestWhatDoesNotHelpIsDoneLessAndLessOften(t *testing.T) {
-	w := newWorld(t)
+	inWorld(t, whatDoesNotHelpIsDoneLessAndLessOften)
+}
+
+func whatDoesNotHelpIsDoneLessAndLessOften(t *testing.T, w *world) {
 	w.archived("u", "job")
+	w.advance(20 * time.Minute)
 	consumed := func() {
 		w.t.Helper()
 		st, err := w.operator.JS.Stream(t.Context(), events.StreamPremium)
@@ -254,7 +275,10 @@ func TestWhatDoesNotHelpIsDoneLessAndLessOften(t *testing.T) {
 }
 
 func TestARetrievalThatIsLateIsToldOfAndNotPaidForAgain(t *testing.T) {
-	w := newWorld(t)
+	inWorld(t, aRetrievalThatIsLateIsToldOfAndNotPaidForAgain)
+}
+
+func aRetrievalThatIsLateIsToldOfAndNotPaidForAgain(t *testing.T, w *world) {
 	w.Glacier.SetDelay("Standard", 30*time.Hour, 30*time.Hour)
 	w.requested(w.archived("u", "job"), archive.Standard)
 	w.advance(11 * time.Hour)
@@ -267,7 +291,10 @@ func TestARetrievalThatIsLateIsToldOfAndNotPaidForAgain(t *testing.T) {
 // Nor does the flag, which is pulled less and less often, hold back the notice once
 // the retrieval is done: its output is there for a day, as long as the longest pause.
 func TestARetrievalThatWasFlaggedIsBroughtBackAsSoonAsItIsDone(t *testing.T) {
-	w := newWorld(t)
+	inWorld(t, aRetrievalThatWasFlaggedIsBroughtBackAsSoonAsItIsDone)
+}
+
+func aRetrievalThatWasFlaggedIsBroughtBackAsSoonAsItIsDone(t *testing.T, w *world) {
 	const takes = 40 * time.Hour
 	w.Glacier.SetDelay("Standard", takes, takes)
 	w.requested(w.archived("u", "job"), archive.Standard)
@@ -298,5 +325,122 @@ func TestEveryFindingHasOneRule(t *testing.T) {
 	}
 	if got := reconcile.Act("something new"); got != reconcile.Flag {
 		t.Errorf("what no rule covers is to be flagged, got %s", got)
+	}
+}
+
+// planless takes the plan off the account of a Premium user, as if another system had
+// written the role.
+func (w *world) planless(user events.UserID) {
+	w.t.Helper()
+	a, err := w.Catalog.Account(w.t.Context(), user)
+	if err == nil {
+		err = w.Catalog.ClosePlan(w.t.Context(), user, *a.Plan, w.now())
+	}
+	if err == nil {
+		_, err = w.Catalog.SetRole(w.t.Context(), user, archive.Free, w.now())
+	}
+	if err == nil {
+		err = w.setRole(user, archive.Premium, w.now())
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// closes fails unless the user's plan is closed by the next sweeps.
+func (w *world) closes(user events.UserID) {
+	w.t.Helper()
+	closed := 0
+	for range 3 {
+		w.advance(5 * time.Minute)
+		closed += w.swept().Closed
+	}
+	if a, err := w.Catalog.Account(w.t.Context(), user); err != nil || a.Plan != nil || closed != 1 {
+		w.t.Errorf("%d plans were closed, on the account stands %+v; %v", closed, a.Plan, err)
+	}
+}
+
+func TestAnUpgradeThatAnotherSystemWroteIsFoundByTheAudit(t *testing.T) { inWorld(t, audited) }
+
+func audited(t *testing.T, w *world) {
+	w.archived("u", "job")
+	w.Account("free", archive.Free)
+	w.bodies["other"] = []byte("x")
+	w.Archive("free", "other", w.bodies["other"])
+	w.planless("u")
+	w.advance(time.Hour)
+	r := w.swept()
+	if r.Found[reconcile.Planless] != 1 || r.Done[reconcile.Plan] != 1 || r.Archives != 2 {
+		t.Errorf("the audit reports %+v, want one archive without a plan", r)
+	}
+	w.start()
+	w.quiesce()
+	w.advance(time.Hour)
+	w.swept()
+	w.quiesce()
+	if job := w.Job("job"); job.ArchiveID != "" {
+		t.Errorf("not back: %+v", job)
+	}
+	if job := w.Job("other"); job.ArchiveID == "" {
+		t.Error("a Free user's file came back")
+	}
+	w.closes("u")
+}
+
+// TestEachLateArchiveIsSeenToByItself has ten archives of one user overdue one after the
+// other: that one was brought back must not hold back the next.
+func TestEachLateArchiveIsSeenToByItself(t *testing.T) { inWorld(t, eachByItself) }
+
+func eachByItself(t *testing.T, w *world) {
+	w.start()
+	w.archived("u", "job-0") // it keeps the plan open
+	for i := range 10 {
+		id := id("job-%d", i+1)
+		w.archived("u", id)
+		lost := w.now()
+		for n := 0; w.Job(id).RetrievalID == "" && w.Job(id).ArchiveID != ""; n++ {
+			w.advance(5 * time.Minute)
+			w.swept()
+			w.quiesce()
+			if n == 30 {
+				t.Fatalf("archive %d is not asked for after %s", i, w.now().Sub(lost))
+			}
+		}
+		if took := w.now().Sub(lost); took > 25*time.Minute {
+			t.Errorf("archive %d was asked for after %s", i, took)
+		}
+	}
+}
+
+func TestADeadLetterStopsTheSweepButForOneLookADay(t *testing.T) { inWorld(t, stopped) }
+
+func stopped(t *testing.T, w *world) {
+	w.archived("u", "job")
+	for range archive.MaxPerFailure {
+		r := w.requested(w.Job("job"), archive.Standard)
+		if err := w.Catalog.ClearRetrieval(t.Context(), r, archive.GlacierFailed, w.now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	retrievals := len(w.Glacier.Jobs())
+	w.start()
+	for range 4 * 24 * 12 {
+		w.swept()
+		w.advance(5 * time.Minute)
+	}
+	_, dead := w.messages()
+	if n := len(w.Glacier.Jobs()) - retrievals; n != 0 || dead != 1 {
+		t.Errorf("%d retrievals and %d dead letters in four days, want none and 1", n, dead)
+	}
+	// Once the operator allows it, it goes on by itself.
+	if err := w.Catalog.Order(t.Context(), w.Job("job"), 1, w.now()); err != nil {
+		t.Fatal(err)
+	}
+	for n := 0; w.Job("job").ArchiveID != ""; n++ {
+		w.advance(5 * time.Minute)
+		w.swept()
+		if n == 500 {
+			t.Fatalf("not back: %+v", w.Job("job"))
+		}
 	}
 }

@@ -11,7 +11,10 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/nats-io/nats-server/v2/server"
 	"go.uber.org/goleak"
 
 	"github.com/gas-restore/gas/internal/archive"
@@ -42,14 +45,20 @@ type world struct {
 	sweeper  *reconcile.Sweeper
 	start    func() // starts the services
 	bodies   map[events.JobID][]byte
+	budget   thaw.Budget
 
 	failMu  sync.Mutex        // guards failing
 	failing map[string]string // archive to the retrieval that fails, empty before there is one
 }
 
-func newWorld(t *testing.T) *world {
+// inWorld runs f in a world whose time is simulated.
+func inWorld(t *testing.T, f func(*testing.T, *world)) {
 	t.Helper()
-	ns := testenv.NATS(t)
+	testenv.InBubble(t, func(t *testing.T, ns *server.Server) { f(t, newWorld(t, ns)) })
+}
+
+func newWorld(t *testing.T, ns *server.Server) *world {
+	t.Helper()
 	w := &world{AWS: testenv.NewAWS(t), t: t, operator: testenv.Bus(t, ns, "operator"), sweep: testenv.Bus(t, ns, "sweep"), bodies: map[events.JobID][]byte{}, failing: map[string]string{}}
 	w.Glacier.FailWhen(w.fails)
 	w.vault = glacier.New(w.Config, testenv.VaultID, "arn:aws:sns:us-east-1:000000000000:none")
@@ -60,14 +69,15 @@ func newWorld(t *testing.T) *world {
 	w.start = func() {
 		tb, rb := testenv.Bus(t, ns, "thaw"), testenv.Bus(t, ns, "restore")
 		planner := &thaw.Planner{
-			Accounts: w.Catalog, Jobs: w.Catalog, Tasks: bus.Tasks{Bus: tb}, Plans: tb.Notes(bus.BucketPlans), Holds: tb.Notes(bus.BucketHolds),
+			Accounts: w.Catalog, Jobs: w.Catalog, Plans: w.Catalog, Ledger: w.Catalog, Tasks: bus.Tasks{Bus: tb}, Notes: tb.Notes(bus.BucketPlans), Budget: w.budget,
 			Tiers: archive.DefaultTiers(), Prices: cost.Public().In("us-east-1"), Now: w.now, Log: quiet,
 		}
 		requester := &thaw.Requester{
-			Accounts: w.Catalog, Catalog: w.Catalog, Vault: w.vault, Tiers: archive.DefaultTiers(), Prices: cost.Public().In("us-east-1"), Now: w.now, Log: quiet,
+			Accounts: w.Catalog, Catalog: w.Catalog, Plans: w.Catalog, Ledger: w.Catalog, Budget: w.budget, Vault: w.vault, Tiers: archive.DefaultTiers(), Prices: cost.Public().In("us-east-1"), Now: w.now, Log: quiet,
 			OnDuplicates: func(n int) { t.Errorf("%d duplicates", n) },
 		}
-		restorer := &restore.Restorer{Catalog: w.Catalog, Vault: w.vault, Bucket: s3.New(w.Config), Now: w.now, Log: quiet}
+		objects := s3.New(w.Config)
+		restorer := &restore.Restorer{Catalog: w.Catalog, Vault: w.vault, Bucket: objects, Uploads: objects, Now: w.now, Log: quiet}
 		run(t, &bus.Worker[events.UserUpgraded]{Bus: tb, Stream: events.StreamPremium, Consumer: bus.ConsumerPlan, Slots: 2, Handle: planner.Plan, Logger: quiet})
 		run(t, &bus.Worker[events.ThawRequested]{Bus: tb, Stream: events.StreamThaw, Consumer: bus.ConsumerRequest, Slots: 16, Handle: requester.Request, Logger: quiet})
 		run(t, &bus.Worker[events.RetrievalCompleted]{Bus: rb, Stream: events.StreamRestore, Consumer: bus.ConsumerRestore, Slots: 8, Handle: restorer.Restore, Logger: quiet})
@@ -89,13 +99,18 @@ func run[E events.Event](t *testing.T, worker *bus.Worker[E]) {
 
 type streams struct{ *bus.Bus }
 
+func (s streams) Dead(ctx context.Context, e events.Event) (bool, error) {
+	_, dead, err := s.Bus.DeadOf(ctx, e)
+	return dead, err
+}
+
 func (s streams) Publish(ctx context.Context, e events.Event) error {
 	_, err := s.Bus.Publish(ctx, e)
 	return err
 }
 
-func (w *world) now() time.Time          { return w.World.Clock.Now() }
-func (w *world) advance(d time.Duration) { w.World.Clock.Advance(d) }
+func (w *world) now() time.Time          { return time.Now() }
+func (w *world) advance(d time.Duration) { time.Sleep(d) } // of the bubble's time
 
 // archived puts an archive of a Premium user into the vault.
 func (w *world) archived(user events.UserID, id events.JobID) archive.Job {
@@ -179,9 +194,9 @@ func (w *world) messages() (work, dead uint64) {
 // quiesce waits until the services have handled everything.
 func (w *world) quiesce() {
 	w.t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
+	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	for limit := time.After(time.Minute); ; {
+	for limit := time.After(3 * time.Hour); ; {
 		if work, dead := w.messages(); dead > 0 {
 			w.t.Fatalf("%d dead letters", dead)
 		} else if work == 0 {
@@ -190,7 +205,7 @@ func (w *world) quiesce() {
 		select {
 		case <-tick.C:
 		case <-limit:
-			w.t.Fatal("the streams are not empty after a minute")
+			w.t.Fatal("the streams are not empty after three hours")
 		}
 	}
 }
@@ -227,3 +242,17 @@ func (w *world) check() {
 }
 
 func id(format string, args ...any) events.JobID { return events.JobID(fmt.Sprintf(format, args...)) }
+
+// setRole writes the role as another system does, which knows no plans.
+func (w *world) setRole(user events.UserID, role archive.Role, at time.Time) error {
+	_, err := dynamodb.NewFromConfig(w.Config).UpdateItem(w.t.Context(), &dynamodb.UpdateItemInput{
+		TableName:                aws.String(testenv.Accounts),
+		Key:                      map[string]types.AttributeValue{"user_id": &types.AttributeValueMemberS{Value: string(user)}},
+		UpdateExpression:         aws.String("SET #r = :role, role_changed_at = :at"),
+		ExpressionAttributeNames: map[string]string{"#r": "role"},
+		ExpressionAttributeValues: map[string]types.AttributeValue{
+			":role": &types.AttributeValueMemberS{Value: string(role)}, ":at": &types.AttributeValueMemberN{Value: fmt.Sprint(at.UnixMilli())},
+		},
+	})
+	return err
+}
