@@ -56,11 +56,11 @@ type Settings struct {
 }
 
 func streams(s Settings) []jetstream.StreamConfig {
-	work := func(name, subject, description string) jetstream.StreamConfig {
+	work := func(name, description string, subjects ...string) jetstream.StreamConfig {
 		return jetstream.StreamConfig{
 			Name:        name,
 			Description: description,
-			Subjects:    []string{subject},
+			Subjects:    subjects,
 			// What the stream holds is the backlog. Full, it refuses (DiscardNew),
 			// and the messages wait in SQS.
 			Retention:  jetstream.WorkQueuePolicy,
@@ -75,19 +75,19 @@ func streams(s Settings) []jetstream.StreamConfig {
 		}
 	}
 	keep := func(name, subject, description string, age time.Duration, bytes int64) jetstream.StreamConfig {
-		c := work(name, subject, description)
+		c := work(name, description, subject)
 		c.Retention, c.Discard, c.MaxAge, c.MaxBytes = jetstream.LimitsPolicy, jetstream.DiscardOld, age, bytes
 		return c
 	}
 	dead := keep(events.StreamDead, events.SubjectDead, "What could not be done, with the reason: `gas dead` reads, replays and drops", 90*24*time.Hour, gib)
 	dead.Subjects = deadSubjects()
-	return []jetstream.StreamConfig{
-		work(events.StreamPremium, events.SubjectPremium, "Users who became Premium: whose archives are to come back"),
-		work(events.StreamThaw, events.SubjectThaw, "Archives to request from Glacier, one message per job"),
-		work(events.StreamRestore, events.SubjectRestore, "Retrievals that Glacier finished, one message per job"),
-		keep(events.StreamStatus, events.SubjectStatus, "What happened to each job: read by the web pages", 7*24*time.Hour, gib),
-		dead,
+	var all []jetstream.StreamConfig
+	for _, q := range queues {
+		all = append(all, work(q.stream, q.description, q.subjects...))
 	}
+	return append(all,
+		keep(events.StreamStatus, events.SubjectStatus, "What happened to each job: read by the web pages", 7*24*time.Hour, gib),
+		dead)
 }
 
 func consumers(s Settings) map[string]jetstream.ConsumerConfig {
@@ -105,11 +105,11 @@ func consumers(s Settings) map[string]jetstream.ConsumerConfig {
 			Metadata:      map[string]string{"gas": "restore-pipeline"},
 		}
 	}
-	return map[string]jetstream.ConsumerConfig{
-		events.StreamPremium: durable(ConsumerPlan, "thaw: one user in, one task per archived job out"),
-		events.StreamThaw:    durable(ConsumerRequest, "thaw: one task in, one Glacier retrieval"),
-		events.StreamRestore: durable(ConsumerRestore, "restore: one finished retrieval in, one object in S3"),
+	all := map[string]jetstream.ConsumerConfig{}
+	for _, q := range queues {
+		all[q.stream] = durable(q.consumer, q.work)
 	}
+	return all
 }
 
 func buckets(s Settings) []jetstream.KeyValueConfig {

@@ -2,8 +2,12 @@ package bus
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -15,30 +19,80 @@ import (
 // subject. Such a stream keeps a message until it is acked, so one that is being
 // worked on is waiting too.
 func (b *Bus) Waiting(ctx context.Context, e events.Event) (bool, error) {
-	var name string
-	switch e.(type) {
-	case events.UserUpgraded:
-		name = events.StreamPremium
-	case events.ThawRequested:
-		name = events.StreamThaw
-	case events.RetrievalCompleted:
-		name = events.StreamRestore
-	default:
-		return false, fault.Errorf(fault.Invalid, "a %s does not wait for anything", e.Type())
+	name := streamOf(e.Subject())
+	if name == "" {
+		return false, fault.Errorf(fault.Invalid, "a %s at %q does not wait for anything", e.Type(), e.Subject())
 	}
+	places := []string{e.Subject()}
+	if t, ok := e.(events.ThawRequested); ok {
+		places = append(places, strings.TrimSuffix(events.SubjectThawOld, "*")+events.Token(string(t.JobID)))
+	}
+	for _, place := range places {
+		if found, err := b.has(ctx, name, place); found || err != nil {
+			return found, err
+		}
+	}
+	return false, nil
+}
+
+// has reports whether a stream has a message with a subject, which may have wildcards.
+func (b *Bus) has(ctx context.Context, name, subject string) (bool, error) {
 	st, err := b.stream(ctx, name)
 	if err == nil {
-		_, err = st.GetLastMsgForSubject(ctx, e.Subject())
+		_, err = st.GetLastMsgForSubject(ctx, subject)
 	}
 	b.heard(err)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fault.Errorf(fault.Transient, "look for %s in stream %s: %w", e.Subject(), name, err)
+		return false, fault.Errorf(fault.Transient, "look for %s in stream %s: %w", subject, name, err)
 	}
 	return true, nil
 }
+
+// Outstanding returns how many tasks of a user are in THAW, those that are worked on
+// too; most at the most. What a release published that did not name the user is not
+// counted.
+func (b *Bus) Outstanding(ctx context.Context, user events.UserID, most int) (int, error) {
+	n, err := b.count(ctx, events.StreamThaw, events.ThawSubject(user))
+	if err != nil {
+		return 0, err
+	}
+	return min(n, most), nil
+}
+
+// count returns how many subjects that match a filter a stream has messages under. The
+// server looks them up in its index, and is not asked for the subjects themselves.
+func (b *Bus) count(ctx context.Context, stream, filter string) (int, error) {
+	if strings.Contains(filter, "..") || strings.HasSuffix(filter, ".") {
+		return 0, fault.Errorf(fault.Invalid, "count %q in stream %s: an id is missing", filter, stream)
+	}
+	ask, err := json.Marshal(map[string]any{"subjects_filter": filter, "offset": math.MaxInt32})
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, countWait)
+	defer cancel()
+	var said struct {
+		Error *jetstream.APIError `json:"error"`
+		Total int                 `json:"total"`
+	}
+	m, err := b.Conn.RequestWithContext(ctx, "$JS.API.STREAM.INFO."+stream, ask)
+	if err == nil {
+		if err = json.Unmarshal(m.Data, &said); err == nil && said.Error != nil {
+			err = said.Error
+		}
+	}
+	b.heard(err)
+	if err != nil {
+		return 0, fault.Errorf(fault.Transient, "count %s in stream %s: %w", filter, stream, err)
+	}
+	return said.Total, nil
+}
+
+// countWait is the longest that counting may take.
+const countWait = 5 * time.Second
 
 // stream returns a stream, which is looked up once.
 func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error) {

@@ -249,7 +249,7 @@ func (p *sweep) unplanned(ctx context.Context, job archive.Job) error {
 	}
 	for _, e := range []events.Event{
 		events.UserUpgraded{UserID: job.UserID},
-		events.ThawRequested{JobID: job.ID},
+		events.ThawRequested{UserID: job.UserID, JobID: job.ID},
 	} {
 		waiting, err := p.Streams.Waiting(ctx, e)
 		if err != nil {

@@ -183,7 +183,10 @@ const (
 // Subjects with a wildcard for the ids: what the streams hold.
 const (
 	SubjectPremium = "premium.upgraded.*"
-	SubjectThaw    = "thaw.requested.*"
+	SubjectThaw    = "thaw.requested.*.*"
+	// SubjectThawOld is where releases before this one published tasks, without the
+	// user: some may still lie in the stream.
+	SubjectThawOld = "thaw.requested.*"
 	SubjectRestore = "restore.completed.*"
 	SubjectStatus  = "status.*.*"
 	SubjectDead    = "dead.*.*"
@@ -224,7 +227,9 @@ func (DeadLetter) Type() string { return "dead.letter" }
 func (e UserUpgraded) Subject() string { return "premium.upgraded." + Token(string(e.UserID)) }
 
 // Subject implements [Event].
-func (e ThawRequested) Subject() string { return "thaw.requested." + Token(string(e.JobID)) }
+func (e ThawRequested) Subject() string {
+	return "thaw.requested." + Token(string(e.UserID)) + "." + Token(string(e.JobID))
+}
 
 // Subject implements [Event].
 func (e RetrievalCompleted) Subject() string { return "restore.completed." + Token(string(e.JobID)) }
@@ -236,6 +241,9 @@ func (e StatusChanged) Subject() string {
 
 // Subject implements [Event].
 func (e DeadLetter) Subject() string { return "dead." + Token(e.Stream) + "." + Token(e.Consumer) }
+
+// ThawSubject matches every task of one user.
+func ThawSubject(user UserID) string { return "thaw.requested." + Token(string(user)) + ".*" }
 
 // StatusSubject matches every status change of one user.
 func StatusSubject(user UserID) string { return "status." + Token(string(user)) + ".*" }
