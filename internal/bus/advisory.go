@@ -88,7 +88,8 @@ func (d *DeadLetters) fill(ctx context.Context, l *Letter, a advisory) error {
 	if kv, err := d.bus.JS.KeyValue(ctx, BucketAttempts); err == nil {
 		notes := ledger{kv: kv, prefix: a.Stream + "." + a.Consumer}
 		// A note is an extra: without it the letter says what it can.
-		if n, err := notes.load(ctx, a.StreamSeq); err == nil && !n.FirstAt.IsZero() && !n.FirstAt.After(a.Time) {
+		n, err := notes.entry(ctx, a.StreamSeq)
+		if err == nil && !n.FirstAt.IsZero() && !n.FirstAt.After(a.Time) && !n.Stored.After(a.Time) && (m == nil || n.of(m.Time)) {
 			l.FirstAt = n.FirstAt
 			if n.Reason != "" {
 				l.Reason += "; the last error of its worker: " + n.Reason

@@ -266,7 +266,7 @@ func (r *run[E]) deliver(ctx context.Context, m jetstream.Msg) {
 // came to nothing. What could not be noted proves nothing: a server that is full for
 // an hour must not condemn what it makes wait.
 func (r *run[E]) suspect(ctx context.Context, meta *jetstream.MsgMetadata) error {
-	a, err := r.ledger.load(ctx, meta.Sequence.Stream)
+	a, err := r.ledger.load(ctx, meta.Sequence.Stream, meta.Timestamp)
 	if err != nil {
 		return nil
 	}
@@ -285,7 +285,7 @@ func (r *run[E]) ended(ctx context.Context, meta *jetstream.MsgMetadata) {
 	if meta.NumDelivered < suspicious {
 		return
 	}
-	if a, err := r.ledger.load(ctx, meta.Sequence.Stream); err == nil && a.Begun > 0 {
+	if a, err := r.ledger.load(ctx, meta.Sequence.Stream, meta.Timestamp); err == nil && a.Begun > 0 {
 		a.Begun--
 		if err := r.ledger.save(ctx, meta.Sequence.Stream, a); err != nil {
 			r.log.Debug("end not noted", "seq", meta.Sequence.Stream, "err", err)
@@ -352,7 +352,7 @@ func (r *run[E]) settle(ctx context.Context, m jetstream.Msg, meta *jetstream.Ms
 
 	kind := fault.KindOf(err)
 	rule := policy[kind]
-	a, lerr := r.ledger.load(ctx, seq)
+	a, lerr := r.ledger.load(ctx, seq, meta.Timestamp)
 	if lerr != nil {
 		// The count is unknown: nothing is given up on a guess.
 		log.Warn("attempts unknown", "err", lerr)
