@@ -82,7 +82,7 @@ func (d *DeadLetters) fill(ctx context.Context, l *Letter, a advisory) error {
 	if m != nil {
 		l.Where = InStream
 		l.ID = letterID(m.Sequence, m.Time)
-		l.SourceSubject, l.Header, l.Payload = m.Subject, m.Header, m.Data
+		l.SourceSubject, l.Header, l.Payload = workSubject(m.Subject), letterHeader(m.Header), m.Data
 		l.FirstAt = m.Time.UTC()
 	}
 	if kv, err := d.bus.JS.KeyValue(ctx, BucketAttempts); err == nil {

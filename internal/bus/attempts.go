@@ -46,14 +46,15 @@ type ledger struct {
 
 func (l ledger) key(seq uint64) string { return fmt.Sprintf("%s.%d", l.prefix, seq) }
 
-// load returns what is noted of the message with this sequence that was stored then.
-func (l ledger) load(ctx context.Context, seq uint64, stored time.Time) (attempt, error) {
+// load returns what is noted of the message with this sequence that was stored then; if
+// nothing is, what it was before.
+func (l ledger) load(ctx context.Context, seq uint64, stored time.Time, before attempt) (attempt, error) {
 	a, err := l.entry(ctx, seq)
 	if err != nil || !a.of(stored) {
-		return attempt{Stored: stored.UTC()}, err
+		a = before
 	}
 	a.Stored = stored.UTC()
-	return a, nil
+	return a, err
 }
 
 // entry returns what is noted at a sequence, whichever message it is of.

@@ -2,6 +2,8 @@ package bus
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -15,5 +17,35 @@ func Die[E events.Event](ctx context.Context, w *Worker[E], message, delivery ui
 	if err != nil {
 		return err
 	}
-	return r.suspect(ctx, &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: message}, NumDelivered: delivery})
+	return r.suspect(ctx, &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: message}, NumDelivered: delivery}, attempt{})
+}
+
+// Quicken gives the classes of what is put aside other waits, until the test is over.
+func Quicken(t interface{ Cleanup(func()) }, waits ...time.Duration) {
+	was := classes
+	classes = slices.Clone(classes)
+	for i, w := range waits {
+		classes[i].wait = w
+	}
+	t.Cleanup(func() { classes = was })
+}
+
+// Move publishes what a worker does when it moves m to subject, and dies then, before the ack.
+func Move(ctx context.Context, b *Bus, m jetstream.Msg, subject string) error {
+	meta, err := m.Metadata()
+	if err != nil {
+		return err
+	}
+	to, err := move(m, meta, subject, noted(m.Headers()))
+	if err != nil {
+		return err
+	}
+	_, err = b.JS.PublishMsg(ctx, to)
+	return err
+}
+
+// Clock is the clock of a reader, which knows by how much it is ahead of the server's.
+func Clock(ahead time.Duration) func(now, stored time.Time, wait time.Duration) time.Duration {
+	c := &clock{ahead: ahead}
+	return c.left
 }

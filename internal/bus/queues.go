@@ -9,19 +9,21 @@ import (
 // queue is one of the work queues: a stream, and the consumer that all workers on it share.
 type queue struct {
 	stream, consumer string
-	// subjects are what the work is published under.
+	// subjects are what the work is published under, and filter takes them all and
+	// nothing that is put aside.
 	subjects []string
+	filter   string
 	// description says what a message is, work what a worker makes of one.
 	description, work string
 }
 
 // queues are all of them.
 var queues = []queue{
-	{events.StreamPremium, ConsumerPlan, []string{events.SubjectPremium},
+	{events.StreamPremium, ConsumerPlan, []string{events.SubjectPremium}, events.SubjectPremium,
 		"Users who became Premium: whose archives are to come back", "thaw: one user in, one task per archived job out"},
-	{events.StreamThaw, ConsumerRequest, []string{events.SubjectThaw, events.SubjectThawOld},
+	{events.StreamThaw, ConsumerRequest, []string{events.SubjectThaw, events.SubjectThawOld}, "thaw.requested.>",
 		"Archives to request from Glacier, one message per job", "thaw: one task in, one Glacier retrieval"},
-	{events.StreamRestore, ConsumerRestore, []string{events.SubjectRestore},
+	{events.StreamRestore, ConsumerRestore, []string{events.SubjectRestore}, events.SubjectRestore,
 		"Retrievals that Glacier finished, one message per job", "restore: one finished retrieval in, one object in S3"},
 }
 

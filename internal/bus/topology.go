@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,20 +84,24 @@ func streams(s Settings) []jetstream.StreamConfig {
 	dead.Subjects = deadSubjects()
 	var all []jetstream.StreamConfig
 	for _, q := range queues {
-		all = append(all, work(q.stream, q.description, q.subjects...))
+		all = append(all, work(q.stream, q.description, append(slices.Clone(q.subjects), asidePrefix+"*."+q.filter)...))
 	}
 	return append(all,
 		keep(events.StreamStatus, events.SubjectStatus, "What happened to each job: read by the web pages", 7*24*time.Hour, gib),
 		dead)
 }
 
-func consumers(s Settings) map[string]jetstream.ConsumerConfig {
-	durable := func(name, description string) jetstream.ConsumerConfig {
+// consumers returns those of a work queue: that of the work, and one for each class of
+// what is put aside.
+func (q queue) consumers(s Settings) []jetstream.ConsumerConfig {
+	durable := func(name, filter, description string) jetstream.ConsumerConfig {
 		return jetstream.ConsumerConfig{
 			Durable:     name,
 			Description: description,
-			AckPolicy:   jetstream.AckExplicitPolicy,
-			AckWait:     AckWait,
+			// The consumers of a work queue must not have a message in common.
+			FilterSubject: filter,
+			AckPolicy:     jetstream.AckExplicitPolicy,
+			AckWait:       AckWait,
 			// Attempts are counted by the worker, which knows a failure from a
 			// hand-back; the server would stop delivering without telling anybody.
 			MaxDeliver:    -1,
@@ -105,9 +110,9 @@ func consumers(s Settings) map[string]jetstream.ConsumerConfig {
 			Metadata:      map[string]string{"gas": "restore-pipeline"},
 		}
 	}
-	all := map[string]jetstream.ConsumerConfig{}
-	for _, q := range queues {
-		all[q.stream] = durable(q.consumer, q.work)
+	all := []jetstream.ConsumerConfig{durable(q.consumer, q.filter, q.work)}
+	for _, c := range classes {
+		all = append(all, durable(c.consumer(q.consumer), asidePrefix+c.name+".>", "what waits for "+c.name+", and then goes back to "+q.consumer))
 	}
 	return all
 }
@@ -213,11 +218,12 @@ func Provision(ctx context.Context, js jetstream.JetStream, s Settings) error {
 	for _, c := range streams(s) {
 		if _, err := js.CreateOrUpdateStream(ctx, c); err != nil {
 			errs = append(errs, fmt.Errorf("provision stream %s: %w", c.Name, err))
-			continue
 		}
-		if cc, ok := consumers(s)[c.Name]; ok {
-			if _, err := js.CreateOrUpdateConsumer(ctx, c.Name, cc); err != nil {
-				errs = append(errs, fmt.Errorf("provision consumer %s of %s: %w", cc.Durable, c.Name, err))
+	}
+	for _, q := range queues {
+		for _, c := range q.consumers(s) {
+			if _, err := js.CreateOrUpdateConsumer(ctx, q.stream, c); err != nil {
+				errs = append(errs, fmt.Errorf("provision consumer %s of %s: %w", c.Durable, q.stream, err))
 			}
 		}
 	}
@@ -264,17 +270,31 @@ func CheckStreams(ctx context.Context, js jetstream.JetStream, names ...string) 
 	return errors.Join(errs...)
 }
 
-// CheckConsumer returns an error if the consumer is not there, or gives messages up
-// by itself, and says how to mend it.
+// CheckConsumer returns an error if a work queue's consumer, or one of those of what was
+// put aside from it, is not there, gives messages up by itself, or hands out what is not
+// its own, and says how to mend it.
 func (b *Bus) CheckConsumer(ctx context.Context, stream, name string) error {
-	c, err := b.consumer(ctx, stream, name)
-	if err != nil {
-		return err
+	var errs []error
+	for _, q := range queues {
+		if q.stream != stream || q.consumer != name {
+			continue
+		}
+		for _, want := range q.consumers(Settings{}) {
+			c, err := b.consumer(ctx, stream, want.Durable)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			got := c.CachedInfo().Config
+			if n := got.MaxDeliver; n > 0 {
+				errs = append(errs, fmt.Errorf("consumer %s of stream %s gives a message up after %d deliveries (MaxDeliver): run `gas provision`", want.Durable, stream, n))
+			}
+			if got.FilterSubject != want.FilterSubject {
+				errs = append(errs, fmt.Errorf("consumer %s of stream %s hands out %q, not %q: run `gas provision`", want.Durable, stream, got.FilterSubject, want.FilterSubject))
+			}
+		}
 	}
-	if n := c.CachedInfo().Config.MaxDeliver; n > 0 {
-		return fmt.Errorf("consumer %s of stream %s gives a message up after %d deliveries (MaxDeliver): run `gas provision`", name, stream, n)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (b *Bus) consumer(ctx context.Context, stream, name string) (jetstream.Consumer, error) {

@@ -16,19 +16,29 @@ import (
 )
 
 // Waiting reports whether the work-queue stream of e has a message with e's
-// subject. Such a stream keeps a message until it is acked, so one that is being
-// worked on is waiting too.
+// subject, or has one put aside. Such a stream keeps a message until it is acked, so one
+// that is being worked on is waiting too.
 func (b *Bus) Waiting(ctx context.Context, e events.Event) (bool, error) {
 	name := streamOf(e.Subject())
 	if name == "" {
 		return false, fault.Errorf(fault.Invalid, "a %s at %q does not wait for anything", e.Type(), e.Subject())
 	}
-	places := []string{e.Subject()}
+	subjects := []string{e.Subject()}
 	if t, ok := e.(events.ThawRequested); ok {
-		places = append(places, strings.TrimSuffix(events.SubjectThawOld, "*")+events.Token(string(t.JobID)))
+		subjects = append(subjects, strings.TrimSuffix(events.SubjectThawOld, "*")+events.Token(string(t.JobID)))
 	}
-	for _, place := range places {
-		if found, err := b.has(ctx, name, place); found || err != nil {
+	for _, subject := range subjects {
+		found, err := b.has(ctx, name, subject)
+		if found || err != nil {
+			return found, err
+		}
+		n, err := b.count(ctx, name, asidePrefix+"*."+subject)
+		if n > 0 || err != nil {
+			return n > 0, err
+		}
+		// One that was brought back between the two looks: it is stored there before it is
+		// removed here.
+		if found, err = b.has(ctx, name, subject); found || err != nil {
 			return found, err
 		}
 	}
@@ -51,13 +61,17 @@ func (b *Bus) has(ctx context.Context, name, subject string) (bool, error) {
 	return true, nil
 }
 
-// Outstanding returns how many tasks of a user are in THAW, those that are worked on
-// too; most at the most. What a release published that did not name the user is not
+// Outstanding returns how many tasks of a user are in THAW, those that are worked on or
+// put aside too; most at the most. A task that is just being put aside may count twice. What a release published that did not name the user is not
 // counted.
 func (b *Bus) Outstanding(ctx context.Context, user events.UserID, most int) (int, error) {
-	n, err := b.count(ctx, events.StreamThaw, events.ThawSubject(user))
-	if err != nil {
-		return 0, err
+	n := 0
+	for _, prefix := range []string{"", asidePrefix + "*."} {
+		more, err := b.count(ctx, events.StreamThaw, prefix+events.ThawSubject(user))
+		if err != nil {
+			return 0, err
+		}
+		n += more
 	}
 	return min(n, most), nil
 }

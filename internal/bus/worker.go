@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"strconv"
 	"sync"
 	"time"
 
@@ -93,11 +92,12 @@ func (w *Worker[E]) Run(ctx context.Context, drain <-chan struct{}) error {
 
 	var handlers sync.WaitGroup
 	defer handlers.Wait()
+	for _, rd := range r.readers {
+		handlers.Go(func() { rd.run(ctx, fetchCtx) })
+	}
 	for fetchCtx.Err() == nil {
 		// One free slot at least; then as many as are free.
-		select {
-		case r.slots <- struct{}{}:
-		case <-fetchCtx.Done():
+		if !r.take(fetchCtx) {
 			return nil
 		}
 		free := 1
@@ -111,7 +111,7 @@ func (w *Worker[E]) Run(ctx context.Context, drain <-chan struct{}) error {
 			break
 		}
 		used := 0
-		err := r.fetch(fetchCtx, free, func(m jetstream.Msg) {
+		err := r.fetch(fetchCtx, r.consumer, free, fetchWait, func(m jetstream.Msg) {
 			used++
 			handlers.Go(func() {
 				defer func() { <-r.slots }()
@@ -129,9 +129,20 @@ func (w *Worker[E]) Run(ctx context.Context, drain <-chan struct{}) error {
 	return nil
 }
 
+// take takes a slot; false if ctx ended first.
+func (r *run[E]) take(ctx context.Context) bool {
+	select {
+	case r.slots <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 type run[E events.Event] struct {
 	*Worker[E]
 	consumer jetstream.Consumer
+	readers  []*reader[E] // of what is put aside, one for each class
 	ledger   ledger
 	slots    chan struct{}
 	log      *slog.Logger
@@ -153,78 +164,46 @@ func (w *Worker[E]) start(ctx context.Context) (*run[E], error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &run[E]{
+	r := &run[E]{
 		Worker:   w,
 		consumer: c,
 		ledger:   ledger{kv: kv, prefix: w.Stream + "." + w.Consumer},
 		slots:    make(chan struct{}, max(w.Slots, 1)),
 		log:      log.With("stream", w.Stream, "consumer", w.Consumer),
 		leases:   map[jetstream.Msg]context.CancelCauseFunc{},
-	}, nil
+	}
+	for _, cl := range classes {
+		c, err := w.Bus.consumer(ctx, w.Stream, cl.consumer(w.Consumer))
+		if err != nil {
+			return nil, err
+		}
+		r.readers = append(r.readers, &reader[E]{r: r, class: cl, consumer: c})
+	}
+	return r, nil
 }
 
-// fetch passes on up to n messages as they come, and returns when it has n, or
-// none came for a while.
-func (r *run[E]) fetch(ctx context.Context, n int, each func(jetstream.Msg)) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, fetchWait)
+// fetch passes on up to n messages of a consumer as they come, and returns when it has n,
+// or none came for a while.
+func (r *run[E]) fetch(ctx context.Context, c jetstream.Consumer, n int, wait time.Duration, each func(jetstream.Msg)) error {
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	defer func() { r.Bus.heard(err) }()
-	batch, err := r.consumer.Fetch(n, jetstream.FetchContext(ctx))
-	if err != nil {
-		return err
-	}
-	for m := range batch.Messages() {
-		each(m)
-	}
-	if err := batch.Error(); err != nil && ctx.Err() == nil {
-		return err
-	}
-	return nil
+	// The server says this often that it is there; 30 s are told of every 5.
+	return r.pass(ctx, each)(c.Fetch(n, jetstream.FetchContext(ctx), jetstream.FetchHeartbeat(wait/6)))
 }
 
-// renewLeases tells the server three times per AckWait that the messages in
-// hand are being worked on. The server does not answer that, so a round trip
-// behind it tells whether it was heard; if it was not for too long, the
-// messages may be somebody else's by now, and the work on them stops.
-func (r *run[E]) renewLeases(ctx context.Context) {
-	tick := time.NewTicker(AckWait / 3)
-	defer tick.Stop()
-	heard := time.Now()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		r.mu.Lock()
-		held := make([]jetstream.Msg, 0, len(r.leases))
-		for m := range r.leases {
-			held = append(held, m)
-		}
-		r.mu.Unlock()
-		if len(held) == 0 {
-			heard = time.Now()
-			continue
-		}
-		var err error
-		for _, m := range held {
-			err = errors.Join(err, m.InProgress())
-		}
-		flushCtx, cancel := context.WithTimeout(ctx, AckWait/6)
-		err = errors.Join(err, r.Bus.Conn.FlushWithContext(flushCtx))
-		cancel()
+// pass passes on the messages of a batch as they come. What ended with ctx is no error.
+func (r *run[E]) pass(ctx context.Context, each func(jetstream.Msg)) func(jetstream.MessageBatch, error) error {
+	return func(batch jetstream.MessageBatch, err error) error {
 		if err == nil {
-			heard = time.Now()
-		} else if time.Since(heard) > AckWait*2/3 {
-			r.log.Warn("leases lost: the server was not heard", "messages", len(held), "err", err)
-			r.mu.Lock()
-			for _, m := range held {
-				if cancel, ok := r.leases[m]; ok {
-					cancel(ErrLeaseLost)
-				}
+			for m := range batch.Messages() {
+				each(m)
 			}
-			r.mu.Unlock()
+			if err = batch.Error(); err != nil && ctx.Err() != nil {
+				err = nil
+			}
 		}
+		r.Bus.heard(err)
+		return err
 	}
 }
 
@@ -235,19 +214,18 @@ func (r *run[E]) deliver(ctx context.Context, m jetstream.Msg) {
 		r.log.Error("message without metadata", "subject", m.Subject(), "err", err)
 		return
 	}
-	hctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	r.mu.Lock()
-	r.leases[m] = cancel
-	r.mu.Unlock()
-	defer func() {
-		r.mu.Lock()
-		delete(r.leases, m)
-		r.mu.Unlock()
-	}()
+	before := noted(m.Headers())
+	if before.Left >= leastLeft && meta.NumDelivered == 1 {
+		// The classes that it waited in were shorter than its delay, by less than the
+		// shortest of them.
+		r.nak(r.log.With("subject", m.Subject(), "seq", meta.Sequence.Stream), m, min(before.Left, classes[0].wait))
+		return
+	}
+	hctx, release := r.hold(ctx, m)
+	defer release()
 
 	if meta.NumDelivered >= suspicious {
-		err = r.suspect(hctx, meta)
+		err = r.suspect(hctx, meta, before.attempt)
 	}
 	if err == nil {
 		err = r.handle(hctx, m)
@@ -257,16 +235,20 @@ func (r *run[E]) deliver(ctx context.Context, m jetstream.Msg) {
 	sctx, stop := context.WithTimeout(context.WithoutCancel(ctx), longestStop)
 	defer stop()
 	outcome := r.settle(sctx, m, meta, err, context.Cause(hctx))
+	r.observed(outcome, fault.KindOf(err), time.Since(began))
+}
+
+func (r *run[E]) observed(outcome Outcome, kind fault.Kind, took time.Duration) {
 	if r.Observe != nil {
-		r.Observe(outcome, fault.KindOf(err), time.Since(began))
+		r.Observe(outcome, kind, took)
 	}
 }
 
 // suspect notes that a delivery begins, and returns an error if too many began that
 // came to nothing. What could not be noted proves nothing: a server that is full for
 // an hour must not condemn what it makes wait.
-func (r *run[E]) suspect(ctx context.Context, meta *jetstream.MsgMetadata) error {
-	a, err := r.ledger.load(ctx, meta.Sequence.Stream, meta.Timestamp)
+func (r *run[E]) suspect(ctx context.Context, meta *jetstream.MsgMetadata, before attempt) error {
+	a, err := r.ledger.load(ctx, meta.Sequence.Stream, meta.Timestamp, before)
 	if err != nil {
 		return nil
 	}
@@ -281,11 +263,11 @@ func (r *run[E]) suspect(ctx context.Context, meta *jetstream.MsgMetadata) error
 }
 
 // ended takes back the note of a delivery whose end is no outcome of the message.
-func (r *run[E]) ended(ctx context.Context, meta *jetstream.MsgMetadata) {
+func (r *run[E]) ended(ctx context.Context, meta *jetstream.MsgMetadata, before attempt) {
 	if meta.NumDelivered < suspicious {
 		return
 	}
-	if a, err := r.ledger.load(ctx, meta.Sequence.Stream, meta.Timestamp); err == nil && a.Begun > 0 {
+	if a, err := r.ledger.load(ctx, meta.Sequence.Stream, meta.Timestamp, before); err == nil && a.Begun > 0 {
 		a.Begun--
 		if err := r.ledger.save(ctx, meta.Sequence.Stream, a); err != nil {
 			r.log.Debug("end not noted", "seq", meta.Sequence.Stream, "err", err)
@@ -316,126 +298,6 @@ func (r *run[E]) handle(ctx context.Context, m jetstream.Msg) (err error) {
 		err = ferr
 	}
 	return err
-}
-
-// settle tells the server what becomes of the message.
-func (r *run[E]) settle(ctx context.Context, m jetstream.Msg, meta *jetstream.MsgMetadata, err, cause error) Outcome {
-	seq := meta.Sequence.Stream
-	log := r.log.With("subject", m.Subject(), "seq", seq, "delivery", meta.NumDelivered)
-	if err == nil {
-		ackCtx, cancel := context.WithTimeout(ctx, ackTimeout)
-		defer cancel()
-		if err := m.DoubleAck(ackCtx); err != nil {
-			// It is done and will be delivered again: the next handler sees that.
-			log.Warn("ack not confirmed", "err", err)
-		}
-		if meta.NumDelivered > 1 {
-			if err := r.ledger.forget(ctx, seq); err != nil {
-				log.Debug("forget attempts", "err", err)
-			}
-		}
-		return Acked
-	}
-	if errors.Is(cause, ErrLeaseLost) {
-		log.Warn("lease lost, another worker has the message", "err", err)
-		return Lost
-	}
-	if cause != nil {
-		// The process stops. An interruption is not a failure.
-		log.Info("handed back", "cause", cause)
-		if err := m.NakWithDelay(100 * time.Millisecond); err != nil {
-			log.Warn("hand back", "err", err)
-		}
-		r.ended(ctx, meta)
-		return HandedBack
-	}
-
-	kind := fault.KindOf(err)
-	rule := policy[kind]
-	a, lerr := r.ledger.load(ctx, seq, meta.Timestamp)
-	if lerr != nil {
-		// The count is unknown: nothing is given up on a guess.
-		log.Warn("attempts unknown", "err", lerr)
-		r.nak(log, m, rule.delay(int(meta.NumDelivered), fault.DelayOf(err)))
-		return Retried
-	}
-	now := time.Now().UTC()
-	if a.FirstAt.IsZero() {
-		a.FirstAt = now
-	}
-	a.LastAt, a.Kind, a.Reason, a.Subject = now, kind.String(), err.Error(), m.Subject()
-	count := &a.Failures
-	if rule.free {
-		count = &a.Waits
-	}
-	*count++
-	a.Begun = max(a.Begun-1, 0)
-	if rule.attempts > 0 && a.Failures >= rule.attempts && !rule.free {
-		if err := r.bury(ctx, log, m, meta, a); err != nil {
-			log.Error("dead letter not written, the message stays", "err", err)
-			r.nak(log, m, rule.delay(a.Failures, 10*time.Second))
-			return Retried
-		}
-		log.Error("given up", "kind", kind, "attempts", a.Failures, "err", err)
-		return Dead
-	}
-	n := *count
-	if err := r.ledger.save(ctx, seq, a); err != nil {
-		log.Warn("attempts not saved", "err", err)
-		n = max(n, int(meta.NumDelivered)) // or the delay would never grow
-	}
-	delay := rule.delay(n, fault.DelayOf(err))
-	r.nak(log, m, delay)
-	if rule.free {
-		log.Debug("waits", "delay", delay.Round(time.Millisecond), "why", err)
-		return Waited
-	}
-	log.Warn("will be tried again", "kind", kind, "attempts", a.Failures, "delay", delay.Round(time.Millisecond), "err", err)
-	return Retried
-}
-
-func (r *run[E]) nak(log *slog.Logger, m jetstream.Msg, delay time.Duration) {
-	if err := m.NakWithDelay(delay); err != nil {
-		log.Warn("nak", "err", err) // it comes back when its lease ends
-	}
-}
-
-// bury stores the dead letter, and only then ends the message.
-func (r *run[E]) bury(ctx context.Context, log *slog.Logger, m jetstream.Msg, meta *jetstream.MsgMetadata, a attempt) error {
-	letter := events.DeadLetter{
-		ID:            letterID(meta.Sequence.Stream, meta.Timestamp),
-		Stream:        r.Stream,
-		Consumer:      r.Consumer,
-		SourceSubject: m.Subject(),
-		Header:        m.Headers(),
-		Payload:       m.Data(),
-		Reason:        a.Reason,
-		Kind:          a.Kind,
-		Attempts:      max(a.Failures, 1),
-		FirstAt:       a.FirstAt,
-		LastAt:        a.LastAt,
-	}.Again()
-	if _, err := r.Bus.Publish(ctx, letter); err != nil {
-		return err
-	}
-	ackCtx, cancel := context.WithTimeout(ctx, ackTimeout)
-	defer cancel()
-	if err := m.DoubleAck(ackCtx); err != nil {
-		// It is delivered once more, with its attempts used up: the same letter again.
-		log.Warn("ack of a dead message not confirmed", "err", err)
-		return nil
-	}
-	if err := r.ledger.forget(ctx, meta.Sequence.Stream); err != nil {
-		log.Debug("forget attempts", "err", err)
-	}
-	return nil
-}
-
-// letterID names the message of a stream that was stored at a time: the same for
-// each of its dead letters, and another for what has its number in a stream that
-// was made anew.
-func letterID(seq uint64, at time.Time) string {
-	return strconv.FormatUint(seq, 10) + "-" + strconv.FormatInt(at.UnixNano(), 36)
 }
 
 // pause waits for d or until ctx ends.

@@ -203,6 +203,9 @@ const (
 	HeaderType = "Gas-Type"
 	// HeaderVersion is the event's format version.
 	HeaderVersion = "Gas-Version"
+	// HeaderAttempts is what a message that was put aside is known to have been through,
+	// in JSON; a message that is new does not have it.
+	HeaderAttempts = "Gas-Attempts"
 	// HeaderReplayOf links a replayed message to the dead letters that it was; see
 	// [EncodeDeaths].
 	HeaderReplayOf = "Gas-Replay-Of"
