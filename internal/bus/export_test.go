@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -48,4 +49,13 @@ func Move(ctx context.Context, b *Bus, m jetstream.Msg, subject string) error {
 func Clock(ahead time.Duration) func(now, stored time.Time, wait time.Duration) time.Duration {
 	c := &clock{ahead: ahead}
 	return c.left
+}
+
+// Breaker is a breaker, and what it makes of the outcomes of messages.
+type Breaker struct{ b breaker }
+
+// Note tells it of an outcome, and returns the pause before the next message.
+func (b *Breaker) Note(id string, o Outcome, kind fault.Kind) time.Duration {
+	b.b.note(id, b.b.wait() > 0, o, kind)
+	return b.b.wait()
 }

@@ -52,7 +52,15 @@ type Worker[E events.Event] struct {
 	Slots int
 	// Observe is told of each delivery's outcome and time; it may be nil.
 	Observe func(outcome Outcome, kind fault.Kind, took time.Duration)
-	Logger  *slog.Logger
+	// Door says for how long there is no use in taking messages, and why; 0 is open. While
+	// it is closed nothing is fetched, and what is in hand is finished. It is asked once a
+	// second at most, whatever it says, so that one that opens early is noticed. It may be nil.
+	Door func() (closed time.Duration, why string)
+	// OnCautious is told when the worker begins to handle one message at a time, because so
+	// many failed in a row that they must have a cause in common, and when that is over. It
+	// may be nil.
+	OnCautious func(bool)
+	Logger     *slog.Logger
 }
 
 // ErrLeaseLost is the cause of a handler's context when the server may have
@@ -96,12 +104,20 @@ func (w *Worker[E]) Run(ctx context.Context, drain <-chan struct{}) error {
 		handlers.Go(func() { rd.run(ctx, fetchCtx) })
 	}
 	for fetchCtx.Err() == nil {
+		r.atDoor(fetchCtx)
 		// One free slot at least; then as many as are free.
 		if !r.take(fetchCtx) {
 			return nil
 		}
-		free := 1
-		for free < cap(r.slots) {
+		free, most := 1, cap(r.slots)
+		if d := r.breaker.wait(); d > 0 {
+			// Alone: when all others are finished, and one message then.
+			for ; free < cap(r.slots) && r.take(fetchCtx); free++ {
+			}
+			pause(fetchCtx, r.breaker.wait())
+			most = 1
+		}
+		for free < most {
 			select {
 			case r.slots <- struct{}{}:
 				free++
@@ -111,13 +127,15 @@ func (w *Worker[E]) Run(ctx context.Context, drain <-chan struct{}) error {
 			break
 		}
 		used := 0
-		err := r.fetch(fetchCtx, r.consumer, free, fetchWait, func(m jetstream.Msg) {
+		openCtx, done := r.whileOpen(fetchCtx)
+		err := r.fetch(openCtx, r.consumer, min(free, most), fetchWait, func(m jetstream.Msg) {
 			used++
 			handlers.Go(func() {
 				defer func() { <-r.slots }()
 				r.deliver(ctx, m)
 			})
 		})
+		done()
 		for ; used < free; used++ {
 			<-r.slots
 		}
@@ -145,6 +163,7 @@ type run[E events.Event] struct {
 	readers  []*reader[E] // of what is put aside, one for each class
 	ledger   ledger
 	slots    chan struct{}
+	breaker  breaker
 	log      *slog.Logger
 
 	mu     sync.Mutex // guards leases
@@ -221,6 +240,7 @@ func (r *run[E]) deliver(ctx context.Context, m jetstream.Msg) {
 		r.nak(r.log.With("subject", m.Subject(), "seq", meta.Sequence.Stream), m, min(before.Left, classes[0].wait))
 		return
 	}
+	alone := r.breaker.wait() > 0
 	hctx, release := r.hold(ctx, m)
 	defer release()
 
@@ -235,7 +255,16 @@ func (r *run[E]) deliver(ctx context.Context, m jetstream.Msg) {
 	sctx, stop := context.WithTimeout(context.WithoutCancel(ctx), longestStop)
 	defer stop()
 	outcome := r.settle(sctx, m, meta, err, context.Cause(hctx))
+	r.judge(messageID(m, meta), alone, outcome, fault.KindOf(err), err)
 	r.observed(outcome, fault.KindOf(err), time.Since(began))
+}
+
+// messageID returns the id of a message, which it keeps while it is put aside and comes back.
+func messageID(m jetstream.Msg, meta *jetstream.MsgMetadata) string {
+	if id := m.Headers().Get(events.HeaderID); id != "" {
+		return id
+	}
+	return letterID(meta.Sequence.Stream, meta.Timestamp)
 }
 
 func (r *run[E]) observed(outcome Outcome, kind fault.Kind, took time.Duration) {
