@@ -112,7 +112,7 @@ func (c *checkCmd) reach(ctx context.Context, cfg config.Config, needs []config.
 				return err
 			}
 			defer b.Close()
-			_, err = b.Waiting(ctx, events.ThawRequested{JobID: "check"})
+			_, err = b.Waiting(ctx, events.ThawRequested{UserID: "check", JobID: "check"})
 			return errors.Join(err, b.CheckNotes(ctx, bus.BucketSweep))
 		})
 	}

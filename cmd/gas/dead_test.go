@@ -125,7 +125,7 @@ func TestWhatIsShownCannotSpeakToTheTerminal(t *testing.T) {
 func TestEachLetterComesWithAdvice(t *testing.T) {
 	dead := (&bus.Bus{}).DeadLetters()
 	letter := func(kind, stream string, where bus.Where) bus.Letter {
-		return bus.Letter{Seq: 7, Where: where, DeadLetter: events.DeadLetter{Kind: kind, Stream: stream, Consumer: "q", SourceSubject: "thaw.requested.j",
+		return bus.Letter{Seq: 7, Where: where, DeadLetter: events.DeadLetter{Kind: kind, Stream: stream, Consumer: "q", SourceSubject: "thaw.requested.u.j",
 			Payload: []byte(`{"v":1,"type":"thaw.requested","data":{"id":"1","job_id":"j","user_id":"u","archive_id":"a","upgraded_at":"2026-11-24T10:00:00Z"}}`)}}
 	}
 	for _, c := range []struct {

@@ -82,13 +82,14 @@ func (d *DeadLetters) fill(ctx context.Context, l *Letter, a advisory) error {
 	if m != nil {
 		l.Where, l.sourceAt = InStream, m.Time
 		l.ID = letterID(m.Sequence, m.Time)
-		l.SourceSubject, l.Header, l.Payload = m.Subject, m.Header, m.Data
+		l.SourceSubject, l.Header, l.Payload = workSubject(m.Subject), letterHeader(m.Header), m.Data
 		l.FirstAt = m.Time.UTC()
 	}
 	if kv, err := d.bus.JS.KeyValue(ctx, BucketAttempts); err == nil {
 		notes := ledger{kv: kv, prefix: a.Stream + "." + a.Consumer}
 		// A note is an extra: without it the letter says what it can.
-		if n, err := notes.load(ctx, a.StreamSeq); err == nil && !n.FirstAt.IsZero() && !n.FirstAt.After(a.Time) {
+		n, err := notes.entry(ctx, a.StreamSeq)
+		if err == nil && !n.FirstAt.IsZero() && !n.FirstAt.After(a.Time) && !n.Stored.After(a.Time) && (m == nil || n.of(m.Time)) {
 			l.FirstAt = n.FirstAt
 			if n.Reason != "" {
 				l.Reason += "; the last error of its worker: " + n.Reason

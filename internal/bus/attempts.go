@@ -25,6 +25,18 @@ type attempt struct {
 	Kind    string    `json:"kind"`
 	Cause   string    `json:"cause,omitempty"`
 	Reason  string    `json:"reason"`
+	// Stored is when the message was stored, by the server's clock. Sequences begin again
+	// when a stream is made anew; two messages of one sequence do not have this in common.
+	Stored time.Time `json:"stored,omitzero"`
+}
+
+// of reports whether the note is of the message that was stored then. What an older
+// release noted does not say; a message is not tried before it is stored.
+func (a attempt) of(stored time.Time) bool {
+	if a.Stored.IsZero() {
+		return !a.FirstAt.Before(stored)
+	}
+	return a.Stored.Equal(stored)
 }
 
 // ledger keeps the attempts of one consumer's messages.
@@ -35,7 +47,19 @@ type ledger struct {
 
 func (l ledger) key(seq uint64) string { return fmt.Sprintf("%s.%d", l.prefix, seq) }
 
-func (l ledger) load(ctx context.Context, seq uint64) (attempt, error) {
+// load returns what is noted of the message with this sequence that was stored then; if
+// nothing is, what it was before.
+func (l ledger) load(ctx context.Context, seq uint64, stored time.Time, before attempt) (attempt, error) {
+	a, err := l.entry(ctx, seq)
+	if err != nil || !a.of(stored) {
+		a = before
+	}
+	a.Stored = stored.UTC()
+	return a, err
+}
+
+// entry returns what is noted at a sequence, whichever message it is of.
+func (l ledger) entry(ctx context.Context, seq uint64) (attempt, error) {
 	var a attempt
 	e, err := l.kv.Get(ctx, l.key(seq))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {

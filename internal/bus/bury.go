@@ -31,7 +31,7 @@ func (r *run[E]) bury(ctx context.Context, log *slog.Logger, m jetstream.Msg, me
 		Stream:        r.Stream,
 		Consumer:      r.Consumer,
 		SourceSubject: m.Subject(),
-		Header:        m.Headers(),
+		Header:        letterHeader(m.Headers()),
 		Payload:       m.Data(),
 		Reason:        a.Reason,
 		Kind:          a.Kind,
@@ -109,7 +109,7 @@ func (b *Bus) DeadOf(ctx context.Context, e events.Event) (cause string, ok bool
 	if err != nil {
 		return "", false, err
 	}
-	subject := events.DeadLetter{Stream: stream, Consumer: consumers(Settings{})[stream].Durable, SourceSubject: e.Subject()}.Subject()
+	subject := events.DeadLetter{Stream: stream, Consumer: consumerOf(stream), SourceSubject: e.Subject()}.Subject()
 	seq, letter, err := b.lastDead(ctx, subject)
 	switch {
 	case errors.Is(err, events.ErrNewerVersion):

@@ -170,7 +170,7 @@ func TestWhatCanNeverBeHandledBecomesADeadLetterAndTheNextIsHandled(t *testing.T
 		t.Fatalf("%d dead letters, want 1", len(all))
 	}
 	d := all[0]
-	if d.Reason != `unknown job "bad"` || d.Kind != "invalid" || d.Attempts != 1 || d.SourceSubject != "thaw.requested.bad" || d.Stream != "THAW" {
+	if d.Reason != `unknown job "bad"` || d.Kind != "invalid" || d.Attempts != 1 || d.SourceSubject != "thaw.requested.u.bad" || d.Stream != "THAW" {
 		t.Errorf("got %+v", d)
 	}
 	if e, err := events.Decode[events.ThawRequested](d.Payload); err != nil || e.JobID != "bad" {
@@ -185,7 +185,7 @@ func TestAMessageThatIsNoEventBecomesADeadLetter(t *testing.T) {
 	ns := testenv.NATS(t)
 	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error { return nil })
 	op := testenv.Bus(t, ns, "operator")
-	if _, err := op.JS.Publish(t.Context(), "thaw.requested.x", []byte("not an event")); err != nil {
+	if _, err := op.JS.Publish(t.Context(), "thaw.requested.u.x", []byte("not an event")); err != nil {
 		t.Fatal(err)
 	}
 	publish(t, ns, task("good"))
@@ -201,7 +201,7 @@ func TestAMessageOfANewerReleaseWaitsForItsWorker(t *testing.T) {
 		t.Error("handled")
 		return nil
 	})
-	if _, err := testenv.Bus(t, ns, "operator").JS.Publish(t.Context(), "thaw.requested.x", []byte(`{"v":9,"type":"thaw.requested","data":{}}`)); err != nil {
+	if _, err := testenv.Bus(t, ns, "operator").JS.Publish(t.Context(), "thaw.requested.u.x", []byte(`{"v":9,"type":"thaw.requested","data":{}}`)); err != nil {
 		t.Fatal(err)
 	}
 	r.expect(t, bus.Retried)
@@ -397,10 +397,14 @@ func TestAWorkerWithoutItsConsumerSaysHowToMakeIt(t *testing.T) {
 func TestAServiceMayNotTouchWhatIsNotItsOwn(t *testing.T) {
 	ns := testenv.NATS(t)
 	for _, c := range []struct{ user, subject string }{
-		{"bridge", "thaw.requested.x"},
+		{"bridge", "thaw.requested.u.x"},
 		{"bridge", "$JS.API.STREAM.PURGE.PREMIUM"},
 		{"bridge", "$JS.API.CONSUMER.MSG.NEXT.PREMIUM.thaw-plan"},
-		{"thaw", "premium.upgraded.x"},
+		{"bridge", "aside.15s.premium.upgraded.x"},
+		{"sweep", "aside.15s.thaw.requested.u.x"},
+		{"thaw", "aside.15s.restore.completed.x"},
+		{"restore", "aside.15s.thaw.requested.u.x"},
+		{"web", "aside.15s.premium.upgraded.x"},
 		{"sweep", "status.u.j"},
 		{"sweep", "dead.THAW.thaw-request.x"},
 		{"sweep", "$JS.API.CONSUMER.MSG.NEXT.THAW.thaw-request"},

@@ -370,27 +370,35 @@ func owner(subject string, payload []byte) (job events.JobID, user events.UserID
 	if json.Unmarshal(payload, &env) == nil {
 		job, user = env.Data.JobID, env.Data.UserID
 	}
-	at := strings.LastIndexByte(subject, '.')
-	id, err := events.ParseToken(subject[at+1:])
-	if err != nil {
+	stream := streamOf(subject)
+	if stream == "" {
 		return job, user
 	}
-	switch streamOf(subject) {
-	case events.StreamPremium:
-		user = events.UserID(id)
-	case events.StreamThaw, events.StreamRestore:
-		job = events.JobID(id)
+	var ids []string // what follows the event's type
+	for _, token := range strings.Split(subject, ".")[2:] {
+		id, err := events.ParseToken(token)
+		if err != nil {
+			return job, user
+		}
+		ids = append(ids, id)
 	}
+	if stream == events.StreamPremium {
+		return job, events.UserID(ids[0])
+	}
+	if len(ids) > 1 {
+		user = events.UserID(ids[0])
+	}
+	job = events.JobID(ids[len(ids)-1])
 	return job, user
 }
 
 // streamOf returns the work queue that takes a subject, "" if none does.
 func streamOf(subject string) string {
-	for stream, pattern := range map[string]string{
-		events.StreamPremium: events.SubjectPremium, events.StreamThaw: events.SubjectThaw, events.StreamRestore: events.SubjectRestore,
-	} {
-		if rest, ok := strings.CutPrefix(subject, strings.TrimSuffix(pattern, "*")); ok && rest != "" && !strings.ContainsAny(rest, ".*> ") {
-			return stream
+	for _, q := range queues {
+		for _, pattern := range q.subjects {
+			if matches(subject, pattern) {
+				return q.stream
+			}
 		}
 	}
 	return ""

@@ -200,9 +200,9 @@ func TestWhatCannotBeReplayedStaysAndIsToldWhy(t *testing.T) {
 	}
 	newer := `{"v":2,"type":"thaw.requested","data":{}}`
 	store(t, op,
-		letter("SQS", "another", "", "rubbish"), letter("SQS", "down", "", "rubbish"), letter("THAW", "c", "thaw.requested.j", "rubbish"),
-		letter("THAW", "c", "premium.upgraded.u", newer), letter("THAW", "c", "thaw.requested.*", newer), letter("MINE", "c", "mine.x", "{}"),
-		letter("SQS", "known", "", "rubbish"), letter("THAW", "c", "thaw.requested.k", newer))
+		letter("SQS", "another", "", "rubbish"), letter("SQS", "down", "", "rubbish"), letter("THAW", "c", "thaw.requested.u.j", "rubbish"),
+		letter("THAW", "c", "premium.upgraded.u", newer), letter("THAW", "c", "thaw.requested.u.*", newer), letter("MINE", "c", "mine.x", "{}"),
+		letter("SQS", "known", "", "rubbish"), letter("THAW", "c", "thaw.requested.u.k", newer))
 	if _, err := op.JS.Publish(t.Context(), "dead.THAW.c", []byte("no letter")); err != nil {
 		t.Fatal(err)
 	}
@@ -365,7 +365,7 @@ func TestWhatJetStreamGivesUpIsKeptWithNobodyAliveAndCanBeReplayed(t *testing.T)
 	await(t, op, 1) // no worker, no pull, no subscription of ours
 	l := one(t, dead)
 	if l.Kind != bus.KindUndelivered || l.Where != bus.InStream || l.SourceSeq != 1 || l.JobID != "j" || l.UserID != "u" || l.Attempts != 1 ||
-		l.SourceSubject != "thaw.requested.j" || string(l.Payload) != string(payload(t, task("j"))) || l.Stream != events.StreamThaw || l.Consumer != bus.ConsumerRequest {
+		l.SourceSubject != "thaw.requested.u.j" || string(l.Payload) != string(payload(t, task("j"))) || l.Stream != events.StreamThaw || l.Consumer != bus.ConsumerRequest {
 		t.Fatalf("got %+v", l)
 	}
 	if got := list(t, dead, bus.Filter{Stream: events.StreamThaw, Job: "j", Kind: bus.KindUndelivered}); len(got) != 1 {
@@ -520,12 +520,12 @@ func TestADeadStreamWithoutTheBackstopIsNoticedAndProvisioned(t *testing.T) {
 func TestALetterIsWrittenAsJSONWithItsPayloadToRead(t *testing.T) {
 	ns := testenv.NATS(t)
 	op := testenv.Bus(t, ns, "operator")
-	store(t, op, events.DeadLetter{ID: "1", Stream: "THAW", Consumer: "c", SourceSubject: "thaw.requested.j", Payload: []byte(`{"a":1}`), Reason: "r", Kind: "invalid", Attempts: 1, FirstAt: at, LastAt: at})
+	store(t, op, events.DeadLetter{ID: "1", Stream: "THAW", Consumer: "c", SourceSubject: "thaw.requested.u.j", Payload: []byte(`{"a":1}`), Reason: "r", Kind: "invalid", Attempts: 1, FirstAt: at, LastAt: at})
 	data, err := json.Marshal(one(t, op.DeadLetters()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"seq":1`, `"payload":"{\"a\":1}"`, `"job_id":"j"`, `"payload_is":"in the letter"`, `"subject":"thaw.requested.j"`} {
+	for _, want := range []string{`"seq":1`, `"payload":"{\"a\":1}"`, `"job_id":"j"`, `"payload_is":"in the letter"`, `"subject":"thaw.requested.u.j"`} {
 		if !strings.Contains(string(data), want) {
 			t.Errorf("%s does not have %s", data, want)
 		}

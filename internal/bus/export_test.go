@@ -2,9 +2,12 @@ package bus
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -15,5 +18,44 @@ func Die[E events.Event](ctx context.Context, w *Worker[E], message, delivery ui
 	if err != nil {
 		return err
 	}
-	return r.suspect(ctx, &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: message}, NumDelivered: delivery})
+	return r.suspect(ctx, &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: message}, NumDelivered: delivery}, attempt{})
+}
+
+// Quicken gives the classes of what is put aside other waits, until the test is over.
+func Quicken(t interface{ Cleanup(func()) }, waits ...time.Duration) {
+	was := classes
+	classes = slices.Clone(classes)
+	for i, w := range waits {
+		classes[i].wait = w
+	}
+	t.Cleanup(func() { classes = was })
+}
+
+// Move publishes what a worker does when it moves m to subject, and dies then, before the ack.
+func Move(ctx context.Context, b *Bus, m jetstream.Msg, subject string) error {
+	meta, err := m.Metadata()
+	if err != nil {
+		return err
+	}
+	to, err := move(m, meta, subject, noted(m.Headers()))
+	if err != nil {
+		return err
+	}
+	_, err = b.JS.PublishMsg(ctx, to)
+	return err
+}
+
+// Clock is the clock of a reader, which knows by how much it is ahead of the server's.
+func Clock(ahead time.Duration) func(now, stored time.Time, wait time.Duration) time.Duration {
+	c := &clock{ahead: ahead}
+	return c.left
+}
+
+// Breaker is a breaker, and what it makes of the outcomes of messages.
+type Breaker struct{ b breaker }
+
+// Note tells it of an outcome, and returns the pause before the next message.
+func (b *Breaker) Note(id string, o Outcome, kind fault.Kind) time.Duration {
+	b.b.note(id, b.b.wait() > 0, o, kind)
+	return b.b.wait()
 }

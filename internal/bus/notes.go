@@ -163,3 +163,9 @@ func (t Tasks) Publish(ctx context.Context, es []events.Event) error {
 	}
 	return nil
 }
+
+// Outstanding returns how many tasks of the user are not done yet; it does not count
+// beyond most.
+func (t Tasks) Outstanding(ctx context.Context, user events.UserID, most int) (int, error) {
+	return t.Bus.Outstanding(ctx, user, most)
+}

@@ -106,7 +106,7 @@ func (d *DeadLetters) republish(ctx context.Context, l Letter, id, deaths string
 	m.Data = l.Payload
 	for k, v := range l.Header {
 		// What is JetStream's own was about the first publication: its place in a batch, say.
-		if !strings.HasPrefix(k, "Nats-") {
+		if !strings.HasPrefix(k, "Nats-") && k != events.HeaderAttempts {
 			m.Header[k] = v
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,11 +57,11 @@ type Settings struct {
 }
 
 func streams(s Settings) []jetstream.StreamConfig {
-	work := func(name, subject, description string) jetstream.StreamConfig {
+	work := func(name, description string, subjects ...string) jetstream.StreamConfig {
 		return jetstream.StreamConfig{
 			Name:        name,
 			Description: description,
-			Subjects:    []string{subject},
+			Subjects:    subjects,
 			// What the stream holds is the backlog. Full, it refuses (DiscardNew),
 			// and the messages wait in SQS.
 			Retention:  jetstream.WorkQueuePolicy,
@@ -75,28 +76,32 @@ func streams(s Settings) []jetstream.StreamConfig {
 		}
 	}
 	keep := func(name, subject, description string, age time.Duration, bytes int64) jetstream.StreamConfig {
-		c := work(name, subject, description)
+		c := work(name, description, subject)
 		c.Retention, c.Discard, c.MaxAge, c.MaxBytes = jetstream.LimitsPolicy, jetstream.DiscardOld, age, bytes
 		return c
 	}
 	dead := keep(events.StreamDead, events.SubjectDead, "What could not be done, with the reason: `gas dead` reads, replays and drops", 90*24*time.Hour, gib)
 	dead.Subjects = deadSubjects()
-	return []jetstream.StreamConfig{
-		work(events.StreamPremium, events.SubjectPremium, "Users who became Premium: whose archives are to come back"),
-		work(events.StreamThaw, events.SubjectThaw, "Archives to request from Glacier, one message per job"),
-		work(events.StreamRestore, events.SubjectRestore, "Retrievals that Glacier finished, one message per job"),
-		keep(events.StreamStatus, events.SubjectStatus, "What happened to each job: read by the web pages", 7*24*time.Hour, gib),
-		dead,
+	var all []jetstream.StreamConfig
+	for _, q := range queues {
+		all = append(all, work(q.stream, q.description, append(slices.Clone(q.subjects), asidePrefix+"*."+q.filter)...))
 	}
+	return append(all,
+		keep(events.StreamStatus, events.SubjectStatus, "What happened to each job: read by the web pages", 7*24*time.Hour, gib),
+		dead)
 }
 
-func consumers(s Settings) map[string]jetstream.ConsumerConfig {
-	durable := func(name, description string) jetstream.ConsumerConfig {
+// consumers returns those of a work queue: that of the work, and one for each class of
+// what is put aside.
+func (q queue) consumers(s Settings) []jetstream.ConsumerConfig {
+	durable := func(name, filter, description string) jetstream.ConsumerConfig {
 		return jetstream.ConsumerConfig{
 			Durable:     name,
 			Description: description,
-			AckPolicy:   jetstream.AckExplicitPolicy,
-			AckWait:     AckWait,
+			// The consumers of a work queue must not have a message in common.
+			FilterSubject: filter,
+			AckPolicy:     jetstream.AckExplicitPolicy,
+			AckWait:       AckWait,
 			// Attempts are counted by the worker, which knows a failure from a
 			// hand-back; the server would stop delivering without telling anybody.
 			MaxDeliver:    -1,
@@ -105,11 +110,11 @@ func consumers(s Settings) map[string]jetstream.ConsumerConfig {
 			Metadata:      map[string]string{"gas": "restore-pipeline"},
 		}
 	}
-	return map[string]jetstream.ConsumerConfig{
-		events.StreamPremium: durable(ConsumerPlan, "thaw: one user in, one task per archived job out"),
-		events.StreamThaw:    durable(ConsumerRequest, "thaw: one task in, one Glacier retrieval"),
-		events.StreamRestore: durable(ConsumerRestore, "restore: one finished retrieval in, one object in S3"),
+	all := []jetstream.ConsumerConfig{durable(q.consumer, q.filter, q.work)}
+	for _, c := range classes {
+		all = append(all, durable(c.consumer(q.consumer), asidePrefix+c.name+".>", "what waits for "+c.name+", and then goes back to "+q.consumer))
 	}
+	return all
 }
 
 func buckets(s Settings) []jetstream.KeyValueConfig {
@@ -213,11 +218,12 @@ func Provision(ctx context.Context, js jetstream.JetStream, s Settings) error {
 	for _, c := range streams(s) {
 		if _, err := js.CreateOrUpdateStream(ctx, c); err != nil {
 			errs = append(errs, fmt.Errorf("provision stream %s: %w", c.Name, err))
-			continue
 		}
-		if cc, ok := consumers(s)[c.Name]; ok {
-			if _, err := js.CreateOrUpdateConsumer(ctx, c.Name, cc); err != nil {
-				errs = append(errs, fmt.Errorf("provision consumer %s of %s: %w", cc.Durable, c.Name, err))
+	}
+	for _, q := range queues {
+		for _, c := range q.consumers(s) {
+			if _, err := js.CreateOrUpdateConsumer(ctx, q.stream, c); err != nil {
+				errs = append(errs, fmt.Errorf("provision consumer %s of %s: %w", c.Durable, q.stream, err))
 			}
 		}
 	}
@@ -264,17 +270,31 @@ func CheckStreams(ctx context.Context, js jetstream.JetStream, names ...string) 
 	return errors.Join(errs...)
 }
 
-// CheckConsumer returns an error if the consumer is not there, or gives messages up
-// by itself, and says how to mend it.
+// CheckConsumer returns an error if a work queue's consumer, or one of those of what was
+// put aside from it, is not there, gives messages up by itself, or hands out what is not
+// its own, and says how to mend it.
 func (b *Bus) CheckConsumer(ctx context.Context, stream, name string) error {
-	c, err := b.consumer(ctx, stream, name)
-	if err != nil {
-		return err
+	var errs []error
+	for _, q := range queues {
+		if q.stream != stream || q.consumer != name {
+			continue
+		}
+		for _, want := range q.consumers(Settings{}) {
+			c, err := b.consumer(ctx, stream, want.Durable)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			got := c.CachedInfo().Config
+			if n := got.MaxDeliver; n > 0 {
+				errs = append(errs, fmt.Errorf("consumer %s of stream %s gives a message up after %d deliveries (MaxDeliver): run `gas provision`", want.Durable, stream, n))
+			}
+			if got.FilterSubject != want.FilterSubject {
+				errs = append(errs, fmt.Errorf("consumer %s of stream %s hands out %q, not %q: run `gas provision`", want.Durable, stream, got.FilterSubject, want.FilterSubject))
+			}
+		}
 	}
-	if n := c.CachedInfo().Config.MaxDeliver; n > 0 {
-		return fmt.Errorf("consumer %s of stream %s gives a message up after %d deliveries (MaxDeliver): run `gas provision`", name, stream, n)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (b *Bus) consumer(ctx context.Context, stream, name string) (jetstream.Consumer, error) {

@@ -52,7 +52,15 @@ type Worker[E events.Event] struct {
 	Slots int
 	// Observe is told of each delivery's outcome and time; it may be nil.
 	Observe func(outcome Outcome, kind fault.Kind, took time.Duration)
-	Logger  *slog.Logger
+	// Door says for how long there is no use in taking messages, and why; 0 is open. While
+	// it is closed nothing is fetched, and what is in hand is finished. It is asked once a
+	// second at most, whatever it says, so that one that opens early is noticed. It may be nil.
+	Door func() (closed time.Duration, why string)
+	// OnCautious is told when the worker begins to handle one message at a time, because so
+	// many failed in a row that they must have a cause in common, and when that is over. It
+	// may be nil.
+	OnCautious func(bool)
+	Logger     *slog.Logger
 }
 
 // ErrLeaseLost is the cause of a handler's context when the server may have
@@ -92,15 +100,24 @@ func (w *Worker[E]) Run(ctx context.Context, drain <-chan struct{}) error {
 
 	var handlers sync.WaitGroup
 	defer handlers.Wait()
+	for _, rd := range r.readers {
+		handlers.Go(func() { rd.run(ctx, fetchCtx) })
+	}
 	for fetchCtx.Err() == nil {
+		r.atDoor(fetchCtx)
 		// One free slot at least; then as many as are free.
-		select {
-		case r.slots <- struct{}{}:
-		case <-fetchCtx.Done():
+		if !r.take(fetchCtx) {
 			return nil
 		}
-		free := 1
-		for free < cap(r.slots) {
+		free, most := 1, cap(r.slots)
+		if d := r.breaker.wait(); d > 0 {
+			// Alone: when all others are finished, and one message then.
+			for ; free < cap(r.slots) && r.take(fetchCtx); free++ {
+			}
+			pause(fetchCtx, r.breaker.wait())
+			most = 1
+		}
+		for free < most {
 			select {
 			case r.slots <- struct{}{}:
 				free++
@@ -110,13 +127,15 @@ func (w *Worker[E]) Run(ctx context.Context, drain <-chan struct{}) error {
 			break
 		}
 		used := 0
-		err := r.fetch(fetchCtx, free, func(m jetstream.Msg) {
+		openCtx, done := r.whileOpen(fetchCtx)
+		err := r.fetch(openCtx, r.consumer, min(free, most), fetchWait, func(m jetstream.Msg) {
 			used++
 			handlers.Go(func() {
 				defer func() { <-r.slots }()
 				r.deliver(ctx, m)
 			})
 		})
+		done()
 		for ; used < free; used++ {
 			<-r.slots
 		}
@@ -128,11 +147,23 @@ func (w *Worker[E]) Run(ctx context.Context, drain <-chan struct{}) error {
 	return nil
 }
 
+// take takes a slot; false if ctx ended first.
+func (r *run[E]) take(ctx context.Context) bool {
+	select {
+	case r.slots <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 type run[E events.Event] struct {
 	*Worker[E]
 	consumer jetstream.Consumer
+	readers  []*reader[E] // of what is put aside, one for each class
 	ledger   ledger
 	slots    chan struct{}
+	breaker  breaker
 	log      *slog.Logger
 
 	mu     sync.Mutex // guards leases
@@ -152,78 +183,46 @@ func (w *Worker[E]) start(ctx context.Context) (*run[E], error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &run[E]{
+	r := &run[E]{
 		Worker:   w,
 		consumer: c,
 		ledger:   ledger{kv: kv, prefix: w.Stream + "." + w.Consumer},
 		slots:    make(chan struct{}, max(w.Slots, 1)),
 		log:      log.With("stream", w.Stream, "consumer", w.Consumer),
 		leases:   map[jetstream.Msg]context.CancelCauseFunc{},
-	}, nil
+	}
+	for _, cl := range classes {
+		c, err := w.Bus.consumer(ctx, w.Stream, cl.consumer(w.Consumer))
+		if err != nil {
+			return nil, err
+		}
+		r.readers = append(r.readers, &reader[E]{r: r, class: cl, consumer: c})
+	}
+	return r, nil
 }
 
-// fetch passes on up to n messages as they come, and returns when it has n, or
-// none came for a while.
-func (r *run[E]) fetch(ctx context.Context, n int, each func(jetstream.Msg)) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, fetchWait)
+// fetch passes on up to n messages of a consumer as they come, and returns when it has n,
+// or none came for a while.
+func (r *run[E]) fetch(ctx context.Context, c jetstream.Consumer, n int, wait time.Duration, each func(jetstream.Msg)) error {
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	defer func() { r.Bus.heard(err) }()
-	batch, err := r.consumer.Fetch(n, jetstream.FetchContext(ctx))
-	if err != nil {
-		return err
-	}
-	for m := range batch.Messages() {
-		each(m)
-	}
-	if err := batch.Error(); err != nil && ctx.Err() == nil {
-		return err
-	}
-	return nil
+	// The server says this often that it is there; 30 s are told of every 5.
+	return r.pass(ctx, each)(c.Fetch(n, jetstream.FetchContext(ctx), jetstream.FetchHeartbeat(wait/6)))
 }
 
-// renewLeases tells the server three times per AckWait that the messages in
-// hand are being worked on. The server does not answer that, so a round trip
-// behind it tells whether it was heard; if it was not for too long, the
-// messages may be somebody else's by now, and the work on them stops.
-func (r *run[E]) renewLeases(ctx context.Context) {
-	tick := time.NewTicker(AckWait / 3)
-	defer tick.Stop()
-	heard := time.Now()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		r.mu.Lock()
-		held := make([]jetstream.Msg, 0, len(r.leases))
-		for m := range r.leases {
-			held = append(held, m)
-		}
-		r.mu.Unlock()
-		if len(held) == 0 {
-			heard = time.Now()
-			continue
-		}
-		var err error
-		for _, m := range held {
-			err = errors.Join(err, m.InProgress())
-		}
-		flushCtx, cancel := context.WithTimeout(ctx, AckWait/6)
-		err = errors.Join(err, r.Bus.Conn.FlushWithContext(flushCtx))
-		cancel()
+// pass passes on the messages of a batch as they come. What ended with ctx is no error.
+func (r *run[E]) pass(ctx context.Context, each func(jetstream.Msg)) func(jetstream.MessageBatch, error) error {
+	return func(batch jetstream.MessageBatch, err error) error {
 		if err == nil {
-			heard = time.Now()
-		} else if time.Since(heard) > AckWait*2/3 {
-			r.log.Warn("leases lost: the server was not heard", "messages", len(held), "err", err)
-			r.mu.Lock()
-			for _, m := range held {
-				if cancel, ok := r.leases[m]; ok {
-					cancel(ErrLeaseLost)
-				}
+			for m := range batch.Messages() {
+				each(m)
 			}
-			r.mu.Unlock()
+			if err = batch.Error(); err != nil && ctx.Err() != nil {
+				err = nil
+			}
 		}
+		r.Bus.heard(err)
+		return err
 	}
 }
 
@@ -234,19 +233,19 @@ func (r *run[E]) deliver(ctx context.Context, m jetstream.Msg) {
 		r.log.Error("message without metadata", "subject", m.Subject(), "err", err)
 		return
 	}
-	hctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	r.mu.Lock()
-	r.leases[m] = cancel
-	r.mu.Unlock()
-	defer func() {
-		r.mu.Lock()
-		delete(r.leases, m)
-		r.mu.Unlock()
-	}()
+	before := noted(m.Headers())
+	if before.Left >= leastLeft && meta.NumDelivered == 1 {
+		// The classes that it waited in were shorter than its delay, by less than the
+		// shortest of them.
+		r.nak(r.log.With("subject", m.Subject(), "seq", meta.Sequence.Stream), m, min(before.Left, classes[0].wait))
+		return
+	}
+	alone := r.breaker.wait() > 0
+	hctx, release := r.hold(ctx, m)
+	defer release()
 
 	if meta.NumDelivered >= suspicious {
-		err = r.suspect(hctx, meta)
+		err = r.suspect(hctx, meta, before.attempt)
 	}
 	if err == nil {
 		err = r.handle(hctx, m)
@@ -256,16 +255,29 @@ func (r *run[E]) deliver(ctx context.Context, m jetstream.Msg) {
 	sctx, stop := context.WithTimeout(context.WithoutCancel(ctx), longestStop)
 	defer stop()
 	outcome := r.settle(sctx, m, meta, err, context.Cause(hctx))
+	r.judge(messageID(m, meta), alone, outcome, fault.KindOf(err), err)
+	r.observed(outcome, fault.KindOf(err), time.Since(began))
+}
+
+// messageID returns the id of a message, which it keeps while it is put aside and comes back.
+func messageID(m jetstream.Msg, meta *jetstream.MsgMetadata) string {
+	if id := m.Headers().Get(events.HeaderID); id != "" {
+		return id
+	}
+	return letterID(meta.Sequence.Stream, meta.Timestamp)
+}
+
+func (r *run[E]) observed(outcome Outcome, kind fault.Kind, took time.Duration) {
 	if r.Observe != nil {
-		r.Observe(outcome, fault.KindOf(err), time.Since(began))
+		r.Observe(outcome, kind, took)
 	}
 }
 
 // suspect notes that a delivery begins, and returns an error if too many began that
 // came to nothing. What could not be noted proves nothing: a server that is full for
 // an hour must not condemn what it makes wait.
-func (r *run[E]) suspect(ctx context.Context, meta *jetstream.MsgMetadata) error {
-	a, err := r.ledger.load(ctx, meta.Sequence.Stream)
+func (r *run[E]) suspect(ctx context.Context, meta *jetstream.MsgMetadata, before attempt) error {
+	a, err := r.ledger.load(ctx, meta.Sequence.Stream, meta.Timestamp, before)
 	if err != nil {
 		return nil
 	}
@@ -280,11 +292,11 @@ func (r *run[E]) suspect(ctx context.Context, meta *jetstream.MsgMetadata) error
 }
 
 // ended takes back the note of a delivery whose end is no outcome of the message.
-func (r *run[E]) ended(ctx context.Context, meta *jetstream.MsgMetadata) {
+func (r *run[E]) ended(ctx context.Context, meta *jetstream.MsgMetadata, before attempt) {
 	if meta.NumDelivered < suspicious {
 		return
 	}
-	if a, err := r.ledger.load(ctx, meta.Sequence.Stream); err == nil && a.Begun > 0 {
+	if a, err := r.ledger.load(ctx, meta.Sequence.Stream, meta.Timestamp, before); err == nil && a.Begun > 0 {
 		a.Begun--
 		if err := r.ledger.save(ctx, meta.Sequence.Stream, a); err != nil {
 			r.log.Debug("end not noted", "seq", meta.Sequence.Stream, "err", err)
@@ -315,88 +327,6 @@ func (r *run[E]) handle(ctx context.Context, m jetstream.Msg) (err error) {
 		err = ferr
 	}
 	return err
-}
-
-// settle tells the server what becomes of the message.
-func (r *run[E]) settle(ctx context.Context, m jetstream.Msg, meta *jetstream.MsgMetadata, err, cause error) Outcome {
-	seq := meta.Sequence.Stream
-	log := r.log.With("subject", m.Subject(), "seq", seq, "delivery", meta.NumDelivered)
-	if err == nil {
-		ackCtx, cancel := context.WithTimeout(ctx, ackTimeout)
-		defer cancel()
-		if err := m.DoubleAck(ackCtx); err != nil {
-			// It is done and will be delivered again: the next handler sees that.
-			log.Warn("ack not confirmed", "err", err)
-		}
-		if meta.NumDelivered > 1 {
-			if err := r.ledger.forget(ctx, seq); err != nil {
-				log.Debug("forget attempts", "err", err)
-			}
-		}
-		return Acked
-	}
-	if errors.Is(cause, ErrLeaseLost) {
-		log.Warn("lease lost, another worker has the message", "err", err)
-		return Lost
-	}
-	if cause != nil {
-		// The process stops. An interruption is not a failure.
-		log.Info("handed back", "cause", cause)
-		if err := m.NakWithDelay(100 * time.Millisecond); err != nil {
-			log.Warn("hand back", "err", err)
-		}
-		r.ended(ctx, meta)
-		return HandedBack
-	}
-
-	kind := fault.KindOf(err)
-	rule := policy[kind]
-	a, lerr := r.ledger.load(ctx, seq)
-	if lerr != nil {
-		// The count is unknown: nothing is given up on a guess.
-		log.Warn("attempts unknown", "err", lerr)
-		r.nak(log, m, rule.delay(int(meta.NumDelivered), fault.DelayOf(err)))
-		return Retried
-	}
-	now := time.Now().UTC()
-	if a.FirstAt.IsZero() {
-		a.FirstAt = now
-	}
-	a.LastAt, a.Kind, a.Cause, a.Reason, a.Subject = now, kind.String(), fault.CauseOf(err), err.Error(), m.Subject()
-	count := &a.Failures
-	if rule.free {
-		count = &a.Waits
-	}
-	*count++
-	a.Begun = max(a.Begun-1, 0)
-	if rule.attempts > 0 && a.Failures >= rule.attempts && !rule.free {
-		if err := r.bury(ctx, log, m, meta, a); err != nil {
-			log.Error("dead letter not written, the message stays", "err", err)
-			r.nak(log, m, rule.delay(a.Failures, 10*time.Second))
-			return Retried
-		}
-		log.Error("given up", "kind", kind, "attempts", a.Failures, "err", err)
-		return Dead
-	}
-	n := *count
-	if err := r.ledger.save(ctx, seq, a); err != nil {
-		log.Warn("attempts not saved", "err", err)
-		n = max(n, int(meta.NumDelivered)) // or the delay would never grow
-	}
-	delay := rule.delay(n, fault.DelayOf(err))
-	r.nak(log, m, delay)
-	if rule.free {
-		log.Debug("waits", "delay", delay.Round(time.Millisecond), "why", err)
-		return Waited
-	}
-	log.Warn("will be tried again", "kind", kind, "attempts", a.Failures, "delay", delay.Round(time.Millisecond), "err", err)
-	return Retried
-}
-
-func (r *run[E]) nak(log *slog.Logger, m jetstream.Msg, delay time.Duration) {
-	if err := m.NakWithDelay(delay); err != nil {
-		log.Warn("nak", "err", err) // it comes back when its lease ends
-	}
 }
 
 // pause waits for d or until ctx ends.

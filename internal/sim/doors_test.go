@@ -296,8 +296,11 @@ func subjectPoint(subject, payload string) string {
 		}
 		return "NATS.api " + strings.Join(t[2:min(len(t), 4)], ".")
 	}
-	if t[0] == "status" {
+	switch t[0] {
+	case "status":
 		return "NATS.publish status" // what follows is whose
+	case "aside":
+		return "NATS.publish aside " + t[2] // for however long
 	}
 	return "NATS.publish " + strings.Join(t[:min(len(t), 2)], ".")
 }

@@ -38,7 +38,7 @@ const (
 func EncodeDeaths(deaths []Death) (string, error) {
 	kept := append([]Death(nil), deaths[max(len(deaths)-maxDeaths, 0):]...)
 	for i := range kept {
-		kept[i].Reason = cut(kept[i].Reason, maxDeathReason)
+		kept[i].Reason = Cut(kept[i].Reason, maxDeathReason)
 	}
 	b, err := marshal(kept)
 	return string(b), err
@@ -87,8 +87,8 @@ func (e DeadLetter) Death(seq uint64) Death {
 	return Death{Seq: seq, ID: e.MessageID(), At: e.LastAt, Attempts: e.Attempts, FirstAt: e.FirstAt, Reason: e.Reason}
 }
 
-// cut returns at most n bytes of s, whole characters.
-func cut(s string, n int) string {
+// Cut returns at most n bytes of s, whole characters; what was cut off shows.
+func Cut(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}

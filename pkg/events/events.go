@@ -191,7 +191,10 @@ const (
 // Subjects with a wildcard for the ids: what the streams hold.
 const (
 	SubjectPremium = "premium.upgraded.*"
-	SubjectThaw    = "thaw.requested.*"
+	SubjectThaw    = "thaw.requested.*.*"
+	// SubjectThawOld is where releases before this one published tasks, without the
+	// user: some may still lie in the stream.
+	SubjectThawOld = "thaw.requested.*"
 	SubjectRestore = "restore.completed.*"
 	SubjectStatus  = "status.*.*"
 	SubjectDead    = "dead.>"
@@ -208,6 +211,9 @@ const (
 	HeaderType = "Gas-Type"
 	// HeaderVersion is the event's format version.
 	HeaderVersion = "Gas-Version"
+	// HeaderAttempts is what a message that was put aside is known to have been through,
+	// in JSON; a message that is new does not have it.
+	HeaderAttempts = "Gas-Attempts"
 	// HeaderReplayOf links a replayed message to the dead letters that it was; see
 	// [EncodeDeaths].
 	HeaderReplayOf = "Gas-Replay-Of"
@@ -232,7 +238,9 @@ func (DeadLetter) Type() string { return "dead.letter" }
 func (e UserUpgraded) Subject() string { return "premium.upgraded." + Token(string(e.UserID)) }
 
 // Subject implements [Event].
-func (e ThawRequested) Subject() string { return "thaw.requested." + Token(string(e.JobID)) }
+func (e ThawRequested) Subject() string {
+	return "thaw.requested." + Token(string(e.UserID)) + "." + Token(string(e.JobID))
+}
 
 // Subject implements [Event].
 func (e RetrievalCompleted) Subject() string { return "restore.completed." + Token(string(e.JobID)) }
@@ -267,6 +275,9 @@ func whose(subject string) string {
 	}
 	return strings.Join(tokens[2:], ".")
 }
+
+// ThawSubject matches every task of one user.
+func ThawSubject(user UserID) string { return "thaw.requested." + Token(string(user)) + ".*" }
 
 // StatusSubject matches every status change of one user.
 func StatusSubject(user UserID) string { return "status." + Token(string(user)) + ".*" }

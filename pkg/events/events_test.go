@@ -28,14 +28,14 @@ func examples() map[string]Event {
 			JobID: "job.1", UserID: "u1", State: "requested", At: at, Tier: "Standard", Fallback: true, ReadyBy: &by, Step: "ret-1",
 		},
 		"dead_letter": DeadLetter{
-			ID: "7-abc", Stream: "THAW", Consumer: "thaw-request", SourceSubject: "thaw.requested.j", Header: map[string][]string{"Gas-Id": {"x"}},
+			ID: "7-abc", Stream: "THAW", Consumer: "thaw-request", SourceSubject: "thaw.requested.u.j", Header: map[string][]string{"Gas-Id": {"x"}},
 			Payload: []byte(`{"v":1}`), Reason: "unknown job \"j\"", Kind: "invalid", Cause: "unknown job", Attempts: 1, FirstAt: at, LastAt: at,
 		},
 		"dead_letter_of_a_queue": DeadLetter{
 			ID: "m-1", Stream: SourceSQS, Consumer: "gas_premium", Payload: []byte("rubbish"), Reason: "not JSON", Kind: "invalid", Attempts: 1, FirstAt: at, LastAt: at,
 		},
 		"dead_letter_again": DeadLetter{
-			ID: "9-abd", Stream: "THAW", Consumer: "thaw-request", SourceSubject: "thaw.requested.j", Header: map[string][]string{"Gas-Id": {"x"}},
+			ID: "9-abd", Stream: "THAW", Consumer: "thaw-request", SourceSubject: "thaw.requested.u.j", Header: map[string][]string{"Gas-Id": {"x"}},
 			Payload: []byte(`{"v":1}`), Reason: "unknown job \"j\"", Kind: "invalid", Attempts: 2, FirstAt: at, LastAt: at.Add(time.Hour),
 			ReplayOf: []Death{{Seq: 3, ID: "dead:THAW:thaw-request:7-abc", At: at, Attempts: 1, FirstAt: at, Reason: "unknown job \"j\""}},
 		},

@@ -1,0 +1,382 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// refused is what a handler says of work that has to wait for an hour at least.
+func refused() error {
+	return fault.After(fault.Policy, time.Hour, errors.New("the retrieval policy refuses"))
+}
+
+func TestMoreThanMayBePendingWaitForAnHourAndAnothersTaskIsHandledAtOnce(t *testing.T) {
+	ns := testenv.NATS(t)
+	const many = 10_050
+	handled := make(chan time.Time, 1)
+	r := work(t, ns, 64, func(_ context.Context, e events.ThawRequested, _ bus.Emit) error {
+		if e.UserID == "other" {
+			handled <- time.Now()
+			return nil
+		}
+		return refused()
+	})
+	var es []events.Event
+	for i := range many {
+		es = append(es, taskOf("whale", fmt.Sprint("j", i)))
+	}
+	began := time.Now()
+	publish(t, ns, es...)
+	// As many as the server gives out without an ack have been refused.
+	for range 10_000 {
+		select {
+		case <-r.outcomes:
+		case <-time.After(30 * time.Second):
+			t.Fatal("the whale's tasks are not handled")
+		}
+	}
+	refusedIn := time.Since(began)
+	published := time.Now()
+	publish(t, ns, taskOf("other", "o"))
+	select {
+	case at := <-handled:
+		t.Logf("%d were refused in %s, the other's was handled after %s", many, refusedIn.Round(time.Millisecond), at.Sub(published).Round(time.Millisecond))
+	case <-time.After(10 * time.Second):
+		t.Fatalf("%d tasks wait, and another user's is not handled within 10 s", many)
+	}
+}
+
+// asides returns how many messages are put aside in THAW.
+func asides(t *testing.T, ns *server.Server) int {
+	t.Helper()
+	st, err := testenv.Bus(t, ns, "operator").JS.Stream(t.Context(), events.StreamThaw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := st.Info(t.Context(), jetstream.WithSubjectFilter("aside.>"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(info.State.Subjects)
+}
+
+// aclass returns the consumer of a class of THAW.
+func aclass(t *testing.T, ns *server.Server, class string) jetstream.Consumer {
+	t.Helper()
+	c, err := testenv.Bus(t, ns, "operator").JS.Consumer(t.Context(), events.StreamThaw, bus.ConsumerRequest+"-aside-"+class)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestWhatIsPutAsideHoldsNoPlaceAndIsFoundAndCounted(t *testing.T) {
+	ns := testenv.NATS(t)
+	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error { return refused() })
+	publish(t, ns, task("j"))
+	r.expect(t, bus.Retried)
+	if got := asides(t, ns); got != 1 {
+		t.Fatalf("%d are put aside, want 1", got)
+	}
+	c, err := testenv.Bus(t, ns, "operator").JS.Consumer(t.Context(), events.StreamThaw, bus.ConsumerRequest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info := c.CachedInfo(); info.NumAckPending != 0 || info.NumPending != 0 {
+		t.Errorf("the consumer has %d in hand and %d waiting, want none", info.NumAckPending, info.NumPending)
+	}
+	if found, err := testenv.Bus(t, ns, "sweep").Waiting(t.Context(), task("j")); err != nil || !found {
+		t.Errorf("waiting: %v, %v; want it found", found, err)
+	}
+	if n, err := testenv.Bus(t, ns, "thaw").Outstanding(t.Context(), "u", 10); err != nil || n != 1 {
+		t.Errorf("outstanding: %d, %v; want 1", n, err)
+	}
+}
+
+func TestWhatIsPutAsideComesBackWithItsAttemptsAndItsID(t *testing.T) {
+	bus.Quicken(t, 500*time.Millisecond, 900*time.Millisecond)
+	ns := testenv.NATS(t)
+	calls := 0
+	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
+		if calls++; calls < 3 {
+			return fmt.Errorf("try %d", calls)
+		}
+		return fault.Errorf(fault.Invalid, "unknown job")
+	})
+	publish(t, ns, task("j"))
+	r.expect(t, bus.Retried, bus.Retried, bus.Dead)
+	op := testenv.Bus(t, ns, "operator")
+	l := one(t, op.DeadLetters())
+	if l.Attempts != 3 || l.SourceSubject != task("j").Subject() || string(l.Payload) != string(payload(t, task("j"))) {
+		t.Errorf("got %+v", l)
+	}
+	if id := l.Header[events.HeaderID]; len(id) != 1 || id[0] != task("j").MessageID() {
+		t.Errorf("its id is %v, want %s", id, task("j").MessageID())
+	}
+	if h := l.Header[events.HeaderAttempts]; len(h) != 0 {
+		t.Errorf("a replay would go on from %v", h)
+	}
+	if got := messages(t, ns, events.StreamThaw); got != 0 {
+		t.Errorf("left in the work queue: %d", got)
+	}
+	kv, err := op.JS.KeyValue(t.Context(), bus.BucketAttempts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if keys, err := kv.Keys(t.Context()); !errors.Is(err, jetstream.ErrNoKeysFound) {
+		t.Errorf("attempts are kept of %v (%v)", keys, err)
+	}
+}
+
+func TestADelayIsKeptThoughNoClassIsAsLong(t *testing.T) {
+	bus.Quicken(t, 2*time.Second)
+	ns := testenv.NATS(t)
+	var failed time.Time
+	back := make(chan time.Duration, 1)
+	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
+		if failed.IsZero() {
+			failed = time.Now()
+			return fault.Errorf(fault.Corrupt, "after 5 s or more")
+		}
+		back <- time.Since(failed)
+		return nil
+	})
+	publish(t, ns, task("j"))
+	r.expect(t, bus.Retried, bus.Acked)
+	if got := <-back; got < 4*time.Second || got > 10*time.Second {
+		t.Errorf("it came back after %s, want 5 s to 6.25 s, but for what is not worth waiting for", got)
+	}
+}
+
+func TestWhatWaitsTogetherComesBackInItsOrder(t *testing.T) {
+	bus.Quicken(t, 500*time.Millisecond, 900*time.Millisecond)
+	ns := testenv.NATS(t)
+	seen := map[events.JobID]bool{}
+	var back []events.JobID
+	r := work(t, ns, 1, func(_ context.Context, e events.ThawRequested, _ bus.Emit) error {
+		if !seen[e.JobID] {
+			seen[e.JobID] = true
+			return errors.New("not yet")
+		}
+		back = append(back, e.JobID)
+		return nil
+	})
+	var want []events.JobID
+	var es []events.Event
+	for i := range 150 {
+		e := task(fmt.Sprint("j", i))
+		want, es = append(want, e.JobID), append(es, e)
+	}
+	publish(t, ns, es...)
+	for range 2 * len(es) {
+		select {
+		case <-r.outcomes:
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%d came back of %d", len(back), len(es))
+		}
+	}
+	if !slices.Equal(back, want) {
+		t.Errorf("they came back as %v", back)
+	}
+}
+
+func TestAWorkerThatDiesBetweenPuttingAsideAndAckLosesAndDoublesNothing(t *testing.T) {
+	ns := testenv.NATS(t)
+	publish(t, ns, task("j"))
+	thaw := testenv.Bus(t, ns, "thaw")
+	c, err := thaw.JS.Consumer(t.Context(), events.StreamThaw, bus.ConsumerRequest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := c.Next()
+	if err == nil {
+		err = bus.Move(t.Context(), thaw, m, "aside.1h."+m.Subject())
+	}
+	if err == nil {
+		err = m.Nak() // its lease is over
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error { return refused() })
+	r.expect(t, bus.Retried)
+	if all, waiting := messages(t, ns, events.StreamThaw), asides(t, ns); all != 1 || waiting != 1 {
+		t.Errorf("%d messages, %d of them put aside; want 1 and 1", all, waiting)
+	}
+}
+
+func TestAReaderThatDiesBetweenBringingBackAndAckLosesAndDoublesNothing(t *testing.T) {
+	bus.Quicken(t, 500*time.Millisecond, 900*time.Millisecond)
+	ns := testenv.NATS(t)
+	op := testenv.Bus(t, ns, "operator")
+	put := nats.NewMsg("aside.1m." + task("j").Subject())
+	put.Data = payload(t, task("j"))
+	if _, err := op.JS.PublishMsg(t.Context(), put); err != nil {
+		t.Fatal(err)
+	}
+	m, err := aclass(t, ns, "1m").Next()
+	if err == nil {
+		err = bus.Move(t.Context(), op, m, task("j").Subject())
+	}
+	if err == nil {
+		err = m.Nak()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It is not acked until the aside is gone, so that the two have to meet.
+	gone := make(chan struct{})
+	r := work(t, ns, 2, func(context.Context, events.ThawRequested, bus.Emit) error { <-gone; return nil })
+	for asides(t, ns) > 0 {
+		if t.Context().Err() != nil {
+			t.Fatal("the aside stays")
+		}
+	}
+	if got := messages(t, ns, events.StreamThaw); got != 1 {
+		t.Errorf("%d messages, want the one that was brought back before", got)
+	}
+	close(gone)
+	r.expect(t, bus.Acked)
+	if got := messages(t, ns, events.StreamThaw); got != 0 {
+		t.Errorf("left in the work queue: %d", got)
+	}
+}
+
+func TestADrainLetsGoOfWhatIsNotDue(t *testing.T) {
+	ns := testenv.NATS(t)
+	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error { return refused() })
+	publish(t, ns, task("j"))
+	r.expect(t, bus.Retried)
+	c := aclass(t, ns, "1h")
+	for {
+		info, err := c.Info(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.NumAckPending == 1 {
+			break
+		}
+	}
+	began := time.Now()
+	close(r.drain)
+	if err := <-r.done; err != nil {
+		t.Fatal(err)
+	}
+	r.done <- nil
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the drain took %s", took)
+	}
+	// Another reader gets it at once, and not when the lease ends.
+	if m, err := c.Next(jetstream.FetchMaxWait(5 * time.Second)); err != nil || m.Subject() != "aside.1h."+task("j").Subject() {
+		t.Errorf("got %v, %v", m, err)
+	}
+}
+
+func TestAStreamThatIsFullOfWhatWaitsStillMoves(t *testing.T) {
+	bus.Quicken(t, 500*time.Millisecond, 900*time.Millisecond)
+	ns := testenv.NATS(t)
+	mended := make(chan struct{})
+	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
+		select {
+		case <-mended:
+			return nil
+		default:
+			return errors.New("not yet")
+		}
+	})
+	publish(t, ns, task("j1"), task("j2"), task("j3"))
+	r.expect(t, bus.Retried, bus.Retried, bus.Retried)
+	js := testenv.Bus(t, ns, "operator").JS
+	st, err := js.Stream(t.Context(), events.StreamThaw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := st.CachedInfo().Config
+	cfg.MaxBytes = 1
+	if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	close(mended)
+	r.expect(t, bus.Acked, bus.Acked, bus.Acked)
+	if got := messages(t, ns, events.StreamThaw); got != 0 {
+		t.Errorf("left in the work queue: %d", got)
+	}
+}
+
+func TestAWrongClockMakesNothingWaitLongerThanItsClass(t *testing.T) {
+	const wait = time.Minute
+	stored := at
+	for name, c := range map[string]struct {
+		ahead time.Duration // as far as the reader knows
+		clock time.Duration // how far it is
+		age   time.Duration
+		want  time.Duration
+	}{
+		"a new message":                         {0, 0, 0, wait},
+		"an older one":                          {0, 0, 40 * time.Second, 20 * time.Second},
+		"one that is due":                       {0, 0, time.Hour, 0},
+		"our clock is ahead, as is known":       {time.Hour, time.Hour, 10 * time.Second, 50 * time.Second},
+		"our clock is behind, as is known":      {-time.Hour, -time.Hour, 10 * time.Second, 50 * time.Second},
+		"our clock is ahead, and nobody knows":  {0, time.Hour, 10 * time.Second, 0},
+		"our clock is behind, and nobody knows": {0, -time.Hour, 10 * time.Second, wait},
+	} {
+		if got := bus.Clock(c.ahead)(stored.Add(c.age+c.clock), stored, wait); got != c.want {
+			t.Errorf("%s: waits %s, want %s", name, got, c.want)
+		}
+	}
+	// What follows waits as much longer as it is younger, and not for the class again.
+	left := bus.Clock(0)
+	now := stored.Add(-time.Hour)
+	left(now, stored, wait)
+	if got := left(now.Add(wait), stored.Add(time.Second), wait); got != time.Second {
+		t.Errorf("the next waits %s, want 1s", got)
+	}
+}
+
+func TestAQueueWithoutTheConsumersOfWhatWaitsIsNoticedAndProvisioned(t *testing.T) {
+	ns := testenv.NATS(t)
+	op, thaw := testenv.Bus(t, ns, "operator"), testenv.Bus(t, ns, "thaw")
+	if err := thaw.CheckConsumer(t.Context(), events.StreamThaw, bus.ConsumerRequest); err != nil {
+		t.Fatal(err)
+	}
+	if err := op.JS.DeleteConsumer(t.Context(), events.StreamThaw, bus.ConsumerRequest+"-aside-5m"); err != nil {
+		t.Fatal(err)
+	}
+	if err := thaw.CheckConsumer(t.Context(), events.StreamThaw, bus.ConsumerRequest); err == nil || !strings.Contains(err.Error(), "gas provision") {
+		t.Errorf("without a class: %v", err)
+	}
+	// As an older release made it: a stream of tasks alone, whose consumer has them all.
+	if err := op.JS.DeleteStream(t.Context(), events.StreamThaw); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := op.JS.CreateStream(t.Context(), jetstream.StreamConfig{Name: events.StreamThaw, Subjects: []string{events.SubjectThawOld},
+		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, Storage: jetstream.FileStorage}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := op.JS.CreateConsumer(t.Context(), events.StreamThaw, jetstream.ConsumerConfig{Durable: bus.ConsumerRequest, AckPolicy: jetstream.AckExplicitPolicy}); err != nil {
+		t.Fatal(err)
+	}
+	old(t, op, task("j"))
+	if err := bus.Provision(t.Context(), op.JS, bus.Settings{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := thaw.CheckConsumer(t.Context(), events.StreamThaw, bus.ConsumerRequest); err != nil {
+		t.Error(err)
+	}
+	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error { return nil })
+	r.expect(t, bus.Acked)
+}

@@ -1,0 +1,206 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// start runs a worker on THAW that is set as with says.
+func start(t *testing.T, ns *server.Server, with func(*bus.Worker[events.ThawRequested])) *running {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	r := &running{stop: cancel, drain: make(chan struct{}), done: make(chan error, 1), outcomes: make(chan bus.Outcome, 1000)}
+	w := &bus.Worker[events.ThawRequested]{
+		Bus: testenv.Bus(t, ns, "thaw"), Stream: events.StreamThaw, Consumer: bus.ConsumerRequest, Slots: 8,
+		Handle:  func(context.Context, events.ThawRequested, bus.Emit) error { return nil },
+		Observe: func(o bus.Outcome, _ fault.Kind, _ time.Duration) { r.outcomes <- o },
+		Logger:  testenv.Log(t),
+	}
+	with(w)
+	go func() { r.done <- w.Run(ctx, r.drain) }()
+	t.Cleanup(func() {
+		cancel()
+		<-r.done
+	})
+	return r
+}
+
+// door is one that a test opens and closes.
+type door struct {
+	closed atomic.Bool
+	asked  chan bool // what it said
+}
+
+func (d *door) look() (time.Duration, string) {
+	closed := d.closed.Load()
+	select {
+	case d.asked <- closed:
+	default:
+	}
+	if closed {
+		return time.Hour, "nobody is at home"
+	}
+	return 0, ""
+}
+
+// said waits until the door has said that it is closed, or open.
+func (d *door) said(t *testing.T, closed bool) {
+	t.Helper()
+	for late := time.After(20 * time.Second); ; {
+		select {
+		case got := <-d.asked:
+			if got == closed {
+				return
+			}
+		case <-late:
+			t.Fatalf("nobody asked the door while closed is %v", closed)
+		}
+	}
+}
+
+func TestAClosedDoorFetchesNothingAndItsOpeningIsNoticedWithinASecond(t *testing.T) {
+	ns := testenv.NATS(t)
+	d := &door{asked: make(chan bool)}
+	r := start(t, ns, func(w *bus.Worker[events.ThawRequested]) { w.Door = d.look })
+	d.said(t, false)
+	// It waits for a message, and the door closes: the next one stays where it is.
+	publish(t, ns, task("j1"))
+	r.expect(t, bus.Acked)
+	d.closed.Store(true)
+	d.said(t, true)
+	d.said(t, true) // what was asked for when it first said so is given up by now
+	publish(t, ns, task("j2"))
+	d.said(t, true)
+	c, err := testenv.Bus(t, ns, "operator").JS.Consumer(t.Context(), events.StreamThaw, bus.ConsumerRequest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info := c.CachedInfo(); info.NumPending != 1 || info.NumAckPending != 0 {
+		t.Errorf("%d wait and %d are in hand, want 1 and 0", info.NumPending, info.NumAckPending)
+	}
+	if len(r.outcomes) != 0 {
+		t.Error("a message was handled")
+	}
+	d.closed.Store(false)
+	opened := time.Now()
+	go func() {
+		for range d.asked { // the door must not wait for the test
+		}
+	}()
+	r.expect(t, bus.Acked)
+	if took := time.Since(opened); took > 3*time.Second {
+		t.Errorf("the open door was noticed after %s", took)
+	}
+	close(r.drain)
+	r.done <- <-r.done
+	close(d.asked)
+}
+
+func TestAnOutageDoesNotMakeEveryMessageOneThatFailed(t *testing.T) {
+	ns := testenv.NATS(t)
+	var mu sync.Mutex // guards what follows
+	var tries []time.Time
+	mended := false
+	cautious := make(chan bool, 10)
+	r := start(t, ns, func(w *bus.Worker[events.ThawRequested]) {
+		w.OnCautious = func(on bool) { cautious <- on }
+		w.Handle = func(context.Context, events.ThawRequested, bus.Emit) error {
+			mu.Lock()
+			defer mu.Unlock()
+			tries = append(tries, time.Now())
+			if mended {
+				return nil
+			}
+			return fault.After(fault.Transient, time.Hour, errors.New("S3 is away"))
+		}
+	})
+	var es []events.Event
+	for i := range 200 {
+		es = append(es, task(fmt.Sprint("j", i)))
+	}
+	publish(t, ns, es...)
+	wait := func(want bool) {
+		t.Helper()
+		select {
+		case got := <-cautious:
+			if got != want {
+				t.Fatalf("cautious is %v, want %v", got, want)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("cautious is never %v", want)
+		}
+	}
+	wait(true)
+	failed := 0
+	for failed < 26 {
+		select {
+		case <-r.outcomes:
+			failed++
+			continue
+		case <-time.After(3 * time.Second):
+		}
+		break
+	}
+	// Those before it was noticed, those in hand then, and one at a time after 1 s, 2 s, …
+	if failed < 16 || failed > 25 {
+		t.Errorf("%d failed before a pause of 3 s, want 16, those in hand, and two", failed)
+	}
+	mu.Lock()
+	mended = true
+	mu.Unlock()
+	wait(false)
+	for range len(es) - failed {
+		select {
+		case <-r.outcomes:
+		case <-time.After(20 * time.Second):
+			t.Fatal("the rest is not handled")
+		}
+	}
+}
+
+func TestWhatFailsForReasonsOfItsOwnIsNoOutage(t *testing.T) {
+	var b bus.Breaker
+	for range 50 {
+		if d := b.Note("the same", bus.Retried, fault.Denied); d != 0 {
+			t.Fatalf("one message that fails makes all wait for %s", d)
+		}
+	}
+	for i := range 50 {
+		if d := b.Note(fmt.Sprint(i), bus.Retried, fault.Capacity); d != 0 {
+			t.Fatal("an answer of Glacier is taken for an outage")
+		}
+	}
+	for i := range 15 {
+		b.Note(fmt.Sprint(i), bus.Retried, fault.Transient)
+	}
+	b.Note("well", bus.Acked, fault.Unknown)
+	for i := range 15 {
+		if d := b.Note(fmt.Sprint(i), bus.Retried, fault.Throttled); d != 0 {
+			t.Fatalf("after %d failures since a success it pauses for %s", i+1, d)
+		}
+	}
+	b.Note("interrupted", bus.HandedBack, fault.Transient)
+	if d := b.Note("15", bus.Dead, fault.Denied); d != time.Second {
+		t.Errorf("the sixteenth in a row: pauses for %s, want 1s", d)
+	}
+	for _, want := range []time.Duration{2, 4, 8, 16, 30, 30} {
+		if d := b.Note("16", bus.Retried, fault.Transient); d != want*time.Second {
+			t.Errorf("pauses for %s, want %s", d, want*time.Second)
+		}
+	}
+	if d := b.Note("17", bus.Acked, fault.Unknown); d != 0 {
+		t.Errorf("after a success: pauses for %s", d)
+	}
+}

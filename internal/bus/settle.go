@@ -1,0 +1,115 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// settle tells the server what becomes of the message.
+func (r *run[E]) settle(ctx context.Context, m jetstream.Msg, meta *jetstream.MsgMetadata, err, cause error) Outcome {
+	seq := meta.Sequence.Stream
+	log := r.log.With("subject", m.Subject(), "seq", seq, "delivery", meta.NumDelivered)
+	if err == nil {
+		ackCtx, cancel := context.WithTimeout(ctx, ackTimeout)
+		defer cancel()
+		if err := m.DoubleAck(ackCtx); err != nil {
+			// It is done and will be delivered again: the next handler sees that.
+			log.Warn("ack not confirmed", "err", err)
+		}
+		if meta.NumDelivered > 1 {
+			if err := r.ledger.forget(ctx, seq); err != nil {
+				log.Debug("forget attempts", "err", err)
+			}
+		}
+		return Acked
+	}
+	if errors.Is(cause, ErrLeaseLost) {
+		log.Warn("lease lost, another worker has the message", "err", err)
+		return Lost
+	}
+	if cause != nil {
+		// The process stops. An interruption is not a failure.
+		log.Info("handed back", "cause", cause)
+		if err := m.NakWithDelay(100 * time.Millisecond); err != nil {
+			log.Warn("hand back", "err", err)
+		}
+		r.ended(ctx, meta, noted(m.Headers()).attempt)
+		return HandedBack
+	}
+
+	kind := fault.KindOf(err)
+	rule := policy[kind]
+	a, lerr := r.ledger.load(ctx, seq, meta.Timestamp, noted(m.Headers()).attempt)
+	if lerr != nil {
+		// The count is unknown: nothing is given up on a guess.
+		log.Warn("attempts unknown", "err", lerr)
+		r.nak(log, m, rule.delay(int(meta.NumDelivered), fault.DelayOf(err)))
+		return Retried
+	}
+	now := time.Now().UTC()
+	if a.FirstAt.IsZero() {
+		a.FirstAt = now
+	}
+	a.LastAt, a.Kind, a.Cause, a.Reason, a.Subject = now, kind.String(), fault.CauseOf(err), err.Error(), m.Subject()
+	count := &a.Failures
+	if rule.free {
+		count = &a.Waits
+	}
+	*count++
+	a.Begun = max(a.Begun-1, 0)
+	if rule.attempts > 0 && a.Failures >= rule.attempts && !rule.free {
+		if err := r.bury(ctx, log, m, meta, a); err != nil {
+			log.Error("dead letter not written, the message stays", "err", err)
+			r.nak(log, m, rule.delay(a.Failures, 10*time.Second))
+			return Retried
+		}
+		log.Error("given up", "kind", kind, "attempts", a.Failures, "err", err)
+		return Dead
+	}
+	delay := rule.delay(*count, fault.DelayOf(err))
+	told := func(how string) Outcome {
+		if rule.free {
+			log.Debug("waits", "how", how, "delay", delay.Round(time.Millisecond), "why", err)
+			return Waited
+		}
+		log.Warn("will be tried again", "kind", kind, "attempts", a.Failures, "how", how, "delay", delay.Round(time.Millisecond), "err", err)
+		return Retried
+	}
+	if delay >= classes[0].wait {
+		perr := r.putAside(ctx, m, meta, a, delay)
+		if perr == nil {
+			return told("put aside")
+		}
+		// It waits where it is, and holds a place there: better than not at all.
+		log.Warn("not put aside", "err", perr)
+	}
+	if err := r.ledger.save(ctx, seq, a); err != nil {
+		log.Warn("attempts not saved", "err", err)
+		// Or the delay would never grow.
+		delay = rule.delay(max(*count, int(meta.NumDelivered)), fault.DelayOf(err))
+	}
+	r.nak(log, m, delay)
+	return told("held")
+}
+
+func (r *run[E]) nak(log *slog.Logger, m jetstream.Msg, delay time.Duration) {
+	if err := m.NakWithDelay(delay); err != nil {
+		log.Warn("nak", "err", err) // it comes back when its lease ends
+	}
+}
+
+// letterHeader is what a dead letter keeps of a message's header. The attempts stand in the
+// letter itself; a replay begins to count anew.
+func letterHeader(h map[string][]string) map[string][]string {
+	h = maps.Clone(h)
+	delete(h, events.HeaderAttempts)
+	return h
+}

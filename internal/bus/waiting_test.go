@@ -1,0 +1,77 @@
+package bus_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// old publishes a task as releases did that did not name its user in the subject.
+func old(t *testing.T, b *bus.Bus, e events.ThawRequested) {
+	t.Helper()
+	m := nats.NewMsg("thaw.requested." + events.Token(string(e.JobID)))
+	m.Data = payload(t, e)
+	m.Header.Set(events.HeaderMsgID, e.MessageID())
+	if _, err := b.JS.PublishMsg(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestATaskOfAnOlderReleaseIsFoundAndHandled(t *testing.T) {
+	ns := testenv.NATS(t)
+	op := testenv.Bus(t, ns, "operator")
+	old(t, op, task("j.1"))
+	if found, err := testenv.Bus(t, ns, "sweep").Waiting(t.Context(), task("j.1")); err != nil || !found {
+		t.Errorf("waiting: %v, %v; want it found", found, err)
+	}
+	r := work(t, ns, 1, func(_ context.Context, e events.ThawRequested, _ bus.Emit) error {
+		if e.JobID == "j.1" {
+			return nil
+		}
+		return fault.Errorf(fault.Invalid, "unknown job")
+	})
+	r.expect(t, bus.Acked)
+	if found, err := op.Waiting(t.Context(), task("j.1")); err != nil || found {
+		t.Errorf("waiting when it is done: %v, %v", found, err)
+	}
+	old(t, op, task("j.2"))
+	r.expect(t, bus.Dead)
+	l := one(t, op.DeadLetters())
+	if l.JobID != "j.2" || l.UserID != "u" {
+		t.Errorf("the letter is of job %q of user %q", l.JobID, l.UserID)
+	}
+	if err := op.DeadLetters().Replayable(l); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheTasksOfOneUserAreCounted(t *testing.T) {
+	ns := testenv.NATS(t)
+	publish(t, ns, taskOf("a.b", "1"), taskOf("a.b", "2"), taskOf("a.b", "3"), taskOf("a", "b.4"), taskOf("c", "5"))
+	b := testenv.Bus(t, ns, "thaw")
+	for _, c := range []struct {
+		user events.UserID
+		most int
+		want int
+	}{{"a.b", 100, 3}, {"a.b", 2, 2}, {"a", 100, 1}, {"none", 100, 0}} {
+		if got, err := b.Outstanding(t.Context(), c.user, c.most); err != nil || got != c.want {
+			t.Errorf("of %q, %d at the most: got %d, %v; want %d", c.user, c.most, got, err, c.want)
+		}
+	}
+	if _, err := b.Outstanding(t.Context(), "", 1); !fault.Is(err, fault.Invalid) {
+		t.Errorf("of nobody: got %v, want a fault of kind invalid", err)
+	}
+}
+
+// taskOf is a task of a user.
+func taskOf(user, job string) events.ThawRequested {
+	e := task(job)
+	e.UserID = events.UserID(user)
+	return e
+}
