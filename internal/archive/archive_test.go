@@ -98,3 +98,37 @@ func TestAnObjectIsRecognizedByItsBytesAlone(t *testing.T) {
 		t.Error("recognized no archive")
 	}
 }
+
+func TestARetrievalIsUsableWhileItsOutputIsThereForAWhile(t *testing.T) {
+	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		name string
+		r    Retrieval
+		want bool
+	}{
+		{"in progress", Retrieval{Status: InProgress}, true},
+		{"failed", Retrieval{Status: RetrievalFailed, CompletedAt: now}, false},
+		{"done just now", Retrieval{Status: Succeeded, CompletedAt: now}, true},
+		{"more than an hour left", Retrieval{Status: Succeeded, CompletedAt: now.Add(-23*time.Hour + time.Second)}, true},
+		{"an hour left", Retrieval{Status: Succeeded, CompletedAt: now.Add(-23 * time.Hour)}, false},
+	} {
+		if got := c.r.Usable(now); got != c.want {
+			t.Errorf("%s: usable is %t, want %t", c.name, got, c.want)
+		}
+	}
+}
+
+func TestTiersAreAsAWSDocumentsThem(t *testing.T) {
+	for tier, want := range map[Tier][2]time.Duration{
+		Expedited: {time.Minute, 5 * time.Minute}, Standard: {3 * time.Hour, 5 * time.Hour}, Bulk: {5 * time.Hour, 12 * time.Hour},
+	} {
+		if from, to := tier.Typically(); from != want[0] || to != want[1] {
+			t.Errorf("%s takes %s to %s, want %v", tier, from, to, want)
+		}
+	}
+	for _, good := range []Tiers{DefaultTiers(), {Expedited, Standard, Bulk}, {Bulk}} {
+		if err := good.Check(); err != nil {
+			t.Errorf("%v: %v, want it taken", good, err)
+		}
+	}
+}

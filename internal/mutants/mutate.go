@@ -328,9 +328,11 @@ func (w *walker) literal(l *ast.BasicLit) {
 		}
 		w.add(l, text, "%s becomes one more in %s", l.Value, w.short(w.parent(1)))
 	case token.STRING:
-		if kv, ok := w.parent(1).(*ast.KeyValueExpr); ok {
-			if key, ok := kv.Key.(*ast.Ident); ok && key.Name == "KeyConditionExpression" {
-				return
+		for up := 1; up <= 2; up++ { // by itself, or as aws.String of it
+			if kv, ok := w.parent(up).(*ast.KeyValueExpr); ok {
+				if key, ok := kv.Key.(*ast.Ident); ok && key.Name == "KeyConditionExpression" {
+					return // DynamoDB takes nothing but equality there
+				}
 			}
 		}
 		if s, err := strconv.Unquote(l.Value); err == nil {

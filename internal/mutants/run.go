@@ -249,6 +249,7 @@ func (t target) baseline(ctx context.Context, dir string, o options) ([]suite, e
 // run runs a test binary. Whatever processes it starts end with it, and none of them
 // gets so much memory that the machine would suffer from a mutant that takes all.
 func (s suite) run(ctx context.Context, binary string, args ...string) ([]byte, error) {
+	defer tidy(s.dir)()
 	args = slices.Concat([]string{"-c", `ulimit -v 16777216; exec "$0" "$@"`, binary}, s.args, args)
 	cmd := exec.CommandContext(ctx, "sh", args...)
 	cmd.Dir = s.dir
@@ -266,6 +267,23 @@ func (s suite) run(ctx context.Context, binary string, args ...string) ([]byte, 
 	err := cmd.Wait()
 	end()
 	return out.Bytes(), err
+}
+
+// tidy returns what removes the counterexamples that rapid keeps beside tests, but for those
+// that are there now: a mutant's are of no use.
+func tidy(dir string) func() {
+	pattern := filepath.Join(dir, "testdata", "rapid", "*", "*.fail")
+	before, _ := filepath.Glob(pattern) // its error is of a bad pattern
+	return func() {
+		after, _ := filepath.Glob(pattern)
+		for _, file := range after {
+			if !slices.Contains(before, file) {
+				os.Remove(file)
+				os.Remove(filepath.Dir(file)) // if it was the last one
+				os.Remove(filepath.Dir(filepath.Dir(file)))
+			}
+		}
+	}
 }
 
 // try builds each suite with the mutation in it and runs it, until one notices.

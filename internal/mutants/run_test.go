@@ -76,3 +76,26 @@ func TestP(t *testing.T) {
 		t.Errorf("%d survived (%v), got\n%s\nwant a row %s", left, err, out.String(), want)
 	}
 }
+
+func TestAMutantLeavesNoCounterexample(t *testing.T) {
+	dir := t.TempDir()
+	keep, drop := filepath.Join(dir, "testdata", "rapid", "TestA", "a.fail"), filepath.Join(dir, "testdata", "rapid", "TestB", "b.fail")
+	write := func(file string) {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(keep)
+	clean := tidy(dir)
+	write(drop)
+	clean()
+	if _, err := os.Stat(keep); err != nil {
+		t.Errorf("what was there before: %v", err)
+	}
+	if _, err := os.Stat(filepath.Dir(drop)); err == nil {
+		t.Error("what a mutant left is there still")
+	}
+}
