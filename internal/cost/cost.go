@@ -173,9 +173,10 @@ func (e *Estimate) Add(size, assumed int64) {
 	e.Bytes += size
 }
 
-// In returns what the plan costs if all of it is retrieved in the tier.
+// In returns what the plan costs at the most if all of it is retrieved in the tier: each
+// retrieval is billed by itself, and rounded up to a millionth of a dollar.
 func (e Estimate) In(p Prices, tier archive.Tier) archive.MicroUSD {
-	return p.Of(tier, e.Archives, e.Bytes)
+	return p.Of(tier, e.Archives, e.Bytes).Plus(archive.MicroUSD(max(e.Archives-1, 0)))
 }
 
 // AtMost returns what the plan costs if all of it is retrieved in the dearest of

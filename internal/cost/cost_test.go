@@ -69,9 +69,9 @@ func TestAPriceListOfOnesOwnIsReadStrictly(t *testing.T) {
 	}
 }
 
-// A sum of prices must not fall below the price of the sum, or a plan that was
-// within its budget would cost more than it.
-func TestAnEstimateIsNeverLessThanItsPartsWithoutRounding(t *testing.T) {
+// Each retrieval is billed by itself and rounded up: a plan whose estimate were less
+// would be let through, or approved, and then cost more than that.
+func TestAnEstimateIsNeverLessThanItsPartsCost(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := cost.Public().In("us-east-1")
 		tier := rapid.SampledFrom([]archive.Tier{archive.Expedited, archive.Standard, archive.Bulk}).Draw(t, "tier")
@@ -87,7 +87,7 @@ func TestAnEstimateIsNeverLessThanItsPartsWithoutRounding(t *testing.T) {
 			parts = parts.Plus(p.Of(tier, 1, size))
 		}
 		whole := e.In(p, tier)
-		if whole > parts || parts-whole > archive.MicroUSD(n) {
+		if whole < parts || whole-parts > archive.MicroUSD(n) {
 			t.Fatalf("whole %d, parts %d of %d archives", whole, parts, n)
 		}
 		if most := e.AtMost(p, archive.Tiers{archive.Standard, archive.Expedited, archive.Bulk}); most < whole {

@@ -38,6 +38,7 @@ func (l *lookasides) forget(id events.UserID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.seen, id)
+	l.reads.Forget(string(id)) // one that is under way is of before
 }
 
 func (l *lookasides) get(ctx context.Context, now func() time.Time, id events.UserID, read func(context.Context, events.UserID) (archive.Account, error)) (archive.Account, error) {

@@ -204,7 +204,18 @@ func (r *Requester) entitled(ctx context.Context, job archive.Job) (gate.Answer,
 			return gate.Answer{}, account, err
 		}
 	}
-	return gate.Entitled(gate.Question{Job: job, Account: account, Switches: switches, Tiers: r.Tiers, Now: r.Now()}), account, nil
+	q := gate.Question{Job: job, Account: account, Switches: switches, Tiers: r.Tiers, Now: r.Now()}
+	if answer := gate.Entitled(q); answer.Action != gate.Drop {
+		return answer, account, nil
+	}
+	// A task that is dropped does not come again. What was known of the account may be of
+	// before the plan that the task is of: nothing is dropped on the strength of it.
+	r.accounts.forget(job.UserID)
+	q.Account, err = r.accounts.get(ctx, r.Now, job.UserID, r.Accounts.Account)
+	if fault.Is(err, fault.NotFound) {
+		q.Account, err = archive.Account{ID: job.UserID}, nil
+	}
+	return gate.Entitled(q), q.Account, err
 }
 
 // adopt deals with an intent that an earlier delivery left. While it is young

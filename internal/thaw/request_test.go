@@ -180,6 +180,24 @@ func TestADowngradeStopsATaskThatWaitsForItsTurn(t *testing.T) {
 	}
 }
 
+// A user who leaves Premium and comes back within a second gets the files: what the
+// worker knew of the account a moment ago drops no task of the new plan.
+func TestATaskOfANewPlanIsNotDroppedByWhatWasKnownBefore(t *testing.T) {
+	b := newBench(t)
+	b.Account("u", archive.Free)
+	first, second := b.Archive("u", "j1", []byte("result")), b.Archive("u", "j2", []byte("result"))
+	var out testenv.Emitted
+	if err := b.Request(t.Context(), b.task(first), out.Emit); err != nil || len(b.retrievals(t)) != 0 {
+		t.Fatalf("%v, %d retrievals for a Free user", err, len(b.retrievals(t)))
+	}
+	if _, err := b.AWS.Catalog.SetRole(t.Context(), "u", archive.Premium, b.now); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Request(t.Context(), b.task(second), out.Emit); err != nil || len(b.retrievals(t)) != 1 {
+		t.Errorf("%v, %d retrievals of the new plan's archive, want 1", err, len(b.retrievals(t)))
+	}
+}
+
 func TestEachTaskThatIsNotToBeRequestedSaysWhy(t *testing.T) {
 	for _, c := range []struct {
 		name    string
