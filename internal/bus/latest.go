@@ -31,8 +31,17 @@ func (b *Bus) LatestStatuses(ctx context.Context, user events.UserID) iter.Seq2[
 			yield(events.StatusChanged{}, fmt.Errorf("latest status changes: %w", err))
 			return
 		}
-		if info := c.CachedInfo(); info != nil && info.NumPending == 0 {
-			return
+		if info := c.CachedInfo(); info != nil {
+			// A stream has room for so many consumers, and the server keeps one for minutes
+			// whose reader is gone.
+			defer func() {
+				done, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+				defer cancel()
+				_ = b.JS.DeleteConsumer(done, events.StreamStatus, info.Name)
+			}()
+			if info.NumPending == 0 {
+				return
+			}
 		}
 		messages, err := c.Messages()
 		if err != nil {
