@@ -265,7 +265,8 @@ func (s *Service) jobOf(c *call) (job, *world.Error) {
 		return job{}, e
 	}
 	j, ok := s.jobs.Get(c.vault + "/" + c.id)
-	if !ok {
+	// One whose life is over is gone, though its notice may not be on its way yet.
+	if !ok || j.Completed != 0 && j.Completed+jobLife.Milliseconds() <= s.now() {
 		return job{}, notFound("The job ID was not found: %s", c.id)
 	}
 	return j, nil
