@@ -303,8 +303,11 @@ func (s *Service) listJobs(c *call) *world.Error {
 	if strings.Trim(marker, idCharacters) != "" {
 		return invalid("Invalid marker: %s", marker)
 	}
+	s.mu.Lock()
+	shown := s.now() - s.control.list.Milliseconds()
+	s.mu.Unlock()
 	jobs, next := page(s.jobs, v.Name+"/", marker, n, func(j job) bool {
-		return (status == "" || status == j.Status) && (completed == "" || (completed == "true") == (j.Status != InProgress))
+		return j.Created <= shown && (status == "" || status == j.Status) && (completed == "" || (completed == "true") == (j.Status != InProgress))
 	})
 	out := struct {
 		JobList []description
