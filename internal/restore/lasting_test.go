@@ -140,6 +140,31 @@ func TestWhatCannotBePutIsNotRetrievedAgain(t *testing.T) {
 	}
 }
 
+// Whoever looks whether the key takes an object may die before it has given up what it
+// began there.
+func TestALookAtTheKeyLeavesNoUploadBehind(t *testing.T) {
+	t.Parallel()
+	for size, body := range map[string][]byte{"small": []byte("result"), "large": random(part + 1)} {
+		t.Run(size, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			e := b.retrieved("j", body)
+			b.World.Clock.Advance(49 * time.Hour) // and the output expires
+			b.fault(localaws.Fault{Service: "s3", Operation: "AbortMultipartUpload", Code: "AccessDenied", Status: 403, Times: 1})
+			var out testenv.Emitted
+			if err := b.Restore(t.Context(), e, out.Emit); err == nil {
+				t.Fatal("the upload was given up in spite of the error")
+			}
+			if n := b.uploads(); n == 0 {
+				t.Fatal("no upload is left, so that nothing is to be tidied up")
+			}
+			b.deliver(e, &out)
+			b.deliver(b.retrieve(b.Job("j")), &out)
+			b.restored("j", body)
+		})
+	}
+}
+
 // The catalog was not cleared, the archive is deleted, and the retrieval is forgotten:
 // all that is left is the file.
 func TestAFileThatIsBackIsFoundThoughItsRetrievalCameToNothing(t *testing.T) {

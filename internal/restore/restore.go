@@ -171,6 +171,13 @@ func (r *Restorer) restore(ctx context.Context, log *slog.Logger, job archive.Jo
 	if err != nil {
 		return err
 	}
+	if e.Size <= r.PartSize && len(job.History.Failed) > 0 {
+		// Whoever asked for this retrieval tried before whether the key takes an object,
+		// and may have died over it. A larger file's copy tidies up by itself.
+		if err := r.sweep(ctx, log, job.Result); err != nil {
+			return err
+		}
+	}
 	if err := r.Vault.Delete(ctx, verified); fault.Is(err, fault.Denied) {
 		// A vault lock forbids it. The user's file is back all the same; the
 		// archive stays and costs, which an operator should know.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/localaws"
 	"github.com/gas-restore/gas/internal/localaws/glacier"
 	"github.com/gas-restore/gas/pkg/events"
@@ -190,9 +191,10 @@ func (w *world) notices(seed uint64, lossy bool) {
 	})
 }
 
-// retrievals notes how Glacier ends each retrieval, and lets some of them fail.
+// retrievals notes how Glacier ends each retrieval, and lets some of them fail: none of
+// an archive so often that it is given up.
 func (w *world) retrievals(seed uint64, fail bool) {
-	n, failures := 0, 0
+	n, failures := 0, map[string]int{}
 	w.Glacier.FailWhen(func(j glacier.Job) string {
 		if j.Archive == "" {
 			return ""
@@ -200,12 +202,12 @@ func (w *world) retrievals(seed uint64, fail bool) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		n++
-		bad := fail && failures < 5 && dice(seed, "retrieval", n).IntN(4) == 0
+		bad := fail && failures[j.Archive] < archive.MaxPerFailure-1 && dice(seed, "retrieval", n).IntN(4) == 0
 		w.ended = append(w.ended, retrieval{archive: j.Archive, tier: string(j.Tier), asked: j.Created, ended: j.Due, failed: bad})
 		if !bad {
 			return ""
 		}
-		failures++
+		failures[j.Archive]++
 		w.troubles[retrievalFailed]++
 		return "The archive could not be retrieved."
 	})

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,7 +33,7 @@ func (e Env) sweeper(ctx context.Context, cfg aws.Config, catalog *dynamodb.Cata
 			Notes:   b.Notes(bus.BucketSweep),
 			Slack:   e.Config.SweepSlack,
 			Calls:   e.Config.SweepCalls,
-			Now:     time.Now,
+			Now:     e.clock(),
 			Log:     e.Log.With("part", "sweep"),
 		},
 		Name:    fmt.Sprintf("%s-%d-%s", host, os.Getpid(), rand.Text()[:6]),

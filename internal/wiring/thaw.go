@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -55,7 +54,7 @@ func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
 	}
 	catalog := dynamodb.New(cfg, Tables(e.Config))
 	m, tm := newWorkMetrics(), newThawMetrics()
-	stops := thaw.NewStops(catalog, time.Now)
+	stops := thaw.NewStops(catalog, e.clock())
 	planner := &thaw.Planner{
 		Accounts:    catalog,
 		Plans:       catalog,
@@ -67,7 +66,7 @@ func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
 		Tiers:       e.Config.TierOrder(),
 		Prices:      prices,
 		AssumedSize: e.Config.AssumedSize,
-		Now:         time.Now,
+		Now:         e.clock(),
 		Log:         e.Log,
 		OnPlan:      func(o thaw.Outcome) { tm.plans.WithLabelValues(string(o)).Inc() },
 	}
@@ -76,6 +75,7 @@ func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
 		Board: b.Notes(bus.BucketPace),
 		Rate:  e.Config.ThawRate,
 		Calls: e.Config.ThawCalls,
+		Now:   e.clock(),
 		Log:   e.Log,
 	}
 	requester := &thaw.Requester{
@@ -91,7 +91,7 @@ func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
 		CallTime:     e.Config.ThawCallTime,
 		Prices:       prices,
 		AssumedSize:  e.Config.AssumedSize,
-		Now:          time.Now,
+		Now:          e.clock(),
 		Log:          e.Log,
 		OnRequested:  tm.requested,
 		OnAdopted:    tm.adopt,

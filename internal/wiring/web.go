@@ -56,6 +56,7 @@ func (e Env) web(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Part, 
 		Rate:         e.Config.WebRate,
 		TrustProxy:   e.Config.WebProxies,
 		Drain:        e.Config.StopGrace,
+		Now:          e.Now,
 		Logger:       e.Log,
 	}, web.Deps{
 		Accounts:  catalog,

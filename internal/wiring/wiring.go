@@ -46,6 +46,16 @@ type Env struct {
 	Webhook, Web net.Listener
 	// Provider, if set, talks to the sign-in provider in the site's place.
 	Provider *http.Client
+	// Now, if set, is the clock of the machine that the service runs on.
+	Now func() time.Time
+}
+
+// clock returns what the service takes for the time.
+func (e Env) clock() func() time.Time {
+	if e.Now == nil {
+		return time.Now
+	}
+	return e.Now
 }
 
 // listen returns the listener that is given, or one on addr.
@@ -103,7 +113,7 @@ func (e Env) bridge(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Par
 			Source:  source,
 			Queue:   sqs.New(cfg, queueURL),
 			Publish: publisher{b},
-			Now:     time.Now,
+			Now:     e.clock(),
 			Log:     e.Log.With("source", source.Name),
 		}
 	}
@@ -188,7 +198,7 @@ func Restore(ctx context.Context, e Env) (daemon.Part, error) {
 		Uploads:    bucket,
 		Notes:      b.Notes(bus.BucketCopies),
 		PartSize:   e.Config.PartSize,
-		Now:        time.Now,
+		Now:        e.clock(),
 		Log:        e.Log,
 		OnRestored: func(n int64) { files.Inc(); bytes.Add(float64(n)) },
 		OnKept:     kept.Inc,

@@ -33,6 +33,7 @@ type control struct {
 	fail     func(Job) string
 	deny     map[string]bool
 	empty    bool // archives of 0 bytes are taken
+	list     time.Duration
 }
 
 func defaultControl() control {
@@ -117,6 +118,14 @@ func (s *Service) DenyDelete(vault string, deny bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.control.deny[vault] = deny
+}
+
+// SetListLag lets ListJobs show a job only when it was made that long ago: AWS does
+// not say how soon it does.
+func (s *Service) SetListLag(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.control.list = d
 }
 
 // AllowEmptyArchives lets vaults take archives of 0 bytes, which AWS refuses, or

@@ -265,7 +265,8 @@ func (s *Service) jobOf(c *call) (job, *world.Error) {
 		return job{}, e
 	}
 	j, ok := s.jobs.Get(c.vault + "/" + c.id)
-	if !ok {
+	// One whose life is over is gone, though its notice may not be on its way yet.
+	if !ok || j.Completed != 0 && j.Completed+jobLife.Milliseconds() <= s.now() {
 		return job{}, notFound("The job ID was not found: %s", c.id)
 	}
 	return j, nil
@@ -302,8 +303,11 @@ func (s *Service) listJobs(c *call) *world.Error {
 	if strings.Trim(marker, idCharacters) != "" {
 		return invalid("Invalid marker: %s", marker)
 	}
+	s.mu.Lock()
+	shown := s.now() - s.control.list.Milliseconds()
+	s.mu.Unlock()
 	jobs, next := page(s.jobs, v.Name+"/", marker, n, func(j job) bool {
-		return (status == "" || status == j.Status) && (completed == "" || (completed == "true") == (j.Status != InProgress))
+		return j.Created <= shown && (status == "" || status == j.Status) && (completed == "" || (completed == "true") == (j.Status != InProgress))
 	})
 	out := struct {
 		JobList []description
