@@ -71,7 +71,7 @@ func TestNotesOfABucketThatIsNotThereFailUntilItIs(t *testing.T) {
 
 func TestTheOperatorListsTheNotesThatMatch(t *testing.T) {
 	ns := testenv.NATS(t)
-	n := testenv.Bus(t, ns, "operator").Notes(bus.BucketHolds)
+	n := testenv.Bus(t, ns, "operator").Notes(bus.BucketPlans)
 	list := func(filter string) (got []string) {
 		for note, err := range n.List(t.Context(), filter) {
 			if err != nil {

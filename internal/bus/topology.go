@@ -27,7 +27,6 @@ const (
 	BucketLogins   = "LOGINS"
 	BucketPace     = "PACE"
 	BucketPlans    = "PLANS"
-	BucketHolds    = "HOLDS"
 	BucketSweep    = "SWEEP"
 	BucketCopies   = "COPIES"
 )
@@ -151,7 +150,7 @@ func buckets(s Settings) []jetstream.KeyValueConfig {
 		},
 		{
 			Bucket:      BucketPlans,
-			Description: "How far each plan is and how it ended, and what plans were let through for each day",
+			Description: "How far the passes over plans are and how they ended",
 			TTL:         30 * 24 * time.Hour,
 			MaxBytes:    256 * mib,
 			Replicas:    max(s.Replicas, 1),
@@ -160,13 +159,6 @@ func buckets(s Settings) []jetstream.KeyValueConfig {
 			Bucket:      BucketSweep,
 			Description: "Who sweeps, what the last sweep found, and what was done about which archive",
 			TTL:         30 * 24 * time.Hour,
-			MaxBytes:    256 * mib,
-			Replicas:    max(s.Replicas, 1),
-		},
-		{
-			// Without a TTL: what is held has no other copy.
-			Bucket:      BucketHolds,
-			Description: "Plans over budget, which wait for `gas thaw USER --approve`",
 			MaxBytes:    256 * mib,
 			Replicas:    max(s.Replicas, 1),
 		},
