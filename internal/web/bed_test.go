@@ -128,7 +128,7 @@ func newBed(t *testing.T, change ...func(*Config, *Deps)) *bed {
 		Logger:     slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Now:        b.clock.now, PageSize: 3,
 	}
-	deps := Deps{Accounts: b.world, Jobs: b.world, Announcer: b.world, Downloads: b.world, Statuses: b.world}
+	deps := Deps{Accounts: b.world, Jobs: b.world, Announcer: b.world, Downloads: b.world, Statuses: b.world, Switches: b.world}
 	for _, f := range change {
 		f(&cfg, &deps)
 	}

@@ -99,6 +99,8 @@ type Deps struct {
 	Announcer Announcer
 	Downloads Downloads
 	Statuses  Statuses
+	// Switches tells what operators have stopped; nil says nothing.
+	Switches Switches
 
 	// Sessions keeps who is signed in, and Logins the sign-ins under way. Anyone
 	// can fill Logins, so the two should not push each other out. Replicas of

@@ -413,3 +413,49 @@ func TestTooMuchInAShortTimeIsRefused(t *testing.T) {
 		}
 	})
 }
+
+// Who waits for somebody at the service is told so on every page, and that nobody needs
+// to ask again.
+func TestEachPageSaysWhatWaitsForTheService(t *testing.T) {
+	b := newBed(t)
+	b.world.archived("ada", "j1", time.Now())
+	ada := b.signedIn("ada", "")
+	says := func(path string) string {
+		t.Helper()
+		page := ada.get(path)
+		ada.wants(page, 200)
+		_, rest, waits := strings.Cut(page.body, `data-tone="cold" role="status"`)
+		if !waits {
+			return ""
+		}
+		sentence, _, _ := strings.Cut(rest, "</p>")
+		return sentence
+	}
+	hold := archive.Hold{Reason: "the vault is <moved>", At: time.Now()}
+	b.world.change(func() { b.world.stops.All = &hold })
+	if got := says("/annotations"); got != "" {
+		t.Errorf("a Free user without a plan is told %q", got)
+	}
+	at := b.clock.now().UTC()
+	if _, err := b.world.SetRole(t.Context(), "ada", archive.Premium, at); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/annotations", "/subscribe", "/account", "/annotation/j1"} {
+		if got := says(path); !strings.Contains(got, "paused bringing files back: the vault is &lt;moved&gt;.") || !strings.Contains(got, "need not ask again") {
+			t.Errorf("%s says %q while everything is paused", path, got)
+		}
+	}
+	b.world.change(func() {
+		b.world.stops = archive.Switches{}
+		b.world.accounts["ada"].Plan.State = archive.PlanHeld
+	})
+	if got := says("/annotations"); !strings.Contains(got, "waits for an approval by the service") {
+		t.Errorf("the list says %q while the plan is held", got)
+	}
+	b.world.change(func() { b.world.faults["Switches"] = errors.New("dynamodb is away") })
+	ada.wants(ada.get("/annotations"), 200)
+	b.world.change(func() { b.world.accounts["ada"].Plan.State = archive.PlanOpen })
+	if got := says("/annotations"); got != "" {
+		t.Errorf("the list says %q while nothing waits", got)
+	}
+}

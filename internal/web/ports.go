@@ -50,6 +50,11 @@ type Jobs interface {
 	HasArchived(ctx context.Context, user events.UserID) (bool, error)
 }
 
+// Switches tells what operators have stopped, as of a moment ago.
+type Switches interface {
+	Switches(context.Context) (archive.Switches, error)
+}
+
 // Announcer tells the pipeline that a user became Premium.
 type Announcer interface {
 	// AnnounceUpgrade returns once the message is safe. plan is the one that stands on the

@@ -24,6 +24,23 @@ type viewer struct {
 	// job is what the address names, anybody's, and zero if there is none or the
 	// address names none: one call reads it with the account.
 	job archive.Job
+	// stopped is the operator's reason for asking for nothing of the user's; empty if
+	// nobody stopped it.
+	stopped string
+}
+
+// Waits says, in a sentence, why nothing more is asked for that the user is entitled to:
+// somebody at the service has to act first. It is empty if nothing waits.
+func (v *viewer) Waits() string {
+	switch plan := v.account.Plan; {
+	case plan == nil:
+		return ""
+	case v.stopped != "":
+		return "The service has paused bringing files back: " + strings.TrimSuffix(v.stopped, ".") + "."
+	case plan.State == archive.PlanHeld:
+		return "Bringing the rest of your files back waits for an approval by the service."
+	}
+	return ""
 }
 
 // Name is how the page addresses the viewer.
@@ -84,6 +101,14 @@ func (s *Server) viewer(c fiber.Ctx, used bool) (*viewer, error) {
 			s.log.Error("an upgrade is not announced yet", "user", acct.ID, "error", err.Error())
 		} else {
 			s.audit(c, "upgrade announced", "user", acct.ID, "again", true)
+		}
+	}
+	if s.deps.Switches != nil && v.account.Plan != nil {
+		// That it is not known is no reason to show no page.
+		if stops, err := s.deps.Switches.Switches(c.Context()); err != nil {
+			s.log.Warn("what operators have stopped is not known", "request", requestID(c), "error", err.Error())
+		} else if hold, ok := stops.Of(v.account.ID); ok {
+			v.stopped = hold.Reason
 		}
 	}
 	c.Locals(viewerLocal, v)

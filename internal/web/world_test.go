@@ -41,6 +41,7 @@ type world struct {
 	// following counts the open Follows, follows all that ever were.
 	following, follows int
 	// faults are returned, once each, by the call of that name.
+	stops  archive.Switches
 	faults map[string]error
 }
 
@@ -115,6 +116,12 @@ func (w *world) SetRole(_ context.Context, user events.UserID, role archive.Role
 	}
 	w.accounts[user] = a
 	return true, nil
+}
+
+func (w *world) Switches(context.Context) (archive.Switches, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.stops, w.fault("Switches")
 }
 
 func (w *world) OpenPlan(_ context.Context, account archive.Account, plan archive.Plan) error {

@@ -3,6 +3,7 @@ package wiring
 import (
 	"context"
 	"iter"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/config"
 	"github.com/gas-restore/gas/internal/daemon"
+	"github.com/gas-restore/gas/internal/thaw"
 	"github.com/gas-restore/gas/internal/web"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -64,6 +66,7 @@ func (e Env) web(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Part, 
 		Announcer: sns.New(cfg, e.Config.PremiumTopic),
 		Downloads: s3.New(cfg),
 		Statuses:  statuses{b},
+		Switches:  thaw.NewStops(catalog, time.Now),
 		Sessions:  sessions,
 		Logins:    logins,
 	})
