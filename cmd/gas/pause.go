@@ -17,6 +17,7 @@ type stopped struct {
 	User    string        `xor:"what" placeholder:"ID" help:"What is of this user."`
 	Tier    string        `xor:"what" placeholder:"TIER" help:"What would use this tier: Expedited, Standard or Bulk."`
 	JSON    bool          `help:"Write JSON."`
+	Wait    time.Duration `default:"5s" help:"Return after this long: within five seconds all thaws obey."`
 	Timeout time.Duration `default:"1m" help:"How long to try."`
 }
 
@@ -107,9 +108,16 @@ func (s stopped) change(ctx context.Context, std streams, did string, change fun
 	if err != nil {
 		return err
 	}
+	if s.Wait > 0 {
+		select {
+		case <-time.After(s.Wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	if s.JSON {
 		return writeJSON(std.out, now)
 	}
-	fmt.Fprintf(std.out, "%s %s: all thaws obey within five seconds. What was asked for comes back all the same.\n", s.name(), did)
+	fmt.Fprintf(std.out, "%s %s. What was asked for comes back all the same.\n", s.name(), did)
 	return nil
 }

@@ -171,11 +171,17 @@ type run[E events.Event] struct {
 }
 
 func (w *Worker[E]) start(ctx context.Context) (*run[E], error) {
-	c, err := w.Bus.consumer(ctx, w.Stream, w.Consumer)
+	// All of them within one minute: where leaders change, the answers of one look may be
+	// late, and a worker that stopped for that would have to be started again.
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	c, err := found(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
+		return w.Bus.consumer(ctx, w.Stream, w.Consumer)
+	})
 	if err != nil {
 		return nil, err
 	}
-	kv, err := w.Bus.JS.KeyValue(ctx, BucketAttempts)
+	kv, err := found(ctx, func(ctx context.Context) (jetstream.KeyValue, error) { return w.Bus.JS.KeyValue(ctx, BucketAttempts) })
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w: if it is not there, run `gas provision` once", BucketAttempts, err)
 	}
@@ -192,13 +198,38 @@ func (w *Worker[E]) start(ctx context.Context) (*run[E], error) {
 		leases:   map[jetstream.Msg]context.CancelCauseFunc{},
 	}
 	for _, cl := range classes {
-		c, err := w.Bus.consumer(ctx, w.Stream, cl.consumer(w.Consumer))
+		c, err := found(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
+			return w.Bus.consumer(ctx, w.Stream, cl.consumer(w.Consumer))
+		})
 		if err != nil {
 			return nil, err
 		}
 		r.readers = append(r.readers, &reader[E]{r: r, class: cl, consumer: c})
 	}
 	return r, nil
+}
+
+// startTime is how long a worker may take to find what it needs.
+const startTime = time.Minute
+
+// found looks until the server has answered. That something is not there is an answer.
+func found[T any](ctx context.Context, look func(context.Context) (T, error)) (T, error) {
+	for {
+		tryCtx, cancel := context.WithTimeout(ctx, ackTimeout)
+		v, err := look(tryCtx)
+		cancel()
+		if _, answered := errors.AsType[*jetstream.APIError](err); err == nil || answered && !late(err) || ctx.Err() != nil {
+			return v, err
+		}
+		pause(ctx, 500*time.Millisecond)
+	}
+}
+
+// late reports whether an answer is that of a server which cannot answer now, and not of
+// what was asked for.
+func late(err error) bool {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && api.Code >= 500
 }
 
 // fetch passes on up to n messages of a consumer as they come, and returns when it has n,
