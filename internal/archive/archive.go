@@ -57,6 +57,10 @@ type Intent struct {
 	// Due is when something should have been heard of the request. It is written, and
 	// read as [Job.Due].
 	Due time.Time
+	// Used says that Glacier may have been asked under it, for a retrieval that came to
+	// nothing since. Its try is spent, and whoever takes it over has one more. It is not
+	// kept: whoever looked at Glacier's list knows.
+	Used bool
 }
 
 // Job is an annotation job as the catalog has it.
