@@ -33,6 +33,9 @@ type Account struct {
 	AnnounceDue time.Time
 	// Plan is the plan that stands, open or held; nil if none does.
 	Plan *Plan
+	// PlansOpened counts the plans that messages and audits opened. It is how who opens
+	// one finds that another was opened since the account was read, and is over already.
+	PlansOpened int
 }
 
 // Object names an object in S3.
