@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gas-restore/gas/internal/archive"
 )
 
 // Invariants that are no row of ARCHITECTURE.md's table.
@@ -283,7 +285,7 @@ func (m *Model) right(s *State) bool {
 	occupied := s.Letters&occupiedLetter != 0 && s.Retrieval != 0 && s.Object != nothing
 	switch {
 	case s.Archive == 0:
-		return s.Object == right && (s.Told || s.Excused) && s.Plan == 0
+		return s.Object == right && (s.Told || s.Excused) && s.Plan == 0 && s.reads() == archive.Available
 	case occupied:
 		return true
 	case s.Retrieval != 0:
@@ -291,5 +293,20 @@ func (m *Model) right(s *State) bool {
 	case s.Plan != 0 || s.Ordered:
 		return stopped
 	}
-	return s.Role == free
+	return s.Role == free && s.reads() == archive.Archived
+}
+
+// reads is what the web page says of the file.
+func (s *State) reads() archive.State {
+	job := archive.Job{Status: "COMPLETED"}
+	if s.Archive != 0 {
+		job.ArchiveID = "a"
+	}
+	if s.Retrieval != 0 {
+		job.RetrievalID = "r"
+	}
+	if s.Token != 0 {
+		job.Intent = intent
+	}
+	return job.State(account(s.Role, s.Changes, false).Role)
 }
