@@ -123,7 +123,7 @@ func (m *Model) requester(s *State, i int, emit emit) {
 		case s.Archive != r.Msg.A && s.RestoredBy == r.Retrieval:
 			back()
 		case s.Retrieval != 0 || s.Archive != r.Msg.A:
-			if n.Duplicates++; n.Duplicates > n.Extra {
+			if n.Duplicates++; n.Duplicates > n.Extra+m.Budget.Pauses-n.Left.Pauses {
 				n.broke(3) // it is told of a duplicate that there is not
 			}
 			back()

@@ -160,13 +160,14 @@ func (m *Model) asked(n *State, life uint8, paid bool) {
 		n.broke(20)
 		return
 	}
+	usable := uint8(0)
 	for _, r := range n.Retrievals {
 		if r.Life == life && (r.Status == inProgress || r.Status == succeeded) {
-			if n.Extra++; n.Extra > m.Budget.Pauses-n.Left.Pauses {
-				n.broke(3)
-			}
-			break
+			usable++
 		}
+	}
+	if n.Extra = max(n.Extra, usable); usable > m.Budget.Pauses-n.Left.Pauses {
+		n.broke(3)
 	}
 	n.Made++
 	if n.Made > archive.MaxRetrievals || n.Failed > archive.MaxPerFailure || n.Expired > archive.MaxPerFailure {
