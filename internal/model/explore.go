@@ -278,8 +278,8 @@ func (m *Model) right(s *State) bool {
 			return false
 		}
 	}
-	if s.Duplicates < s.Extra && s.Left.Crashes == m.Budget.Crashes {
-		return false // the known duplicate is counted, unless who made it died of it
+	if s.Duplicates < s.Extra && s.Left.Crashes == m.Budget.Crashes && s.Left.Failures == m.Budget.Failures {
+		return false // the known duplicate is counted, unless who made it died, or it failed by itself
 	}
 	stopped := s.Letters&spentLetter != 0 && m.isSpent(s)
 	occupied := s.Letters&occupiedLetter != 0 && s.Retrieval != 0 && s.Object != nothing
