@@ -1,4 +1,4 @@
-.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders disk-full bench-bridge crash-thaw bench-thaw browser screenshots bench-web long-restore crash-restore faults faults-bugs faults-report stress mutants bench-restore clean
+.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders disk-full bench-bridge crash-thaw bench-thaw browser screenshots bench-web long-restore crash-restore faults faults-bugs faults-report model stress mutants bench-restore clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -74,6 +74,9 @@ faults-bugs: ## plant each bug of the list, and see the simulation find it
 
 faults-report: ## all of both, written to docs/faults.md
 	cd internal/sim && GAS_SIM_DOCS=$(CURDIR)/docs/faults.md go test -tags faults -vet=off -timeout 48h -run TestReport
+
+model: ## every interleaving of the protocol of one archive, within larger bounds, and without each planted bug
+	GAS_MODEL=large go test -count=1 -timeout 60m -v ./internal/model
 
 stress: ## each package's tests STRESS_ROUNDS times beside a load, at 1, 2, 4 and 8 processors (PKG="./internal/bus ...")
 	go run ./scripts/stress $(STRESSFLAGS) $(PKG)

@@ -33,6 +33,9 @@ type Account struct {
 	AnnounceDue time.Time
 	// Plan is the plan that stands, open or held; nil if none does.
 	Plan *Plan
+	// PlansOpened counts the plans that messages and audits opened. It is how who opens
+	// one finds that another was opened since the account was read, and is over already.
+	PlansOpened int
 }
 
 // Object names an object in S3.
@@ -57,6 +60,10 @@ type Intent struct {
 	// Due is when something should have been heard of the request. It is written, and
 	// read as [Job.Due].
 	Due time.Time
+	// Used says that Glacier may have been asked under it, for a retrieval that came to
+	// nothing since. Its try is spent, and whoever takes it over has one more. It is not
+	// kept: whoever looked at Glacier's list knows.
+	Used bool
 }
 
 // Job is an annotation job as the catalog has it.

@@ -47,6 +47,10 @@ var rules = []rule{
 		why: "whom we trust is decided in one place that can be read alone"},
 	{from: []string{"cmd/bridge", "cmd/thaw", "cmd/restore", "cmd/web"}, forbid: prefix([]string{"internal/localaws", "internal/localidp", "internal/localnats", "internal/stack"}),
 		why: "what is deployed carries no stand-in"},
+	{from: []string{"internal/model"}, forbid: append(prefix(append([]string{"internal/bus", "internal/web", "internal/wiring", "internal/testenv"}, adapters...)), "github.com/aws/", "github.com/nats-io/"), except: []string{"github.com/gas-restore/gas/internal/model"},
+		why: "the model calls what decides, and does no I/O"},
+	{from: append([]string{"internal/wiring", "internal/bus", "internal/web"}, append(adapters, services...)...), forbid: prefix([]string{"internal/model"}),
+		why: "nothing goes by the model: it goes by the product"},
 	{from: []string{"internal/localaws"}, forbid: prefix([]string{"internal/archive", "internal/bus", "internal/aws", "internal/thaw", "internal/restore", "internal/bridge"}),
 		why: "a stand-in that shares the product's ideas would share its mistakes"},
 }

@@ -142,15 +142,18 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 		return err
 	}
 	if answer.Action == gate.Adopt {
-		adopted, err := r.adopt(ctx, log, &job)
+		adopted, used, err := r.adopt(ctx, log, &job)
 		if err != nil {
 			return err
 		}
 		if adopted {
 			return emit(ctx, r.requested(job))
 		}
-		// Nothing was requested under the intent. It may be taken over, if the archive may
-		// be asked for at all.
+		// Nothing is to be had of the intent. It may be taken over, if the archive may be
+		// asked for at all: with the try that it counts as, if that is still to be had.
+		if job.Intent.Used = used; !used {
+			job.History.Tries--
+		}
 		if answer, account, err = r.entitled(ctx, job); err != nil {
 			return err
 		}
@@ -222,23 +225,25 @@ func (r *Requester) entitled(ctx context.Context, job archive.Job) (gate.Answer,
 // its call may be on its way, which is an error of kind Wait. Else adopt looks at
 // Glacier for the retrieval that was asked for and could not be saved, and saves
 // it, whoever is entitled to what by now: it is paid for. adopted is false if there is
-// none.
-func (r *Requester) adopt(ctx context.Context, log *slog.Logger, job *archive.Job) (adopted bool, err error) {
+// none. Then used says that there may have been one that came to nothing: the list has
+// such a one, or the intent is so old that Glacier may have forgotten it.
+func (r *Requester) adopt(ctx context.Context, log *slog.Logger, job *archive.Job) (adopted, used bool, err error) {
 	if age := r.watched.age(job.ID, job.Intent.Token, r.Now()); age < r.intentLife() {
-		return false, fault.After(fault.Wait, r.intentLife()-age,
+		return false, false, fault.After(fault.Wait, r.intentLife()-age,
 			fmt.Errorf("another worker's intent stands, for %s as far as this one has seen: it may be asking just now", age.Round(time.Second)))
 	}
 	found, err := r.listing.find(ctx, *job, r.Vault)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	best, usable := bestOf(found, r.Now())
 	if usable == 0 {
-		return false, nil
+		// Of two machines' clocks; but beside a day, what they differ by is nothing.
+		return false, len(found) > 0 || r.Now().Sub(job.Intent.At) > archive.OutputLifetime-time.Hour, nil
 	}
 	best.Cost = r.price(best.Tier, *job)
 	if err := r.save(ctx, log, job, best); err != nil {
-		return false, err
+		return false, false, err
 	}
 	if usable > 1 {
 		log.Error("several retrievals of one archive", "archive", job.ArchiveID, "retrievals", usable, "adopted", best.ID)
@@ -250,7 +255,7 @@ func (r *Requester) adopt(ctx context.Context, log *slog.Logger, job *archive.Jo
 	if r.OnAdopted != nil {
 		r.OnAdopted(best)
 	}
-	return true, nil
+	return true, false, nil
 }
 
 // bestOf returns the one to adopt of an archive's retrievals, and how many of
@@ -458,7 +463,8 @@ func (r *Requester) price(tier archive.Tier, job archive.Job) archive.MicroUSD {
 // lives, and another took over between its check and its call: the one race that
 // Glacier's interface leaves open. Then the retrieval is saved under the other's
 // intent. Whichever of the two saves second finds the first one's id, and that
-// is how the duplicate is found.
+// is how the duplicate is found. One that came to nothing meanwhile is not saved any
+// more: others saw to that, and it would take the place of what they asked for.
 func (r *Requester) save(ctx context.Context, log *slog.Logger, job *archive.Job, retrieval archive.Retrieval) error {
 	err := r.Catalog.SaveRetrieval(ctx, *job, *job.Intent, retrieval)
 	for range 3 {
@@ -474,6 +480,17 @@ func (r *Requester) save(ctx context.Context, log *slog.Logger, job *archive.Job
 			// this retrieval in the list and saved it: it is done either way.
 			*job = now
 			return nil
+		case now.ArchiveID == "" && now.RestoredBy == retrieval.ID:
+			return fault.Errorf(fault.Wait, "another worker saved it, and the file is back: %w", err)
+		}
+		found, lerr := r.listing.find(ctx, *job, r.Vault)
+		if lerr != nil {
+			return lerr
+		}
+		if !slices.ContainsFunc(found, func(f archive.Retrieval) bool { return f.ID == retrieval.ID && f.Usable(r.Now()) }) {
+			return fault.Errorf(fault.Wait, "retrieval %q came to nothing before it was saved: %w", retrieval.ID, err)
+		}
+		switch {
 		case now.RetrievalID != "" || now.ArchiveID != job.ArchiveID:
 			log.Error("two retrievals of one archive", "archive", job.ArchiveID, "saved", now.RetrievalID, "second", retrieval.ID)
 			if r.OnDuplicates != nil {

@@ -68,6 +68,8 @@ const (
 	attrPlanEmpty = "plan_empty_since"
 	attrPlanShard = "plan_shard"
 	attrPlanDue   = "plan_due"
+	// Of all plans there were.
+	attrPlansOpened = "plans_opened"
 )
 
 // shards is how many partitions the sparse indexes of what is under way are spread
@@ -218,6 +220,7 @@ func intentOf(i archive.Intent) types.AttributeValue {
 }
 
 func accountOf(it item) archive.Account {
+	opened, _ := number(it, attrPlansOpened)
 	return archive.Account{
 		ID:            events.UserID(text(it, attrUserID)),
 		Name:          text(it, attrName),
@@ -226,6 +229,7 @@ func accountOf(it item) archive.Account {
 		RoleChangedAt: millis(it, attrRoleChangedAt),
 		AnnounceDue:   millis(it, attrAnnounceDue),
 		Plan:          planOf(it),
+		PlansOpened:   int(opened),
 	}
 }
 

@@ -93,9 +93,18 @@ func (c *Catalog) OpenPlan(ctx context.Context, account archive.Account, p archi
 		condition += "role_changed_at = :changed"
 		values[":changed"] = num(account.RoleChangedAt.UnixMilli())
 	}
+	// The ledger was read before this write. A plan that was opened and closed between the
+	// two left its count.
+	values[":one"] = num(1)
+	if account.PlansOpened == 0 {
+		condition += " AND attribute_not_exists(plans_opened)"
+	} else {
+		condition += " AND plans_opened = :opened_before"
+		values[":opened_before"] = num(int64(account.PlansOpened))
+	}
 	_, err = c.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName: &c.accounts, Key: userKey(account.ID),
-		UpdateExpression:          aws.String("SET " + set + " REMOVE plan_held_by, plan_approved_micro_usd, plan_empty_since"),
+		UpdateExpression:          aws.String("SET " + set + " REMOVE plan_held_by, plan_approved_micro_usd, plan_empty_since ADD plans_opened :one"),
 		ConditionExpression:       &condition,
 		ExpressionAttributeNames:  map[string]string{"#r": attrRole},
 		ExpressionAttributeValues: values,

@@ -17,7 +17,8 @@ const intentLife = time.Minute
 
 // SaveIntent writes that a retrieval is about to be requested, if the job still
 // has its archive, no retrieval, and the intent that job has. The first intent of a
-// retrieval counts as a try, and is refused when the job's tries are used up.
+// retrieval counts as a try, and so does one that takes over another whose try is spent;
+// it is refused when the job's tries are used up.
 func (c *Catalog) SaveIntent(ctx context.Context, job archive.Job, intent archive.Intent) error {
 	due := intent.Due
 	if due.IsZero() {
@@ -34,19 +35,25 @@ func (c *Catalog) SaveIntent(ctx context.Context, job archive.Job, intent archiv
 		condition += "retrieval_intent.#t = :old"
 		values[":old"] = str(job.Intent.Token)
 	} else {
+		condition += "attribute_not_exists(retrieval_intent)"
+	}
+	if job.Intent == nil || job.Intent.Used {
 		change += " ADD retrieval_tries :one"
-		condition += "attribute_not_exists(retrieval_intent) AND (attribute_not_exists(retrieval_tries) OR retrieval_tries < :most)"
+		condition += " AND (attribute_not_exists(retrieval_tries) OR retrieval_tries < :most)"
 		values[":one"], values[":most"] = num(1), num(int64(archive.MaxRetrievals+job.History.Allowed))
 	}
 	return c.update(ctx, "save intent", job.ID, change, condition, values)
 }
 
-// DropIntent removes the intent, if it is still this one: nothing was requested
-// under it, and it counts as no try. That it is not there is no error.
+// DropIntent removes the intent, if it is still this one. It counts as no try, unless
+// its try is spent. That it is not there is no error.
 func (c *Catalog) DropIntent(ctx context.Context, job archive.Job, intent archive.Intent) error {
-	err := c.update(ctx, "drop intent", job.ID, "REMOVE retrieval_intent, "+underWay+" ADD retrieval_tries :less",
-		"retrieval_intent.#t = :token AND attribute_not_exists(retrieval_request_id)",
-		item{":token": str(intent.Token), ":less": num(-1)})
+	change, values := "REMOVE retrieval_intent, "+underWay, item{":token": str(intent.Token)}
+	if !intent.Used {
+		change += " ADD retrieval_tries :less"
+		values[":less"] = num(-1)
+	}
+	err := c.update(ctx, "drop intent", job.ID, change, "retrieval_intent.#t = :token AND attribute_not_exists(retrieval_request_id)", values)
 	if fault.Is(err, fault.Conflict) {
 		return nil
 	}

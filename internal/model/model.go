@@ -1,0 +1,239 @@
+package model
+
+import (
+	"time"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/gate"
+	"github.com/gas-restore/gas/internal/reconcile"
+	"github.com/gas-restore/gas/internal/thaw"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// Protocol is what decides: the project's own functions, and a few orders of steps that
+// are written in a service's code. A planted bug replaces one of them.
+type Protocol struct {
+	Decide   func(gate.Question) gate.Answer
+	Entitled func(gate.Question) gate.Answer
+	Opens    func(archive.Account, events.UserUpgraded) archive.Entitlement
+	Spent    func(archive.History) (cause, why string)
+	Ruling   func(fault.Kind, archive.Tier) thaw.Ruling
+	Act      func(reconcile.Finding) reconcile.Action
+	Writes   []Write
+
+	// LooksFirst: an intent that stood still is looked up in Glacier's list.
+	LooksFirst bool
+	// CountsUsed: a try under which Glacier may have been asked stays counted, and who
+	// takes its intent over counts another.
+	CountsUsed bool
+	// LooksAgain: who can't save a retrieval under its intent saves it under another if it
+	// may still bring the archive, and not else.
+	LooksAgain bool
+	// ProvesFirst: the archive is deleted when the object is proven, and not before.
+	ProvesFirst bool
+	// TellsDone: who finds the file restored by its notice's retrieval tells of it.
+	TellsDone bool
+	// KeepsTries: tries are kept when a retrieval came to nothing.
+	KeepsTries bool
+	// LooksInLedger: who is to open a plan looks whether it is over.
+	LooksInLedger bool
+	// AsksGate: a retrieval that came to nothing is followed by a task, and not by a
+	// request.
+	AsksGate bool
+}
+
+// Real is the protocol as it is.
+func Real() Protocol {
+	return Protocol{
+		Decide: gate.Decide, Entitled: gate.Entitled, Opens: archive.Account.Opens, Spent: archive.History.Spent,
+		Ruling: thaw.Decide, Act: reconcile.Act, Writes: Writes(),
+		LooksFirst: true, CountsUsed: true, LooksAgain: true, ProvesFirst: true, TellsDone: true, KeepsTries: true, AsksGate: true, LooksInLedger: true,
+	}
+}
+
+// Bounds is a configuration: what is there, and what may happen.
+type Bounds struct {
+	Name   string
+	Budget Budget
+	// Requesters, Restorers and Planners are how many of each work at a time.
+	Requesters, Restorers, Planners int
+	// HashKnown says that the catalog has the archive's tree hash.
+	HashKnown bool
+	// Premium says that the user is, with a plan that stands and nobody heard of; Planless
+	// that another system made the user so, and no plan stands.
+	Premium, Planless bool
+}
+
+// Model is the transition system.
+type Model struct {
+	Protocol
+	Bounds
+	conditions map[string][]atom
+
+	// The functions are pure, and asked the same few questions: the answers are kept.
+	decided  map[[4]bool]gate.Action
+	entitled map[entitlement]gate.Action
+	spent    map[[3]uint8]bool
+	rulings  map[asked]thaw.Ruling
+}
+
+type entitlement struct {
+	plan, ordered          bool
+	tries, failed, expired uint8
+}
+
+type asked struct {
+	kind fault.Kind
+	tier uint8
+}
+
+// New returns the model of a protocol within bounds.
+func New(p Protocol, b Bounds) *Model {
+	return &Model{
+		Protocol: p, Bounds: b, conditions: conditions(p.Writes),
+		decided: map[[4]bool]gate.Action{}, entitled: map[entitlement]gate.Action{}, spent: map[[3]uint8]bool{}, rulings: map[asked]thaw.Ruling{},
+	}
+}
+
+// Start is the state in which everything begins: a Free user's archive in the vault.
+func (m *Model) Start() State {
+	s := State{Archive: 1, Life: 1, Vault: 1 << 1, Left: m.Budget}
+	switch {
+	case m.Premium:
+		s.Role, s.Changes, s.Plan, s.Due = premium, 1, 1, true
+	case m.Planless:
+		s.Role, s.Changes = premium, 1
+	}
+	s.Before = s.entry()
+	s.canonical()
+	return s
+}
+
+var (
+	epoch  = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	tiers  = archive.DefaultTiers()
+	intent = &archive.Intent{Token: "t"}
+	plan   = &archive.Plan{ID: "p", State: archive.PlanOpen}
+)
+
+// moment is the time of the nth change of the role, doubled: a message that was sent
+// after it has the odd number behind.
+func moment(n uint8) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return epoch.Add(time.Duration(n) * time.Minute)
+}
+
+func history(tries, failed, expired uint8) archive.History {
+	return archive.History{Tries: int(tries), Failed: map[archive.Failure]int{archive.GlacierFailed: int(failed), archive.OutputExpired: int(expired)}}
+}
+
+func account(role, changes uint8, stands bool) archive.Account {
+	a := archive.Account{ID: "u", Role: archive.Free, RoleChangedAt: moment(2 * changes)}
+	if role == premium {
+		a.Role = archive.Premium
+	}
+	if stands {
+		a.Plan = plan
+	}
+	return a
+}
+
+// decide asks the gate about a job, which answers by the job alone unless that is to be
+// asked for.
+func (m *Model) decide(s *State) gate.Action {
+	key := [4]bool{s.Archive != 0, s.Retrieval != 0, s.Token != 0, s.Plan != 0}
+	a, ok := m.decided[key]
+	if !ok {
+		q := gate.Question{Tiers: tiers, Now: epoch, Account: account(premium, 1, key[3])}
+		if key[0] {
+			q.Job.ArchiveID = "a"
+		}
+		if key[1] {
+			q.Job.RetrievalID = "r"
+		}
+		if key[2] {
+			q.Job.Intent = intent
+		}
+		a = m.Decide(q).Action
+		m.decided[key] = a
+	}
+	return a
+}
+
+// mayAsk asks the gate about a job of which a requester read this much.
+func (m *Model) mayAsk(r *Requester, stands bool) gate.Action {
+	key := entitlement{stands, r.Ordered, r.Tries, r.Failed, r.Expired}
+	a, ok := m.entitled[key]
+	if !ok {
+		a = m.Entitled(gate.Question{
+			Job:     archive.Job{ArchiveID: "a", Ordered: r.Ordered, History: history(r.Tries, r.Failed, r.Expired)},
+			Account: account(premium, 1, stands), Tiers: tiers, Now: epoch,
+		}).Action
+		m.entitled[key] = a
+	}
+	return a
+}
+
+// isSpent asks whether the archive's tries are used up.
+func (m *Model) isSpent(s *State) bool {
+	key := [3]uint8{s.Tries, s.Failed, s.Expired}
+	spent, ok := m.spent[key]
+	if !ok {
+		cause, _ := m.Spent(history(key[0], key[1], key[2]))
+		spent = cause != ""
+		m.spent[key] = spent
+	}
+	return spent
+}
+
+func (m *Model) ruling(kind fault.Kind, tier uint8) thaw.Ruling {
+	key := asked{kind, tier}
+	r, ok := m.rulings[key]
+	if !ok {
+		r = m.Ruling(kind, tiers[tier])
+		m.rulings[key] = r
+	}
+	return r
+}
+
+// emit takes a step's end. A fault is a step that nothing may depend on.
+type emit func(label string, how how, n State)
+
+// how tells a step from its faults.
+type how uint8
+
+const (
+	plain how = iota
+	// unseen: the step took effect, and who made it died or saw an error.
+	unseen
+	// byChance is a fault or a person's doing.
+	byChance
+)
+
+// steps emits all that can follow on s.
+func (m *Model) steps(s *State, emit emit) {
+	for i := range m.Requesters {
+		m.requester(s, i, emit)
+	}
+	for i := range m.Restorers {
+		m.restorer(s, i, emit)
+	}
+	for i := range m.Planners {
+		m.planner(s, i, emit)
+	}
+	m.sweep(s, emit)
+	m.site(s, emit)
+	m.people(s, emit)
+	m.glacier(s, emit)
+	m.network(s, emit)
+}
+
+// back puts a message back whose worker is done with it for now, or died.
+func (s *State) back(m Msg) {
+	if m.Kind != none {
+		s.put(m)
+	}
+}

@@ -1,0 +1,319 @@
+package model
+
+import (
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/gate"
+	"github.com/gas-restore/gas/internal/thaw"
+)
+
+// The places of a requester: what it does next. See internal/thaw/request.go.
+const (
+	_ uint8 = iota
+	rList
+	rGate
+	rIntent
+	rCall
+	rSave
+	rReread
+	rAgain
+	rDrop
+)
+
+// What becomes of the task when the intent is dropped.
+const (
+	thenAck uint8 = iota
+	thenBack
+	thenSpent
+	thenBury
+)
+
+// requester emits the steps of the ith requester.
+func (m *Model) requester(s *State, i int, emit emit) {
+	if s.Requesters[i].PC == 0 {
+		for j, msg := range s.Msgs {
+			if msg.Kind == task && (j == 0 || s.Msgs[j-1] != msg) {
+				m.take(s, i, j, emit)
+			}
+		}
+		return
+	}
+	n, r := *s, s.Requesters[i]
+	w := &n.Requesters[i]
+	step := func(label string) {
+		emit(label, plain, n)
+		if n.Left.Crashes > 0 {
+			n.Requesters[i] = Requester{}
+			n.back(r.Msg)
+			n.Left.Crashes--
+			emit(label, unseen, n)
+		}
+	}
+	ack := func() { *w = Requester{} }
+	back := func() { *w = Requester{}; n.back(r.Msg) }
+	switch r.PC {
+	case rList:
+		best, any := s.best(r.Msg.A)
+		switch {
+		case best != 0 && m.LooksFirst:
+			w.PC, w.Retrieval, w.Token = rSave, best, r.Old
+		default:
+			w.PC, w.Used = rGate, any && m.CountsUsed
+			if !any && w.Tries > 0 && m.CountsUsed {
+				w.Tries-- // nothing was asked for under the intent: its try is still to be had
+			}
+		}
+		emit("requester looks at Glacier's list", plain, n)
+		if w.PC == rGate && !any && m.CountsUsed && s.Left.Expiries > 0 {
+			w.Used, w.Tries = true, r.Tries
+			n.Left.Expiries--
+			emit("requester finds nothing in Glacier's list, a day later", byChance, n)
+		}
+	case rGate:
+		w.Paid = s.Plan != 0 || s.Ordered
+		switch m.mayAsk(w, s.Plan != 0) {
+		case gate.Ask:
+			w.PC = rIntent
+		case gate.Operator:
+			if w.PC, w.After = rDrop, thenSpent; r.Old == 0 {
+				n.Letters |= spentLetter
+				ack()
+			}
+		default:
+			if w.PC, w.After = rDrop, thenAck; r.Old == 0 {
+				ack()
+			}
+		}
+		emit("requester asks the gate", plain, n)
+	case rIntent:
+		v, write := values{archive: r.Msg.A, token: r.Old, most: most(0)}, saveIntent
+		if r.Old != 0 {
+			write = takeIntent
+			if r.Used {
+				write = takeUsed
+			}
+		}
+		if !m.holds(write, s, v) {
+			back()
+			emit("requester finds that another was first with its intent", plain, n)
+			return
+		}
+		if n.Token = n.fresh(); write != takeIntent {
+			n.Tries++
+		}
+		w.PC, w.Token = rCall, n.Token
+		step("requester writes its intent")
+	case rCall:
+		m.call(s, i, emit)
+	case rSave:
+		if !m.holds(saveRetrieval, s, values{archive: r.Msg.A, token: r.Token}) {
+			w.PC = rReread
+			emit("requester finds that its intent is gone", plain, n)
+			return
+		}
+		n.touch()
+		n.Retrieval, n.Token = r.Retrieval, 0
+		ack()
+		step("requester saves the retrieval")
+	case rReread:
+		switch {
+		case s.Retrieval == r.Retrieval:
+			ack()
+		case m.LooksAgain && !s.usable(r.Retrieval):
+			back() // it came to nothing, and others saw to that
+		case s.Archive != r.Msg.A && s.RestoredBy == r.Retrieval:
+			back()
+		case s.Retrieval != 0 || s.Archive != r.Msg.A:
+			if n.Duplicates++; n.Duplicates > n.Extra+m.Budget.Pauses-n.Left.Pauses {
+				n.broke(3) // it is told of a duplicate that there is not
+			}
+			back()
+		case s.Token == 0:
+			w.PC = rAgain
+		default:
+			w.PC, w.Token = rSave, s.Token
+		}
+		emit("requester reads the job again", plain, n)
+	case rAgain:
+		// What is paid for is saved even if the tries are used up.
+		if !m.holds(saveIntent, s, values{archive: r.Msg.A, most: most(5) + s.Tries}) {
+			w.PC = rReread
+			emit("requester could not write another intent", plain, n)
+			return
+		}
+		n.Token = n.fresh()
+		n.Tries++
+		w.PC, w.Token = rSave, n.Token
+		step("requester writes an intent for what it asked for")
+	case rDrop:
+		v := values{token: r.Token}
+		if r.Token == 0 {
+			v.token = r.Old
+		}
+		if m.holds(dropIntent, s, v) {
+			if n.Token = 0; !r.Used && n.Tries > 0 {
+				n.Tries--
+			}
+		}
+		switch r.After {
+		case thenAck:
+			ack()
+		case thenBack:
+			back()
+		case thenSpent:
+			n.Letters |= spentLetter
+			ack()
+		case thenBury:
+			n.Letters |= otherLetter
+			ack()
+		}
+		step("requester drops the intent")
+	}
+}
+
+// take emits what a requester does that gets the jth message.
+func (m *Model) take(s *State, i, j int, emit emit) {
+	n, msg := *s, s.Msgs[j]
+	n.Msgs[j] = Msg{}
+	w := &n.Requesters[i]
+	if s.Archive != 0 && s.Archive != msg.A {
+		n.Letters |= otherLetter
+		emit("requester gets a task for another archive: a dead letter", plain, n)
+		return
+	}
+	*w = Requester{Msg: msg, Tries: s.Tries, Failed: s.Failed, Expired: s.Expired, Ordered: s.Ordered}
+	switch m.decide(s) {
+	case gate.Adopt:
+		label, how := "requester finds an intent that stood still", plain
+		if !s.standsStill() {
+			if s.Left.Pauses == 0 {
+				return // it waits
+			}
+			n.Left.Pauses--
+			label, how = "requester finds an intent that stood still, whose worker is paused before its call", byChance
+		}
+		w.PC, w.Old = rList, s.Token
+		emit(label, how, n)
+	case gate.Ask, gate.Drop, gate.Operator, gate.Later:
+		w.PC, w.Old = rGate, s.Token
+		emit("requester gets a task", plain, n)
+	default: // it is on its way, or done
+		*w = Requester{}
+		emit("requester gets a task for which there is nothing to do", plain, n)
+	}
+}
+
+// standsStill reports whether the intent may have been seen to stand for as long as an
+// intent lives. It may not while its worker is between its write and the end of its
+// call: a call takes a third of that time at the most, and an intent that is older than
+// another third is renewed before it.
+func (s *State) standsStill() bool {
+	for i := range s.Requesters {
+		if r := &s.Requesters[i]; r.PC == rCall && r.Token == s.Token {
+			return false
+		}
+	}
+	return true
+}
+
+// best returns the retrieval of the archive to adopt, and whether there may have been
+// any: the list has one that came to nothing, or the intent is so old that Glacier may
+// have forgotten it.
+func (s *State) best(archive uint8) (best uint8, any bool) {
+	any = s.Gone && s.Life == archive
+	for i, r := range s.Retrievals {
+		if r.Life != archive || r.Status == unused {
+			continue
+		}
+		any = true
+		if r.Status == succeeded || r.Status == inProgress && best == 0 {
+			best = uint8(i + 1)
+		}
+	}
+	return best, any
+}
+
+// usable reports whether the retrieval has brought the archive, or still may.
+func (s *State) usable(retrieval uint8) bool {
+	status := s.Retrievals[retrieval-1].Status
+	return status == succeeded || status == inProgress
+}
+
+// call emits what Glacier may make of a request.
+func (m *Model) call(s *State, i int, emit emit) {
+	r := s.Requesters[i]
+	if s.Vault&(1<<r.Msg.A) == 0 {
+		m.refuse(s, i, fault.NotFound, plain, "requester is told that there is no such archive", emit)
+	} else {
+		n := *s
+		m.asked(&n, r.Msg.A, r.Paid)
+		for j := range n.Retrievals {
+			if n.Retrievals[j].Status == unused {
+				n.Retrievals[j] = Retrieval{r.Msg.A, inProgress}
+				n.Requesters[i].PC, n.Requesters[i].Retrieval = rSave, uint8(j+1)
+				break
+			}
+		}
+		emit("requester asks Glacier, which takes it", plain, n)
+		if n.Left.Crashes > 0 && m.ruling(fault.Transient, r.Tier).Refused {
+			n := n // a planted bug's: an error is taken for a refusal
+			n.Requesters[i].PC, n.Requesters[i].After = rDrop, thenBack
+			n.Left.Crashes--
+			emit("requester asks Glacier, which takes it, and sees an error", byChance, n)
+		}
+		if n.Left.Crashes > 0 {
+			n.Requesters[i] = Requester{}
+			n.back(r.Msg)
+			n.Left.Crashes--
+			emit("requester asks Glacier, which takes it", unseen, n)
+		}
+	}
+	if s.Left.Crashes > 0 {
+		n := *s
+		n.Requesters[i] = Requester{}
+		n.back(r.Msg)
+		n.Left.Crashes--
+		emit("requester dies before its call", byChance, n)
+	}
+	if s.Left.Refusals > 0 {
+		m.refuse(s, i, fault.Capacity, byChance, "requester is told that there is no capacity", emit)
+		m.refuse(s, i, fault.Throttled, byChance, "requester is told to slow down", emit)
+	}
+}
+
+// refuse emits what the ruling says about an error that Glacier gave.
+func (m *Model) refuse(s *State, i int, kind fault.Kind, how how, label string, emit emit) {
+	n := *s
+	w := &n.Requesters[i]
+	if how == byChance {
+		n.Left.Refusals--
+	}
+	ruling := m.ruling(kind, w.Tier)
+	_, next := ruling.Next(tiers, tiers[w.Tier])
+	switch {
+	case next:
+		w.Tier++
+	case ruling.Refused:
+		if w.PC, w.After = rDrop, thenBack; ruling.Action == thaw.Bury {
+			w.After = thenBury
+		}
+		w.Used = false // under the intent that it wrote itself, Glacier took nothing
+	default:
+		msg := w.Msg
+		*w = Requester{}
+		n.back(msg)
+	}
+	emit(label, how, n)
+}
+
+// fresh returns a token that nobody has.
+func (s *State) fresh() uint8 {
+	for t := uint8(1); ; t++ {
+		used := s.Token == t
+		for i := range s.Requesters {
+			used = used || s.Requesters[i].Old == t || s.Requesters[i].Token == t
+		}
+		if !used {
+			return t
+		}
+	}
+}

@@ -1,0 +1,203 @@
+package model
+
+// The places of a restorer: what it does next. See internal/restore/restore.go.
+const (
+	_ uint8 = iota
+	oBring
+	oPut
+	oDelete
+	oClear
+	oTell
+	oClearRetrieval
+	oAskAgain
+	oPutLate // a planted bug's: the archive is gone, and the object is not there
+)
+
+// restorer emits the steps of the ith restorer.
+func (m *Model) restorer(s *State, i int, emit emit) {
+	if s.Restorers[i].PC == 0 {
+		for j, msg := range s.Msgs {
+			if msg.Kind == notice && (j == 0 || s.Msgs[j-1] != msg) {
+				m.hear(s, i, j, emit)
+			}
+		}
+		return
+	}
+	n, r := *s, s.Restorers[i]
+	w := &n.Restorers[i]
+	step := func(label string) {
+		emit(label, plain, n)
+		if n.Left.Crashes > 0 {
+			n.Restorers[i] = Restorer{}
+			n.back(r.Msg)
+			n.Left.Crashes--
+			emit(label, unseen, n)
+		}
+	}
+	ack := func() { *w = Restorer{} }
+	dead := func() { n.Letters |= occupiedLetter; ack() }
+	v := values{archive: r.Archive, retrieval: r.Msg.A}
+	switch r.PC {
+	case oBring:
+		m.bring(s, i, emit)
+	case oPut:
+		switch s.Object {
+		case nothing:
+			n.Object, w.PC = right, oDelete
+			step("restorer puts the object")
+		case right:
+			w.PC = oDelete
+			emit("restorer finds the object there, and proves it", plain, n)
+		default:
+			dead()
+			emit("restorer finds another object at the key: a dead letter", plain, n)
+		}
+	case oDelete:
+		if s.Object != right {
+			n.broke(6)
+		}
+		n.Vault &^= 1 << r.Archive
+		if w.PC = oClear; !m.ProvesFirst {
+			w.PC = oPutLate
+		}
+		step("restorer deletes the archive")
+	case oPutLate:
+		if n.Object == nothing {
+			n.Object = right
+		}
+		w.PC = oClear
+		step("restorer puts the object, late")
+	case oClear:
+		if !m.holds(clearArchive, s, v) {
+			ack()
+			n.back(r.Msg)
+			emit("restorer finds that the catalog waits for another retrieval", plain, n)
+			return
+		}
+		n.clearing(r.Msg.A)
+		n.Archive, n.Retrieval, n.RestoredBy = 0, 0, s.Retrieval
+		n.Token, n.Tries, n.Failed, n.Expired, n.Ordered = 0, 0, 0, 0, false
+		w.PC = oTell
+		step("restorer clears the archive from the catalog")
+	case oTell:
+		n.Told = true
+		ack()
+		step("restorer tells that it is restored")
+	case oClearRetrieval:
+		write := clearFailed
+		if r.CameTo == forgotten {
+			write = clearExpired
+		}
+		if !m.holds(write, s, v) {
+			ack()
+			n.back(r.Msg)
+			emit("restorer finds that the catalog waits for another retrieval", plain, n)
+			return
+		}
+		n.clearing(r.Msg.A)
+		if r.CameTo == forgotten {
+			n.Expired++
+		} else {
+			n.Failed++
+		}
+		if !m.KeepsTries {
+			n.Tries, n.Failed, n.Expired = 0, 0, 0
+		}
+		n.Retrieval, n.Token = 0, 0
+		w.PC = oAskAgain
+		step("restorer takes the retrieval back, and counts it")
+	case oAskAgain:
+		m.askAgain(&n, r.Archive)
+		ack()
+		step("restorer asks again")
+	}
+}
+
+// askAgain has the archive asked for once more.
+func (m *Model) askAgain(n *State, archive uint8) {
+	if m.AsksGate {
+		n.put(Msg{Kind: task, A: archive})
+		return
+	}
+	// The planted bug's: no gate.
+	m.asked(n, archive, false)
+	for j := range n.Retrievals {
+		if n.Retrievals[j].Status == unused {
+			n.Retrievals[j] = Retrieval{archive, inProgress}
+			return
+		}
+	}
+}
+
+// hear emits what a restorer does that gets the jth message.
+func (m *Model) hear(s *State, i, j int, emit emit) {
+	n, msg := *s, s.Msgs[j]
+	life := s.Retrievals[msg.A-1].Life
+	n.Msgs[j] = Msg{}
+	switch {
+	case s.Archive == 0:
+		if s.RestoredBy == msg.A && m.TellsDone {
+			n.Told = true
+		}
+		emit("restorer gets a notice of what is not archived any more", plain, n)
+	case s.Archive != life:
+		n.Letters |= otherLetter
+		emit("restorer gets a notice of another archive: a dead letter", plain, n)
+	case s.Retrieval == 0 && s.Token != 0:
+		// It waits.
+	case s.Retrieval == 0:
+		m.askAgain(&n, s.Archive)
+		emit("restorer gets a notice for which nobody waits, and asks again", plain, n)
+		if n.Left.Crashes > 0 {
+			n.back(msg)
+			n.Left.Crashes--
+			emit("restorer gets a notice for which nobody waits, and asks again", unseen, n)
+		}
+	case s.Retrieval != msg.A:
+		emit("restorer gets a notice of another retrieval", plain, n)
+	default:
+		n.Restorers[i] = Restorer{PC: oBring, Msg: msg, Archive: s.Archive}
+		emit("restorer gets a notice", plain, n)
+	}
+}
+
+// bring emits what the output and the object come to.
+func (m *Model) bring(s *State, i int, emit emit) {
+	n, r := *s, s.Restorers[i]
+	w := &n.Restorers[i]
+	status := s.Retrievals[r.Msg.A-1].Status
+	if r.Msg.B == succeeded && status == succeeded {
+		if w.PC = oPut; !m.ProvesFirst {
+			w.PC = oDelete
+		}
+		emit("restorer fetches the output", plain, n)
+		return
+	}
+	if r.Msg.B != succeeded && status != failed && status != forgotten {
+		w.Msg = Msg{} // Glacier says otherwise: it waits
+		*w = Restorer{}
+		n.back(r.Msg)
+		emit("restorer hears from Glacier that the retrieval did not fail", plain, n)
+		return
+	}
+	w.CameTo = status
+	switch known := m.HashKnown || r.Msg.B != forgotten; {
+	case s.Object == nothing:
+		w.PC = oClearRetrieval
+		emit("restorer finds neither output nor object", plain, n)
+	case s.Object == right && known:
+		w.PC = oDelete
+		emit("restorer finds no output, and proves the object that is there", plain, n)
+	default:
+		n.Letters |= occupiedLetter
+		*w = Restorer{}
+		emit("restorer finds no output, and an object that it can't prove: a dead letter", plain, n)
+	}
+}
+
+// clearing checks that a retrieval is taken off the catalog by its own notice.
+func (s *State) clearing(retrieval uint8) {
+	if s.Retrieval != retrieval {
+		s.broke(20)
+	}
+}
