@@ -3,6 +3,7 @@ package archive
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gas-restore/gas/internal/treehash"
 )
