@@ -1,4 +1,4 @@
-.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders disk-full bench-bridge crash-thaw bench-thaw browser screenshots bench-web long-restore crash-restore faults faults-bugs faults-report model stress mutants bench-restore clean
+.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders disk-full bench-bridge crash-thaw bench-thaw bench-sweep browser screenshots bench-web long-restore crash-restore faults faults-bugs faults-report model stress mutants bench-restore clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ crash-thaw: ## 10,000 archives, four thaws, 30 % without capacity, 5 % throttled
 
 bench-thaw: ## how fast archives are requested and planned, beside the bare SDK
 	go run ./bench/thaw
+
+bench-sweep: ## in what time the sweep makes up for what was lost, and what it reads, beside 1,000,000 Free users
+	go run ./bench/sweep $(BENCHFLAGS)
 
 browser: ## see the site in Chromium (Debian's package), from sign-in to the bytes
 	go test -tags browser -count=1 -parallel 6 -timeout 10m ./internal/browser

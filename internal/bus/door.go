@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -63,6 +64,9 @@ const (
 	// shared is how many messages, one after another, must fail with none between them that
 	// does not, until the cause is taken to be one that they share.
 	shared = 16
+	// owners is of how many users they must be, where the kind is Denied: a policy may
+	// forbid what is one user's and let all others work.
+	owners = 3
 	// firstPause and longestPause are between two messages while it lasts.
 	firstPause, longestPause = time.Second, 30 * time.Second
 )
@@ -73,13 +77,15 @@ const (
 type breaker struct {
 	mu     sync.Mutex // guards what follows
 	failed map[string]bool
+	owners map[string]bool
 	pause  time.Duration // before the next message; 0 if all is well
 }
 
 // note is told of the outcome of a message, and returns whether that began or ended the
 // caution. alone is whether it was begun under it: those that were in hand when it began tell
 // nothing new by failing.
-func (b *breaker) note(id string, alone bool, outcome Outcome, kind fault.Kind) (began, ended bool) {
+func (b *breaker) note(id string, alone bool, outcome Outcome, err error) (began, ended bool) {
+	kind := fault.KindOf(err)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
@@ -93,17 +99,23 @@ func (b *breaker) note(id string, alone bool, outcome Outcome, kind fault.Kind) 
 			return false, false
 		}
 		if b.failed == nil {
-			b.failed = map[string]bool{}
+			b.failed, b.owners = map[string]bool{}, map[string]bool{}
 		}
 		// One message that fails again and again has its own reason.
-		if b.failed[id] = true; len(b.failed) < shared {
+		if len(b.failed) < shared {
+			b.failed[id] = true
+		}
+		if len(b.owners) < owners {
+			b.owners[cmp.Or(fault.OwnerOf(err), id)] = true
+		}
+		if len(b.failed) < shared || kind == fault.Denied && len(b.owners) < owners {
 			return false, false
 		}
-		b.pause, b.failed = firstPause, nil
+		b.pause, b.failed, b.owners = firstPause, nil, nil
 		return true, false
 	}
 	ended = b.pause > 0
-	b.pause, b.failed = 0, nil
+	b.pause, b.failed, b.owners = 0, nil, nil
 	return false, ended
 }
 
@@ -115,11 +127,11 @@ func (b *breaker) wait() time.Duration {
 }
 
 // judge tells the breaker of an outcome, and whoever watches of what follows.
-func (r *run[E]) judge(id string, alone bool, outcome Outcome, kind fault.Kind, err error) {
-	began, ended := r.breaker.note(id, alone, outcome, kind)
+func (r *run[E]) judge(id string, alone bool, outcome Outcome, err error) {
+	began, ended := r.breaker.note(id, alone, outcome, err)
 	switch {
 	case began:
-		r.log.Warn("one message at a time: too many failed in a row", "messages", shared, "kind", kind, "err", err)
+		r.log.Warn("one message at a time: too many failed in a row", "messages", shared, "kind", fault.KindOf(err), "err", err)
 	case ended:
 		r.log.Info("messages are handled side by side again")
 	default:

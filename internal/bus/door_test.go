@@ -204,3 +204,22 @@ func TestWhatFailsForReasonsOfItsOwnIsNoOutage(t *testing.T) {
 		t.Errorf("after a success: pauses for %s", d)
 	}
 }
+
+func TestWhatIsDeniedToOneUserIsNoOutage(t *testing.T) {
+	var b bus.Breaker
+	for i := range 100 {
+		if d := b.NoteOf(fmt.Sprint("u", i%2), fmt.Sprint(i), bus.Retried, fault.Denied); d != 0 {
+			t.Fatalf("what is denied to two users makes all wait for %s", d)
+		}
+	}
+	if d := b.NoteOf("u3", "100", bus.Retried, fault.Denied); d != time.Second {
+		t.Errorf("what is denied to a third user: pauses for %s, want 1s", d)
+	}
+	var outage bus.Breaker
+	for i := range 15 {
+		outage.NoteOf("u", fmt.Sprint(i), bus.Retried, fault.Transient)
+	}
+	if d := outage.NoteOf("u", "15", bus.Retried, fault.Transient); d != time.Second {
+		t.Errorf("sixteen timeouts of one user: pauses for %s, want 1s: the service is away", d)
+	}
+}

@@ -56,6 +56,15 @@ type Breaker struct{ b breaker }
 
 // Note tells it of an outcome, and returns the pause before the next message.
 func (b *Breaker) Note(id string, o Outcome, kind fault.Kind) time.Duration {
-	b.b.note(id, b.b.wait() > 0, o, kind)
+	return b.NoteOf("", id, o, kind)
+}
+
+// NoteOf does so, of work that is the owner's.
+func (b *Breaker) NoteOf(owner, id string, o Outcome, kind fault.Kind) time.Duration {
+	var err error
+	if o != Acked {
+		err = fault.Of(owner, fault.Errorf(kind, "it failed"))
+	}
+	b.b.note(id, b.b.wait() > 0, o, err)
 	return b.b.wait()
 }

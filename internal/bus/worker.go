@@ -286,7 +286,7 @@ func (r *run[E]) deliver(ctx context.Context, m jetstream.Msg) {
 	sctx, stop := context.WithTimeout(context.WithoutCancel(ctx), longestStop)
 	defer stop()
 	outcome := r.settle(sctx, m, meta, err, context.Cause(hctx))
-	r.judge(messageID(m, meta), alone, outcome, fault.KindOf(err), err)
+	r.judge(messageID(m, meta), alone, outcome, err)
 	r.observed(outcome, fault.KindOf(err), time.Since(began))
 }
 

@@ -66,6 +66,9 @@ type Error struct {
 	// ("key occupied"); empty if the kind says enough. Two dead letters of one message
 	// with one kind and one cause say the same thing.
 	Cause string
+	// Owner is whose work it was; empty if nobody said. What fails for one owner alone may
+	// have a cause that others do not share.
+	Owner string
 	Err   error
 }
 
@@ -102,6 +105,23 @@ func Because(kind Kind, cause string, err error) error {
 		return nil
 	}
 	return &Error{Kind: kind, Cause: cause, Err: err}
+}
+
+// Of returns err, of the same kind, and with whose work it was.
+func Of(owner string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Kind: KindOf(err), After: DelayOf(err), Owner: owner, Err: err}
+}
+
+// OwnerOf returns whose work it was that err is of: what the outermost [Error] in its
+// chain says; empty if that says nothing.
+func OwnerOf(err error) string {
+	if fe, ok := errors.AsType[*Error](err); ok {
+		return fe.Owner
+	}
+	return ""
 }
 
 // KindOf returns the kind of the outermost [Error] in err's chain. A context's

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/pkg/events"
@@ -19,30 +21,60 @@ const (
 	closeAfter = 3 * time.Minute
 	// heldAgain is after how long a held plan is announced again whose day has come.
 	heldAgain = time.Hour
+	// lookCalm is how long it is at the most where all of the user's archives are on their
+	// way: each of them is seen to by itself when something should have been heard of it.
+	lookCalm = 15 * time.Minute
 	// looks is at how many archives a look at a plan stops for a close look, lookPages at
 	// how many pages of a thousand: a plan in a row of a million tasks is in order.
 	looks, lookPages = 50, 5
+	// looksAtOnce is how many plans are looked at side by side.
+	looksAtOnce = 8
+	// planTime is how long after its beginning a sweep turns to no more plans: what is under
+	// way is not to wait for them.
+	planTime = 2 * time.Minute
 )
 
-// plans looks at the plans that stand and whose time has come.
+// plans looks at the plans that stand and whose time has come, for planTime: those that
+// it does not come to are the first of the next sweep, which begins with what is under way
+// again.
 func (p *sweep) plans(ctx context.Context) {
-	for user, err := range p.Catalog.DuePlans(ctx, p.now) {
+	for users, err := range batches(p.Catalog.DuePlans(ctx, p.now)) {
 		if err == nil {
 			err = p.call(ctx)
+		}
+		var accounts map[events.UserID]archive.Account
+		if err == nil {
+			accounts, err = p.Catalog.AccountsOf(ctx, users)
 		}
 		if err != nil {
 			p.failed("plans that stand: %w", err)
 			return
 		}
-		account, err := p.Catalog.Account(ctx, user)
-		if err == nil && account.Plan != nil && !account.Plan.Due.After(p.now) {
-			p.report.Plans++
-			err = p.plan(ctx, account)
+		parts := make([]*sweep, len(users))
+		var looks errgroup.Group
+		looks.SetLimit(looksAtOnce)
+		for i, user := range users {
+			account, there := accounts[user]
+			if !there || account.Plan == nil || account.Plan.Due.After(p.now) {
+				continue // the index was behind
+			}
+			part := p.part()
+			parts[i] = part
+			looks.Go(func() error {
+				part.report.Plans++
+				if err := part.plan(ctx, account); err != nil && !fault.Is(err, fault.Conflict) && !fault.Is(err, fault.NotFound) {
+					part.failed("plan of user %s: %w", account.ID, err)
+				}
+				return nil
+			})
 		}
-		if err != nil && !fault.Is(err, fault.Conflict) && !fault.Is(err, fault.NotFound) {
-			p.failed("plan of user %s: %w", user, err)
+		looks.Wait()
+		for _, part := range parts {
+			if part != nil {
+				p.add(part)
+			}
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || p.Now().Sub(p.now) > planTime {
 			return
 		}
 	}
@@ -58,13 +90,13 @@ func (p *sweep) plan(ctx context.Context, account archive.Account) error {
 		}
 		return p.Catalog.PlanLooked(ctx, account.ID, plan.ID, time.Time{}, p.now.Add(heldAgain))
 	}
-	empty, err := p.lookAt(ctx, account, plan)
+	empty, again, err := p.lookAt(ctx, account, plan)
 	if err != nil {
 		return err
 	}
 	switch {
 	case !empty:
-		return p.Catalog.PlanLooked(ctx, account.ID, plan.ID, time.Time{}, p.now.Add(lookEvery))
+		return p.Catalog.PlanLooked(ctx, account.ID, plan.ID, time.Time{}, again)
 	case plan.EmptySince.IsZero():
 		return p.Catalog.PlanLooked(ctx, account.ID, plan.ID, p.now, p.now.Add(closeAfter))
 	case p.now.Sub(plan.EmptySince) < closeAfter:
@@ -78,16 +110,17 @@ func (p *sweep) plan(ctx context.Context, account archive.Account) error {
 	return nil
 }
 
-// lookAt looks for an archive of the user's that nobody is about to ask for, and
-// announces the plan again if there is one. empty is true if nothing is in the vault.
-func (p *sweep) lookAt(ctx context.Context, account archive.Account, plan archive.Plan) (empty bool, err error) {
-	cursor, key := "", "plan."+events.Token(string(account.ID))
+// lookAt looks for archives of the user's that nobody is about to ask for, and
+// announces the plan again if there is one. empty is true if nothing is in the vault;
+// else the plan is to be looked at again at the time.
+func (p *sweep) lookAt(ctx context.Context, account archive.Account, plan archive.Plan) (empty bool, again time.Time, err error) {
+	soon := p.now.Add(lookEvery)
+	key := "plan." + events.Token(string(account.ID))
 	at, err := p.place(ctx, key, plan.ID)
 	if err != nil {
-		return false, err
+		return false, soon, err
 	}
-	cursor = at
-	looked := 0
+	cursor, looked, heard := at, 0, p.now.Add(lookCalm)
 	for page := 0; page < lookPages; page++ {
 		jobs, next, err := p.Catalog.ArchivedPage(ctx, account.ID, cursor)
 		if fault.Is(err, fault.Invalid) && cursor != "" {
@@ -95,67 +128,98 @@ func (p *sweep) lookAt(ctx context.Context, account archive.Account, plan archiv
 			continue
 		}
 		if err != nil {
-			return false, err
+			return false, soon, err
 		}
 		if cursor == "" && len(jobs) == 0 {
-			return true, nil
+			return true, soon, nil
 		}
+		var idle []archive.Job
 		for _, job := range jobs {
-			if job.RetrievalID != "" || job.Intent != nil {
-				if job.Due.IsZero() {
-					// Of an earlier release: the index does not have it.
-					if err := p.Catalog.Nudged(ctx, job, p.now.Add(-p.slack()), true); err != nil {
-						return false, err
-					}
-				}
+			if job.RetrievalID == "" && job.Intent == nil {
+				idle = append(idle, job)
 				continue
 			}
-			if looked++; looked > looks {
-				return false, nil
+			if job.Due.IsZero() {
+				// Of an earlier release: the index does not have it.
+				if err := p.Catalog.Nudged(ctx, job, p.now.Add(-p.slack()), true); err != nil {
+					return false, soon, err
+				}
 			}
-			done, err := p.unplanned(ctx, plan, job)
-			if done || err != nil {
-				return false, err
+			if job.Due.Before(heard) {
+				heard = job.Due
 			}
+		}
+		few := idle[:min(len(idle), looks-looked)]
+		done, err := p.unplanned(ctx, plan, few)
+		if looked += len(idle); done || err != nil || len(few) < len(idle) {
+			return false, soon, err
 		}
 		if cursor = next; next == "" {
 			break
 		}
 	}
-	return false, p.keepPlace(ctx, key, plan.ID, at, cursor)
+	if at == "" && cursor == "" && looked == 0 && heard.After(soon) {
+		soon = heard // all was seen, and all is on its way
+	}
+	return false, soon, p.keepPlace(ctx, key, plan.ID, at, cursor)
 }
 
-// unplanned sees to an archive that is not on its way. done is true if nothing more is
+// unplanned sees to archives that are not on their way. done is true if nothing more is
 // to be done about the plan.
-func (p *sweep) unplanned(ctx context.Context, plan archive.Plan, job archive.Job) (done bool, err error) {
-	if p.now.Sub(plan.OpenedAt) < p.slack() {
+func (p *sweep) unplanned(ctx context.Context, plan archive.Plan, idle []archive.Job) (done bool, err error) {
+	if len(idle) == 0 {
+		return false, nil
+	}
+	whole := p.now.Sub(plan.OpenedAt) < p.slack()
+	if !whole {
+		if whole, err = p.Streams.Waiting(ctx, events.UserUpgraded{UserID: idle[0].UserID}); err != nil {
+			return false, err
+		}
+	}
+	if whole {
 		p.found(InOrder)
 		return true, nil
 	}
-	task := events.ThawRequested{JobID: job.ID, UserID: job.UserID}
-	for _, e := range []events.Event{events.UserUpgraded{UserID: job.UserID}, task} {
-		waiting, err := p.Streams.Waiting(ctx, e)
+	var silent []events.JobID
+	for _, job := range idle {
+		waiting, err := p.Streams.Waiting(ctx, events.ThawRequested{JobID: job.ID, UserID: job.UserID})
 		if err != nil {
 			return false, err
 		}
 		if waiting {
 			p.found(InOrder)
-			_, whole := e.(events.UserUpgraded)
-			return whole, nil
+		} else {
+			silent = append(silent, job.ID)
 		}
+	}
+	if len(silent) == 0 {
+		return false, nil
 	}
 	if err := p.call(ctx); err != nil {
 		return false, err
 	}
-	now, err := p.Catalog.JobsOf(ctx, []events.JobID{job.ID})
+	// As they are now, after the streams were asked: what was asked for meanwhile shows.
+	now, err := p.Catalog.JobsOf(ctx, silent)
 	if err != nil {
 		return false, err
 	}
-	job, there := now[job.ID]
-	if !there || job.ArchiveID == "" || job.RetrievalID != "" || job.Intent != nil || job.History.NotBefore.After(p.now.Add(-p.slack())) {
-		p.found(InOrder)
-		return false, nil
+	for _, id := range silent {
+		job, there := now[id]
+		if !there || job.ArchiveID == "" || job.RetrievalID != "" || job.Intent != nil || job.History.NotBefore.After(p.now.Add(-p.slack())) {
+			p.found(InOrder)
+			continue
+		}
+		if done, err := p.forgotten(ctx, plan, job); done || err != nil {
+			return done, err
+		}
 	}
+	return false, nil
+}
+
+// forgotten sees to an archive that nobody is about to ask for. done is true if the plan
+// was announced.
+func (p *sweep) forgotten(ctx context.Context, plan archive.Plan, job archive.Job) (done bool, err error) {
+	task := events.ThawRequested{JobID: job.ID, UserID: job.UserID}
 	f := Unplanned
 	if cause, _ := job.History.Spent(); cause != "" || p.stopped(ctx, task) {
 		f = Stopped

@@ -28,15 +28,15 @@ import (
 // Catalog is what a sweep reads and notes of jobs and accounts. Indexes may be behind
 // by seconds: they propose, and the item decides.
 type Catalog interface {
-	// DueJobs yields the jobs of which something should have been heard by the time.
+	// DueJobs yields the jobs of which something should have been heard by the time, those
+	// first that have waited the longest.
 	DueJobs(ctx context.Context, by time.Time) iter.Seq2[events.JobID, error]
-	// DuePlans yields the users whose plan is to be looked at by the time.
+	// DuePlans yields the users whose plan is to be looked at by the time, in the order in
+	// which they are due.
 	DuePlans(ctx context.Context, by time.Time) iter.Seq2[events.UserID, error]
 	// JobsOf returns up to a hundred jobs as they are now, AccountsOf as many accounts.
 	JobsOf(context.Context, []events.JobID) (map[events.JobID]archive.Job, error)
 	AccountsOf(context.Context, []events.UserID) (map[events.UserID]archive.Account, error)
-	// Account returns the account as it is now, or an error of kind NotFound.
-	Account(context.Context, events.UserID) (archive.Account, error)
 	// ArchivedPage returns some of the user's jobs that have an archive, ArchivedScan of
 	// everybody's, those behind the cursor, and the cursor of the next page.
 	ArchivedPage(ctx context.Context, user events.UserID, cursor string) (jobs []archive.Job, next string, err error)
@@ -161,9 +161,31 @@ func (s *Sweeper) Sweep(ctx context.Context) (Report, error) {
 	return *p.report, err
 }
 
+// part returns a sweep that counts for itself, so that several can be at work.
+func (p *sweep) part() *sweep {
+	return &sweep{Sweeper: p.Sweeper, now: p.now, report: &Report{Found: map[Finding]int{}, Done: map[Action]int{}}}
+}
+
+// add counts what a part did.
+func (p *sweep) add(part *sweep) {
+	r := part.report
+	p.report.Due, p.report.Plans, p.report.Archives = p.report.Due+r.Due, p.report.Plans+r.Plans, p.report.Archives+r.Archives
+	p.report.Calls, p.report.Closed = p.report.Calls+r.Calls, p.report.Closed+r.Closed
+	for f, n := range r.Found {
+		p.report.Found[f] += n
+	}
+	for a, n := range r.Done {
+		p.report.Done[a] += n
+	}
+	p.errs = append(p.errs, part.errs[:min(len(part.errs), max(mostErrs-len(p.errs), 0))]...)
+}
+
+// mostErrs is of how many things a sweep tells what went wrong with them.
+const mostErrs = 5
+
 // failed keeps err, if it is one of the first few.
 func (p *sweep) failed(format string, args ...any) {
-	if len(p.errs) < 5 {
+	if len(p.errs) < mostErrs {
 		p.errs = append(p.errs, fmt.Errorf(format, args...))
 	}
 }

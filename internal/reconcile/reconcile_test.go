@@ -347,11 +347,12 @@ func (w *world) planless(user events.UserID) {
 	}
 }
 
-// closes fails unless the user's plan is closed by the next sweeps.
+// closes fails unless the user's plan is closed by the next sweeps: the first look may be
+// due in a quarter of an hour, if all was on its way at the last one.
 func (w *world) closes(user events.UserID) {
 	w.t.Helper()
 	closed := 0
-	for range 3 {
+	for range 6 {
 		w.advance(5 * time.Minute)
 		closed += w.swept().Closed
 	}

@@ -133,7 +133,8 @@ func (r *Restorer) Restore(ctx context.Context, e events.RetrievalCompleted, emi
 		return fault.Because(fault.KindOf(err), fault.CauseOf(err), fmt.Errorf("job %s of user %s, archive %q, retrieval %q, to %s: %w",
 			job.ID, job.UserID, job.ArchiveID, job.RetrievalID, job.Result, err))
 	}
-	return err
+	// What is denied to one user need not be to the next.
+	return fault.Of(string(job.UserID), err)
 }
 
 func (r *Restorer) restore(ctx context.Context, log *slog.Logger, job archive.Job, e events.RetrievalCompleted, emit Emit) error {

@@ -59,6 +59,14 @@ func (b *bench) retrieved(id events.JobID, body []byte) events.RetrievalComplete
 
 func (b *bench) retrieve(job archive.Job) events.RetrievalCompleted {
 	b.t.Helper()
+	r := b.ask(job)
+	b.World.Clock.Advance(time.Hour)
+	return b.notice(job, r)
+}
+
+// ask has the job's archive retrieved, for which it takes some time.
+func (b *bench) ask(job archive.Job) events.RetrievalID {
+	b.t.Helper()
 	ctx := b.t.Context()
 	r, err := b.vault.Retrieve(ctx, job.ArchiveID, job.ID, archive.Expedited)
 	if err != nil {
@@ -71,8 +79,13 @@ func (b *bench) retrieve(job archive.Job) events.RetrievalCompleted {
 	if err := b.AWS.Catalog.SaveRetrieval(ctx, job, intent, archive.Retrieval{ID: r, Tier: archive.Expedited, RequestedAt: time.Now()}); err != nil {
 		b.t.Fatal(err)
 	}
-	b.World.Clock.Advance(time.Hour)
-	d, err := b.vault.Describe(ctx, r)
+	return r
+}
+
+// notice returns the notification of a retrieval that is done.
+func (b *bench) notice(job archive.Job, r events.RetrievalID) events.RetrievalCompleted {
+	b.t.Helper()
+	d, err := b.vault.Describe(b.t.Context(), r)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -17,9 +17,9 @@ import (
 // duePage is how many entries of a sparse index are read with a call.
 const duePage = 500
 
-// DueJobs yields the jobs of which something should have been heard by the time, in
-// each partition of the index those first that have waited the longest. The index
-// may be behind: look at the job itself. An error ends it.
+// DueJobs yields the jobs of which something should have been heard by the time, those
+// first that have waited the longest. The index may be behind: look at the job itself.
+// An error ends it.
 func (c *Catalog) DueJobs(ctx context.Context, by time.Time) iter.Seq2[events.JobID, error] {
 	return func(yield func(events.JobID, error) bool) {
 		for it, err := range c.due(ctx, c.jobs, DueIndex, attrDueShard, attrDue, by) {
@@ -31,7 +31,8 @@ func (c *Catalog) DueJobs(ctx context.Context, by time.Time) iter.Seq2[events.Jo
 }
 
 // DuePlans yields the users on whose accounts a plan stands that is to be looked at
-// by the time. The index may be behind. An error ends it.
+// by the time, in the order in which they are due. The index may be behind. An error
+// ends it.
 func (c *Catalog) DuePlans(ctx context.Context, by time.Time) iter.Seq2[events.UserID, error] {
 	return func(yield func(events.UserID, error) bool) {
 		for it, err := range c.due(ctx, c.accounts, PlanIndex, attrPlanShard, attrPlanDue, by) {
@@ -42,26 +43,74 @@ func (c *Catalog) DuePlans(ctx context.Context, by time.Time) iter.Seq2[events.U
 	}
 }
 
+// due yields the entries of all partitions of the index in the order in which they
+// are due: whoever has no time for all is to see to those first that have waited the
+// longest, wherever they lie.
 func (c *Catalog) due(ctx context.Context, table, index, shard, sorted string, by time.Time) iter.Seq2[item, error] {
 	return func(yield func(item, error) bool) {
+		var heads []*head
+		defer func() {
+			for _, h := range heads {
+				h.stop()
+			}
+		}()
 		for n := range int64(shards) {
-			pages := dynamodb.NewQueryPaginator(c.client, &dynamodb.QueryInput{
-				TableName:                 &table,
-				IndexName:                 &index,
-				KeyConditionExpression:    aws.String(shard + " = :s AND " + sorted + " <= :by"),
-				ExpressionAttributeValues: item{":s": num(n), ":by": num(by.UnixMilli())},
-				Limit:                     aws.Int32(duePage),
-			})
-			for pages.HasMorePages() {
-				page, err := pages.NextPage(ctx)
-				if err != nil {
-					yield(nil, awsfault.Wrap(tableError(err), "list what is due in index %s", index))
-					return
+			h := &head{sorted: sorted}
+			h.next, h.stop = iter.Pull2(c.dueIn(ctx, table, index, shard, sorted, n, by))
+			heads = append(heads, h)
+			h.advance()
+		}
+		for {
+			var first *head
+			for _, h := range heads {
+				if h.there && (first == nil || h.err != nil || first.err == nil && h.due < first.due) {
+					first = h
 				}
-				for _, it := range page.Items {
-					if !yield(it, nil) {
-						return
-					}
+			}
+			if first == nil || !yield(first.it, first.err) || first.err != nil {
+				return
+			}
+			first.advance()
+		}
+	}
+}
+
+// head is the first entry of a partition that was not yielded yet.
+type head struct {
+	sorted string
+	next   func() (item, error, bool)
+	stop   func()
+
+	there bool
+	it    item
+	err   error
+	due   int64
+}
+
+func (h *head) advance() {
+	h.it, h.err, h.there = h.next()
+	h.due, _ = number(h.it, h.sorted)
+}
+
+// dueIn yields the entries of one partition.
+func (c *Catalog) dueIn(ctx context.Context, table, index, shard, sorted string, n int64, by time.Time) iter.Seq2[item, error] {
+	return func(yield func(item, error) bool) {
+		pages := dynamodb.NewQueryPaginator(c.client, &dynamodb.QueryInput{
+			TableName:                 &table,
+			IndexName:                 &index,
+			KeyConditionExpression:    aws.String(shard + " = :s AND " + sorted + " <= :by"),
+			ExpressionAttributeValues: item{":s": num(n), ":by": num(by.UnixMilli())},
+			Limit:                     aws.Int32(duePage),
+		})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				yield(nil, awsfault.Wrap(tableError(err), "list what is due in index %s", index))
+				return
+			}
+			for _, it := range page.Items {
+				if !yield(it, nil) {
+					return
 				}
 			}
 		}

@@ -57,12 +57,59 @@ func (u *usage) wrote(table string, w touched, factor float64) {
 	}
 	t := u.of(table)
 	t.units += writeUnits(w.bytes) * factor
-	for name, bytes := range w.indexes {
-		t.indexes[name] += writeUnits(bytes) * factor
+	for name, units := range w.indexes {
+		t.indexes[name] += units * factor
 	}
 }
 
 func writeUnits(bytes int) float64 { return float64(max(1, (bytes+1023)/1024)) }
+
+// touched is how many bytes of a table a write wrote, and how many write units it
+// took in each index. An index whose key changes is written twice, and one that has
+// nothing of what changed is not written
+// (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html#GSI.ThroughputConsiderations.Writes).
+type touched struct {
+	bytes   int
+	indexes map[string]float64
+}
+
+// units returns what a write takes in an index that has the item c.from names in this
+// size, and then the one that c.to names.
+func (ix *index) units(c lateChange, size int, before, item attrs) (n float64) {
+	if c.from != "" && c.from == c.to {
+		if ix.same(before, item) {
+			return 0
+		}
+		return writeUnits(max(size, c.entry.bytes))
+	}
+	if c.from != "" {
+		n = writeUnits(size)
+	}
+	if c.to != "" {
+		n += writeUnits(c.entry.bytes)
+	}
+	return n
+}
+
+// same tells whether the index holds the same of both items.
+func (ix *index) same(a, b attrs) bool {
+	held := 0
+	for i := range a {
+		if !ix.has(a[i].name) {
+			continue
+		}
+		held++
+		if v := b.get(a[i].name); v == nil || !v.equal(&a[i].v) {
+			return false
+		}
+	}
+	for i := range b {
+		if ix.has(b[i].name) {
+			held--
+		}
+	}
+	return held == 0
+}
 
 // list returns the ConsumedCapacity of each table, in order of their names.
 func (u *usage) list() []any {

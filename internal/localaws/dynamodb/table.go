@@ -189,12 +189,6 @@ func (t *table) check(item attrs) *world.Error {
 	return nil
 }
 
-// touched is how many kibibytes a write wrote, to each index too.
-type touched struct {
-	bytes   int
-	indexes map[string]int
-}
-
 // set puts fresh, whose attributes are item, in the place of old at position; a
 // nil row removes it. before are the attributes of old if they have been read.
 // The caller holds the table's lock.
@@ -214,7 +208,7 @@ func (t *table) set(position string, old, fresh *row, before, item attrs) touche
 	if len(t.indexes) == 0 {
 		return w
 	}
-	w.indexes = map[string]int{}
+	w.indexes = map[string]float64{}
 	if before == nil {
 		before = old.item()
 	}
@@ -228,12 +222,12 @@ func (t *table) set(position string, old, fresh *row, before, item attrs) touche
 		if at, ok := ix.at(position, item); ok && fresh != nil {
 			c.to = at
 			c.entry = entry{fresh, ix.size(fresh, item)}
-			size = max(size, c.entry.bytes)
 		}
-		if c.from != "" || c.to != "" {
-			w.indexes[ix.meta.Name] = size
-			t.change(c)
+		if c.from == "" && c.to == "" {
+			continue
 		}
+		w.indexes[ix.meta.Name] = ix.units(c, size, before, item)
+		t.change(c)
 	}
 	return w
 }
