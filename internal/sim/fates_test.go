@@ -82,12 +82,12 @@ func (w *world) switches(change func(*archive.Switches)) {
 // obeyed is after how long every worker obeys a stop, the call in hand included.
 const obeyed = 30 * time.Second
 
-// stopAll stops everything for d, and sees that nothing is asked for meanwhile.
-func (w *world) stopAll(d time.Duration) {
+// stopAll stops everything while do is done, and sees that nothing is asked for meanwhile.
+func (w *world) stopAll(do func()) {
 	w.trouble(stopped, 1)
 	w.switches(func(s *archive.Switches) { s.All = &archive.Hold{Reason: "somebody looks", At: time.Now()} })
 	from := time.Now().Add(obeyed)
-	time.Sleep(d)
+	do()
 	to := time.Now()
 	w.switches(func(s *archive.Switches) { s.All = nil })
 	w.mu.Lock()

@@ -93,7 +93,7 @@ func (w *world) checkBounds() {
 func (w *world) checkBudget(limit archive.MicroUSD, of events.UserID) {
 	w.t.Helper()
 	spent := map[string]archive.MicroUSD{}
-	for _, r := range w.ended {
+	for _, r := range w.all() {
 		if of == "" || w.job(r.job).UserID == of {
 			spent[r.asked.UTC().Format(time.DateOnly)] += w.dollars(r)
 		}

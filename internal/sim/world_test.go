@@ -94,14 +94,18 @@ type world struct {
 	lives    map[string]int // processes so far, by their service
 	stays    map[events.UserID]bool
 	fickle   map[events.UserID]bool // Free in the end; what was asked for is back
-	lost     int // files that are not whole in the end
-	doubled  int // archives that were retrieved again for no reason
-	untold   int // files that are back, and nobody was told so
-	hours    float64
-	alive    map[*process]bool
-	sites    []*site   // of the webs that live
-	turn     int       // which of them is next
-	dark     time.Time // until when nothing is started
+	lost     int                    // files that are not whole in the end
+	doubled  int                    // archives that were retrieved again for no reason
+	untold   int                    // files that are back, and nobody was told so
+	// since is when the trouble of a lasting scene ended, ready when all was as it should
+	// be, deadEver how many dead letters there were, came what all that came to.
+	since, ready time.Time
+	deadEver     uint64
+	came         *came
+	alive        map[*process]bool
+	sites        []*site   // of the webs that live
+	turn         int       // which of them is next
+	dark         time.Time // until when nothing is started
 }
 
 // retrieval is one that Glacier ended.
@@ -443,7 +447,7 @@ func (w *world) end(limit time.Duration) {
 		time.Sleep(time.Minute)
 	}
 	left, took := w.left(), time.Since(w.began)
-	w.hours = took.Hours()
+	w.ready = time.Now()
 	// Some looks of the sweep, which close the plans, or one look for what was not
 	// announced: beside that they find nothing to do.
 	wait := 6 * time.Minute
@@ -461,6 +465,7 @@ func (w *world) end(limit time.Duration) {
 		w.t.Errorf("after %s: %s", took, left)
 	}
 	w.check()
+	w.deadEver = w.dead()
 	w.operator.Close()
 	ns := w.server()
 	ns.Shutdown()
