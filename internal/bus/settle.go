@@ -68,6 +68,8 @@ func (r *run[E]) settle(ctx context.Context, m jetstream.Msg, meta *jetstream.Ms
 	if rule.attempts > 0 && a.Failures >= rule.attempts && !rule.free {
 		if err := r.bury(ctx, log, m, meta, a); err != nil {
 			log.Error("dead letter not written, the message stays", "err", err)
+			// Its worker lives: what there was no room for is not taken for what kills it.
+			r.ended(ctx, meta, noted(m.Headers()).attempt)
 			r.nak(log, m, rule.delay(a.Failures, 10*time.Second))
 			return Retried
 		}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,8 +17,12 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// bug is a mistake that somebody could make in a line: in file, old becomes new.
-type bug struct{ what, file, old, new string }
+// bug is a mistake that somebody could make in a line: in file, old becomes new. The
+// worlds of try are likely to find it, and are tried first.
+type bug struct {
+	what, file, old, new string
+	try                  []string
+}
 
 const root = "../.."
 
@@ -89,6 +94,7 @@ func (b bug) hunt(ctx context.Context, dir string, worlds []string) (caught, err
 	var mu sync.Mutex // guards found
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.NumCPU())
+	worlds = append(slices.Clone(b.try), worlds...)
 	for i, what := range worlds {
 		if gctx.Err() != nil {
 			break

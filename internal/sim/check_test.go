@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/localaws/glacier"
 	"github.com/gas-restore/gas/internal/testenv"
 	"github.com/gas-restore/gas/pkg/events"
@@ -22,11 +23,13 @@ const outputLife = 24 * time.Hour
 // archive is left, or all of a user who is not Premium; each archive was retrieved
 // once, or again after a retrieval that failed or expired; a tier that costs less
 // was used only where the faster one had no capacity; no message waits, nor an
-// announcement, none is dead, no upload is open.
+// announcement, no more are dead than may be, no upload is open. What else was promised
+// is in [world.checkPromises].
 func (w *world) check() {
 	w.t.Helper()
 	w.checkFiles()
 	w.checkRetrievals()
+	w.checkPromises()
 	if left := w.left(); left != "" {
 		w.t.Errorf("in the end: %s", left)
 	}
@@ -34,12 +37,11 @@ func (w *world) check() {
 	st, err := w.operator.JS.Stream(ctx, events.StreamDead)
 	if err != nil {
 		w.t.Error(err)
-	} else if n := st.CachedInfo().State.Msgs; n > 0 {
-		m, err := st.GetMsg(ctx, st.CachedInfo().State.FirstSeq)
-		if err != nil {
-			w.t.Error(err)
+	} else if state := st.CachedInfo().State; state.LastSeq > w.letters {
+		if m, err := st.GetMsg(ctx, state.FirstSeq); err != nil {
+			w.t.Errorf("%d dead letters, may be %d; %v", state.LastSeq, w.letters, err)
 		} else {
-			w.t.Errorf("%d dead letters; the first: %s", n, m.Data)
+			w.t.Errorf("%d dead letters, may be %d; the first: %s", state.LastSeq, w.letters, m.Data)
 		}
 	}
 	ups, err := w.Objects.ListMultipartUploads(ctx, &awss3.ListMultipartUploadsInput{Bucket: aws.String(testenv.BucketID)})
@@ -63,6 +65,16 @@ func (w *world) checkFiles() {
 			}
 			continue
 		}
+		if w.fickle[job.UserID] && job.ArchiveID != "" {
+			// It was not asked for before its user left, or in vain.
+			if stay++; err == nil {
+				out.Body.Close()
+			}
+			if w.paid(id, job) {
+				w.t.Errorf("%s is paid for and was not brought back", id)
+			}
+			continue
+		}
 		if err != nil {
 			w.lost++
 			w.t.Errorf("%s is not in S3: %v", id, err)
@@ -80,6 +92,15 @@ func (w *world) checkFiles() {
 	}
 }
 
+// paid is whether Glacier brought the archive that the job has.
+func (w *world) paid(id events.JobID, job archive.Job) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.ContainsFunc(w.ended, func(r retrieval) bool {
+		return r.job == id && r.archive == string(job.ArchiveID) && !r.failed
+	})
+}
+
 // checkRetrievals compares what was asked of Glacier with what had to be.
 func (w *world) checkRetrievals() {
 	w.t.Helper()
@@ -89,7 +110,7 @@ func (w *world) checkRetrievals() {
 	per := map[string][]retrieval{}
 	for _, r := range w.ended {
 		per[r.archive] = append(per[r.archive], r)
-		if w.troubles[expeditedFull] == 0 && r.tier != string(glacier.Expedited) {
+		if w.troubles[expeditedFull]+w.troubles[policies] == 0 && len(w.cfg.Tiers) > 1 && r.tier != string(glacier.Expedited) {
 			w.t.Errorf("archive %.12s… was retrieved by %s, and Expedited had capacity", r.archive, r.tier)
 		}
 	}

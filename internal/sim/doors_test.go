@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 )
@@ -50,6 +51,9 @@ type process struct {
 	mu     sync.Mutex // guards what follows
 	dead   bool
 	conns  []net.Conn      // to NATS, and from browsers
+	wires  []*wire         // to NATS
+	ails   [3]time.Time    // until when, by the ailment
+	ahead  time.Duration   // its clock of the world's
 	broken map[string]bool // calls of which every further try is refused
 }
 
@@ -83,8 +87,15 @@ var reads = []string{
 
 // RoundTrip is the door to AWS.
 func (p *process) RoundTrip(r *http.Request) (*http.Response, error) {
-	do := func() (*http.Response, error) { return p.w.door.RoundTrip(r) }
 	point := awsPoint(r)
+	do := func() (*http.Response, error) {
+		return p.over(r, func() (*http.Response, error) {
+			if point == "Glacier.InitiateJob" {
+				p.w.asking()
+			}
+			return p.w.door.RoundTrip(r)
+		})
+	}
 	if slices.Contains(reads, point) {
 		return p.read(do)
 	}
@@ -179,7 +190,11 @@ func (p *process) InProcessConn() (net.Conn, error) {
 	if !p.hold(c) {
 		return nil, errDead
 	}
-	return &wire{Conn: c, p: p}, nil
+	wire := &wire{Conn: c, p: p}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wires = append(p.wires, wire)
+	return wire, nil
 }
 
 // hold keeps c, to be closed when the process dies; false if it is dead.
@@ -197,14 +212,16 @@ func (p *process) hold(c net.Conn) bool {
 // wire takes the client's protocol apart into messages.
 type wire struct {
 	net.Conn
-	p   *process
-	buf []byte // what is not a whole message yet
+	p *process
+
+	mu        sync.Mutex // guards what follows
+	buf       []byte     // what is not a whole message yet
+	late      []byte     // what a frozen process wrote
+	swallowed bool       // something of a mute one
 }
 
-func (c *wire) Write(b []byte) (int, error) {
-	if c.p.isDead() {
-		return 0, errDead
-	}
+// forward lets messages pass, or breaks them. The caller holds c.mu.
+func (c *wire) forward(b []byte) error {
 	c.buf = append(c.buf, b...)
 	var out []byte // what may pass
 	forward := func() error {
@@ -233,18 +250,15 @@ func (c *wire) Write(b []byte) (int, error) {
 		case crashBefore, crashAfter:
 			forward()
 			c.p.kill()
-			return 0, errDead
+			return errDead
 		case lost:
 			// Its answer never comes.
 			forward()
 			c.Conn.Close()
-			return 0, errLost
+			return errLost
 		}
 	}
-	if err := forward(); err != nil {
-		return 0, err
-	}
-	return len(b), nil
+	return forward()
 }
 
 // message returns the length of the first message of the NATS protocol in b, 0 if

@@ -30,6 +30,18 @@ const (
 	goneAway        = "users who do not come back after a request of unknown fate"
 	undone          = "upgrades undone before they were heard of"
 	crowd           = "scenes with more archives than a page"
+	changedMind     = "users who left Premium at some moment"
+	stopped         = "stops of everything by an operator"
+	streamsAnew     = "scenes in which streams are lost and made anew"
+	statusLost      = "scenes in which the changes told so far are lost"
+	noticesOfTwo    = "scenes in which the vault gives notice too"
+	policies        = "scenes with a retrieval policy"
+	clocksApart     = "scenes in which clocks are minutes apart"
+	clocksBack      = "clocks that went back"
+	indexesLate     = "scenes in which indexes and Glacier's list lag"
+	published       = "upgrades that an operator announced"
+	roleWritten     = "roles that another system wrote, whose message is lost"
+	archivedAgain   = "files archived again after they were back"
 )
 
 // chance runs a world that a seed makes, to its end.
@@ -203,7 +215,8 @@ func (w *world) retrievals(seed uint64, fail bool) {
 		defer w.mu.Unlock()
 		n++
 		bad := fail && failures[j.Archive] < archive.MaxPerFailure-1 && dice(seed, "retrieval", n).IntN(4) == 0
-		w.ended = append(w.ended, retrieval{archive: j.Archive, tier: string(j.Tier), asked: j.Created, ended: j.Due, failed: bad})
+		bad = bad || w.fails != nil && w.fails(j)
+		w.ended = append(w.ended, retrieval{archive: j.Archive, tier: string(j.Tier), job: events.JobID(j.Description), size: w.sizeOf(j), asked: j.Created, ended: j.Due, failed: bad})
 		if !bad {
 			return ""
 		}

@@ -79,7 +79,9 @@ type report struct {
 	Retrievals int
 	Lost       int // files
 	Doubled    int // retrievals
+	Untold     int // files that are back
 	Hours      float64
+	Came       *came `json:",omitempty"` // of a lasting scene
 }
 
 func (r *report) add(o report) {
@@ -89,7 +91,7 @@ func (r *report) add(o report) {
 		}
 	}
 	r.Files, r.Bytes, r.Retrievals, r.Hours = r.Files+o.Files, r.Bytes+o.Bytes, r.Retrievals+o.Retrievals, r.Hours+o.Hours
-	r.Lost, r.Doubled = r.Lost+o.Lost, r.Doubled+o.Doubled
+	r.Lost, r.Doubled, r.Untold = r.Lost+o.Lost, r.Doubled+o.Doubled, r.Untold+o.Untold
 }
 
 func newReport() report {
@@ -108,7 +110,7 @@ func (r report) modes() map[string]int {
 // report returns what happened in the world.
 func (w *world) report() report {
 	r := report{Effects: w.seen, Fired: w.fired, Troubles: w.troubles, Retrievals: len(w.ended),
-		Lost: w.lost, Doubled: w.doubled, Hours: time.Since(w.began).Hours()}
+		Lost: w.lost, Doubled: w.doubled, Untold: w.untold, Came: w.came, Hours: time.Since(w.began).Hours()}
 	for _, n := range w.Faults.Fired() {
 		w.troubles[answersBad] += n
 	}
@@ -123,7 +125,7 @@ func (w *world) report() report {
 
 const worldIs = "GAS_SIM_WORLD"
 
-// worldOf makes the world that what says: "seed=N", "crowd", or "point=P;n=N;mode=M", with
+// worldOf makes the world that what says: "seed=N", "crowd", "lasting=NAME", or "point=P;n=N;mode=M", with
 // ";gone" if the user does not come back, and lets it come to its end. With a seed
 // before a point, the world of chance breaks there too.
 func worldOf(t *testing.T, what string) *world {
@@ -144,10 +146,13 @@ func worldOf(t *testing.T, what string) *world {
 	if what == "crowd" {
 		return many(t)
 	}
+	if name, ok := strings.CutPrefix(what, "lasting="); ok {
+		return plays(t, name)
+	}
 	one, gone := strings.CutSuffix(by, ";gone")
 	f := strings.Split(one, ";")
 	if len(f) != 3 {
-		t.Fatalf("%s is %q, want seed=N, crowd, point=P;n=N;mode=M, or the first and the last with a semicolon", worldIs, what)
+		t.Fatalf("%s is %q, want seed=N, crowd, lasting=NAME, point=P;n=N;mode=M, or the first and the last with a semicolon", worldIs, what)
 	}
 	point := strings.TrimPrefix(f[0], "point=")
 	m := mode(number(strings.TrimPrefix(f[2], "mode=")))
@@ -339,6 +344,15 @@ func together(t *testing.T, what string, worlds []string) {
 // again is how to run a world once more, with all that is logged.
 func again(what string) string {
 	return fmt.Sprintf("GAS_SIM_LOG=info %s='%s' go test -count=1 -run TestWorld ./internal/sim", worldIs, what)
+}
+
+// TestWhatLastsIsBounded plays the lasting scenes.
+func TestWhatLastsIsBounded(t *testing.T) {
+	var all []string
+	for _, s := range scenes {
+		all = append(all, "lasting="+s.name)
+	}
+	together(t, fmt.Sprintf("%d lasting scenes", len(all)), all)
 }
 
 // TestSeeds lets chance break effects and much else. GAS_SIM_SEEDS is how many

@@ -30,6 +30,7 @@ import (
 	"github.com/gas-restore/gas/internal/aws/awsclient"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/config"
+	"github.com/gas-restore/gas/internal/cost"
 	"github.com/gas-restore/gas/internal/daemon"
 	"github.com/gas-restore/gas/internal/localaws/glacier"
 	"github.com/gas-restore/gas/internal/testenv"
@@ -70,6 +71,17 @@ type world struct {
 	running  sync.WaitGroup
 	log      *slog.Logger
 	began    time.Time
+	prices   cost.Prices
+	// config changes what a service's processes are told, and apart says how far the
+	// clock of the nth process of a service is ahead; nil leaves both as they are.
+	config map[string]func(*config.Config)
+	apart  func(service string, n int) time.Duration
+	// fails says which retrievals Glacier fails, beside those that chance does.
+	fails func(glacier.Job) bool
+	// letters is how many dead letters there may have been.
+	letters uint64
+	// allowed is how many tries more than the bounds say an operator allowed.
+	allowed int
 
 	mu       sync.Mutex // guards what follows
 	ns       *server.Server
@@ -78,18 +90,29 @@ type world struct {
 	fired    map[string]int // faults by "service point/mode"
 	troubles map[string]int // what else went wrong, by its name
 	ended    []retrieval    // as Glacier ended them
+	asks     []time.Time    // when Glacier was asked for a retrieval
+	lives    map[string]int // processes so far, by their service
 	stays    map[events.UserID]bool
-	lost     int // files that are not whole in the end
-	doubled  int // archives that were retrieved again for no reason
-	alive    map[*process]bool
-	sites    []*site   // of the webs that live
-	turn     int       // which of them is next
-	dark     time.Time // until when nothing is started
+	fickle   map[events.UserID]bool // Free in the end; what was asked for is back
+	lost     int                    // files that are not whole in the end
+	doubled  int                    // archives that were retrieved again for no reason
+	untold   int                    // files that are back, and nobody was told so
+	// since is when the trouble of a lasting scene ended, ready when all was as it should
+	// be, deadEver how many dead letters there were, came what all that came to.
+	since, ready time.Time
+	deadEver     uint64
+	came         *came
+	alive        map[*process]bool
+	sites        []*site   // of the webs that live
+	turn         int       // which of them is next
+	dark         time.Time // until when nothing is started
 }
 
 // retrieval is one that Glacier ended.
 type retrieval struct {
 	archive, tier string
+	job           events.JobID
+	size          int64
 	asked, ended  time.Time
 	failed        bool
 }
@@ -103,7 +126,9 @@ func newWorld(t *testing.T, how decider) *world {
 		t.Fatal(err)
 	}
 	w := &world{AWS: testenv.NewAWS(t), t: t, dir: dir, cfg: cfg, bodies: map[events.JobID][]byte{}, drain: make(chan struct{}),
-		began: time.Now(), how: how, seen: map[string]int{}, fired: map[string]int{}, troubles: map[string]int{}, stays: map[events.UserID]bool{}, alive: map[*process]bool{}}
+		config: map[string]func(*config.Config){}, began: time.Now(), how: how, seen: map[string]int{}, fired: map[string]int{}, troubles: map[string]int{},
+		lives: map[string]int{}, stays: map[events.UserID]bool{}, fickle: map[events.UserID]bool{}, alive: map[*process]bool{}}
+	w.prices = cost.Public().In(w.Region())
 	w.log = slog.New(slog.DiscardHandler)
 	if level := new(slog.Level); level.UnmarshalText([]byte(os.Getenv("GAS_SIM_LOG"))) == nil {
 		w.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
@@ -251,6 +276,10 @@ func (w *world) started(p *process) time.Duration {
 		return wait
 	}
 	w.alive[p] = true
+	if w.apart != nil {
+		p.ahead = w.apart(p.service, w.lives[p.service])
+	}
+	w.lives[p.service]++
 	return 0
 }
 
@@ -281,8 +310,13 @@ func pause(ctx context.Context, d time.Duration) {
 func (p *process) live() {
 	defer p.kill()
 	key, secret := p.w.Credentials()
+	cfg := p.w.cfg
+	if change := p.w.config[p.service]; change != nil {
+		change(&cfg)
+	}
 	env := wiring.Env{
-		Config:   p.w.cfg,
+		Config:   cfg,
+		Now:      p.now,
 		Log:      p.w.log.With("process", p.service),
 		AWS:      awsclient.Options{Region: p.w.Region(), Endpoint: p.w.Endpoint(), AccessKey: key, SecretKey: secret, Transport: p},
 		NATS:     p,
@@ -300,6 +334,13 @@ func (p *process) live() {
 	defer part.Close()
 	defer p.kill()
 	part.Run(p.ctx, p.w.drain)
+}
+
+// now is the time by the process's clock.
+func (p *process) now() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Now().Add(p.ahead)
 }
 
 // archived puts files of a user into the vault, who has no account yet.
@@ -328,7 +369,7 @@ func (w *world) job(id events.JobID) archive.Job {
 
 // open says whether the job waits for something.
 func (w *world) open(j archive.Job) bool {
-	return !w.stays[j.UserID] && j.ArchiveID != "" || j.RetrievalID != "" || j.Intent != nil
+	return !w.stays[j.UserID] && !w.fickle[j.UserID] && j.ArchiveID != "" || j.RetrievalID != "" || j.Intent != nil
 }
 
 // left says what is not restored yet, empty if all is.
@@ -384,16 +425,16 @@ func (w *world) restored(jobs map[events.JobID]bool) bool {
 	return len(w.waiting()) == 0
 }
 
-// dead returns how many dead letters there are.
+// dead returns how many dead letters there have been.
 func (w *world) dead() uint64 {
 	st, err := w.operator.JS.Stream(w.t.Context(), events.StreamDead)
 	if err != nil {
 		return 0 // the server is away
 	}
-	return st.CachedInfo().State.Msgs
+	return st.CachedInfo().State.LastSeq
 }
 
-// end waits until all is restored, at most limit, or something is dead; then a
+// end waits until all is restored, at most limit, or more is dead than may be; then a
 // while for what comes late. It stops all processes and checks.
 func (w *world) end(limit time.Duration) {
 	w.t.Helper()
@@ -402,15 +443,19 @@ func (w *world) end(limit time.Duration) {
 		jobs[id] = true
 	}
 	until := time.Now().Add(limit)
-	for !w.restored(jobs) && w.dead() == 0 && time.Now().Before(until) {
+	for !w.restored(jobs) && w.dead() <= w.letters && time.Now().Before(until) {
 		time.Sleep(time.Minute)
 	}
 	left, took := w.left(), time.Since(w.began)
-	// Two sweeps, or one look for what was not announced: they find nothing to do.
-	if w.cfg.SweepEvery < never {
-		time.Sleep(12 * time.Minute)
-	} else {
-		time.Sleep(6 * time.Minute)
+	w.ready = time.Now()
+	// Some looks of the sweep, which close the plans, or one look for what was not
+	// announced: beside that they find nothing to do.
+	wait := 6 * time.Minute
+	if w.sweeps() {
+		wait = plansClose
+	}
+	for until = time.Now().Add(wait); time.Now().Before(until) && !(w.sweeps() && w.planless()); {
+		time.Sleep(3 * time.Minute)
 	}
 	close(w.drain)
 	time.Sleep(time.Minute)
@@ -420,10 +465,28 @@ func (w *world) end(limit time.Duration) {
 		w.t.Errorf("after %s: %s", took, left)
 	}
 	w.check()
+	w.deadEver = w.dead()
 	w.operator.Close()
 	ns := w.server()
 	ns.Shutdown()
 	ns.WaitForShutdown()
+}
+
+// plansClose is how long it takes at the most until the plans of those are closed whose
+// files are all back: two looks, each of them a sweep late, by clocks that are minutes
+// apart.
+const plansClose = 35 * time.Minute
+
+func (w *world) sweeps() bool { return w.cfg.SweepEvery < never }
+
+// planless is whether no plan stands on any account.
+func (w *world) planless() bool {
+	for _, user := range w.users() {
+		if w.account(user).Plan != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // dice are repeatable: the same seed, point and count give the same numbers, in

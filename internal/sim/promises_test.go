@@ -1,0 +1,148 @@
+package sim
+
+import (
+	"context"
+	"time"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// checkPromises compares what was promised beside the files: what was told last, what is
+// billed, how often an archive was asked for, what stands on the accounts and in the
+// indexes, and one dead letter for a cause.
+func (w *world) checkPromises() {
+	w.t.Helper()
+	w.checkTold()
+	w.checkBills()
+	w.checkBounds()
+	w.checkPlans()
+	w.checkIndexes()
+	w.distinct()
+}
+
+// checkTold sees that "restored" was told last of each file that came back.
+func (w *world) checkTold() {
+	w.t.Helper()
+	if w.troubles[statusLost] > 0 {
+		return
+	}
+	for id := range w.bodies {
+		job := w.job(id)
+		if job.ArchiveID != "" || job.RestoredBy == "" {
+			continue
+		}
+		told, ok, err := w.operator.LastStatusOf(w.t.Context(), job.UserID, id)
+		if err != nil || !ok || told.State != string(archive.Restored) {
+			w.untold++
+			w.t.Errorf("%s is back, and what was told last is %q; %v", id, told.State, err)
+		}
+	}
+}
+
+// dollars is what a retrieval costs.
+func (w *world) dollars(r retrieval) archive.MicroUSD {
+	return w.prices.Of(archive.Tier(r.tier), 1, r.size)
+}
+
+// charged is what Glacier charged for all.
+func (w *world) charged() (sum archive.MicroUSD) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, r := range w.ended {
+		sum += w.dollars(r)
+	}
+	return sum
+}
+
+// checkBills compares each job's bill with what Glacier charged for it.
+func (w *world) checkBills() {
+	w.t.Helper()
+	charged := map[events.JobID]archive.MicroUSD{}
+	w.mu.Lock()
+	for _, r := range w.ended {
+		charged[r.job] += w.dollars(r)
+	}
+	w.mu.Unlock()
+	for id := range w.bodies {
+		if job := w.job(id); job.Billed != charged[id] {
+			w.t.Errorf("%s is billed %s, and Glacier charged %s", id, job.Billed, charged[id])
+		}
+	}
+}
+
+// checkBounds sees that no archive was asked for without bound.
+func (w *world) checkBounds() {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	tries, failed := map[string]int{}, map[string]int{}
+	for _, r := range w.ended {
+		if tries[r.archive]++; r.failed {
+			failed[r.archive]++
+		}
+	}
+	for id, n := range tries {
+		if n > archive.MaxRetrievals+w.allowed || failed[id] > archive.MaxPerFailure+w.allowed {
+			w.t.Errorf("archive %.12s… was asked for %d times, of which %d failed", id, n, failed[id])
+		}
+	}
+}
+
+// checkBudget sees that no day of UTC cost more than the limit, for all or for a user.
+func (w *world) checkBudget(limit archive.MicroUSD, of events.UserID) {
+	w.t.Helper()
+	spent := map[string]archive.MicroUSD{}
+	for _, r := range w.all() {
+		if of == "" || w.job(r.job).UserID == of {
+			spent[r.asked.UTC().Format(time.DateOnly)] += w.dollars(r)
+		}
+	}
+	for day, sum := range spent {
+		if sum > limit {
+			w.t.Errorf("%s cost %s, the budget is %s", day, sum, limit)
+		}
+	}
+}
+
+// checkPlans sees that no plan stands on the account of a Free user, unless an operator
+// opened it, and none where everything is back, if it was swept.
+func (w *world) checkPlans() {
+	w.t.Helper()
+	inVault := map[events.UserID]bool{}
+	for id := range w.bodies {
+		if job := w.job(id); job.ArchiveID != "" {
+			inVault[job.UserID] = true
+		}
+	}
+	for _, user := range w.users() {
+		a := w.account(user)
+		switch {
+		case a.Plan == nil:
+		case a.Role == archive.Free && a.Plan.Why != archive.Operator && a.Plan.Why != archive.Announcement:
+			w.t.Errorf("%s is Free, and the plan %s stands", user, a.Plan.ID)
+		case w.sweeps() && !inVault[user]:
+			w.t.Errorf("everything of %s is back, and the plan %s is not closed: empty since %s, due at %s", user, a.Plan.ID, a.Plan.EmptySince, a.Plan.Due)
+		}
+	}
+}
+
+// checkIndexes sees that the indexes of what is due have nothing that is over.
+func (w *world) checkIndexes() {
+	w.t.Helper()
+	ctx, far := context.WithoutCancel(w.t.Context()), time.Now().Add(1000*time.Hour)
+	for id, err := range w.Catalog.DueJobs(ctx, far) {
+		if err != nil {
+			w.t.Error(err)
+		} else if j := w.job(id); j.RetrievalID == "" && j.Intent == nil {
+			w.t.Errorf("nothing of %s is under way, and it is due at %s", id, j.Due)
+		}
+	}
+	for user, err := range w.Catalog.DuePlans(ctx, far) {
+		if err != nil {
+			w.t.Error(err)
+		} else if w.account(user).Plan == nil {
+			w.t.Errorf("no plan of %s stands, and one is due", user)
+		}
+	}
+}
