@@ -1,6 +1,7 @@
 package restore_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/gas-restore/gas/internal/aws/glacier"
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/localaws"
+	"github.com/gas-restore/gas/internal/restore"
 	"github.com/gas-restore/gas/internal/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -185,4 +187,44 @@ func TestAFileThatIsBackIsFoundThoughItsRetrievalCameToNothing(t *testing.T) {
 		t.Errorf("%d asked again, %d archives", asked(&out), b.archives())
 	}
 	b.restored("j", body)
+}
+
+// Two workers have one notice, and the output expires between their fetches: one puts the
+// file and deletes the archive, the other finds nothing and takes the retrieval back, so
+// that the first cannot clear the catalog.
+func TestAFileThatWasPutWhileItsRetrievalWasTakenBackIsNotAskedForAgain(t *testing.T) {
+	t.Parallel()
+	b, body := newBench(t), []byte("result")
+	e := b.retrieved("j", body)
+	b.Restorer.Catalog = takenBack{b.AWS.Catalog, func(job archive.Job) {
+		if err := b.AWS.Catalog.ClearRetrieval(t.Context(), job, archive.OutputExpired, time.Now()); err != nil {
+			t.Error(err)
+		}
+	}}
+	var out testenv.Emitted
+	if err := b.Restore(t.Context(), e, out.Emit); !fault.Is(err, fault.Conflict) {
+		t.Fatalf("got %v, want a conflict", err)
+	}
+	if job := b.Job("j"); b.archives() != 0 || job.ArchiveID == "" || job.RetrievalID != "" {
+		t.Fatalf("%d archives, the catalog has %+v", b.archives(), job)
+	}
+	b.Restorer.Catalog = b.AWS.Catalog
+	if err := b.Restore(t.Context(), e, out.Emit); err != nil {
+		t.Fatal(err)
+	}
+	b.restored("j", body)
+	if states := out.States(); asked(&out) != 0 || states[len(states)-1] != string(archive.Restored) {
+		t.Errorf("%d asked again, told %v", asked(&out), states)
+	}
+}
+
+// takenBack lets another worker take the retrieval back before the catalog is cleared.
+type takenBack struct {
+	restore.Catalog
+	before func(archive.Job)
+}
+
+func (c takenBack) ClearArchive(ctx context.Context, job archive.Job) error {
+	c.before(job)
+	return c.Catalog.ClearArchive(ctx, job)
 }

@@ -30,7 +30,7 @@ type Catalog interface {
 	// Job returns the job as it is now, or an error of kind NotFound.
 	Job(context.Context, events.JobID) (archive.Job, error)
 	// ClearArchive removes archive_id, retrieval_request_id and what is ours
-	// beside them: the file is restored.
+	// beside them: the file is restored, by the job's RestoredBy.
 	ClearArchive(context.Context, archive.Job) error
 	// ClearRetrieval removes retrieval_request_id alone, counts that it came to nothing
 	// in the way of f, and lets the archive be requested again from the time on.
@@ -156,7 +156,16 @@ func (r *Restorer) restore(ctx context.Context, log *slog.Logger, job archive.Jo
 		// An earlier delivery took a failed or expired retrieval back and died
 		// before it had asked anew, or this is a late repetition. The task's id
 		// is the same: asking twice asks once. And to ask buys nothing: the gate
-		// goes by the plan that stands.
+		// goes by the plan that stands. But another worker may have put the file while
+		// this retrieval was taken back, and deleted the archive: then there is nothing to
+		// ask for, ever.
+		verified, err := r.outlived(ctx, log, job, e, nothingError{archive.OutputExpired, errors.New("nothing at the key")})
+		if err == nil {
+			return r.release(ctx, log, job, verified, e, emit)
+		}
+		if _, nothing := errors.AsType[nothingError](err); !nothing {
+			return err
+		}
 		log.Info("the catalog waits for no retrieval: asking again")
 		return r.askAgain(ctx, job, e.RetrievalID, emit)
 	case job.RetrievalID != e.RetrievalID:
@@ -179,6 +188,12 @@ func (r *Restorer) restore(ctx context.Context, log *slog.Logger, job archive.Jo
 			return err
 		}
 	}
+	return r.release(ctx, log, job, verified, e, emit)
+}
+
+// release deletes the archive of a file that is proven to be in S3, clears the catalog,
+// and tells that the file is restored.
+func (r *Restorer) release(ctx context.Context, log *slog.Logger, job archive.Job, verified archive.Verified, e events.RetrievalCompleted, emit Emit) error {
 	if err := r.Vault.Delete(ctx, verified); fault.Is(err, fault.Denied) {
 		// A vault lock forbids it. The user's file is back all the same; the
 		// archive stays and costs, which an operator should know.
@@ -189,6 +204,7 @@ func (r *Restorer) restore(ctx context.Context, log *slog.Logger, job archive.Jo
 	} else if err != nil {
 		return err
 	}
+	job.RestoredBy = e.RetrievalID
 	if err := r.Catalog.ClearArchive(ctx, job); err != nil {
 		return err
 	}

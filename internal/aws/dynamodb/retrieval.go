@@ -100,9 +100,15 @@ func (c *Catalog) ClearArchive(ctx context.Context, job archive.Job) error {
 	for _, f := range archive.Failures() {
 		history = append(history, failedAttr(f))
 	}
+	condition, values := sameRetrieval, retrievalValues(job)
+	if job.RetrievalID == "" {
+		// It was taken back while another worker had the file already.
+		condition = "archive_id = :archive AND attribute_not_exists(retrieval_request_id)"
+		values[":retrieval"] = str(string(job.RestoredBy))
+	}
 	return c.update(ctx, "clear archive", job.ID,
 		"REMOVE archive_id, retrieval_request_id, archive_size, tree_hash, "+strings.Join(history, ", ")+", "+ours+" SET restored_by = :retrieval",
-		sameRetrieval, retrievalValues(job))
+		condition, values)
 }
 
 // ClearRetrieval removes retrieval_request_id, if the job still has this archive
