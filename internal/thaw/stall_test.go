@@ -218,7 +218,9 @@ type counted struct {
 	stand func() int
 }
 
-func (c *counted) Outstanding(context.Context, events.UserID, int) (int, error) { return c.stand(), nil }
+func (c *counted) Outstanding(context.Context, events.UserID, int) (int, error) {
+	return c.stand(), nil
+}
 
 func TestAPlanGoesOnWhenItsTasksWillHaveMadeRoom(t *testing.T) {
 	w := newCrashWorld(t)
