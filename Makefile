@@ -1,4 +1,4 @@
-.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders disk-full bench-bridge crash-thaw bench-thaw bench-sweep browser screenshots bench-web long-restore crash-restore faults faults-bugs faults-report model stress mutants bench-restore clean
+.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders disk-full bench-bridge crash-thaw bench-thaw bench-sweep stall browser screenshots bench-web long-restore crash-restore faults faults-bugs faults-report model stress mutants bench-restore clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -53,6 +53,10 @@ bench-thaw: ## how fast archives are requested and planned, beside the bare SDK
 
 bench-sweep: ## in what time the sweep makes up for what was lost, and what it reads, beside 1,000,000 Free users
 	go run ./bench/sweep $(BENCHFLAGS)
+
+stall: ## a million refused tasks, 10,050 plans and 10,050 notices that wait, and another user's work beside each
+	GAS_STALL_ARCHIVES=1000000 GAS_STALL_PLANS=10050 go test -count=1 -timeout 30m -run 'TestAUserWhose|TestPlansThatWait' -v ./internal/thaw | grep -v level=
+	GAS_STALL_NOTICES=10050 go test -count=1 -timeout 20m -run TestNoticesThatWait -v ./internal/restore | grep -v level=
 
 browser: ## see the site in Chromium (Debian's package), from sign-in to the bytes
 	go test -tags browser -count=1 -parallel 6 -timeout 10m ./internal/browser

@@ -33,7 +33,7 @@ func main() {
 	calls := flag.Int("calls", 2, "InitiateJob calls in flight a worker")
 	rounds := flag.Int("rounds", 3, "rounds of each measurement")
 	jobs := flag.Int("jobs", 100_000, "jobs of the users whose archives are few")
-	most := flag.Int("archives", 1_000_000, "archives of the largest plan; a tenth and a hundredth are planned too; 0 for none")
+	most := flag.Int("archives", 100_000, "archives of the largest plan; a tenth and a hundredth are planned too; 0 for none")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

@@ -105,7 +105,7 @@ func (w *world) ours(ctx context.Context, user string, n, workers, calls int) (r
 		}
 		catalog := dynamodb.New(cfg, benchworld.Tables())
 		r := &thaw.Requester{
-			Accounts: catalog, Catalog: catalog, Vault: adapter.New(cfg, benchworld.Vault, benchworld.RestoreTopic), Tiers: archive.Tiers{archive.Standard},
+			Accounts: catalog, Catalog: catalog, Plans: catalog, Ledger: catalog, Switches: thaw.NewStops(catalog, time.Now), Vault: adapter.New(cfg, benchworld.Vault, benchworld.RestoreTopic), Tiers: archive.Tiers{archive.Standard},
 			Pace:   &thaw.Pace{Board: b.Notes(bus.BucketPace), Calls: calls},
 			Prices: cost.Public().In(w.Region), Now: time.Now, Log: quiet,
 		}
@@ -131,6 +131,9 @@ func (w *world) ours(ctx context.Context, user string, n, workers, calls int) (r
 	}
 	took := time.Since(began)
 	counts, err := w.Counts()
+	if asked := counts["glacier.InitiateJob"]; err == nil && asked < int64(n) {
+		err = fmt.Errorf("%d of %d archives were asked for", asked, n)
+	}
 	if err != nil {
 		return 0, nil, err
 	}
@@ -154,7 +157,7 @@ func (w *world) requests(ctx context.Context, perWorker, calls, rounds int) (*be
 		Notes: []string{
 			"bare: InitiateJob in a loop over the SDK, nothing read, nothing saved: what an archive costs at the least.",
 			fmt.Sprintf("workers: the product, over NATS and DynamoDB, with %d messages in hand for each call; each median of %d rounds beside the bare loop's.", slotsPerCall, rounds),
-			"calls an archive: read, intent, InitiateJob, id. Accounts are read once a second a worker.",
+			"calls an archive: read, intent, InitiateJob, id. Accounts are read once a second a worker, and what operators stopped every two.",
 		},
 	}
 	if err := w.Latency(latency); err != nil {

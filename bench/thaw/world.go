@@ -66,7 +66,13 @@ func (w *world) upload(ctx context.Context, n int) error {
 // addJobs writes n jobs of a user, of which the first archived have an archive.
 func (w *world) addJobs(ctx context.Context, user string, n, archived int, archiveOf func(int) string) error {
 	client := ddb.NewFromConfig(w.Config)
-	if err := w.Catalog.EnsureAccount(ctx, archive.Account{ID: events.UserID(user), Role: archive.Premium}); err != nil {
+	account := archive.Account{ID: events.UserID(user), Role: archive.Premium}
+	err := w.Catalog.EnsureAccount(ctx, account)
+	if err == nil {
+		// Nothing is asked for without a plan.
+		err = w.Catalog.OpenPlan(ctx, account, archive.Plan{ID: "bench", Why: archive.Upgrade, State: archive.PlanOpen, OpenedAt: time.Now(), Due: time.Now()})
+	}
+	if err != nil {
 		return err
 	}
 	str := func(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }

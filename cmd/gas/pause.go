@@ -119,5 +119,8 @@ func (s stopped) change(ctx context.Context, std streams, did string, change fun
 		return writeJSON(std.out, now)
 	}
 	fmt.Fprintf(std.out, "%s %s. What was asked for comes back all the same.\n", s.name(), did)
+	if did == "goes on" {
+		fmt.Fprintln(std.out, "Tasks that were put aside come back after as much as a third of the time that they were stopped, 20 minutes at the most.")
+	}
 	return nil
 }

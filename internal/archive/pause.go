@@ -12,6 +12,17 @@ type Hold struct {
 	At     time.Time `json:"at"`
 }
 
+// The shortest and the longest time after which something that was stopped is looked
+// at again.
+const minLook, maxLook = time.Minute, 15 * time.Minute
+
+// LookAgain returns after how long whatever waits for the end of the hold is to look
+// again: the later the longer it has stood, as much as a quarter of that. What waits
+// together is looked at together, and others wait for their turn meanwhile.
+func (h Hold) LookAgain(now time.Time) time.Duration {
+	return min(max(now.Sub(h.At)/4, minLook), maxLook)
+}
+
 // Switches are what operators have stopped: nothing is asked of Glacier where one
 // of them is set. What was asked for comes back all the same.
 type Switches struct {

@@ -68,3 +68,8 @@ func (b *Breaker) NoteOf(owner, id string, o Outcome, kind fault.Kind) time.Dura
 	b.b.note(id, b.b.wait() > 0, o, err)
 	return b.b.wait()
 }
+
+// Delay returns how long a message waits after n failures or waits.
+func Delay(kind fault.Kind, n int, atLeast time.Duration) time.Duration {
+	return policy[kind].delay(n, atLeast)
+}

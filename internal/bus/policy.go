@@ -45,10 +45,10 @@ const suspicious, crashLimit = 25, 25
 // not come back together. What waits for a time of its own, as it says, waits so long
 // however often it has.
 func (r rule) delay(n int, atLeast time.Duration) time.Duration {
-	if r.free && atLeast > 0 {
-		n = 1
-	}
 	d := float64(r.first) * math.Pow(2, float64(max(n, 1)-1))
 	d = max(min(d, float64(r.last)), float64(atLeast))
+	if r.free && atLeast > 0 {
+		d = float64(atLeast)
+	}
 	return time.Duration(d * (1 + rand.Float64()/4))
 }

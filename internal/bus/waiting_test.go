@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -74,4 +75,22 @@ func taskOf(user, job string) events.ThawRequested {
 	e := task(job)
 	e.UserID = events.UserID(user)
 	return e
+}
+
+func TestWhatWaitsForATimeOfItsOwnWaitsSoLong(t *testing.T) {
+	for _, c := range []struct {
+		kind           fault.Kind
+		n              int
+		says, from, to time.Duration
+	}{
+		{fault.Wait, 1, 250 * time.Millisecond, 250 * time.Millisecond, 313 * time.Millisecond},
+		{fault.Wait, 9, time.Second, time.Second, 1250 * time.Millisecond},
+		{fault.Wait, 9, time.Hour, time.Hour, 75 * time.Minute},
+		{fault.Wait, 3, 0, 8 * time.Second, 10 * time.Second},
+		{fault.Capacity, 1, time.Second, 30 * time.Second, 38 * time.Second},
+	} {
+		if d := bus.Delay(c.kind, c.n, c.says); d < c.from || d > c.to {
+			t.Errorf("%s, time %d, which says %s: waits %s, want %s to %s", c.kind, c.n, c.says, d, c.from, c.to)
+		}
+	}
 }

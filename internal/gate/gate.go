@@ -57,8 +57,7 @@ type Answer struct {
 	Why string
 }
 
-// lookAgain is how long something waits that an operator stopped. The worker that
-// has it hears of the end of the stop sooner; see [Closed].
+// lookAgain is how long something waits of which an operator stopped every tier.
 const lookAgain = time.Minute
 
 // Decide answers the question. The order of its checks is the order of the promises:
@@ -87,7 +86,7 @@ func Entitled(q Question) Answer {
 		return Answer{Action: Drop, Why: "the user's plan is held: " + plan.HeldBy}
 	}
 	if hold, ok := q.Switches.Of(q.Account.ID); ok {
-		return Answer{Action: Later, After: lookAgain, Why: "an operator stopped it: " + hold.Reason}
+		return Answer{Action: Later, After: hold.LookAgain(q.Now), Why: "an operator stopped it: " + hold.Reason}
 	}
 	if cause, why := q.Job.History.Spent(); cause != "" {
 		return Answer{Action: Operator, Cause: cause, Why: why}

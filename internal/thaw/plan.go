@@ -101,13 +101,13 @@ type Planner struct {
 }
 
 const (
-	// fullWait is after how long a plan goes on for which there was no room.
-	fullWait = 10 * time.Second
-	// movingWait and stuckWait are after how long a plan goes on with as many tasks in
-	// the stream as it may have: while they are worked on, and while they are not.
-	movingWait, stuckWait = 2 * time.Second, 30 * time.Second
-	// stoppedWait is after how long a plan is looked at again that an operator stopped.
-	stoppedWait = time.Minute
+	// fullWait is after how long a plan goes on for which there was no room: so long that
+	// it is put aside, for there may be many, and they hold no place meanwhile.
+	fullWait = 15 * time.Second
+	// stuckWait is after how long a plan goes on with as many tasks in the stream as it
+	// may have, if none of them was done; while they are worked on it is from leastWait to
+	// movingWait, by how fast they go.
+	leastWait, movingWait, stuckWait = 250 * time.Millisecond, 2 * time.Second, 30 * time.Second
 	// defaultWindow is how many tasks of a user are in the stream.
 	defaultWindow = 2000
 	// lookAfter is when a sweep looks at a plan that was carried out or opened.
@@ -145,7 +145,7 @@ func (p *Planner) Plan(ctx context.Context, e events.UserUpgraded, _ Emit) error
 	if hold, stopped, err := p.stopped(ctx, e.UserID); err != nil {
 		return err
 	} else if stopped {
-		return fault.After(fault.Wait, stoppedWait, fmt.Errorf("an operator stopped it: %s", hold.Reason))
+		return fault.After(fault.Wait, hold.LookAgain(p.Now()), fmt.Errorf("an operator stopped it: %s", hold.Reason))
 	}
 	if resumed, ok := p.resume(ctx, log, progress); ok {
 		progress = resumed
@@ -234,7 +234,7 @@ func (p *Planner) carryOut(ctx context.Context, log *slog.Logger, progress *Prog
 		jobs, next, err := p.Jobs.ArchivedPage(ctx, progress.User, progress.Cursor)
 		if fault.Is(err, fault.Invalid) && progress.Cursor != "" {
 			log.Warn("the plan's cursor is of no use, beginning anew", "err", err)
-			progress.Cursor, progress.Planned, progress.Thawing = "", 0, 0
+			progress.Cursor, progress.Planned, progress.Thawing, progress.LookedAt = "", 0, 0, time.Time{}
 			continue
 		}
 		if err != nil {
@@ -290,11 +290,18 @@ func (p *Planner) room(ctx context.Context, log *slog.Logger, progress *Progress
 	if err != nil || n <= window/2 {
 		return err
 	}
-	wait := movingWait
-	if n == progress.Outstanding {
-		wait = stuckWait
+	now, done, wait := p.Now().UTC(), progress.Planned-int64(n), leastWait
+	if since := now.Sub(progress.LookedAt).Seconds(); !progress.LookedAt.IsZero() && since > 0 {
+		progress.Rate = float64(done-progress.Done) / since
+		if done <= progress.Done {
+			wait = stuckWait
+		}
 	}
-	progress.Outstanding, progress.Outcome = n, Planning
+	if progress.Rate > 0 {
+		// When there will be room again, as fast as they went.
+		wait = min(max(time.Duration(float64(n-window/2)/progress.Rate*float64(time.Second)), leastWait), movingWait)
+	}
+	progress.Outstanding, progress.Done, progress.LookedAt, progress.Outcome = n, done, now, Planning
 	p.note(ctx, log, *progress)
 	return fault.After(fault.Wait, wait, fmt.Errorf("%d tasks are planned, of which %d are still to be asked for", progress.Planned, n))
 }

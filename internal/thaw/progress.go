@@ -50,6 +50,11 @@ type Progress struct {
 	Thawing int64 `json:"thawing"`
 	// Outstanding is how many tasks were still to be asked for at the last look.
 	Outstanding int `json:"outstanding,omitempty"`
+	// Done is how many of the tasks were done by then, Rate how many a second since the
+	// look before.
+	Done     int64     `json:"done,omitempty"`
+	Rate     float64   `json:"rate,omitempty"`
+	LookedAt time.Time `json:"looked_at,omitzero"`
 	// Archives, Bytes and Cost are what was estimated; zero without a budget.
 	Archives int64            `json:"archives,omitempty"`
 	Bytes    int64            `json:"bytes,omitempty"`

@@ -3,7 +3,6 @@ package thaw
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -172,53 +171,6 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 		return nil
 	}
 	return refused(answer, job)
-}
-
-// refused returns the error that a task has for which the gate is closed.
-func refused(a gate.Answer, job archive.Job) error {
-	if a.Action == gate.Operator {
-		return fault.Because(fault.Invalid, a.Cause, fmt.Errorf("archive %q is not asked for again: %s. When the reason is mended, `gas thaw --job %s --again` allows one more try", job.ArchiveID, a.Why, job.ID))
-	}
-	return fault.After(fault.Wait, a.After, errors.New(a.Why))
-}
-
-// decide asks the gate about the job. What the gate answers by the job alone costs no
-// look at the account.
-func (r *Requester) decide(ctx context.Context, job archive.Job) (gate.Answer, archive.Account, error) {
-	if job.ArchiveID == "" || job.RetrievalID != "" || job.Intent != nil {
-		return gate.Decide(gate.Question{Job: job}), archive.Account{}, nil
-	}
-	return r.entitled(ctx, job)
-}
-
-// entitled asks the gate about a job that is not on its way, by the account as of a
-// second ago at most.
-func (r *Requester) entitled(ctx context.Context, job archive.Job) (gate.Answer, archive.Account, error) {
-	account, err := r.accounts.get(ctx, r.Now, job.UserID, r.Accounts.Account)
-	if fault.Is(err, fault.NotFound) {
-		account, err = archive.Account{ID: job.UserID}, nil // nobody to pay for
-	}
-	if err != nil {
-		return gate.Answer{}, account, err
-	}
-	var switches archive.Switches
-	if r.Switches != nil {
-		if switches, err = r.Switches.Switches(ctx); err != nil {
-			return gate.Answer{}, account, err
-		}
-	}
-	q := gate.Question{Job: job, Account: account, Switches: switches, Tiers: r.Tiers, Now: r.Now()}
-	if answer := gate.Entitled(q); answer.Action != gate.Drop {
-		return answer, account, nil
-	}
-	// A task that is dropped does not come again. What was known of the account may be of
-	// before the plan that the task is of: nothing is dropped on the strength of it.
-	r.accounts.forget(job.UserID)
-	q.Account, err = r.accounts.get(ctx, r.Now, job.UserID, r.Accounts.Account)
-	if fault.Is(err, fault.NotFound) {
-		q.Account, err = archive.Account{ID: job.UserID}, nil
-	}
-	return gate.Entitled(q), q.Account, err
 }
 
 // adopt deals with an intent that an earlier delivery left. While it is young

@@ -398,3 +398,20 @@ func TestOnePassOverTheListServesAllWhoLookAtOnce(t *testing.T) {
 		t.Errorf("%d looked with %d calls of ListJobs and %d of InitiateJob", n, c["glacier.ListJobs"], c["glacier.InitiateJob"])
 	}
 }
+
+func TestATaskOfAPlanThatWasOpenedJustNowIsNotDropped(t *testing.T) {
+	b := newBench(t)
+	b.Account("u", archive.Free)
+	early, late := b.Archive("u", testJob(1), []byte("1")), b.Archive("u", testJob(2), []byte("2"))
+	var out testenv.Emitted
+	if err := b.Request(t.Context(), b.task(early), out.Emit); err != nil {
+		t.Fatal(err)
+	}
+	b.OpenPlan("u")
+	if err := b.Request(t.Context(), b.task(late), out.Emit); err != nil {
+		t.Fatal(err)
+	}
+	if one, other := b.Job(early.ID).RetrievalID, b.Job(late.ID).RetrievalID; one != "" || other == "" {
+		t.Errorf("retrievals %q without a plan and %q with one, want none and one", one, other)
+	}
+}

@@ -1,0 +1,57 @@
+package thaw
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/gate"
+)
+
+// refused returns the error that a task has for which the gate is closed.
+func refused(a gate.Answer, job archive.Job) error {
+	if a.Action == gate.Operator {
+		return fault.Because(fault.Invalid, a.Cause, fmt.Errorf("archive %q is not asked for again: %s. When the reason is mended, `gas thaw --job %s --again` allows one more try", job.ArchiveID, a.Why, job.ID))
+	}
+	return fault.After(fault.Wait, a.After, errors.New(a.Why))
+}
+
+// decide asks the gate about the job. What the gate answers by the job alone costs no
+// look at the account.
+func (r *Requester) decide(ctx context.Context, job archive.Job) (gate.Answer, archive.Account, error) {
+	if job.ArchiveID == "" || job.RetrievalID != "" || job.Intent != nil {
+		return gate.Decide(gate.Question{Job: job}), archive.Account{}, nil
+	}
+	return r.entitled(ctx, job)
+}
+
+// entitled asks the gate about a job that is not on its way, by the account as of a
+// second ago at most.
+func (r *Requester) entitled(ctx context.Context, job archive.Job) (gate.Answer, archive.Account, error) {
+	var switches archive.Switches
+	var err error
+	if r.Switches != nil {
+		if switches, err = r.Switches.Switches(ctx); err != nil {
+			return gate.Answer{}, archive.Account{}, err
+		}
+	}
+	ask := func(account archive.Account, err error) (gate.Answer, archive.Account, error) {
+		if fault.Is(err, fault.NotFound) {
+			account, err = archive.Account{ID: job.UserID}, nil // nobody to pay for
+		}
+		if err != nil {
+			return gate.Answer{}, account, err
+		}
+		return gate.Entitled(gate.Question{Job: job, Account: account, Switches: switches, Tiers: r.Tiers, Now: r.Now()}), account, nil
+	}
+	answer, account, err := ask(r.accounts.get(ctx, r.Now, job.UserID, r.Accounts.Account))
+	if err == nil && answer.Action == gate.Drop {
+		// A task may be of a plan that was opened since. None is dropped for what was a
+		// second ago.
+		r.accounts.forget(job.UserID)
+		return ask(r.Accounts.Account(ctx, job.UserID))
+	}
+	return answer, account, err
+}
