@@ -10,6 +10,8 @@ const (
 	oTell
 	oClearRetrieval
 	oAskAgain
+	oDeleteTaken // of a file that is there, though its retrieval was taken back
+	oClearTaken
 	oPutLate // a planted bug's: the archive is gone, and the object is not there
 )
 
@@ -61,6 +63,24 @@ func (m *Model) restorer(s *State, i int, emit emit) {
 			w.PC = oPutLate
 		}
 		step("restorer deletes the archive")
+	case oDeleteTaken:
+		if s.Object != right {
+			n.broke(6)
+		}
+		n.Vault &^= 1 << r.Archive
+		w.PC = oClearTaken
+		step("restorer deletes the archive of a file that it found")
+	case oClearTaken:
+		if !m.holds(clearTaken, s, v) {
+			ack()
+			n.back(r.Msg)
+			emit("restorer finds that the catalog waits for another retrieval", plain, n)
+			return
+		}
+		n.Archive, n.Retrieval, n.RestoredBy = 0, 0, r.Msg.A
+		n.Token, n.Tries, n.Failed, n.Expired, n.Ordered = 0, 0, 0, 0, false
+		w.PC = oTell
+		step("restorer clears the archive of a file that it found")
 	case oPutLate:
 		if n.Object == nothing {
 			n.Object = right
@@ -145,6 +165,12 @@ func (m *Model) hear(s *State, i, j int, emit emit) {
 		emit("restorer gets a notice of another archive: a dead letter", plain, n)
 	case s.Retrieval == 0 && s.Token != 0:
 		// It waits.
+	case s.Retrieval == 0 && s.Object == right && (m.HashKnown || msg.B != forgotten):
+		n.Restorers[i] = Restorer{PC: oDeleteTaken, Msg: msg, Archive: s.Archive}
+		emit("restorer gets a notice for which nobody waits, and proves the object that is there", plain, n)
+	case s.Retrieval == 0 && s.Object != nothing && (m.HashKnown || msg.B != forgotten):
+		n.Letters |= occupiedLetter
+		emit("restorer gets a notice for which nobody waits, and another object is there: a dead letter", plain, n)
 	case s.Retrieval == 0:
 		m.askAgain(&n, s.Archive)
 		emit("restorer gets a notice for which nobody waits, and asks again", plain, n)

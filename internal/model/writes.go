@@ -39,6 +39,8 @@ func Writes() []Write {
 			"SET retrieval_request_id = :id, retrieval_tier = :tier, retrieval_requested_at = :at, billed_tier = :tier, due_shard = :shard, due_at = :due ADD billed_micro_usd :cost REMOVE retrieval_intent, sweep_nudges"},
 		{clearArchive, same,
 			"REMOVE archive_id, retrieval_request_id, archive_size, tree_hash, retrieval_tries, retrieval_allowed, retrieval_not_before, retrieval_ordered, retrieval_failed, retrieval_expired, " + retrieval + " SET restored_by = :retrieval"},
+		{clearTaken, "archive_id = :archive AND attribute_not_exists(retrieval_request_id)",
+			"REMOVE archive_id, retrieval_request_id, archive_size, tree_hash, retrieval_tries, retrieval_allowed, retrieval_not_before, retrieval_ordered, retrieval_failed, retrieval_expired, " + retrieval + " SET restored_by = :retrieval"},
 		{clearFailed, same, "REMOVE retrieval_request_id, " + retrieval + " SET retrieval_not_before = :then ADD retrieval_failed :one"},
 		{clearExpired, same, "REMOVE retrieval_request_id, " + retrieval + " SET retrieval_not_before = :then ADD retrieval_expired :one"},
 		{order, place + "attribute_not_exists(retrieval_intent)", "SET retrieval_ordered = :yes, due_shard = :shard, due_at = :due"},
@@ -81,6 +83,7 @@ const (
 	dropIntent    = "drop the intent"
 	saveRetrieval = "save the retrieval"
 	clearArchive  = "clear the archive"
+	clearTaken    = "clear the archive of a retrieval that was taken back"
 	clearFailed   = "clear a retrieval that failed"
 	clearExpired  = "clear a retrieval that expired"
 	order         = "order an archive"

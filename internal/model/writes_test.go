@@ -73,6 +73,9 @@ func TestTheWritesAreTheAdapters(t *testing.T) {
 			return catalog.SaveRetrieval(ctx, announcing, intent, archive.Retrieval{ID: "r", Tier: archive.Standard, RequestedAt: at})
 		},
 		clearArchive: func(ctx context.Context) error { return catalog.ClearArchive(ctx, job) },
+		clearTaken: func(ctx context.Context) error {
+			return catalog.ClearArchive(ctx, archive.Job{ID: "j", ArchiveID: "a", RestoredBy: "r"})
+		},
 		clearFailed:  func(ctx context.Context) error { return catalog.ClearRetrieval(ctx, job, archive.GlacierFailed, at) },
 		clearExpired: func(ctx context.Context) error { return catalog.ClearRetrieval(ctx, job, archive.OutputExpired, at) },
 		order:        func(ctx context.Context) error { return catalog.Order(ctx, job, 0, at) },
