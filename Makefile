@@ -1,4 +1,4 @@
-.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders disk-full bench-bridge crash-thaw bench-thaw bench-sweep stall browser screenshots bench-web long-restore crash-restore faults faults-bugs faults-report model stress mutants bench-restore clean
+.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders disk-full bench-bridge crash-thaw bench-thaw bench-sweep stall browser screenshots bench-web long-restore crash-restore faults faults-bugs faults-report model stress mutants bench-restore faults-lasting clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -74,13 +74,16 @@ crash-restore: ## break every call of a restore, and every call of the next one,
 	GAS_CRASH_LONG=1 go test -race -count=1 -timeout 30m -run TestWhereverAWorkerDies -v ./internal/restore | grep -v level=
 
 faults: ## the pipeline in simulated time: all fault points in all modes, 1,000 seeds (or GAS_SIM_SEEDS, from GAS_SIM_SEED on)
-	cd internal/sim && GAS_SIM_POINTS=$(or $(GAS_SIM_POINTS),all) GAS_SIM_SEEDS=$(or $(GAS_SIM_SEEDS),1000) go test -vet=off -timeout $(or $(GAS_SIM_TIME),48h) -run 'TestEvery|TestSeeds'
+	cd internal/sim && GAS_SIM_POINTS=$(or $(GAS_SIM_POINTS),all) GAS_SIM_SEEDS=$(or $(GAS_SIM_SEEDS),1000) GAS_SIM_LASTING=all go test -vet=off -timeout $(or $(GAS_SIM_TIME),48h) -run 'TestEvery|TestSeeds|TestWhatLasts'
 
 faults-bugs: ## plant each bug of the list, and see the simulation find it
 	cd internal/sim && GAS_SIM_BUGS=1000 go test -vet=off -timeout 4h -run TestPlanted
 
 faults-report: ## all of both, written to docs/faults.md
-	cd internal/sim && GAS_SIM_DOCS=$(CURDIR)/docs/faults.md go test -tags faults -vet=off -timeout 48h -run TestReport
+	cd internal/sim && GAS_SIM_DOCS=$(CURDIR)/docs/faults.md go test -tags faults -vet=off -timeout 48h -run 'TestReport$$'
+
+faults-lasting: ## play what lasts, and write what it came to into docs/faults.md
+	cd internal/sim && GAS_SIM_DOCS=$(CURDIR)/docs/faults.md go test -tags faults -vet=off -timeout 2h -run TestReportOfWhatLasts
 
 model: ## every interleaving of the protocol of one archive, within larger bounds, and without each planted bug
 	GAS_MODEL=large go test -count=1 -timeout 60m -v ./internal/model

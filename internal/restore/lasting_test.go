@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/gas-restore/gas/internal/archive"
@@ -167,6 +169,18 @@ func TestALookAtTheKeyLeavesNoUploadBehind(t *testing.T) {
 	}
 }
 
+func TestALateNoticeOfAFileThatIsArchivedAgainIsNothing(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	e := b.retrieved("j", []byte("result"))
+	var out, late testenv.Emitted
+	b.deliver(e, &out)
+	b.archiveAgain("j", []byte("another result"))
+	if err := b.Restore(t.Context(), e, late.Emit); err != nil || len(late.All()) > 0 {
+		t.Errorf("got %v, and %v emitted", err, late.All())
+	}
+}
+
 // The catalog was not cleared, the archive is deleted, and the retrieval is forgotten:
 // all that is left is the file.
 func TestAFileThatIsBackIsFoundThoughItsRetrievalCameToNothing(t *testing.T) {
@@ -227,4 +241,19 @@ type takenBack struct {
 func (c takenBack) ClearArchive(ctx context.Context, job archive.Job) error {
 	c.before(job)
 	return c.Catalog.ClearArchive(ctx, job)
+}
+
+// archiveAgain moves a file that is back into the vault once more.
+func (b *bench) archiveAgain(id events.JobID, body []byte) {
+	b.t.Helper()
+	b.put(b.Job(id).Result, "moved away")
+	next := b.Archive("u", id+"-2", body)
+	update := &dynamodb.UpdateItemInput{
+		TableName: aws.String(testenv.Jobs), Key: map[string]types.AttributeValue{"job_id": &types.AttributeValueMemberS{Value: string(id)}},
+		UpdateExpression:          aws.String("SET archive_id = :a"),
+		ExpressionAttributeValues: map[string]types.AttributeValue{":a": &types.AttributeValueMemberS{Value: string(next.ArchiveID)}},
+	}
+	if _, err := dynamodb.NewFromConfig(b.Config).UpdateItem(b.t.Context(), update); err != nil {
+		b.t.Fatal(err)
+	}
 }

@@ -146,6 +146,9 @@ func (r *Restorer) restore(ctx context.Context, log *slog.Logger, job archive.Jo
 			return emit(ctx, r.status(job, archive.Restored, string(e.RetrievalID), e.Size))
 		}
 		return nil
+	case job.ArchiveID != e.ArchiveID && job.RestoredBy == e.RetrievalID:
+		log.Info("late notification ignored: its file was back, and is archived again since")
+		return nil
 	case job.ArchiveID != e.ArchiveID:
 		return fault.Errorf(fault.Invalid, "wrong archive id: the notification names %q, the catalog %q", e.ArchiveID, job.ArchiveID)
 	case job.RetrievalID == "" && job.Intent != nil:

@@ -183,6 +183,9 @@ func awsPoint(r *http.Request) string {
 
 // InProcessConn is the door to NATS.
 func (p *process) InProcessConn() (net.Conn, error) {
+	if p.has(frozen, deaf, mute) > 0 {
+		return nil, errRefused // the client would wait for the server with a mutex held
+	}
 	c, err := p.w.server().InProcessConn()
 	if err != nil {
 		return nil, err

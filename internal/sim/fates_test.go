@@ -65,7 +65,7 @@ func (w *world) tries(do func() error) {
 		if err == nil {
 			return
 		}
-		if try == 10 {
+		if try == 40 {
 			w.t.Fatal(err)
 		}
 	}

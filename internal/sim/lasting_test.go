@@ -221,7 +221,7 @@ func (w *world) ailing(service string, a ailment) {
 	w.runAll()
 	w.faults(localaws.Fault{Service: "glacier", Operation: "InitiateJob", Delay: 2 * time.Second, Times: 1})
 	w.upgrade("ada", true)
-	for w.job("ada-00").Intent == nil && w.job("ada-00").RetrievalID == "" || service == "restore" && w.did() == 0 {
+	for j := w.job("ada-00"); j.RetrievalID == "" && (service == "restore" || j.Intent == nil); j = w.job("ada-00") {
 		time.Sleep(20 * time.Millisecond)
 	}
 	w.ail(service, a, 5*time.Minute)

@@ -109,6 +109,10 @@ func TestReport(t *testing.T) {
 	if broken.Lost+chance.Lost+broken.Doubled+chance.Doubled > 0 {
 		t.Fatalf("%d and %d files are lost, %d and %d archives were retrieved again for no reason", broken.Lost, chance.Lost, broken.Doubled, chance.Doubled)
 	}
+	lasting := lastingSection(t)
+	if t.Failed() {
+		return
+	}
 	fmt.Printf("%s: %d seeds\n", time.Since(began).Round(time.Second), count)
 	var found []caught
 	survivors := 0
@@ -155,6 +159,7 @@ func TestReport(t *testing.T) {
 	for _, k := range slices.Sorted(maps.Keys(chance.Troubles)) {
 		say("| %s | %d |", k, chance.Troubles[k])
 	}
+	out.WriteString("\n" + lasting)
 	say("\n## The fault points\n\nHow often each broke, in the worlds with one broken effect and in those of chance. Where one of web's")
 	say("breaks, the user comes back in one world, and in another one does not.\n")
 	say("| point | crash before | crash after | took effect but error | error |\n| --- | ---: | ---: | ---: | ---: |")

@@ -77,6 +77,7 @@ func chance(t *testing.T, seed uint64, also decider) *world {
 		w.cfg.SweepEvery = never
 	}
 	w.retrievals(seed, one(4))
+	more := w.surroundings(seed)
 
 	var users []events.UserID
 	for u := range 1 + scene.IntN(3) {
@@ -131,6 +132,7 @@ func chance(t *testing.T, seed uint64, also decider) *world {
 			start(service, replicas[service])
 		}
 	}
+	w.others(more, lossy)
 	for _, user := range users {
 		back := !one(4)
 		w.upgrade(user, back)
@@ -160,6 +162,7 @@ func chance(t *testing.T, seed uint64, also decider) *world {
 			w.full(time.Duration(1+scene.IntN(600)) * time.Second)
 		}
 	}
+	w.meanwhile(more, lossy)
 	if late != "" {
 		w.darken(outputLife+time.Duration(1+scene.IntN(8))*time.Hour, one(2))
 		start(late, replicas[late])

@@ -238,7 +238,7 @@ var scenes = []lasting{
 			w.upgrade("ada", true)
 		}},
 	{name: "history-ends", what: "an archive is given up, allowed once more, back, and archived again", before: "not measured",
-		most: bounds{6, 6 * price, 1, 3}, ends: "the new archive has tries of its own",
+		most: bounds{7, 7 * price, 1, 3}, ends: "the new archive has tries of its own",
 		play: func(w *world) {
 			failing(w, 5*time.Hour)
 			w.back(3 * time.Hour)

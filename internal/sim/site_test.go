@@ -27,7 +27,7 @@ import (
 )
 
 // people are all who may sign in.
-var people = []events.UserID{"ada", "user0", "user1", "user2", "undecided"}
+var people = []events.UserID{"ada", "user0", "user1", "user2", "undecided", "fickle"}
 
 // openProvider makes the sign-in provider, and tells the site of it.
 func (w *world) openProvider() {
@@ -306,7 +306,7 @@ func (w *world) account(user events.UserID) archive.Account {
 			return a
 		case fault.Is(err, fault.NotFound):
 			return archive.Account{ID: user, Role: archive.Free}
-		case try == 10:
+		case try == 40:
 			w.t.Fatal(err)
 		}
 	}

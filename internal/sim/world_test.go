@@ -361,7 +361,7 @@ func (w *world) job(id events.JobID) archive.Job {
 		if err == nil {
 			return j
 		}
-		if try == 10 {
+		if try == 40 {
 			w.t.Fatal(err)
 		}
 	}
