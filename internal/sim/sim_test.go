@@ -212,7 +212,11 @@ func settle(what string) {
 // run runs a world in a process of its own, of the test binary that is given. The
 // error is what the world printed.
 func run(ctx context.Context, binary, what string) (report, error) {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	limit := 3 * time.Minute
+	if strings.HasPrefix(what, "lasting=") {
+		limit = 15 * time.Minute // days pass
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	f, err := os.CreateTemp("", "world-")
 	if err != nil {
