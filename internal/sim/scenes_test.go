@@ -152,13 +152,11 @@ var scenes = []lasting{
 			}
 			// The call is on its way for long: the other one comes meanwhile.
 			w.faults(localaws.Fault{Service: "glacier", Operation: "InitiateJob", Delay: 15 * time.Second, Times: 1})
-			w.archived("ada", 1000)
-			w.runAll()
-			w.run("thaw")
-			w.upgrade("ada", true)
+			w.one()
 			for w.job("ada-00").Intent == nil {
 				time.Sleep(100 * time.Millisecond)
 			}
+			w.run("thaw")
 			for n := range 6 {
 				time.Sleep(2 * time.Second)
 				w.emit(events.ThawRequested{ID: string(rune('a' + n)), JobID: "ada-00", UserID: "ada", ArchiveID: w.job("ada-00").ArchiveID})

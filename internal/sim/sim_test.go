@@ -163,6 +163,9 @@ func worldOf(t *testing.T, what string) *world {
 	} else {
 		w = small(t, breaks, !gone)
 		w.end(4 * time.Hour)
+		if took := w.ready.Sub(w.began); what == quiet && took > 12*time.Minute {
+			t.Errorf("nothing broke, the slowest tier takes 10 minutes, and it took %s", took)
+		}
 	}
 	if n := w.fired[point+"/"+m.String()]; point != "" && seed == "" && n != 1 { // chance need not come there again
 		t.Errorf("it fired %d times, want once", n)
