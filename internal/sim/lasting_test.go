@@ -73,7 +73,7 @@ func plays(t *testing.T, name string) *world {
 		w.letters = s.most.letters
 		w.since = time.Now()
 		s.play(w)
-		w.end(60 * time.Hour)
+		w.end(time.Duration(s.most.hours*float64(time.Hour)) + 2*time.Hour)
 		w.came = &came{len(w.ended), w.charged(), w.deadEver, w.ready.Sub(w.since).Hours()}
 		if c := *w.came; c.Retrievals > s.most.retrievals || c.Dollars > s.most.dollars || c.Hours > s.most.hours {
 			t.Errorf("%s came to %s, want at most %d | %s | %d | %.1f", s.name, c, s.most.retrievals, s.most.dollars, s.most.letters, s.most.hours)

@@ -163,6 +163,9 @@ func worldOf(t *testing.T, what string) *world {
 	} else {
 		w = small(t, breaks, !gone)
 		w.end(4 * time.Hour)
+		if took := w.ready.Sub(w.began); what == quiet && took > 12*time.Minute {
+			t.Errorf("nothing broke, the slowest tier takes 10 minutes, and it took %s", took)
+		}
 	}
 	if n := w.fired[point+"/"+m.String()]; point != "" && seed == "" && n != 1 { // chance need not come there again
 		t.Errorf("it fired %d times, want once", n)
@@ -212,7 +215,11 @@ func settle(what string) {
 // run runs a world in a process of its own, of the test binary that is given. The
 // error is what the world printed.
 func run(ctx context.Context, binary, what string) (report, error) {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	limit := 3 * time.Minute
+	if strings.HasPrefix(what, "lasting=") {
+		limit = 15 * time.Minute // days pass
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	f, err := os.CreateTemp("", "world-")
 	if err != nil {
