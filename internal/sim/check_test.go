@@ -70,7 +70,7 @@ func (w *world) checkFiles() {
 			if stay++; err == nil {
 				out.Body.Close()
 			}
-			if w.paid(id, job) {
+			if w.paid(id, job) && w.troubles[outputExpired] == 0 {
 				w.t.Errorf("%s is paid for and was not brought back", id)
 			}
 			continue

@@ -214,6 +214,9 @@ var scenes = []lasting{
 			w.Account("ada", archive.Free)
 			w.runAll()
 			time.Sleep(10 * time.Minute)
+			if w.did() > 0 || w.account("ada").Plan != nil {
+				w.t.Error("something was asked for of a Free user")
+			}
 			w.mended()
 			w.makePremium("ada")
 		}},

@@ -454,6 +454,9 @@ func (w *world) end(limit time.Duration) {
 	if w.sweeps() {
 		wait = plansClose
 	}
+	if w.cfg.UserBudget+w.cfg.DayBudget != "" {
+		wait += time.Hour // a plan that was held may be looked at as if it still were
+	}
 	for until = time.Now().Add(wait); time.Now().Before(until) && !(w.sweeps() && w.planless()); {
 		time.Sleep(3 * time.Minute)
 	}
