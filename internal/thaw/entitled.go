@@ -20,11 +20,12 @@ func refused(a gate.Answer, job archive.Job) error {
 
 // decide asks the gate about the job. What the gate answers by the job alone costs no
 // look at the account.
-func (r *Requester) decide(ctx context.Context, job archive.Job) (gate.Answer, archive.Account, error) {
+func (r *Requester) decide(ctx context.Context, job archive.Job) (gate.Answer, error) {
 	if job.ArchiveID == "" || job.RetrievalID != "" || job.Intent != nil {
-		return gate.Decide(gate.Question{Job: job}), archive.Account{}, nil
+		return gate.Decide(gate.Question{Job: job}), nil
 	}
-	return r.entitled(ctx, job)
+	answer, _, err := r.entitled(ctx, job)
+	return answer, err
 }
 
 // entitled asks the gate about a job that is not on its way, by the account as of a

@@ -136,7 +136,7 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 	case job.ArchiveID != "" && job.ArchiveID != e.ArchiveID:
 		return fault.Errorf(fault.Invalid, "wrong archive id: the task names %q, the catalog %q", e.ArchiveID, job.ArchiveID)
 	}
-	answer, account, err := r.decide(ctx, job)
+	answer, err := r.decide(ctx, job)
 	if err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 		if job.Intent.Used = used; !used {
 			job.History.Tries--
 		}
-		if answer, account, err = r.entitled(ctx, job); err != nil {
+		if answer, _, err = r.entitled(ctx, job); err != nil {
 			return err
 		}
 		if answer.Action != gate.Ask {
@@ -162,7 +162,7 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 	}
 	switch answer.Action {
 	case gate.Ask:
-		return r.ask(ctx, log, job, account, emit)
+		return r.ask(ctx, log, job, emit)
 	case gate.OnItsWay:
 		log.Info("nothing to request", "why", answer.Why, "retrieval", job.RetrievalID)
 		return emit(ctx, r.requested(job))
@@ -228,7 +228,7 @@ func bestOf(found []archive.Retrieval, now time.Time) (best archive.Retrieval, u
 
 // ask writes an intent, requests the archive tier by tier as [Rulings] say, and
 // saves the retrieval's id.
-func (r *Requester) ask(ctx context.Context, log *slog.Logger, job archive.Job, account archive.Account, emit Emit) error {
+func (r *Requester) ask(ctx context.Context, log *slog.Logger, job archive.Job, emit Emit) error {
 	// The wait for a turn may be long, and comes before the intent: an intent that
 	// is left behind costs whoever comes next a wait and a look at Glacier's list.
 	if err := r.pace().Turn(ctx); err != nil {
