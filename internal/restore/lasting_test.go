@@ -2,6 +2,7 @@ package restore_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,8 +41,9 @@ func TestWhoFindsTheFileRestoredTellsIt(t *testing.T) {
 	if err := b.Restore(t.Context(), e, late.Emit); err != nil {
 		t.Fatal(err)
 	}
-	if got := late.States(); len(got) != 1 || got[0] != string(archive.Restored) {
-		t.Errorf("told %v, want restored", got)
+	// The other one may still be telling both: whoever is second is not stored.
+	if got := late.States(); !slices.Equal(got, []string{string(archive.Ready), string(archive.Restored)}) {
+		t.Errorf("told %v, want ready and restored", got)
 	}
 	// A notice of another retrieval knows nothing of it.
 	e.RetrievalID = "another"

@@ -142,7 +142,11 @@ func (r *Restorer) restore(ctx context.Context, log *slog.Logger, job archive.Jo
 	case job.ArchiveID == "":
 		log.Info("nothing to restore: the file is not archived any more")
 		if job.RestoredBy == e.RetrievalID {
-			// An earlier delivery restored it, and may have died before it said so.
+			// An earlier delivery restored it, and may have died before it said so. Or it
+			// says so at this moment: what it says first is not to come last.
+			if err := emit(ctx, r.status(job, archive.Ready, string(e.RetrievalID), 0)); err != nil {
+				return err
+			}
 			return emit(ctx, r.status(job, archive.Restored, string(e.RetrievalID), e.Size))
 		}
 		return nil

@@ -47,11 +47,12 @@ func (w *world) surroundings(seed uint64) *rand.Rand {
 }
 
 // others are users beside those who upgrade: one who leaves at any moment, one whom an
-// operator announces, one whose role another system writes.
-func (w *world) others(d *rand.Rand, lossy bool) {
+// operator announces, one whose role another system writes. They have their files now, and
+// do so when what is returned is called.
+func (w *world) others(d *rand.Rand, lossy bool) func() {
+	var all []func()
 	if d.IntN(3) == 0 {
 		w.archived("fickle", 1, 1000)
-		w.upgrade("fickle", true)
 		after, then := minutes(d, 2), time.Duration(0)
 		if d.IntN(2) == 0 {
 			after = minutes(d, 1) / 20 // the first tasks are being worked on
@@ -59,19 +60,27 @@ func (w *world) others(d *rand.Rand, lossy bool) {
 		if d.IntN(2) == 0 {
 			then = time.Second + minutes(d, 3)
 		}
-		w.changeOfMind("fickle", after, then)
+		all = append(all, func() {
+			w.upgrade("fickle", true)
+			w.changeOfMind("fickle", after, then)
+		})
 	}
 	if !lossy && d.IntN(8) == 0 {
 		w.trouble(published, 1)
 		w.archived("announced", 1000)
 		w.Account("announced", archive.Free)
-		w.publish("announced")
+		all = append(all, func() { w.publish("announced") })
 	}
 	if w.sweeps() && d.IntN(6) == 0 {
 		w.trouble(roleWritten, 1)
 		w.archived("written", 1000)
 		w.Account("written", archive.Free)
-		w.makePremium("written")
+		all = append(all, func() { w.makePremium("written") })
+	}
+	return func() {
+		for _, do := range all {
+			do()
+		}
 	}
 }
 

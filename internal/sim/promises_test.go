@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
@@ -35,9 +36,24 @@ func (w *world) checkTold() {
 		told, ok, err := w.operator.LastStatusOf(w.t.Context(), job.UserID, id)
 		if err != nil || !ok || told.State != string(archive.Restored) {
 			w.untold++
-			w.t.Errorf("%s is back, and what was told last is %q; %v", id, told.State, err)
+			w.t.Errorf("%s is back, and what was told last is %q; %v; all: %s", id, told.State, err, w.told(events.StatusChanged{UserID: job.UserID, JobID: id}.Subject()))
 		}
 	}
+}
+
+// told is what was told under a subject.
+func (w *world) told(subject string) (all []string) {
+	st, err := w.operator.JS.Stream(w.t.Context(), events.StreamStatus)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	for seq := st.CachedInfo().State.FirstSeq; seq <= st.CachedInfo().State.LastSeq; seq++ {
+		if m, err := st.GetMsg(w.t.Context(), seq); err == nil && m.Subject == subject {
+			e, _ := events.Decode[events.StatusChanged](m.Data)
+			all = append(all, fmt.Sprintf("%d %s %s of %.8s as %s", seq, m.Time.Format("04:05.000"), e.State, e.Step, m.Header.Get(events.HeaderMsgID)))
+		}
+	}
+	return all
 }
 
 // dollars is what a retrieval costs.
@@ -56,13 +72,14 @@ func (w *world) charged() (sum archive.MicroUSD) {
 }
 
 // checkBills compares each job's bill with what Glacier charged for it. A retrieval that
-// failed before its id was saved, because whoever asked for it died, may not be on it.
+// failed or expired before its id was saved, because whoever asked for it died, may not be
+// on it.
 func (w *world) checkBills() {
 	w.t.Helper()
 	charged, failed := map[events.JobID]archive.MicroUSD{}, map[events.JobID]archive.MicroUSD{}
 	w.mu.Lock()
 	for _, r := range w.ended {
-		if charged[r.job] += w.dollars(r); r.failed && len(w.fired) > 0 {
+		if charged[r.job] += w.dollars(r); len(w.fired) > 0 && (r.failed || w.troubles[outputExpired] > 0) {
 			failed[r.job] += w.dollars(r)
 		}
 	}

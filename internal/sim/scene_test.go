@@ -78,6 +78,7 @@ func chance(t *testing.T, seed uint64, also decider) *world {
 	}
 	w.retrievals(seed, one(4))
 	more := w.surroundings(seed)
+	others := w.others(more, lossy)
 
 	var users []events.UserID
 	for u := range 1 + scene.IntN(3) {
@@ -132,7 +133,7 @@ func chance(t *testing.T, seed uint64, also decider) *world {
 			start(service, replicas[service])
 		}
 	}
-	w.others(more, lossy)
+	others()
 	for _, user := range users {
 		back := !one(4)
 		w.upgrade(user, back)
