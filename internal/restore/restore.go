@@ -142,12 +142,10 @@ func (r *Restorer) restore(ctx context.Context, log *slog.Logger, job archive.Jo
 	case job.ArchiveID == "":
 		log.Info("nothing to restore: the file is not archived any more")
 		if job.RestoredBy == e.RetrievalID {
-			// An earlier delivery restored it, and may have died before it said so. Or it
-			// says so at this moment: what it says first is not to come last.
-			if err := emit(ctx, r.status(job, archive.Ready, string(e.RetrievalID), 0)); err != nil {
-				return err
-			}
-			return emit(ctx, r.status(job, archive.Restored, string(e.RetrievalID), e.Size))
+			// An earlier delivery restored it, and may have died before it said so, or says
+			// so at this moment. Each notice tells it under an id of its own: were one taken
+			// for a repetition of another, what that one said before could come last.
+			return emit(ctx, r.status(job, archive.Restored, string(e.RetrievalID)+"."+e.ID, e.Size))
 		}
 		return nil
 	case job.ArchiveID != e.ArchiveID && job.RestoredBy == e.RetrievalID:

@@ -57,7 +57,7 @@ func (w *world) makePremium(user events.UserID) {
 	})
 }
 
-// tries does something that AWS may refuse a few times.
+// tries does something that AWS or the server may refuse for a moment.
 func (w *world) tries(do func() error) {
 	w.t.Helper()
 	for try := 1; ; try++ {
@@ -68,6 +68,7 @@ func (w *world) tries(do func() error) {
 		if try == 40 {
 			w.t.Fatal(err)
 		}
+		time.Sleep(time.Second)
 	}
 }
 
