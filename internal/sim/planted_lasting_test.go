@@ -53,7 +53,7 @@ var lasts = []bug{
 	{"an archive has the tries of the one before", "internal/aws/dynamodb/retrieval.go",
 		"[]string{attrTries, attrAllowed,", "[]string{attrAllowed,", in("history-ends")},
 	{"a request that Glacier refused counts as a try", "internal/aws/dynamodb/retrieval.go",
-		`":less": num(-1)`, `":less": num(0)`, in("policy-refuses")},
+		`values[":less"] = num(-1)`, `values[":less"] = num(0)`, in("policy-refuses")},
 	{"a plan is never closed", "internal/reconcile/plans.go",
 		"closeAfter = 3 * time.Minute", "closeAfter = 72 * time.Hour", in("two-notices")},
 	{"the audit opens plans for who is Free", "internal/reconcile/plans.go",

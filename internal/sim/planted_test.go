@@ -28,7 +28,7 @@ var bugs = append([]bug{
 		`	case e.Plan != "":
 		return Nothing`, `	case e.Plan != "":
 		return Open`, nil},
-	{"an intent without a retrieval is asked for again, and not looked up", "internal/thaw/request.go",
+	{"an intent without a retrieval is asked for again, and not looked up", "internal/thaw/entitled.go",
 		`if job.ArchiveID == "" || job.RetrievalID != "" || job.Intent != nil {`, `if job.ArchiveID == "" || job.RetrievalID != "" {`, nil},
 	{"one page of Glacier's list is looked at", "internal/aws/glacier/glacier.go",
 		"for pages.HasMorePages() {", "for range 1 {", nil},
@@ -39,7 +39,7 @@ var bugs = append([]bug{
 	{"the retrieval's id is not saved", "internal/thaw/request.go",
 		"if err := r.save(ctx, log, &job, retrieval); err != nil {", "if err := ctx.Err(); err != nil {", nil},
 	{"an intent is written over another's", "internal/aws/dynamodb/retrieval.go",
-		`"attribute_not_exists(retrieval_intent) AND (attribute_not_exists(retrieval_tries)`, `"(attribute_not_exists(retrieval_tries)`, nil},
+		`condition += "attribute_not_exists(retrieval_intent)"`, `condition += "attribute_exists(archive_id)"`, nil},
 	{"an intent is written although a retrieval is on its way", "internal/aws/dynamodb/retrieval.go",
 		`"archive_id = :archive AND attribute_not_exists(retrieval_request_id) AND "`, `"archive_id = :archive AND "`, nil},
 	{"retrieval_request_id stays when the file is back", "internal/aws/dynamodb/retrieval.go",
@@ -47,7 +47,7 @@ var bugs = append([]bug{
 	{"Glacier's tree hash is believed, and the bytes are not hashed", "internal/restore/copy.go",
 		"got := tree.TreeHash()", "got, _ := treehash.Parse(out.TreeHash)", nil},
 	{"an archive that could not be deleted is forgotten", "internal/restore/restore.go",
-		"	} else if err != nil {\n		return err\n	}\n	if err := r.Catalog.ClearArchive", "	}\n	if err := r.Catalog.ClearArchive", nil},
+		"	} else if err != nil {\n		return err\n	}\n	job.RestoredBy", "	}\n	job.RestoredBy", nil},
 	{"the catalog forgets the archive before it is deleted", "internal/restore/restore.go",
 		"if err := r.Vault.Delete(ctx, verified); fault.Is", "if err := cmp.Or(r.Catalog.ClearArchive(ctx, job), r.Vault.Delete(ctx, verified)); fault.Is", nil},
 	{"the catalog is not cleared", "internal/restore/restore.go",
