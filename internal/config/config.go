@@ -59,6 +59,11 @@ type Config struct {
 	JobTable     string `env:"GAS_JOB_TABLE" envDefault:"gas-annotations"`
 	AccountTable string `env:"GAS_ACCOUNT_TABLE" envDefault:"gas-accounts"`
 	PlanTable    string `env:"GAS_PLAN_TABLE" envDefault:"gas-plans"`
+	// JobAttributes and AccountAttributes say which attributes of the two tables have
+	// another name than here: archive_id=results_file_archive_id,...
+	JobAttributes     map[string]string `env:"GAS_JOB_ATTRIBUTES" envKeyValSeparator:"="`
+	AccountAttributes map[string]string `env:"GAS_ACCOUNT_ATTRIBUTES" envKeyValSeparator:"="`
+
 	Vault        string `env:"GAS_VAULT" envDefault:"gas-archive"`
 	Bucket       string `env:"GAS_RESULTS_BUCKET" envDefault:"gas-results"`
 	PremiumTopic string `env:"GAS_PREMIUM_TOPIC_ARN"`
@@ -209,6 +214,14 @@ func (c Config) Check(needs ...Need) error {
 		word("GAS_JOB_TABLE", c.JobTable)
 		word("GAS_ACCOUNT_TABLE", c.AccountTable)
 		word("GAS_PLAN_TABLE", c.PlanTable)
+		for name, rename := range map[string]struct {
+			names map[string]string
+			known []string
+		}{"GAS_JOB_ATTRIBUTES": {c.JobAttributes, JobAttributes()}, "GAS_ACCOUNT_ATTRIBUTES": {c.AccountAttributes, AccountAttributes()}} {
+			for _, wrong := range renamed(rename.names, rename.known) {
+				bad(name, "%s", wrong)
+			}
+		}
 	}
 	if need(Thaw, Restore) {
 		word("GAS_VAULT", c.Vault)

@@ -127,6 +127,9 @@ func (r *Restorer) Restore(ctx context.Context, e events.RetrievalCompleted, emi
 	if err != nil {
 		return err
 	}
+	if doubt := job.Doubt(); doubt != "" {
+		return fault.Because(fault.Invalid, "unreadable job in the catalog", fmt.Errorf("the catalog's job %q of user %s cannot be worked with: %s", job.ID, job.UserID, doubt))
+	}
 	err = r.restore(ctx, r.Log.With("user", job.UserID, "job", job.ID, "retrieval", e.RetrievalID), job, e, emit)
 	if fault.Is(err, fault.Invalid) || fault.Is(err, fault.Corrupt) {
 		// These become dead letters: what the operator needs beside the message.

@@ -140,6 +140,9 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 		log.Warn("late task ignored: it names another archive than the catalog", "archive", e.ArchiveID, "catalog", job.ArchiveID)
 		return nil
 	}
+	if doubt := job.Doubt(); doubt != "" {
+		return fault.Because(fault.Invalid, "unreadable job in the catalog", fmt.Errorf("the catalog's job %q cannot be worked with: %s", job.ID, doubt))
+	}
 	answer, err := r.decide(ctx, job)
 	if err != nil {
 		return err

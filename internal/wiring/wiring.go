@@ -252,5 +252,8 @@ func together(runs ...func(context.Context, <-chan struct{}) error) func(context
 
 // Tables returns the names of the catalog's tables.
 func Tables(cfg config.Config) dynamodb.Tables {
-	return dynamodb.Tables{Jobs: cfg.JobTable, Accounts: cfg.AccountTable, Plans: cfg.PlanTable}
+	return dynamodb.Tables{
+		Jobs: cfg.JobTable, Accounts: cfg.AccountTable, Plans: cfg.PlanTable,
+		JobNames: cfg.JobAttributes, AccountNames: cfg.AccountAttributes,
+	}
 }
