@@ -70,6 +70,10 @@ var lasts = []bug{
 		"			r.ended(ctx, meta, noted(m.Headers()).attempt)\n			r.nak", "			r.nak", in("dead-full")},
 	{"an upload of a look at the key is left", "internal/restore/restore.go",
 		"len(job.History.Failed) > 0 {", "len(job.History.Failed) > 9 {", []string{"seed=53"}},
+	{"what says nothing counts as there for a write", "internal/aws/dynamodb/tidy.go",
+		"		case blank(v):", "		case v == nil:", in("nulls")},
+	{"a NULL is read as something", "internal/aws/dynamodb/fields.go",
+		"	case *types.AttributeValueMemberNULL:\n		return true", "	case *types.AttributeValueMemberNULL:\n		return false", in("nulls")},
 }
 
 // in are lasting scenes.
