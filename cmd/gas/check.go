@@ -24,9 +24,14 @@ import (
 type checkCmd struct {
 	For     []string      `help:"Check what these services need: bridge, thaw, restore, web; all if not given." placeholder:"SERVICE"`
 	Timeout time.Duration `default:"5s" help:"How long to wait for each answer."`
+	JSON    bool          `help:"Write JSON."`
+	surveyFlags
 }
 
 func (c *checkCmd) Run(ctx context.Context, std streams) error {
+	if c.Catalog {
+		return c.survey(ctx, std, c.JSON)
+	}
 	needs := []config.Need{config.Bridge, config.Thaw, config.Restore, config.Web}
 	if len(c.For) > 0 {
 		needs = nil
