@@ -39,6 +39,9 @@ func Faults(err error) []Fault {
 // [Fault] for each variable that is wrong.
 func Load(needs ...Need) (Config, error) { return load(os.Environ(), needs...) }
 
+// From reads the environment that it is given, as [Load] does.
+func From(environ []string, needs ...Need) (Config, error) { return load(environ, needs...) }
+
 func load(environ []string, needs ...Need) (Config, error) {
 	var c Config
 	vars := env.ToMap(environ)

@@ -60,7 +60,7 @@ func Lookup(name string) (s Setting, ok bool) {
 func (s Setting) Fix() string {
 	fix := fmt.Sprintf("set %s to %s", s.Name, s.Help)
 	if s.Default != "" && !s.Secret {
-		fix += fmt.Sprintf(" (%s, if it is not set)", s.Default)
+		fix += fmt.Sprintf(" (default %s)", s.Default)
 	}
 	return fix
 }

@@ -97,32 +97,35 @@ const tableTime = 5 * time.Minute
 // that is missing from a table is added to it; DynamoDB fills it by itself.
 func (c *Catalog) CreateTables(ctx context.Context) error {
 	for _, d := range c.definitions() {
-		in := &dynamodb.CreateTableInput{
-			TableName:            &d.Name,
-			KeySchema:            []types.KeySchemaElement{{AttributeName: &d.Hash.Name, KeyType: types.KeyTypeHash}},
-			AttributeDefinitions: attributes(keysOf(d)...),
-			BillingMode:          types.BillingModePayPerRequest,
-		}
-		for _, ix := range d.Indexes {
-			in.GlobalSecondaryIndexes = append(in.GlobalSecondaryIndexes, types.GlobalSecondaryIndex{
-				IndexName: &ix.Name, KeySchema: schema(ix), Projection: projection(ix),
-			})
-		}
-		_, err := c.client.CreateTable(ctx, in)
-		if _, exists := errors.AsType[*types.ResourceInUseException](err); exists {
-			if err := c.addIndexes(ctx, d); err != nil {
-				return err
-			}
-			continue
-		}
-		if err != nil {
-			return awsfault.Wrap(err, "create table %s", d.Name)
-		}
-		if _, err := c.active(ctx, d.Name); err != nil {
+		if err := c.Make(ctx, d); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// Make makes one table with its indexes, as [Catalog.CreateTables] does.
+func (c *Catalog) Make(ctx context.Context, d estate.Table) error {
+	in := &dynamodb.CreateTableInput{
+		TableName:            &d.Name,
+		KeySchema:            []types.KeySchemaElement{{AttributeName: &d.Hash.Name, KeyType: types.KeyTypeHash}},
+		AttributeDefinitions: attributes(keysOf(d)...),
+		BillingMode:          types.BillingModePayPerRequest,
+	}
+	for _, ix := range d.Indexes {
+		in.GlobalSecondaryIndexes = append(in.GlobalSecondaryIndexes, types.GlobalSecondaryIndex{
+			IndexName: &ix.Name, KeySchema: schema(ix), Projection: projection(ix),
+		})
+	}
+	_, err := c.client.CreateTable(ctx, in)
+	if _, exists := errors.AsType[*types.ResourceInUseException](err); exists {
+		return c.addIndexes(ctx, d)
+	}
+	if err != nil {
+		return awsfault.Wrap(err, "create table %s", d.Name)
+	}
+	_, err = c.active(ctx, d.Name)
+	return err
 }
 
 // active waits until the table is there.
