@@ -3,18 +3,9 @@
 package config
 
 import (
-	"errors"
-	"fmt"
 	"log/slog"
-	"net"
-	"net/url"
-	"os"
-	"regexp"
-	"slices"
 	"strings"
 	"time"
-
-	"github.com/caarlos0/env/v11"
 
 	"github.com/gas-restore/gas/internal/archive"
 )
@@ -44,85 +35,89 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // Config is everything that can be set. What is AWS's own (AWS_REGION,
 // AWS_ENDPOINT_URL, credentials) is read by the AWS SDK.
+//
+// The tags of a field: env and envDefault are its variable and default, for names the
+// parts that read it (none: all), help says in a few words what it is, and empty what
+// it means to set the variable to nothing; without that tag, nothing is the default.
 type Config struct {
-	NATSURL    string `env:"GAS_NATS_URL" envDefault:"nats://127.0.0.1:4222"`
-	NATSCAFile string `env:"GAS_NATS_CA_FILE"`
+	NATSURL    string `env:"GAS_NATS_URL" envDefault:"nats://127.0.0.1:4222" help:"the NATS server, or several with commas in between"`
+	NATSCAFile string `env:"GAS_NATS_CA_FILE" help:"roots for tls://, as PEM; empty: those of the system"`
 	// The defaults are those of nats.conf, which are for development.
-	BridgePassword   Secret `env:"GAS_NATS_BRIDGE_PASSWORD" envDefault:"dev-bridge"`
-	ThawPassword     Secret `env:"GAS_NATS_THAW_PASSWORD" envDefault:"dev-thaw"`
-	RestorePassword  Secret `env:"GAS_NATS_RESTORE_PASSWORD" envDefault:"dev-restore"`
-	SweepPassword    Secret `env:"GAS_NATS_SWEEP_PASSWORD" envDefault:"dev-sweep"`
-	WebPassword      Secret `env:"GAS_NATS_WEB_PASSWORD" envDefault:"dev-web"`
-	OperatorPassword Secret `env:"GAS_NATS_OPERATOR_PASSWORD" envDefault:"dev-operator"`
-	Replicas         int    `env:"GAS_NATS_REPLICAS" envDefault:"1"`
+	BridgePassword   Secret `env:"GAS_NATS_BRIDGE_PASSWORD" envDefault:"dev-bridge" for:"bridge" help:"the password of the NATS user bridge"`
+	ThawPassword     Secret `env:"GAS_NATS_THAW_PASSWORD" envDefault:"dev-thaw" for:"thaw" help:"the password of the NATS user thaw"`
+	RestorePassword  Secret `env:"GAS_NATS_RESTORE_PASSWORD" envDefault:"dev-restore" for:"restore" help:"the password of the NATS user restore"`
+	SweepPassword    Secret `env:"GAS_NATS_SWEEP_PASSWORD" envDefault:"dev-sweep" for:"thaw" help:"the password of the NATS user sweep, as whom thaw looks for lost work"`
+	WebPassword      Secret `env:"GAS_NATS_WEB_PASSWORD" envDefault:"dev-web" for:"web" help:"the password of the NATS user web"`
+	OperatorPassword Secret `env:"GAS_NATS_OPERATOR_PASSWORD" envDefault:"dev-operator" for:"operator" help:"the password of the NATS user operator, for the gas command"`
+	Replicas         int    `env:"GAS_NATS_REPLICAS" envDefault:"1" for:"operator" help:"how many servers keep each stream: 1, 3 or 5"`
 
-	JobTable     string `env:"GAS_JOB_TABLE" envDefault:"gas-annotations"`
-	AccountTable string `env:"GAS_ACCOUNT_TABLE" envDefault:"gas-accounts"`
-	PlanTable    string `env:"GAS_PLAN_TABLE" envDefault:"gas-plans"`
+	JobTable     string `env:"GAS_JOB_TABLE" envDefault:"gas-annotations" for:"thaw,restore,web" help:"the DynamoDB table of annotation jobs"`
+	AccountTable string `env:"GAS_ACCOUNT_TABLE" envDefault:"gas-accounts" for:"thaw,restore,web" help:"the DynamoDB table of accounts"`
+	PlanTable    string `env:"GAS_PLAN_TABLE" envDefault:"gas-plans" for:"thaw,restore,web" help:"the DynamoDB table of plans that are over, spending and switches"`
 	// JobAttributes and AccountAttributes say which attributes of the two tables have
 	// another name than here: archive_id=results_file_archive_id,...
-	JobAttributes     map[string]string `env:"GAS_JOB_ATTRIBUTES" envKeyValSeparator:"="`
-	AccountAttributes map[string]string `env:"GAS_ACCOUNT_ATTRIBUTES" envKeyValSeparator:"="`
+	JobAttributes     map[string]string `env:"GAS_JOB_ATTRIBUTES" envKeyValSeparator:"=" for:"thaw,restore,web" help:"other names of attributes in the job table: ours=theirs, with commas in between"`
+	AccountAttributes map[string]string `env:"GAS_ACCOUNT_ATTRIBUTES" envKeyValSeparator:"=" for:"thaw,restore,web" help:"other names of attributes in the account table: ours=theirs, with commas in between"`
 
-	Vault        string `env:"GAS_VAULT" envDefault:"gas-archive"`
-	Bucket       string `env:"GAS_RESULTS_BUCKET" envDefault:"gas-results"`
-	PremiumTopic string `env:"GAS_PREMIUM_TOPIC_ARN"`
-	RestoreTopic string `env:"GAS_RESTORE_TOPIC_ARN"`
-	PremiumQueue string `env:"GAS_PREMIUM_QUEUE_URL"`
-	RestoreQueue string `env:"GAS_RESTORE_QUEUE_URL"`
+	Vault        string `env:"GAS_VAULT" envDefault:"gas-archive" for:"thaw,restore" help:"the Glacier vault"`
+	Bucket       string `env:"GAS_RESULTS_BUCKET" envDefault:"gas-results" for:"restore,web" help:"the S3 bucket of result files"`
+	PremiumTopic string `env:"GAS_PREMIUM_TOPIC_ARN" for:"bridge,web" help:"the ARN of the SNS topic that upgrades are announced on"`
+	RestoreTopic string `env:"GAS_RESTORE_TOPIC_ARN" for:"bridge,thaw" help:"the ARN of the SNS topic that Glacier tells of finished retrievals"`
+	PremiumQueue string `env:"GAS_PREMIUM_QUEUE_URL" for:"bridge" help:"the URL of the SQS queue behind the premium topic"`
+	RestoreQueue string `env:"GAS_RESTORE_QUEUE_URL" for:"bridge" help:"the URL of the SQS queue behind the restore topic"`
 
 	// WebhookListen is where the bridge takes SNS's calls; empty turns the webhook
 	// off, the queues alone are enough.
-	WebhookListen string `env:"GAS_WEBHOOK_LISTEN" envDefault:"127.0.0.1:8081"`
+	WebhookListen string `env:"GAS_WEBHOOK_LISTEN" envDefault:"127.0.0.1:8081" empty:"queues alone" for:"bridge" help:"where SNS calls the bridge, host:port"`
 	// SNSCAFile and SNSCertEndpoint make the bridge trust a stand-in's signatures.
-	SNSCAFile       string `env:"GAS_SNS_CA_FILE"`
-	SNSCertEndpoint string `env:"GAS_SNS_CERT_ENDPOINT"`
+	SNSCAFile       string `env:"GAS_SNS_CA_FILE" for:"bridge" help:"roots of a stand-in's SNS signatures, as PEM; empty: Amazon's"`
+	SNSCertEndpoint string `env:"GAS_SNS_CERT_ENDPOINT" for:"bridge" help:"where a stand-in's SNS certificates are; empty: Amazon's"`
 
-	Tiers     []string `env:"GAS_TIERS" envDefault:"Expedited,Standard"`
-	ThawSlots int      `env:"GAS_THAW_SLOTS" envDefault:"32"`
+	Tiers     []string `env:"GAS_TIERS" envDefault:"Expedited,Standard" for:"thaw,web" help:"the tiers in the order in which they are tried; the next one only when one has no capacity"`
+	ThawSlots int      `env:"GAS_THAW_SLOTS" envDefault:"32" for:"thaw" help:"how many tasks are handled at a time"`
 	// ThawCalls and ThawRate bound the InitiateJob calls of one thaw: in flight, and
 	// a second. 0 is no limit.
-	ThawCalls int     `env:"GAS_THAW_CALLS" envDefault:"8"`
-	ThawRate  float64 `env:"GAS_THAW_RATE" envDefault:"0"`
+	ThawCalls int     `env:"GAS_THAW_CALLS" envDefault:"8" for:"thaw" help:"how many InitiateJob calls are in flight; 0: no limit"`
+	ThawRate  float64 `env:"GAS_THAW_RATE" envDefault:"0" for:"thaw" help:"how many InitiateJob calls a second are made; 0: no limit"`
 	// ThawCallTime is the longest that one may take. After three of them an intent is
 	// taken over, so that it has to be the same for all thaws.
-	ThawCallTime time.Duration `env:"GAS_THAW_CALL_TIME" envDefault:"20s"`
+	ThawCallTime time.Duration `env:"GAS_THAW_CALL_TIME" envDefault:"20s" for:"thaw" help:"the longest that an InitiateJob call may take, the same for all thaws"`
 	// The budgets are in US dollars a day (of UTC), by the estimates of plans; empty
 	// is no limit.
-	UserBudget string `env:"GAS_THAW_USER_BUDGET"`
-	DayBudget  string `env:"GAS_THAW_DAY_BUDGET"`
+	UserBudget string `env:"GAS_THAW_USER_BUDGET" for:"thaw" help:"US dollars a day (UTC) for the retrievals of one user; empty: no limit"`
+	DayBudget  string `env:"GAS_THAW_DAY_BUDGET" for:"thaw" help:"US dollars a day (UTC) for the retrievals of all; empty: no limit"`
 	// AssumedSize is in bytes, of an archive whose size the catalog does not have.
-	AssumedSize int64 `env:"GAS_THAW_ASSUMED_SIZE" envDefault:"104857600"`
+	AssumedSize int64 `env:"GAS_THAW_ASSUMED_SIZE" envDefault:"104857600" for:"thaw,web" help:"bytes of an archive whose size the catalog does not have, for the price"`
 	// PricesFile is a price list in place of the built-in one.
-	PricesFile string `env:"GAS_PRICES_FILE"`
+	PricesFile string `env:"GAS_PRICES_FILE" for:"thaw,web" help:"a price list as JSON; empty: the built-in one"`
 
 	// SweepEvery is how long it is from one sweep to the next, SweepSlack for how long
 	// something may be overdue before a sweep sees to it, SweepCalls how many calls an
 	// hour it makes to AWS.
-	SweepEvery time.Duration `env:"GAS_SWEEP_EVERY" envDefault:"5m"`
-	SweepSlack time.Duration `env:"GAS_SWEEP_SLACK" envDefault:"10m"`
-	SweepCalls int           `env:"GAS_SWEEP_CALLS" envDefault:"3600"`
+	SweepEvery time.Duration `env:"GAS_SWEEP_EVERY" envDefault:"5m" for:"thaw" help:"how often lost work is looked for"`
+	SweepSlack time.Duration `env:"GAS_SWEEP_SLACK" envDefault:"10m" for:"thaw" help:"how overdue work is before a sweep sees to it"`
+	SweepCalls int           `env:"GAS_SWEEP_CALLS" envDefault:"3600" for:"thaw" help:"how many calls an hour a sweep makes to AWS"`
 
-	RestoreSlots int   `env:"GAS_RESTORE_SLOTS" envDefault:"4"`
-	PartSize     int64 `env:"GAS_RESTORE_PART_SIZE" envDefault:"8388608"`
+	RestoreSlots int   `env:"GAS_RESTORE_SLOTS" envDefault:"4" for:"restore" help:"how many files are restored at a time"`
+	PartSize     int64 `env:"GAS_RESTORE_PART_SIZE" envDefault:"8388608" for:"restore" help:"bytes of a range and a part, a power of two of MiB; memory is about 3 of them a slot"`
 
-	WebListen  string `env:"GAS_WEB_LISTEN" envDefault:"127.0.0.1:8080"`
-	WebBaseURL string `env:"GAS_WEB_BASE_URL" envDefault:"http://127.0.0.1:8080"`
+	WebListen  string `env:"GAS_WEB_LISTEN" envDefault:"127.0.0.1:8080" for:"web" help:"where the site listens, host:port"`
+	WebBaseURL string `env:"GAS_WEB_BASE_URL" envDefault:"http://127.0.0.1:8080" for:"web" help:"the site's URL as browsers see it; http for loopback hosts only"`
 	// WebRate is how many requests a second one address may make, WebProxies whose
 	// X-Forwarded-For is believed, PremiumPrice what people are told to pay.
-	WebRate      float64  `env:"GAS_WEB_RATE" envDefault:"100"`
-	WebProxies   []string `env:"GAS_WEB_PROXIES"`
-	PremiumPrice string   `env:"GAS_PREMIUM_PRICE"`
-	OIDCIssuer   string   `env:"GAS_OIDC_ISSUER" envDefault:"https://auth.globus.org"`
-	OIDCClientID string   `env:"GAS_OIDC_CLIENT_ID"`
-	OIDCSecret   Secret   `env:"GAS_OIDC_CLIENT_SECRET"`
+	WebRate      float64  `env:"GAS_WEB_RATE" envDefault:"100" for:"web" help:"requests a second of one address"`
+	WebProxies   []string `env:"GAS_WEB_PROXIES" for:"web" help:"addresses or networks of the proxies whose X-Forwarded-For is believed"`
+	PremiumPrice string   `env:"GAS_PREMIUM_PRICE" for:"web" help:"what people are told that Premium costs, \"$9 a month\" for example"`
+	OIDCIssuer   string   `env:"GAS_OIDC_ISSUER" envDefault:"https://auth.globus.org" for:"web" help:"the sign-in provider"`
+	OIDCClientID string   `env:"GAS_OIDC_CLIENT_ID" for:"web" help:"the id of the site at the sign-in provider"`
+	OIDCSecret   Secret   `env:"GAS_OIDC_CLIENT_SECRET" for:"web" help:"the secret of the site at the sign-in provider"`
 
 	// HealthListen serves /healthz, /readyz and /metrics. Port 0 takes a free one
 	// and logs it, so that replicas on one machine do not collide.
-	HealthListen string        `env:"GAS_HEALTH_LISTEN" envDefault:"127.0.0.1:0"`
-	LogLevel     slog.Level    `env:"GAS_LOG_LEVEL" envDefault:"info"`
-	LogFormat    string        `env:"GAS_LOG_FORMAT" envDefault:"text"`
-	StopGrace    time.Duration `env:"GAS_STOP_GRACE" envDefault:"25s"`
+	HealthListen string        `env:"GAS_HEALTH_LISTEN" envDefault:"127.0.0.1:0" help:"where /healthz, /readyz and /metrics are, host:port; port 0 takes a free one and logs it"`
+	LogLevel     slog.Level    `env:"GAS_LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error"`
+	LogFormat    string        `env:"GAS_LOG_FORMAT" envDefault:"text" help:"text or json"`
+	StopGrace    time.Duration `env:"GAS_STOP_GRACE" envDefault:"25s" help:"how long a stop waits for work in hand"`
 }
 
 // Need is a part of the pipeline: what is checked depends on it.
@@ -134,181 +129,9 @@ const (
 	Thaw    Need = "thaw"
 	Restore Need = "restore"
 	Web     Need = "web"
+	// Operator is the gas command.
+	Operator Need = "operator"
 )
-
-// Load reads the environment and checks what the parts need. The error names
-// every variable at fault.
-func Load(needs ...Need) (Config, error) { return load(os.Environ(), needs...) }
-
-func load(environ []string, needs ...Need) (Config, error) {
-	var c Config
-	vars := env.ToMap(environ)
-	var errs []error
-	if err := env.ParseWithOptions(&c, env.Options{Environment: vars}); err != nil {
-		if all, ok := errors.AsType[env.AggregateError](err); ok {
-			errs = append(errs, all.Errors...)
-		} else {
-			errs = append(errs, err)
-		}
-	}
-	return c, errors.Join(append(errs, c.Check(needs...))...)
-}
-
-var (
-	arnShape  = regexp.MustCompile(`^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}$`)
-	nameShape = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,255}$`)
-)
-
-// Check returns an error that names every setting which the parts cannot work
-// with; nil if there is none.
-func (c Config) Check(needs ...Need) error {
-	var errs []error
-	bad := func(name, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("%s: %s", name, fmt.Sprintf(format, args...)))
-	}
-	need := func(which ...Need) bool {
-		return slices.ContainsFunc(which, func(n Need) bool { return slices.Contains(needs, n) })
-	}
-	link := func(name, value string, schemes ...string) {
-		u, err := url.Parse(value)
-		switch {
-		case value == "":
-			bad(name, "is not set")
-		case err != nil || u.Host == "" || !slices.Contains(schemes, u.Scheme):
-			bad(name, "%q is no URL with scheme %s", value, strings.Join(schemes, " or "))
-		}
-	}
-	listen := func(name, value string) {
-		if _, port, err := net.SplitHostPort(value); err != nil || port == "" {
-			bad(name, "%q is no host:port", value)
-		}
-	}
-	arn := func(name, value string) {
-		switch {
-		case value == "":
-			bad(name, "is not set")
-		case !arnShape.MatchString(value):
-			bad(name, "%q is no ARN of an SNS topic", value)
-		}
-	}
-	word := func(name, value string) {
-		if !nameShape.MatchString(value) {
-			bad(name, "%q is no name", value)
-		}
-	}
-
-	for server := range strings.SplitSeq(c.NATSURL, ",") {
-		link("GAS_NATS_URL", strings.TrimSpace(server), "nats", "tls", "ws", "wss")
-	}
-	listen("GAS_HEALTH_LISTEN", c.HealthListen)
-	if c.LogFormat != "text" && c.LogFormat != "json" {
-		bad("GAS_LOG_FORMAT", "%q is neither text nor json", c.LogFormat)
-	}
-	if c.StopGrace <= 0 {
-		bad("GAS_STOP_GRACE", "%s is not positive", c.StopGrace)
-	}
-	if c.Replicas < 1 || c.Replicas > 5 || c.Replicas%2 == 0 {
-		bad("GAS_NATS_REPLICAS", "%d is not 1, 3 or 5", c.Replicas)
-	}
-	if need(Thaw, Restore, Web) {
-		word("GAS_JOB_TABLE", c.JobTable)
-		word("GAS_ACCOUNT_TABLE", c.AccountTable)
-		word("GAS_PLAN_TABLE", c.PlanTable)
-		for name, rename := range map[string]struct {
-			names map[string]string
-			known []string
-		}{"GAS_JOB_ATTRIBUTES": {c.JobAttributes, JobAttributes()}, "GAS_ACCOUNT_ATTRIBUTES": {c.AccountAttributes, AccountAttributes()}} {
-			for _, wrong := range renamed(rename.names, rename.known) {
-				bad(name, "%s", wrong)
-			}
-		}
-	}
-	if need(Thaw, Restore) {
-		word("GAS_VAULT", c.Vault)
-	}
-	if need(Bridge, Web) {
-		arn("GAS_PREMIUM_TOPIC_ARN", c.PremiumTopic)
-	}
-	if need(Bridge, Thaw) {
-		arn("GAS_RESTORE_TOPIC_ARN", c.RestoreTopic)
-	}
-	if need(Bridge) {
-		link("GAS_PREMIUM_QUEUE_URL", c.PremiumQueue, "http", "https")
-		link("GAS_RESTORE_QUEUE_URL", c.RestoreQueue, "http", "https")
-		if c.WebhookListen != "" {
-			listen("GAS_WEBHOOK_LISTEN", c.WebhookListen)
-		}
-		if c.SNSCertEndpoint != "" {
-			link("GAS_SNS_CERT_ENDPOINT", c.SNSCertEndpoint, "http", "https")
-		}
-	}
-	if need(Thaw) {
-		if err := c.TierOrder().Check(); err != nil {
-			bad("GAS_TIERS", "%v", err)
-		}
-		if c.ThawSlots < 1 || c.ThawSlots > 1000 {
-			bad("GAS_THAW_SLOTS", "%d is not from 1 to 1000", c.ThawSlots)
-		}
-		if c.ThawCalls < 0 || c.ThawCalls > 1000 {
-			bad("GAS_THAW_CALLS", "%d is not from 0 (no limit) to 1000", c.ThawCalls)
-		}
-		if !(c.ThawRate >= 0 && c.ThawRate <= 10_000) { // in this form for NaN
-			bad("GAS_THAW_RATE", "%v is not from 0 (no limit) to 10000 calls a second", c.ThawRate)
-		}
-		if c.ThawCallTime < time.Second || c.ThawCallTime > 5*time.Minute {
-			bad("GAS_THAW_CALL_TIME", "%s is not from 1s to 5m", c.ThawCallTime)
-		}
-		if c.SweepEvery < time.Second || c.SweepEvery > 24*time.Hour {
-			bad("GAS_SWEEP_EVERY", "%s is not from 1s to 24h", c.SweepEvery)
-		}
-		if c.SweepSlack < time.Second || c.SweepSlack > 24*time.Hour {
-			bad("GAS_SWEEP_SLACK", "%s is not from 1s to 24h", c.SweepSlack)
-		}
-		if c.SweepCalls < 60 || c.SweepCalls > 1_000_000 {
-			bad("GAS_SWEEP_CALLS", "%d is not from 60 to 1000000 an hour", c.SweepCalls)
-		}
-		if c.AssumedSize < 1 || c.AssumedSize > 40<<40 { // what an archive can have
-			bad("GAS_THAW_ASSUMED_SIZE", "%d is not from 1 byte to 40 TiB", c.AssumedSize)
-		}
-		for name, value := range map[string]string{"GAS_THAW_USER_BUDGET": c.UserBudget, "GAS_THAW_DAY_BUDGET": c.DayBudget} {
-			if _, err := archive.ParseUSD(value); err != nil {
-				bad(name, "%v", err)
-			}
-		}
-	}
-	if need(Restore) {
-		if c.RestoreSlots < 1 || c.RestoreSlots > 1000 {
-			bad("GAS_RESTORE_SLOTS", "%d is not from 1 to 1000", c.RestoreSlots)
-		}
-		// S3's parts have 5 MiB at least; Glacier's hashes fit powers of two of MiB.
-		if n := c.PartSize; n < 8<<20 || n > 1<<30 || n&(n-1) != 0 {
-			bad("GAS_RESTORE_PART_SIZE", "%d is no power of two from 8388608 (8 MiB) to 1073741824 (1 GiB)", n)
-		}
-	}
-	if need(Web) {
-		listen("GAS_WEB_LISTEN", c.WebListen)
-		link("GAS_WEB_BASE_URL", c.WebBaseURL, "http", "https")
-		link("GAS_OIDC_ISSUER", c.OIDCIssuer, "http", "https")
-		if c.WebRate <= 0 {
-			bad("GAS_WEB_RATE", "%g is not more than 0 requests a second", c.WebRate)
-		}
-		for _, proxy := range c.WebProxies {
-			if _, _, err := net.ParseCIDR(proxy); err != nil && net.ParseIP(proxy) == nil {
-				bad("GAS_WEB_PROXIES", "%q is no address or network", proxy)
-			}
-		}
-		if len(c.PremiumPrice) > 100 {
-			bad("GAS_PREMIUM_PRICE", "has %d bytes, 100 at most", len(c.PremiumPrice))
-		}
-		if c.OIDCClientID == "" {
-			bad("GAS_OIDC_CLIENT_ID", "is not set")
-		}
-		if c.OIDCSecret == "" {
-			bad("GAS_OIDC_CLIENT_SECRET", "is not set")
-		}
-	}
-	return errors.Join(errs...)
-}
 
 // Budgets returns what plans may cost a day, of one user and of all; zero is no
 // limit.

@@ -96,7 +96,7 @@ func TestDefaultsAreValidOnceTheRequiredVariablesAreSet(t *testing.T) {
 func TestEveryFaultIsNamedAndAllAtOnce(t *testing.T) {
 	faults := []string{
 		"GAS_NATS_URL=nats://a:4222,http://x", "GAS_NATS_REPLICAS=2", "GAS_HEALTH_LISTEN=nowhere", "GAS_LOG_FORMAT=xml", "GAS_STOP_GRACE=-1s",
-		"GAS_JOB_TABLE=a b", "GAS_ACCOUNT_TABLE=a/b", "GAS_VAULT=a:b",
+		"GAS_JOB_TABLE=a b", "GAS_ACCOUNT_TABLE=a/b", "GAS_PLAN_TABLE=a,b", "GAS_VAULT=a:b",
 		"GAS_PREMIUM_TOPIC_ARN=premium", "GAS_RESTORE_TOPIC_ARN=arn:aws:sqs:us-east-1:123456789012:restore",
 		"GAS_PREMIUM_QUEUE_URL=queue", "GAS_RESTORE_QUEUE_URL=ftp://x/y", "GAS_WEBHOOK_LISTEN=8081", "GAS_SNS_CERT_ENDPOINT=x",
 		"GAS_TIERS=Fast", "GAS_THAW_SLOTS=0", "GAS_RESTORE_SLOTS=1001", "GAS_SWEEP_EVERY=1ms", "GAS_SWEEP_SLACK=48h", "GAS_SWEEP_CALLS=1", "GAS_RESTORE_PART_SIZE=8388609",
@@ -128,7 +128,7 @@ func TestWhatCannotBeReadIsAFaultBesideTheOthers(t *testing.T) {
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, want := range []string{"ThawSlots", "StopGrace", "GAS_LOG_FORMAT"} {
+	for _, want := range []string{"GAS_THAW_SLOTS: ", "GAS_STOP_GRACE: ", "GAS_LOG_FORMAT: "} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%s is not named in:\n%v", want, err)
 		}

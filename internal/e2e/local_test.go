@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,7 +39,7 @@ type local struct {
 // are started later find it by their environment.
 func up(t *testing.T, ctx context.Context, only string, args ...string) *local {
 	t.Helper()
-	l := &local{world: &world{t: t, bin: binaries(t), env: os.Environ()}, ctx: ctx}
+	l := &local{world: &world{t: t, bin: binaries(t), env: outside()}, ctx: ctx}
 	file := filepath.Join(t.TempDir(), "env")
 	l.start("gas", append([]string{"up", "--only", only, "--dir", t.TempDir(), "--env-file", file,
 		"--aws-addr", free, "--nats-addr", free, "--idp-addr", free, "--webhook-addr", free, "--web-addr", free}, args...)...)
@@ -55,6 +56,12 @@ func up(t *testing.T, ctx context.Context, only string, args ...string) *local {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// outside returns the environment without what is ours: what is set for the tests is none
+// of the services' settings.
+func outside() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GAS_") })
 }
 
 // readEnv waits for an environment file and returns what it says.

@@ -2,96 +2,86 @@ package stack
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
+	"net"
+	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/glacier"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/sns"
-	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
-
+	"github.com/gas-restore/gas/internal/aws/awsestate"
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
+	"github.com/gas-restore/gas/internal/estate"
 	"github.com/gas-restore/gas/internal/wiring"
 )
 
-// The names of what the stand-in gets.
-const (
-	premiumTopic = "gas-premium"
-	restoreTopic = "gas-restore"
-)
-
-// provisionAWS makes tables, vault, bucket, topics, queues and subscriptions in
-// the stand-in. It is idempotent.
+// provisionAWS makes what [estate] says in the stand-in, the vault and the bucket. It is
+// idempotent.
 func (s *Stack) provisionAWS(ctx context.Context) error {
 	c := &s.Config
 	if err := s.catalog().CreateTables(ctx); err != nil {
 		return err
 	}
-	if _, err := glacier.NewFromConfig(s.AWSConfig).CreateVault(ctx, &glacier.CreateVaultInput{AccountId: aws.String("-"), VaultName: &c.Vault}); err != nil {
-		return fmt.Errorf("create vault %s: %w", c.Vault, err)
-	}
-	objects := s3.NewFromConfig(s.AWSConfig, func(o *s3.Options) { o.UsePathStyle = true })
-	if _, err := objects.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &c.Bucket}); err != nil {
-		if _, err := objects.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &c.Bucket}); err != nil {
-			return fmt.Errorf("create bucket %s: %w", c.Bucket, err)
-		}
-	}
-	var err error
-	if c.PremiumTopic, c.PremiumQueue, err = s.channel(ctx, premiumTopic, "premium"); err != nil {
+	account := awsestate.New(s.AWSConfig)
+	if err := account.MakeVault(ctx, c.Vault); err != nil {
 		return err
 	}
-	c.RestoreTopic, c.RestoreQueue, err = s.channel(ctx, restoreTopic, "restore")
-	return err
+	if err := account.MakeBucket(ctx, c.Bucket); err != nil {
+		return err
+	}
+	hooks := map[string]string{} // the webhooks, by topic
+	for _, channel := range estate.Channels() {
+		topic, queue, err := account.MakeChannel(ctx, channel, channel.LocalName(), channel.LocalName())
+		if err != nil {
+			return err
+		}
+		if channel.Name == estate.Premium {
+			c.PremiumTopic, c.PremiumQueue = topic, queue
+		} else {
+			c.RestoreTopic, c.RestoreQueue = topic, queue
+		}
+		hooks[topic] = "http://" + c.WebhookListen + channel.Webhook
+	}
+	if s.opts.has(Services) {
+		return subscribe(ctx, account, hooks)
+	}
+	s.subscribeLater(account, hooks)
+	return nil
 }
 
-// channel makes a topic, the queue behind it, and both subscriptions: the queue
-// is the durable way, the webhook the quick one.
-func (s *Stack) channel(ctx context.Context, name, source string) (topic, queueURL string, err error) {
-	topics, queues := sns.NewFromConfig(s.AWSConfig), sqs.NewFromConfig(s.AWSConfig)
-	t, err := topics.CreateTopic(ctx, &sns.CreateTopicInput{Name: &name, Attributes: map[string]string{"SignatureVersion": "2"}})
-	if err != nil {
-		return "", "", fmt.Errorf("create topic %s: %w", name, err)
-	}
-	q, err := queues.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: &name})
-	if err != nil {
-		return "", "", fmt.Errorf("create queue %s: %w", name, err)
-	}
-	attrs, err := queues.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
-		QueueUrl: q.QueueUrl, AttributeNames: []sqstypes.QueueAttributeName{sqstypes.QueueAttributeNameQueueArn},
-	})
-	if err != nil {
-		return "", "", fmt.Errorf("look at queue %s: %w", name, err)
-	}
-	arn := attrs.Attributes[string(sqstypes.QueueAttributeNameQueueArn)]
-	policy, err := json.Marshal(map[string]any{
-		"Version": "2012-10-17",
-		"Statement": []map[string]any{{
-			"Effect":    "Allow",
-			"Principal": map[string]string{"Service": "sns.amazonaws.com"},
-			"Action":    "sqs:SendMessage",
-			"Resource":  arn,
-			"Condition": map[string]any{"ArnEquals": map[string]string{"aws:SourceArn": *t.TopicArn}},
-		}},
-	})
-	if err != nil {
-		return "", "", err
-	}
-	if _, err := queues.SetQueueAttributes(ctx, &sqs.SetQueueAttributesInput{
-		QueueUrl: q.QueueUrl, Attributes: map[string]string{"Policy": string(policy), "VisibilityTimeout": "30"},
-	}); err != nil {
-		return "", "", fmt.Errorf("set attributes of queue %s: %w", name, err)
-	}
-	for protocol, endpoint := range map[string]string{
-		"sqs":  arn,
-		"http": "http://" + s.Config.WebhookListen + "/sns/" + source,
-	} {
-		if _, err := topics.Subscribe(ctx, &sns.SubscribeInput{TopicArn: t.TopicArn, Protocol: &protocol, Endpoint: &endpoint}); err != nil {
-			return "", "", fmt.Errorf("subscribe %s to topic %s: %w", endpoint, name, err)
+func subscribe(ctx context.Context, account *awsestate.Account, hooks map[string]string) error {
+	for topic, endpoint := range hooks {
+		if err := account.Subscribe(ctx, topic, "http", endpoint); err != nil {
+			return err
 		}
 	}
-	return *t.TopicArn, *q.QueueUrl, nil
+	return nil
+}
+
+// lookEvery is how often it is looked whether a bridge runs beside this process.
+const lookEvery = 200 * time.Millisecond
+
+// subscribeLater subscribes the webhooks as soon as a bridge listens for them: one that
+// nobody confirms is never called, and SNS asks for a few seconds only.
+func (s *Stack) subscribeLater(account *awsestate.Account, hooks map[string]string) {
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	s.onClose(func() { stop(); <-done })
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(lookEvery)
+		defer tick.Stop()
+		for {
+			if conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", s.Config.WebhookListen); err == nil {
+				conn.Close()
+				if err = subscribe(ctx, account, hooks); err == nil {
+					return
+				}
+				s.opts.Log.Warn("the webhooks are not subscribed", "err", err)
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
 }
 
 func (s *Stack) catalog() *dynamodb.Catalog {

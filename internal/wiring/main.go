@@ -10,10 +10,14 @@ import (
 )
 
 // Main runs one service as the environment says, until a signal, and returns
-// the exit code.
+// the exit code. With --help it only tells what can be set.
 func Main(name config.Need, build func(context.Context, Env) (daemon.Part, error)) int {
+	if code, done := command(name, os.Args[1:], os.Stdout, os.Stderr); done {
+		return code
+	}
 	cfg, err := config.Load(name)
 	log := daemon.Logger(os.Stderr, cfg.LogFormat, cfg.LogLevel)
+	warnOfUnknown(os.Environ(), log.Warn)
 	return daemon.Main(string(name), log, cfg.StopGrace, cfg.HealthListen, err,
 		func(ctx context.Context, log *slog.Logger) ([]daemon.Part, error) {
 			part, err := build(ctx, Env{Config: cfg, Log: log})

@@ -16,6 +16,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/aws/awsfault"
+	"github.com/gas-restore/gas/internal/estate"
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -23,16 +24,16 @@ import (
 // The indexes of the job table.
 const (
 	// UserIndex has every job of a user, by the time it was submitted.
-	UserIndex = "user_id_index"
+	UserIndex = estate.UserIndex
 	// ArchivedIndex is sparse: it has the jobs with an archive_id alone, so that
 	// planning costs what is archived and not what was ever computed.
-	ArchivedIndex = "archived_index"
+	ArchivedIndex = estate.ArchivedIndex
 	// DueIndex is sparse: it has the jobs of which a request or a retrieval is under
 	// way, by when something should have been heard of it.
-	DueIndex = "due_index"
+	DueIndex = estate.DueIndex
 	// PlanIndex, of the account table, is sparse: it has the accounts on which a plan
 	// stands, by when it is to be looked at.
-	PlanIndex = "plan_index"
+	PlanIndex = estate.PlanIndex
 )
 
 // Tables are the names of the catalog's tables: the jobs, the accounts, and the

@@ -3,7 +3,6 @@ package dynamodb
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -12,76 +11,79 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/gas-restore/gas/internal/aws/awsfault"
+	"github.com/gas-restore/gas/internal/estate"
 )
 
-// index is a sparse or whole index of a table: its keys and what it has beside them.
-type index struct {
-	name, hash, sort string
-	hashType         types.ScalarAttributeType
-	sortType         types.ScalarAttributeType
-	projection       types.ProjectionType
+// definitions returns the tables as the pipeline needs them.
+func (c *Catalog) definitions() []estate.Table {
+	return estate.Tables(estate.Names{Jobs: c.jobs, Accounts: c.accounts, Plans: c.plans})
 }
 
-// definition is a table as the pipeline needs it.
-type definition struct {
-	name, hash string
-	indexes    []index
-}
-
-// definitions returns the tables. A projection can't be altered later, only replaced,
-// see docs/adr/0018-a-plan-is-a-record.md.
-func (c *Catalog) definitions() []definition {
-	const s, n = types.ScalarAttributeTypeS, types.ScalarAttributeTypeN
-	return []definition{
-		{c.jobs, attrJobID, []index{
-			{UserIndex, attrUserID, attrSubmitTime, s, n, types.ProjectionTypeAll},
-			{ArchivedIndex, attrUserID, attrArchiveID, s, s, types.ProjectionTypeAll},
-			{DueIndex, attrDueShard, attrDue, n, n, types.ProjectionTypeKeysOnly},
-		}},
-		{c.accounts, attrUserID, []index{{PlanIndex, attrPlanShard, attrPlanDue, n, n, types.ProjectionTypeKeysOnly}}},
-		{c.plans, attrLedgerID, nil},
-	}
-}
-
-func (ix index) schema() []types.KeySchemaElement {
+func schema(ix estate.Index) []types.KeySchemaElement {
 	return []types.KeySchemaElement{
-		{AttributeName: &ix.hash, KeyType: types.KeyTypeHash}, {AttributeName: &ix.sort, KeyType: types.KeyTypeRange},
+		{AttributeName: &ix.Hash.Name, KeyType: types.KeyTypeHash}, {AttributeName: &ix.Sort.Name, KeyType: types.KeyTypeRange},
 	}
 }
 
-func (ix index) attributes() []types.AttributeDefinition {
-	return []types.AttributeDefinition{{AttributeName: &ix.hash, AttributeType: ix.hashType}, {AttributeName: &ix.sort, AttributeType: ix.sortType}}
+func projection(ix estate.Index) *types.Projection {
+	return &types.Projection{ProjectionType: types.ProjectionType(ix.Projection)}
 }
 
-// attributes returns the definitions of all keys, each once.
-func (d definition) attributes() []types.AttributeDefinition {
-	all := []types.AttributeDefinition{{AttributeName: &d.hash, AttributeType: types.ScalarAttributeTypeS}}
-	for _, ix := range d.indexes {
-		for _, a := range ix.attributes() {
-			if !slices.ContainsFunc(all, func(have types.AttributeDefinition) bool { return *have.AttributeName == *a.AttributeName }) {
-				all = append(all, a)
-			}
+// attributes returns the definitions of keys, each once.
+func attributes(keys ...estate.Attribute) []types.AttributeDefinition {
+	var all []types.AttributeDefinition
+	for i, k := range keys {
+		if !slices.Contains(keys[:i], k) {
+			all = append(all, types.AttributeDefinition{AttributeName: &k.Name, AttributeType: types.ScalarAttributeType(k.Type)})
 		}
 	}
 	return all
 }
 
-// Check returns an error that names each table and index that is missing.
-func (c *Catalog) Check(ctx context.Context) error {
-	var errs []error
-	for _, d := range c.definitions() {
-		table, err := c.client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &d.name})
-		if err != nil {
-			errs = append(errs, awsfault.Wrap(tableError(err), "describe table %s", d.name))
-			continue
-		}
-		for _, want := range d.indexes {
-			if !hasIndex(table.Table, want.name) {
-				errs = append(errs, fmt.Errorf("table %s has no index %s", d.name, want.name))
+func keysOf(t estate.Table) []estate.Attribute {
+	all := []estate.Attribute{t.Hash}
+	for _, ix := range t.Indexes {
+		all = append(all, ix.Hash, ix.Sort)
+	}
+	return all
+}
+
+// Look returns the table with the name as it is; nil if there is none.
+func (c *Catalog) Look(ctx context.Context, table string) (*estate.FoundTable, error) {
+	out, err := c.client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &table})
+	if _, none := errors.AsType[*types.ResourceNotFoundException](err); none {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, awsfault.Wrap(tableError(err), "describe table %s", table)
+	}
+	kinds := map[string]string{}
+	for _, a := range out.Table.AttributeDefinitions {
+		kinds[aws.ToString(a.AttributeName)] = string(a.AttributeType)
+	}
+	keys := func(schema []types.KeySchemaElement) (hash, sort estate.Attribute) {
+		for _, k := range schema {
+			a := estate.Attribute{Name: aws.ToString(k.AttributeName), Type: kinds[aws.ToString(k.AttributeName)]}
+			if k.KeyType == types.KeyTypeHash {
+				hash = a
+			} else {
+				sort = a
 			}
 		}
+		return hash, sort
 	}
-	return errors.Join(errs...)
+	found := &estate.FoundTable{Status: string(out.Table.TableStatus)}
+	found.Hash, found.Sort = keys(out.Table.KeySchema)
+	for _, ix := range out.Table.GlobalSecondaryIndexes {
+		f := estate.FoundIndex{Status: string(ix.IndexStatus), Backfilling: aws.ToBool(ix.Backfilling)}
+		f.Name = aws.ToString(ix.IndexName)
+		f.Hash, f.Sort = keys(ix.KeySchema)
+		if ix.Projection != nil {
+			f.Projection = string(ix.Projection.ProjectionType)
+		}
+		found.Indexes = append(found.Indexes, f)
+	}
+	return found, nil
 }
 
 func hasIndex(t *types.TableDescription, name string) bool {
@@ -95,32 +97,35 @@ const tableTime = 5 * time.Minute
 // that is missing from a table is added to it; DynamoDB fills it by itself.
 func (c *Catalog) CreateTables(ctx context.Context) error {
 	for _, d := range c.definitions() {
-		in := &dynamodb.CreateTableInput{
-			TableName:            &d.name,
-			KeySchema:            []types.KeySchemaElement{{AttributeName: &d.hash, KeyType: types.KeyTypeHash}},
-			AttributeDefinitions: d.attributes(),
-			BillingMode:          types.BillingModePayPerRequest,
-		}
-		for _, ix := range d.indexes {
-			in.GlobalSecondaryIndexes = append(in.GlobalSecondaryIndexes, types.GlobalSecondaryIndex{
-				IndexName: &ix.name, KeySchema: ix.schema(), Projection: &types.Projection{ProjectionType: ix.projection},
-			})
-		}
-		_, err := c.client.CreateTable(ctx, in)
-		if _, exists := errors.AsType[*types.ResourceInUseException](err); exists {
-			if err := c.addIndexes(ctx, d); err != nil {
-				return err
-			}
-			continue
-		}
-		if err != nil {
-			return awsfault.Wrap(err, "create table %s", d.name)
-		}
-		if _, err := c.active(ctx, d.name); err != nil {
+		if err := c.Make(ctx, d); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// Make makes one table with its indexes, as [Catalog.CreateTables] does.
+func (c *Catalog) Make(ctx context.Context, d estate.Table) error {
+	in := &dynamodb.CreateTableInput{
+		TableName:            &d.Name,
+		KeySchema:            []types.KeySchemaElement{{AttributeName: &d.Hash.Name, KeyType: types.KeyTypeHash}},
+		AttributeDefinitions: attributes(keysOf(d)...),
+		BillingMode:          types.BillingModePayPerRequest,
+	}
+	for _, ix := range d.Indexes {
+		in.GlobalSecondaryIndexes = append(in.GlobalSecondaryIndexes, types.GlobalSecondaryIndex{
+			IndexName: &ix.Name, KeySchema: schema(ix), Projection: projection(ix),
+		})
+	}
+	_, err := c.client.CreateTable(ctx, in)
+	if _, exists := errors.AsType[*types.ResourceInUseException](err); exists {
+		return c.addIndexes(ctx, d)
+	}
+	if err != nil {
+		return awsfault.Wrap(err, "create table %s", d.Name)
+	}
+	_, err = c.active(ctx, d.Name)
+	return err
 }
 
 // active waits until the table is there.
@@ -134,23 +139,23 @@ func (c *Catalog) active(ctx context.Context, table string) (*types.TableDescrip
 }
 
 // addIndexes adds the indexes that the table lacks, one at a time, as DynamoDB wants.
-func (c *Catalog) addIndexes(ctx context.Context, d definition) error {
-	for _, ix := range d.indexes {
-		table, err := c.active(ctx, d.name)
+func (c *Catalog) addIndexes(ctx context.Context, d estate.Table) error {
+	for _, ix := range d.Indexes {
+		table, err := c.active(ctx, d.Name)
 		if err != nil {
 			return err
 		}
-		if hasIndex(table, ix.name) {
+		if hasIndex(table, ix.Name) {
 			continue
 		}
 		_, err = c.client.UpdateTable(ctx, &dynamodb.UpdateTableInput{
-			TableName: &d.name, AttributeDefinitions: ix.attributes(),
+			TableName: &d.Name, AttributeDefinitions: attributes(ix.Hash, ix.Sort),
 			GlobalSecondaryIndexUpdates: []types.GlobalSecondaryIndexUpdate{{Create: &types.CreateGlobalSecondaryIndexAction{
-				IndexName: &ix.name, KeySchema: ix.schema(), Projection: &types.Projection{ProjectionType: ix.projection},
+				IndexName: &ix.Name, KeySchema: schema(ix), Projection: projection(ix),
 			}}},
 		})
 		if err != nil {
-			return awsfault.Wrap(err, "add index %s to table %s", ix.name, d.name)
+			return awsfault.Wrap(err, "add index %s to table %s", ix.Name, d.Name)
 		}
 	}
 	return nil

@@ -46,9 +46,3 @@ func (t *Topics) ConfirmSubscription(ctx context.Context, topic, token string) e
 	_, err := t.client.ConfirmSubscription(ctx, &sns.ConfirmSubscriptionInput{TopicArn: &topic, Token: &token})
 	return awsfault.Wrap(err, "confirm subscription to %s", topic)
 }
-
-// Check returns an error if the topic cannot be reached.
-func (t *Topics) Check(ctx context.Context, topic string) error {
-	_, err := t.client.GetTopicAttributes(ctx, &sns.GetTopicAttributesInput{TopicArn: &topic})
-	return awsfault.Wrap(err, "look at topic %s", topic)
-}

@@ -122,9 +122,3 @@ func partial(n int, failed []types.BatchResultErrorEntry, what string) []error {
 	}
 	return errs
 }
-
-// Check returns an error if the queue cannot be reached.
-func (q *Queue) Check(ctx context.Context) error {
-	_, err := q.client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &q.url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameQueueArn}})
-	return awsfault.Wrap(err, "look at queue %s", q.Name())
-}

@@ -1,0 +1,130 @@
+package awsestate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/glacier"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/gas-restore/gas/internal/aws/awsfault"
+	"github.com/gas-restore/gas/internal/estate"
+)
+
+// MakeChannel makes the topic and the queue behind it, with these names, where they are
+// missing, subscribes the queue, and lets in by their policies who has to be. What is
+// there and right stays as it is. It returns the topic's ARN and the queue's URL.
+func (a *Account) MakeChannel(ctx context.Context, c estate.Channel, topic, queue string) (arn, url string, err error) {
+	t, err := a.topics.CreateTopic(ctx, &sns.CreateTopicInput{Name: &topic})
+	if err != nil {
+		return "", "", awsfault.Wrap(err, "create topic %s", topic)
+	}
+	arn = *t.TopicArn
+	if err := a.mendTopic(ctx, c, arn); err != nil {
+		return "", "", err
+	}
+	if url, err = a.makeQueue(ctx, c, queue, arn); err != nil {
+		return "", "", err
+	}
+	q, err := a.Queue(ctx, url)
+	if err != nil || q == nil {
+		return "", "", errors.Join(err, fmt.Errorf("queue %s is not there after it was made", queue))
+	}
+	return arn, url, a.Subscribe(ctx, arn, "sqs", q.ARN)
+}
+
+func (a *Account) mendTopic(ctx context.Context, c estate.Channel, arn string) error {
+	found, err := a.Topic(ctx, arn)
+	if err != nil || found == nil {
+		return err
+	}
+	set := func(name, value string) error {
+		_, err := a.topics.SetTopicAttributes(ctx, &sns.SetTopicAttributesInput{TopicArn: &arn, AttributeName: &name, AttributeValue: &value})
+		return awsfault.Wrap(err, "set attribute %s of topic %s", name, arn)
+	}
+	if len(found.Subscriptions) == 0 { // else others may go by the signatures that they get
+		if err := set("SignatureVersion", "2"); err != nil {
+			return err
+		}
+	}
+	if c.Topic.Publisher == "" || found.LetsPublish(c.Topic.Publisher) {
+		return nil
+	}
+	policy, err := estate.LetPublish(found.Policy, arn, c.Topic.Publisher)
+	if err != nil {
+		return fmt.Errorf("topic %s: %w", arn, err)
+	}
+	return set("Policy", policy)
+}
+
+// makeQueue makes the queue where it is missing, and lets the topic send to it.
+func (a *Account) makeQueue(ctx context.Context, c estate.Channel, name, topic string) (string, error) {
+	url := ""
+	out, err := a.queues.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &name})
+	if _, none := errors.AsType[*types.QueueDoesNotExist](err); none {
+		made, merr := a.queues.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: &name, Attributes: map[string]string{
+			"MessageRetentionPeriod": strconv.Itoa(int(c.Queue.Retention.Seconds())),
+		}})
+		if merr != nil {
+			return "", awsfault.Wrap(merr, "create queue %s", name)
+		}
+		url = *made.QueueUrl
+	} else if err != nil {
+		return "", awsfault.Wrap(err, "look for queue %s", name)
+	} else {
+		url = *out.QueueUrl
+	}
+	q, err := a.Queue(ctx, url)
+	if err != nil || q == nil {
+		return url, err
+	}
+	change := map[string]string{}
+	if !q.LetsIn(topic) {
+		if change["Policy"], err = estate.LetTopicSend(q.Policy, q.ARN, topic); err != nil {
+			return "", fmt.Errorf("queue %s: %w", name, err)
+		}
+	}
+	if q.Retention < c.Queue.MinRetention {
+		change["MessageRetentionPeriod"] = strconv.Itoa(int(c.Queue.Retention.Seconds()))
+	}
+	if len(change) > 0 {
+		if _, err := a.queues.SetQueueAttributes(ctx, &sqs.SetQueueAttributesInput{QueueUrl: &url, Attributes: change}); err != nil {
+			return "", awsfault.Wrap(err, "set attributes of queue %s", name)
+		}
+	}
+	return url, nil
+}
+
+// Subscribe subscribes the endpoint to the topic. That it is already is no error; if it
+// was not confirmed, it is asked again to confirm.
+func (a *Account) Subscribe(ctx context.Context, topic, protocol, endpoint string) error {
+	_, err := a.topics.Subscribe(ctx, &sns.SubscribeInput{TopicArn: &topic, Protocol: &protocol, Endpoint: &endpoint})
+	return awsfault.Wrap(err, "subscribe %s to topic %s", endpoint, topic)
+}
+
+// MakeVault makes the vault; that it is there is no error.
+func (a *Account) MakeVault(ctx context.Context, name string) error {
+	_, err := glacier.NewFromConfig(a.cfg).CreateVault(ctx, &glacier.CreateVaultInput{AccountId: aws.String("-"), VaultName: &name})
+	return awsfault.Wrap(err, "create vault %s", name)
+}
+
+// MakeBucket makes the bucket; that it is there is no error.
+func (a *Account) MakeBucket(ctx context.Context, name string) error {
+	objects := s3.NewFromConfig(a.cfg, func(o *s3.Options) { o.UsePathStyle = a.cfg.BaseEndpoint != nil })
+	if _, err := objects.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &name}); err == nil {
+		return nil
+	}
+	in := &s3.CreateBucketInput{Bucket: &name}
+	if a.cfg.Region != "us-east-1" { // which S3 refuses to be told
+		in.CreateBucketConfiguration = &s3types.CreateBucketConfiguration{LocationConstraint: s3types.BucketLocationConstraint(a.cfg.Region)}
+	}
+	_, err := objects.CreateBucket(ctx, in)
+	return awsfault.Wrap(err, "create bucket %s", name)
+}

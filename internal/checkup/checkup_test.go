@@ -1,0 +1,480 @@
+package checkup_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	ddb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	ddbtypes "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/glacier"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/checkup"
+	"github.com/gas-restore/gas/internal/config"
+	"github.com/gas-restore/gas/internal/estate"
+	"github.com/gas-restore/gas/internal/localaws"
+	"github.com/gas-restore/gas/internal/testenv"
+)
+
+func TestWhatIsRightIsOKAndWhatCannotBeProvenIsSaid(t *testing.T) {
+	b := newBed(t, shared(t))
+	hooks := b.confirmer()
+	for _, c := range estate.Channels() {
+		if err := b.account.Subscribe(t.Context(), b.topics[c.Name], "http", hooks+c.Webhook); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.Account("fern", archive.Free)
+	b.Account("moss", archive.Premium)
+	states := map[string]checkup.State{}
+	for _, f := range b.check() {
+		states[f.What] = f.State
+		if f.State == checkup.Wrong {
+			t.Errorf("%s is wrong: %s", f.What, f.Words)
+		}
+	}
+	for _, what := range []string{"glacier:InitiateJob", "sns:Publish", "glacier:DeleteArchive", "s3:PutObject"} {
+		if states[what] != checkup.Unproven {
+			t.Errorf("%s: %q, want that it cannot be proven", what, states[what])
+		}
+	}
+	for _, what := range []string{
+		"GAS_JOB_TABLE", "GAS_ACCOUNT_TABLE", "GAS_PLAN_TABLE", "GAS_VAULT", "GAS_RESULTS_BUCKET", "GAS_PREMIUM_TOPIC_ARN", "GAS_RESTORE_TOPIC_ARN",
+		"GAS_PREMIUM_QUEUE_URL", "GAS_RESTORE_QUEUE_URL", "GAS_NATS_URL", "GAS_OIDC_CLIENT_SECRET", "streams, consumers and buckets",
+	} {
+		if states[what] != checkup.OK {
+			t.Errorf("%s is %q, want ok", what, states[what])
+		}
+	}
+}
+
+// breaks are values of each variable that cannot work, with what is said of it.
+func breaks(t *testing.T) map[string][][2]string {
+	file := func(name, content string) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	elsewhere := `{"as_of":"2027-01-01","regions":{"eu-west-1":{"Expedited":{"per_1000_requests":1,"per_gib":1},"Standard":{"per_1000_requests":1,"per_gib":1},"Bulk":{"per_1000_requests":1,"per_gib":1}}}}`
+	password := [][2]string{{"wrong", "refuses user"}}
+	return map[string][][2]string{
+		"GAS_NATS_URL":               {{"nats://127.0.0.1:1", "connect to nats"}, {"http://x", "no URL"}},
+		"GAS_NATS_CA_FILE":           {{"/nowhere", "there is no file"}, {file("a", "x"), "no certificate"}, {t.TempDir(), "is a directory"}},
+		"GAS_NATS_BRIDGE_PASSWORD":   password,
+		"GAS_NATS_THAW_PASSWORD":     password,
+		"GAS_NATS_RESTORE_PASSWORD":  password,
+		"GAS_NATS_SWEEP_PASSWORD":    password,
+		"GAS_NATS_WEB_PASSWORD":      password,
+		"GAS_NATS_OPERATOR_PASSWORD": password,
+		"GAS_NATS_REPLICAS":          {{"3", "cannot keep 3 copies"}, {"2", "not 1, 3 or 5"}, {"many", "whole number"}},
+		"GAS_JOB_TABLE":              {{"elsewhere", "there is no table"}, {"a b", "no name"}},
+		"GAS_ACCOUNT_TABLE":          {{"elsewhere", "there is no table"}, {"gas-annotations", "that of GAS_JOB_TABLE too"}},
+		"GAS_PLAN_TABLE":             {{"elsewhere", "there is no table"}, {"gas-accounts", "that of GAS_ACCOUNT_TABLE too"}},
+		"GAS_VAULT":                  {{"elsewhere", "elsewhere"}, {"a:b", "no name"}},
+		"GAS_RESULTS_BUCKET":         {{"elsewhere", "elsewhere"}},
+		"GAS_PREMIUM_TOPIC_ARN":      {{"", "not set"}, {"arn:aws:sns:us-east-1:000000000000:elsewhere", "there is no topic"}, {"arn:aws:sns:eu-west-1:000000000000:gas-premium", "region"}},
+		"GAS_RESTORE_TOPIC_ARN":      {{"", "not set"}, {"arn:aws:sns:us-east-1:000000000000:elsewhere", "there is no topic"}, {"arn:aws:sns:us-east-1:000000000000:gas-premium", "that of GAS_PREMIUM_TOPIC_ARN too"}},
+		"GAS_PREMIUM_QUEUE_URL":      {{"", "not set"}, {"http://aws.test/000000000000/elsewhere", "there is no queue"}},
+		"GAS_RESTORE_QUEUE_URL":      {{"", "not set"}, {"http://aws.test/000000000000/elsewhere", "there is no queue"}, {"http://aws.test/000000000000/gas-premium", "that of GAS_PREMIUM_QUEUE_URL too"}},
+		"GAS_WEBHOOK_LISTEN":         {{"8081", "no host:port"}, {"192.0.2.1:8081", "cannot assign"}},
+		"GAS_SNS_CA_FILE":            {{"/nowhere", "there is no file"}, {file("b", "x"), "no certificate"}},
+		"GAS_SNS_CERT_ENDPOINT":      {{"http://127.0.0.1:1", "refused"}, {"x", "no URL"}},
+		"GAS_TIERS":                  {{"Fast", "no tier"}},
+		"GAS_THAW_SLOTS":             {{"0", "from 1"}, {"many", "whole number"}},
+		"GAS_THAW_CALLS":             {{"-1", "from 0"}},
+		"GAS_THAW_RATE":              {{"NaN", "from 0"}, {"fast", "a number"}},
+		"GAS_THAW_CALL_TIME":         {{"1h", "from 1s"}, {"long", "a duration"}},
+		"GAS_THAW_USER_BUDGET":       {{"much", "no amount"}},
+		"GAS_THAW_DAY_BUDGET":        {{"-1", "no amount"}},
+		"GAS_THAW_ASSUMED_SIZE":      {{"0", "from 1 byte"}},
+		"GAS_PRICES_FILE":            {{"/nowhere", "there is no file"}, {file("c", "root:x:0"), "price list"}, {file("d", `{"as_of":"2027-01-01","regions":{}}`), "regions is empty"}, {file("e", elsewhere), "no prices of region us-east-1"}},
+		"GAS_SWEEP_EVERY":            {{"1ms", "from 1s"}},
+		"GAS_SWEEP_SLACK":            {{"48h", "from 1s"}},
+		"GAS_SWEEP_CALLS":            {{"1", "from 60"}},
+		"GAS_RESTORE_SLOTS":          {{"0", "from 1"}},
+		"GAS_RESTORE_PART_SIZE":      {{"8388609", "power of two"}},
+		"GAS_WEB_LISTEN":             {{"x", "no host:port"}, {"192.0.2.1:8080", "cannot assign"}, {"127.0.0.1:99999", "no host:port"}},
+		"GAS_WEB_BASE_URL":           {{"http://127.0.0.1:9", "does not send anybody back"}, {"http://gas.example.org", "loopback"}, {"https://gas.example.org/x", "path"}},
+		"GAS_WEB_RATE":               {{"0", "more than 0"}},
+		"GAS_WEB_PROXIES":            {{"nowhere", "no address"}},
+		"GAS_PREMIUM_PRICE":          {{strings.Repeat("9", 101), "101 bytes"}},
+		"GAS_OIDC_ISSUER":            {{"http://127.0.0.1:1", "refused"}, {"globus", "no URL"}},
+		"GAS_OIDC_CLIENT_ID":         {{"", "not set"}, {"another", "does not know client"}},
+		"GAS_OIDC_CLIENT_SECRET":     {{"", "not set"}, {"wrong", "refuses client"}},
+		"GAS_HEALTH_LISTEN":          {{"nowhere", "no host:port"}, {"192.0.2.1:0", "cannot assign"}},
+		"GAS_LOG_LEVEL":              {{"loud", "a level"}},
+		"GAS_LOG_FORMAT":             {{"xml", "neither text nor json"}},
+		"GAS_STOP_GRACE":             {{"-1s", "not positive"}, {"long", "a duration"}},
+	}
+}
+
+// TestEachSettingThatIsWrongIsNamedWithItsFix breaks one setting at a time.
+func TestEachSettingThatIsWrongIsNamedWithItsFix(t *testing.T) {
+	b := newBed(t, shared(t))
+	all := breaks(t)
+	// What is said of a topic or a queue too, because it depends on the one that is wrong.
+	also := map[string][]string{
+		"GAS_PREMIUM_TOPIC_ARN": {"GAS_PREMIUM_QUEUE_URL"}, "GAS_RESTORE_TOPIC_ARN": {"GAS_RESTORE_QUEUE_URL"},
+	}
+	n := 0
+	for _, s := range config.Settings() {
+		if len(all[s.Name]) == 0 {
+			t.Errorf("%s is not broken: say how", s.Name)
+		}
+		for _, c := range all[s.Name] {
+			n++
+			t.Run(s.Name+"="+c[0], func(t *testing.T) {
+				b.t = t
+				b.named(b.check(s.Name+"="+c[0]), s.Name, c[1], also[s.Name]...)
+			})
+		}
+	}
+	t.Logf("%d settings broken in %d ways", len(config.Settings()), n)
+	b.t = t
+	b.named(b.check("GAS_THAW_SLOT=3"), "GAS_THAW_SLOT", "is GAS_THAW_SLOTS meant?")
+	b.named(b.check("GAS_PREMIUM_QUEUE_URL="+b.queues[estate.Restore], "GAS_RESTORE_QUEUE_URL="+b.queues[estate.Premium]),
+		"GAS_PREMIUM_QUEUE_URL", "swapped", "GAS_RESTORE_QUEUE_URL")
+	b.named(b.check("GAS_PREMIUM_TOPIC_ARN="+b.topics[estate.Restore], "GAS_RESTORE_TOPIC_ARN="+b.topics[estate.Premium]),
+		"GAS_PREMIUM_QUEUE_URL", "swapped", "GAS_RESTORE_QUEUE_URL")
+	for _, f := range b.check("GAS_WEBHOOK_LISTEN=") {
+		if f.What == "GAS_WEBHOOK_LISTEN" || f.State == checkup.Wrong {
+			t.Errorf("without a webhook: %+v", f)
+		}
+	}
+}
+
+// leaves calls f with each field under v that is no structure.
+func leaves(path string, v reflect.Value, f func(path string, v reflect.Value)) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			leaves(path+"."+v.Type().Field(i).Name, v.Field(i), f)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			leaves(fmt.Sprintf("%s[%d]", path, i), v.Index(i), f)
+		}
+	default:
+		f(path, v)
+	}
+}
+
+// TestEachFieldOfATableThatIsAnotherIsNamed makes the tables from the definition with one
+// field changed, one at a time.
+func TestEachFieldOfATableThatIsAnotherIsNamed(t *testing.T) {
+	o := shared(t)
+	names := estate.Names{Jobs: testenv.Jobs, Accounts: testenv.Accounts, Plans: testenv.Plans}
+	variables := []string{"GAS_JOB_TABLE", "GAS_ACCOUNT_TABLE", "GAS_PLAN_TABLE"}
+	n := 0
+	for i, want := range estate.Tables(names) {
+		var paths []string
+		leaves("", reflect.ValueOf(&want).Elem(), func(path string, _ reflect.Value) { paths = append(paths, path) })
+		for _, path := range paths {
+			n++
+			t.Run(variables[i]+path, func(t *testing.T) {
+				b := newBed(t, o)
+				broken := estate.Tables(names)[i]
+				words := want.Name
+				enough := false // whether it is more than is needed
+				leaves("", reflect.ValueOf(&broken).Elem(), func(at string, v reflect.Value) {
+					if at != path {
+						return
+					}
+					switch was := v.String(); was {
+					case estate.String:
+						v.SetString(estate.Number)
+					case estate.Number:
+						v.SetString(estate.String)
+					case estate.All:
+						v.SetString(estate.KeysOnly)
+					case estate.KeysOnly:
+						v.SetString(estate.All)
+						enough = true
+					default:
+						v.SetString(was + "x")
+					}
+				})
+				// An attribute has one type: an index whose key shares it changes with it.
+				retype(&broken, path)
+				remake(t, b, want.Name, broken)
+				found := b.check()
+				if enough {
+					for _, f := range found {
+						if f.State == checkup.Wrong {
+							t.Errorf("more than is needed: %+v", f)
+						}
+					}
+					return
+				}
+				b.named(found, variables[i], words)
+			})
+		}
+	}
+	t.Logf("%d fields of tables", n)
+}
+
+// retype gives all keys of a name the type of the one at path.
+func retype(table *estate.Table, path string) {
+	if !strings.HasSuffix(path, ".Type") {
+		return
+	}
+	all := []*estate.Attribute{&table.Hash}
+	for i := range table.Indexes {
+		all = append(all, &table.Indexes[i].Hash, &table.Indexes[i].Sort)
+	}
+	var changed estate.Attribute
+	leaves("", reflect.ValueOf(table).Elem(), func(at string, v reflect.Value) {
+		if at == strings.TrimSuffix(path, ".Type")+".Name" {
+			changed.Name = v.String()
+		}
+		if at == path {
+			changed.Type = v.String()
+		}
+	})
+	for _, a := range all {
+		if a.Name == changed.Name {
+			a.Type = changed.Type
+		}
+	}
+}
+
+func remake(t *testing.T, b *bed, name string, table estate.Table) {
+	t.Helper()
+	db := ddb.NewFromConfig(b.Config)
+	if _, err := db.DeleteTable(t.Context(), &ddb.DeleteTableInput{TableName: &name}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Catalog.Make(t.Context(), table); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// change is a way in which what the definition says is not so.
+type change struct {
+	what, words string
+	also        []string
+	do          func(context.Context, *bed) error
+}
+
+func setQueue(channel, attribute, value string) func(context.Context, *bed) error {
+	return func(ctx context.Context, b *bed) error {
+		_, err := sqs.NewFromConfig(b.Config).SetQueueAttributes(ctx, &sqs.SetQueueAttributesInput{QueueUrl: aws.String(b.queues[channel]), Attributes: map[string]string{attribute: value}})
+		return err
+	}
+}
+
+func setTopic(channel, attribute, value string) func(context.Context, *bed) error {
+	return func(ctx context.Context, b *bed) error {
+		_, err := sns.NewFromConfig(b.Config).SetTopicAttributes(ctx, &sns.SetTopicAttributesInput{TopicArn: aws.String(b.topics[channel]), AttributeName: &attribute, AttributeValue: &value})
+		return err
+	}
+}
+
+// redrive gives the queue a dead-letter queue and takes that away again, if it is not to be there.
+func redrive(channel string, receives int, there bool) func(context.Context, *bed) error {
+	return func(ctx context.Context, b *bed) error {
+		queues := sqs.NewFromConfig(b.Config)
+		dead, err := queues.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: aws.String("dead-" + channel)})
+		if err != nil {
+			return err
+		}
+		policy := fmt.Sprintf(`{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:dead-%s","maxReceiveCount":"%d"}`, channel, receives)
+		if err := setQueue(channel, "RedrivePolicy", policy)(ctx, b); err != nil || there {
+			return err
+		}
+		_, err = queues.DeleteQueue(ctx, &sqs.DeleteQueueInput{QueueUrl: dead.QueueUrl})
+		return err
+	}
+}
+
+func unsubscribe(channel string) func(context.Context, *bed) error {
+	return func(ctx context.Context, b *bed) error {
+		for _, s := range b.SNS.Subscriptions(b.topics[channel]) {
+			if _, err := sns.NewFromConfig(b.Config).Unsubscribe(ctx, &sns.UnsubscribeInput{SubscriptionArn: aws.String(s.ARN)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+func subscribe(topic, endpoint string, attributes map[string]string) func(context.Context, *bed) error {
+	return func(ctx context.Context, b *bed) error {
+		if strings.HasPrefix(endpoint, "/") {
+			endpoint = b.confirmer() + endpoint
+		}
+		protocol, _, _ := strings.Cut(endpoint, ":")
+		if protocol == "arn" {
+			protocol = "sqs"
+		}
+		_, err := sns.NewFromConfig(b.Config).Subscribe(ctx, &sns.SubscribeInput{TopicArn: aws.String(b.topics[topic]), Protocol: &protocol, Endpoint: &endpoint, Attributes: attributes})
+		return err
+	}
+}
+
+// changes are, for each field of the definition of channels, the ways to break it, and
+// then those that are no field.
+func changes() map[string][]change {
+	const arn = "arn:aws:sqs:us-east-1:000000000000:"
+	all := map[string][]change{}
+	for i, c := range estate.Channels() {
+		at := fmt.Sprintf("[%d]", i)
+		other := estate.Channels()[1-i]
+		queue, topic := "GAS_"+strings.ToUpper(c.Name)+"_QUEUE_URL", "GAS_"+strings.ToUpper(c.Name)+"_TOPIC_ARN"
+		all[at+".Name"] = []change{
+			{topic, "there is no topic", nil, func(ctx context.Context, b *bed) error {
+				_, err := sns.NewFromConfig(b.Config).DeleteTopic(ctx, &sns.DeleteTopicInput{TopicArn: aws.String(b.topics[c.Name])})
+				return err
+			}},
+			{queue, "there is no queue", nil, func(ctx context.Context, b *bed) error {
+				_, err := sqs.NewFromConfig(b.Config).DeleteQueue(ctx, &sqs.DeleteQueueInput{QueueUrl: aws.String(b.queues[c.Name])})
+				return err
+			}},
+			{queue, "is not subscribed", nil, unsubscribe(c.Name)},
+			{queue, "too", nil, subscribe(other.Name, arn+c.LocalName(), nil)},
+			{queue, "does not let topic", nil, setQueue(c.Name, "Policy", "")},
+			{queue, "does not let topic", nil, setQueue(c.Name, "Policy", `{"Statement":{"Effect":"Allow","Principal":{"Service":"sns.amazonaws.com"},"Action":"sqs:SendMessage","Resource":"*","Condition":{"ArnEquals":{"aws:SourceArn":"arn:aws:sns:us-east-1:000000000000:another"}}}}`)},
+		}
+		if c.Topic.Publisher != "" {
+			all[at+".Topic.Publisher"] = []change{{topic, "does not let glacier.amazonaws.com publish", nil, setTopic(c.Name, "Policy", `{"Statement":{"Effect":"Allow","Principal":{"AWS":"999999999999"},"Action":"SNS:Publish","Resource":"*"}}`)}}
+		}
+		all[at+".Queue.MinReceives"] = []change{
+			{queue, "after 3 receives", nil, redrive(c.Name, 3, true)}, {queue, "after 9 receives", nil, redrive(c.Name, 9, true)},
+			{queue, "is not there", nil, redrive(c.Name, 10, false)},
+		}
+		all[at+".Queue.MinRetention"] = []change{{queue, "forgets messages after 1m0s", nil, setQueue(c.Name, "MessageRetentionPeriod", "60")}}
+		all[at+".Queue.MinMessage"] = []change{{queue, "takes messages of up to 1024 bytes", nil, setQueue(c.Name, "MaximumMessageSize", "1024")}}
+		all[at+".Webhook"] = []change{
+			{topic, "stays PendingConfirmation", nil, subscribe(c.Name, "http://127.0.0.1:1"+c.Webhook, nil)},
+			{topic, "is for the other topic", nil, subscribe(c.Name, other.Webhook, nil)},
+			{topic, "raw message delivery", nil, subscribe(c.Name, c.Webhook, map[string]string{"RawMessageDelivery": "true"})},
+		}
+	}
+	index := func(status string) func(context.Context, *bed) error {
+		return func(_ context.Context, b *bed) error {
+			b.rewrite = func(operation, answer string) string {
+				if operation != "DescribeTable" || !strings.Contains(answer, estate.DueIndex) {
+					return answer
+				}
+				return strings.Replace(answer, `"IndexStatus":"ACTIVE"`, status, 1)
+			}
+			return nil
+		}
+	}
+	deny := func(service, operation string) func(context.Context, *bed) error {
+		return func(_ context.Context, b *bed) error {
+			return b.Faults.Add(localaws.Fault{Service: service, Operation: operation, Status: 403, Code: "AccessDeniedException"})
+		}
+	}
+	all[""] = []change{
+		{"GAS_JOB_TABLE", "is CREATING", nil, index(`"IndexStatus":"CREATING"`)},
+		{"GAS_JOB_TABLE", "still being filled", nil, index(`"IndexStatus":"CREATING","Backfilling":true`)},
+		{"GAS_JOB_TABLE", "is DELETING", nil, func(_ context.Context, b *bed) error {
+			b.rewrite = func(operation, answer string) string {
+				if operation == "DescribeTable" && strings.Contains(answer, estate.DueIndex) {
+					return strings.Replace(answer, `"TableStatus":"ACTIVE"`, `"TableStatus":"DELETING"`, 1)
+				}
+				return answer
+			}
+			return nil
+		}},
+		{"GAS_ACCOUNT_TABLE", `is "premium"`, nil, func(ctx context.Context, b *bed) error {
+			b.Account("fern", archive.Free)
+			_, err := ddb.NewFromConfig(b.Config).PutItem(ctx, &ddb.PutItemInput{TableName: aws.String(testenv.Accounts), Item: map[string]ddbtypes.AttributeValue{
+				"user_id": &ddbtypes.AttributeValueMemberS{Value: "moss"}, "role": &ddbtypes.AttributeValueMemberS{Value: "premium"},
+			}})
+			return err
+		}},
+		{"GAS_VAULT", "describe vault", nil, func(ctx context.Context, b *bed) error {
+			_, err := b.Vaults.DeleteVault(ctx, &glacier.DeleteVaultInput{AccountId: aws.String("-"), VaultName: aws.String(testenv.VaultID)})
+			return err
+		}},
+		{"GAS_RESULTS_BUCKET", "gas-results", nil, func(ctx context.Context, b *bed) error {
+			_, err := b.Objects.DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: aws.String(testenv.BucketID)})
+			return err
+		}},
+		{"GAS_JOB_TABLE", "AccessDenied", []string{"GAS_ACCOUNT_TABLE"}, deny("dynamodb", "Query")},
+		{"GAS_JOB_TABLE", "AccessDenied", []string{"GAS_ACCOUNT_TABLE", "GAS_PLAN_TABLE"}, deny("dynamodb", "GetItem")},
+		{"GAS_ACCOUNT_TABLE", "AccessDenied", nil, deny("dynamodb", "Scan")},
+		{"GAS_VAULT", "AccessDenied", nil, deny("glacier", "ListJobs")},
+		{"GAS_RESULTS_BUCKET", "403", nil, deny("s3", "HeadObject")},
+		{"GAS_PREMIUM_TOPIC_ARN", "AccessDenied", []string{"GAS_RESTORE_TOPIC_ARN"}, deny("sns", "ListSubscriptionsByTopic")},
+		{"GAS_PREMIUM_QUEUE_URL", "AccessDenied", []string{"GAS_RESTORE_QUEUE_URL"}, deny("sqs", "GetQueueAttributes")},
+	}
+	return all
+}
+
+// TestEachPartOfAChannelThatIsWrongIsNamed breaks topics, queues, policies, redrive and
+// subscriptions, one at a time.
+func TestEachPartOfAChannelThatIsWrongIsNamed(t *testing.T) {
+	o := shared(t)
+	all := changes()
+	leaves("", reflect.ValueOf(estate.Channels()), func(path string, v reflect.Value) {
+		// What is made and not compared: a retention of less than 14 days is enough.
+		if len(all[path]) == 0 && !strings.HasSuffix(path, ".Queue.Retention") && !v.IsZero() {
+			t.Errorf("field %s of the channels is not broken: say how", path)
+		}
+	})
+	n := 0
+	for path, list := range all {
+		for _, c := range list {
+			n++
+			t.Run(path+" "+c.what+" "+c.words, func(t *testing.T) {
+				b := newBed(t, o)
+				if err := c.do(t.Context(), b); err != nil {
+					t.Fatal(err)
+				}
+				b.named(b.check(), c.what, c.words, c.also...)
+			})
+		}
+	}
+	t.Logf("%d ways", n)
+}
+
+func TestWhatIsMissingInJetStreamIsNamed(t *testing.T) {
+	o := shared(t)
+	b := newBed(t, o)
+	js, err := bus.Connect(t.Context(), bus.Config{URL: o.nats, User: "operator", Password: "dev-operator", Name: t.Name()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer js.Close()
+	for _, c := range []struct {
+		what, words string
+		do          func() error
+	}{
+		{"stream DEAD", "is not there", func() error { return js.JS.DeleteStream(t.Context(), "DEAD") }},
+		{"consumer restore of RESTORE", "is not there", func() error { return js.JS.DeleteConsumer(t.Context(), "RESTORE", bus.ConsumerRestore) }},
+		{"bucket COPIES", "is not there", func() error { return js.JS.DeleteStream(t.Context(), "KV_COPIES") }},
+		{"stream STATUS", "max_bytes", func() error {
+			st, err := js.JS.Stream(t.Context(), "STATUS")
+			if err != nil {
+				return err
+			}
+			conf := st.CachedInfo().Config
+			conf.MaxBytes = 5
+			_, err = js.JS.UpdateStream(t.Context(), conf)
+			return err
+		}},
+	} {
+		if err := c.do(); err != nil {
+			t.Fatal(err)
+		}
+		b.named(b.check(), c.what, c.words)
+		if err := bus.Provision(t.Context(), js.JS, bus.Settings{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,110 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+
+	"github.com/caarlos0/env/v11"
+)
+
+// Fault is a variable that cannot be worked with, and why.
+type Fault struct{ Variable, Problem string }
+
+// Error returns the variable and what is wrong with it.
+func (f Fault) Error() string { return f.Variable + ": " + f.Problem }
+
+// Faults returns the faults that an error of [Load] or [Config.Check] is made of.
+func Faults(err error) []Fault {
+	if err == nil {
+		return nil
+	}
+	if f, ok := err.(Fault); ok {
+		return []Fault{f}
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []Fault{{"the environment", err.Error()}}
+	}
+	var all []Fault
+	for _, e := range joined.Unwrap() {
+		all = append(all, Faults(e)...)
+	}
+	return all
+}
+
+// Load reads the environment and checks what the parts need. The error is made of a
+// [Fault] for each variable that is wrong.
+func Load(needs ...Need) (Config, error) { return load(os.Environ(), needs...) }
+
+// From reads the environment that it is given, as [Load] does.
+func From(environ []string, needs ...Need) (Config, error) { return load(environ, needs...) }
+
+func load(environ []string, needs ...Need) (Config, error) {
+	var c Config
+	vars := env.ToMap(environ)
+	unread := unreadable(env.ParseWithOptions(&c, env.Options{Environment: vars}))
+	takeEmpty(&c, vars)
+	var errs []error
+	for _, f := range unread {
+		errs = append(errs, f)
+	}
+	for _, f := range Faults(c.Check(needs...)) {
+		// Of what cannot be read, the value that stands in its place is no fault of its own.
+		if !slices.ContainsFunc(unread, func(u Fault) bool { return u.Variable == f.Variable }) {
+			errs = append(errs, f)
+		}
+	}
+	return c, errors.Join(errs...)
+}
+
+// takeEmpty unsets what is set to nothing on purpose: the library takes the default then.
+func takeEmpty(c *Config, vars map[string]string) {
+	ref := reflect.ValueOf(c).Elem()
+	for i := range ref.NumField() {
+		tag := ref.Type().Field(i).Tag
+		if value, set := vars[tag.Get("env")]; set && value == "" && tag.Get("empty") != "" {
+			ref.Field(i).SetZero()
+		}
+	}
+}
+
+// unreadable returns a fault for each variable that is of the wrong kind. The library
+// names fields of the struct, of which nobody who sets variables knows.
+func unreadable(err error) []Fault {
+	if err == nil {
+		return nil
+	}
+	all, ok := errors.AsType[env.AggregateError](err)
+	if !ok {
+		return []Fault{{"the environment", err.Error()}}
+	}
+	var faults []Fault
+	for _, e := range all.Errors {
+		p, ok := errors.AsType[env.ParseError](e)
+		if !ok {
+			faults = append(faults, Fault{"the environment", e.Error()})
+			continue
+		}
+		field, _ := reflect.TypeFor[Config]().FieldByName(p.Name)
+		faults = append(faults, Fault{field.Tag.Get("env"), fmt.Sprintf("cannot be read as %s: %v", kindOf(p.Type), p.Err)})
+	}
+	return faults
+}
+
+// kindOf returns what is written in a variable of the type.
+func kindOf(t reflect.Type) string {
+	switch {
+	case t.String() == "time.Duration":
+		return "a duration such as 90s"
+	case t.String() == "slog.Level":
+		return "a level: debug, info, warn or error"
+	case t.Kind() == reflect.Map:
+		return "name=value pairs with commas in between"
+	case t.Kind() == reflect.Float64:
+		return "a number"
+	}
+	return "a whole number"
+}

@@ -1,0 +1,213 @@
+package estate
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+)
+
+// Glacier and notifications are AWS services as policies name them.
+const (
+	Glacier       = "glacier.amazonaws.com"
+	notifications = "sns.amazonaws.com"
+)
+
+// Answer is what a policy says to an access.
+type Answer int
+
+// The answers. Unsure is one with conditions that cannot be judged from here.
+const (
+	No Answer = iota
+	Unsure
+	Yes
+)
+
+// Access is what an AWS service wants to do.
+type Access struct {
+	Service, Action, Resource string
+	// Source is the ARN of the topic that it does it for; empty if it is not known.
+	Source string
+	// Account is the account of both.
+	Account string
+}
+
+// Allows returns whether the policy, as JSON, lets the service in. Whatever cannot be
+// read lets nobody in.
+func Allows(policy string, a Access) Answer {
+	all, ok := statements(policy)
+	if !ok {
+		return No
+	}
+	allowed, denied := No, No
+	for _, s := range all {
+		switch s.Effect {
+		case "Allow":
+			allowed = max(allowed, s.covers(a))
+		case "Deny":
+			denied = max(denied, s.covers(a))
+		}
+	}
+	switch {
+	case denied == Yes || allowed == No:
+		return No
+	case denied == Unsure:
+		return Unsure
+	}
+	return allowed
+}
+
+// statements returns those of the policy; ok is false if it cannot be read.
+func statements(policy string) (all []statement, ok bool) {
+	var doc struct{ Statement json.RawMessage }
+	if policy == "" || json.Unmarshal([]byte(policy), &doc) != nil {
+		return nil, false
+	}
+	if json.Unmarshal(doc.Statement, &all) == nil {
+		return all, true
+	}
+	var one statement
+	err := json.Unmarshal(doc.Statement, &one)
+	return []statement{one}, err == nil
+}
+
+// statement is one of a policy.
+type statement struct {
+	Effect       string
+	Principal    json.RawMessage
+	NotPrincipal json.RawMessage
+	Action       words
+	NotAction    words
+	Resource     words
+	NotResource  words
+	Condition    map[string]map[string]words
+}
+
+// words is a string or a list of them.
+type words []string
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (w *words) UnmarshalJSON(b []byte) error {
+	var one string
+	if json.Unmarshal(b, &one) == nil {
+		*w = words{one}
+		return nil
+	}
+	return json.Unmarshal(b, (*[]string)(w))
+}
+
+// covers returns whether the statement is about the access.
+func (s statement) covers(a Access) Answer {
+	if s.NotPrincipal != nil || s.NotAction != nil || s.NotResource != nil {
+		return Unsure
+	}
+	if !s.Action.match(strings.ToLower(a.Action), strings.ToLower) || !s.Resource.match(a.Resource, keep) {
+		return No
+	}
+	return min(s.principal(a), s.conditions(a))
+}
+
+func (s statement) principal(a Access) Answer {
+	var who string
+	if json.Unmarshal(s.Principal, &who) == nil {
+		return yes(who == "*")
+	}
+	var by map[string]words
+	if json.Unmarshal(s.Principal, &by) != nil {
+		return No
+	}
+	for _, account := range by["AWS"] {
+		// A service acts for the owner of what it is about; that of a vault's account may.
+		if account == "*" || a.Account != "" && (account == a.Account || strings.HasSuffix(account, "::"+a.Account+":root")) {
+			return Yes
+		}
+	}
+	return yes(by["Service"].match(a.Service, keep))
+}
+
+func (s statement) conditions(a Access) Answer {
+	answer := Yes
+	for operator, tests := range s.Condition {
+		for name, values := range tests {
+			answer = min(answer, condition(operator, name, values, a))
+		}
+	}
+	return answer
+}
+
+func condition(operator, name string, values words, a Access) Answer {
+	var is string
+	switch strings.ToLower(name) {
+	case "aws:sourcearn":
+		is = a.Source
+	case "aws:sourceaccount", "aws:sourceowner":
+		is = a.Account
+	case "aws:securetransport":
+		return yes(operator == "Bool" && slices.Contains(values, "true")) // services do
+	default:
+		return Unsure
+	}
+	if is == "" {
+		return Unsure
+	}
+	switch strings.TrimPrefix(strings.TrimSuffix(operator, "IfExists"), "ForAnyValue:") {
+	case "ArnEquals", "ArnLike", "StringLike":
+		return yes(values.match(is, keep))
+	case "StringEquals":
+		for _, v := range values {
+			if v == is {
+				return Yes
+			}
+		}
+		return No
+	case "StringEqualsIgnoreCase":
+		for _, v := range values {
+			if strings.EqualFold(v, is) {
+				return Yes
+			}
+		}
+		return No
+	}
+	return Unsure
+}
+
+func yes(b bool) Answer {
+	if b {
+		return Yes
+	}
+	return No
+}
+
+func keep(s string) string { return s }
+
+// match reports whether one of the patterns, in the form that f gives them, fits s.
+func (w words) match(s string, f func(string) string) bool {
+	for _, pattern := range w {
+		if fits(f(pattern), s) {
+			return true
+		}
+	}
+	return false
+}
+
+// fits reports whether s fits a pattern in which * stands for any letters and ? for one.
+func fits(pattern, s string) bool {
+	// The last * seen and where in s it began to match: on a mismatch it takes one letter
+	// more, so that no pattern takes longer than both lengths multiplied.
+	p, i, star, mark := 0, 0, -1, 0
+	for i < len(s) {
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, mark = p, i
+			p++
+		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == s[i]):
+			p++
+			i++
+		case star >= 0:
+			mark++
+			p, i = star+1, mark
+		default:
+			return false
+		}
+	}
+	return strings.Trim(pattern[p:], "*") == ""
+}
