@@ -39,31 +39,53 @@ func (r *run) gather(batch []queue.Message) []queue.Message {
 }
 
 // publish stores a batch, or the dead letters of what is not understood in it;
-// then the stored messages are deleted and the others returned.
+// then the stored messages are deleted. What JetStream does not take stays in hand
+// and is tried again, until it does or the drain is stopped.
 func (r *run) publish(ctx context.Context, batch []queue.Message, settling *sync.WaitGroup) {
+	for again := false; len(batch) > 0; again = true {
+		if again && !r.hold() {
+			r.Tally.Returned.Add(int64(len(batch)))
+			// We stop: another bridge may have it at once.
+			r.each(ctx, batch, settling, func(ctx context.Context, receipts []string) { r.giveBack(ctx, receipts, 0) })
+			return
+		}
+		batch = r.try(ctx, batch, again, settling)
+	}
+}
+
+// try publishes a batch once, settles what can be settled, and returns the messages
+// that stay in hand.
+func (r *run) try(ctx context.Context, batch []queue.Message, again bool, settling *sync.WaitGroup) []queue.Message {
 	es := make([]events.Event, len(batch))
 	poison := make([]bool, len(batch))
 	for i, m := range batch {
 		e, err := r.event(m)
 		if err != nil {
-			r.Log.Error("message not understood, to the dead letters", "queue", r.Queue.Name(), "message", m.ID, "err", err)
+			if !again {
+				r.Log.Error("message not understood, to the dead letters", "queue", r.Queue.Name(), "message", m.ID, "err", err)
+			}
 			e, poison[i] = r.deadLetter(m, err), true
 		}
 		es[i] = e
 	}
 	duplicates, errs := r.store(ctx, batch, es, poison)
+	works := map[string]bool{} // types of events of which one was stored
+	for i, e := range es {
+		works[e.Type()] = works[e.Type()] || errs[i] == nil
+	}
 
-	var stored []queue.Message
+	var stored, held []queue.Message
 	failed := map[time.Duration][]queue.Message{}
 	var trouble error
 	for i, m := range batch {
 		switch {
 		case errs[i] != nil:
 			trouble = errs[i]
-			delay := backoff(m.Receives)
-			if ctx.Err() != nil {
-				delay = 0 // we stop: another bridge may have it at once
+			if shared(errs[i], again && works[es[i].Type()]) {
+				held = append(held, m)
+				continue
 			}
+			delay := backoff(m.Receives)
 			failed[delay] = append(failed[delay], m)
 			r.Tally.Returned.Add(1)
 			continue
@@ -85,6 +107,7 @@ func (r *run) publish(ctx context.Context, batch []queue.Message, settling *sync
 	for delay, ms := range failed {
 		r.each(ctx, ms, settling, func(ctx context.Context, receipts []string) { r.giveBack(ctx, receipts, delay) })
 	}
+	return held
 }
 
 // store publishes es. An event that can't be one, too large for instance, is

@@ -108,11 +108,13 @@ func (e Env) bridge(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Par
 	if err := bus.CheckStreams(ctx, b.JS, events.StreamPremium, events.StreamRestore, events.StreamDead); err != nil {
 		return daemon.Part{}, err
 	}
+	// One for both queues: they wait for the same answer.
+	publish := publisher{b, &bus.Look{Bus: b, Subjects: []string{events.SubjectPremium, events.SubjectRestore, "dead.SQS.*"}}}
 	drain := func(source bridge.Source, queueURL string) *bridge.Drain {
 		return &bridge.Drain{
 			Source:  source,
 			Queue:   sqs.New(cfg, queueURL),
-			Publish: publisher{b},
+			Publish: publish,
 			Now:     e.clock(),
 			Log:     e.Log.With("source", source.Name),
 		}
@@ -218,7 +220,12 @@ func Restore(ctx context.Context, e Env) (daemon.Part, error) {
 }
 
 // publisher is the bridge's way to the bus.
-type publisher struct{ bus *bus.Bus }
+type publisher struct {
+	bus  *bus.Bus
+	look *bus.Look
+}
+
+func (p publisher) Look(ctx context.Context) error { return p.look.Err(ctx) }
 
 func (p publisher) Publish(ctx context.Context, es []events.Event) ([]bool, []error) {
 	acks, errs := p.bus.PublishAll(ctx, es)
