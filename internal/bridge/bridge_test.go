@@ -260,6 +260,48 @@ func TestGoodMessagesArePublishedOnceAndDeleted(t *testing.T) {
 	}
 }
 
+// TestARawBodyMayHaveFieldsNamedLikeAnEnvelopes: it is an envelope only with SNS's Type
+// and TopicArn, as SNS spells them.
+func TestARawBodyMayHaveFieldsNamedLikeAnEnvelopes(t *testing.T) {
+	raw := []string{
+		`{"user_id":"u","timestamp":1764200000}`,
+		`{"user_id":"u","Timestamp":"yesterday"}`,
+		`{"user_id":"u","TIMESTAMP":{"s":1}}`,
+		`{"user_id":"u","type":"upgrade"}`,
+		`{"user_id":"u","Type":"upgrade"}`,
+		`{"user_id":"u","type":7,"topicarn":"elsewhere"}`,
+		`{"user_id":"u","type":"Notification","topicArn":"` + topic + `"}`,
+		`{"user_id":"u","message":{"text":"welcome"}}`,
+		`{"user_id":"u","Message":null,"messageid":4}`,
+		`{"user_id":"u","MessageId":"m","Message":"hello"}`,
+		`{"user_id":"u","TopicArn":"` + topic + `"}`,
+		`{"user_id":"u","User_ID":7,"UPGRADED_AT":"yesterday","Plan_Id":""}`,
+	}
+	b := newBed(t)
+	b.send(raw...)
+	stop := b.start()
+	b.await(b.queue.deleted, len(raw))
+	stop()
+	b.tally(int64(len(raw)), int64(len(raw)), 0, 0, 0)
+	for _, m := range b.stored(events.StreamDead) {
+		d, err := events.Decode[events.DeadLetter](m.Data)
+		t.Errorf("refused %s: %s %v", d.Payload, d.Reason, err)
+	}
+	for _, e := range b.upgrades() {
+		if e.UserID != "u" || e.Via != "sqs-raw" || e.Plan != "" {
+			t.Errorf("got %+v", e)
+		}
+	}
+	for _, body := range []string{`{"USER_ID":"u"}`, `{"User_id":"u","user_ID":"u"}`, `{"u\u0073er_ıd":"u"}`, `{"uſer_id":"u"}`} {
+		if e, err := bridge.PremiumSource(topic).Parse(bridge.Notice{ID: msgID, At: time.Now(), Body: body}); err == nil {
+			t.Errorf("%s is taken for %+v", body, e)
+		}
+	}
+	if e, err := bridge.RestoreSource(other).Parse(bridge.Notice{ID: msgID, Body: strings.Replace(completion, `"JobDescription"`, `"jobdescription"`, 1)}); err == nil {
+		t.Errorf("a notification without JobDescription is taken for %+v", e)
+	}
+}
+
 // TestAnUpgradeIsAsOldAsItSays: the message of one that was undone meanwhile must not
 // look younger than what undid it.
 func TestAnUpgradeIsAsOldAsItSays(t *testing.T) {

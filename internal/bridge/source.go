@@ -48,18 +48,24 @@ type envelope struct {
 }
 
 // unwrap takes the notice out of an SQS message's body: the SNS envelope of the
-// topic, or, with raw message delivery, the body itself. The queue's policy
-// vouches for who may send; the topic is compared all the same.
+// topic, or, with raw message delivery, the body itself. It is an envelope if it has
+// Type and TopicArn, spelled as SNS does: a raw message may have fields that differ from an
+// envelope's in case. The queue's policy vouches for who may send; the topic is
+// compared all the same.
 func unwrap(m queue.Message, topic string) (Notice, error) {
 	if len(m.Body) > maxMessage {
 		return Notice{}, fmt.Errorf("message of %d bytes, more than %d", len(m.Body), maxMessage)
 	}
-	var e envelope
-	if err := decode([]byte(m.Body), &e); err != nil {
+	var marks struct{ Type, TopicArn json.RawMessage }
+	if err := decode([]byte(m.Body), &marks); err != nil {
 		return Notice{}, err
 	}
-	if e.Type == "" && e.TopicARN == "" {
+	if marks.Type == nil || marks.TopicArn == nil {
 		return Notice{ID: m.ID, At: m.SentAt, Body: m.Body, Via: "sqs-raw"}, nil
+	}
+	var e envelope
+	if err := decode([]byte(m.Body), &e); err != nil {
+		return Notice{}, fmt.Errorf("SNS envelope: %w", err)
 	}
 	at, err := time.Parse(time.RFC3339, e.Timestamp)
 	switch {
@@ -190,7 +196,7 @@ func text(s *string) string {
 	return *s
 }
 
-// decode reads the one JSON object in data.
+// decode reads the one JSON object in data, by the exact names of the fields.
 func decode(data []byte, v any) error {
 	trimmed := bytes.TrimLeft(data, " \t\r\n")
 	if len(trimmed) == 0 {
@@ -199,7 +205,7 @@ func decode(data []byte, v any) error {
 	if trimmed[0] != '{' {
 		return errors.New("message is not a JSON object")
 	}
-	if err := json.Unmarshal(trimmed, v); err != nil {
+	if err := events.UnmarshalExact(trimmed, v); err != nil {
 		if te, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 			return fmt.Errorf("%s is a JSON %s, want a %s", te.Field, te.Value, te.Type)
 		}

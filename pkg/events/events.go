@@ -165,7 +165,7 @@ func (p Payload) MarshalJSON() ([]byte, error) {
 func (p *Payload) UnmarshalJSON(data []byte) error {
 	var e encodedPayload
 	if len(data) > 0 && data[0] == '{' {
-		if err := json.Unmarshal(data, &e); err != nil {
+		if err := UnmarshalExact(data, &e); err != nil {
 			return err
 		}
 		*p = e.Base64
