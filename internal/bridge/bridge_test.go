@@ -329,7 +329,7 @@ func TestPoisonGoesToTheDeadLettersAsItCame(t *testing.T) {
 		"rubbish", "[]", `{"user_id":"u","upgraded_at":"yesterday"}`, `{"user_id":"u","upgraded_at":7}`, `{"user_id":""}`, `{"user_id":7}`, `{}`, `{"user_id":"u"}{}`,
 		b.envelope(sns.Message{TopicARN: other, Message: `{"user_id":"u"}`}),
 		b.envelope(sns.Message{Message: `nothing`}),
-		b.envelope(sns.Message{Type: sns.TypeSubscriptionConfirmation, Token: token, Message: "x"}),
+		b.envelope(sns.Message{Type: sns.TypeSubscriptionConfirmation, TopicARN: other, Token: token, Message: "x"}),
 		`{"Type":"Notification","TopicArn":"` + topic + `","MessageId":"1","Message":"{}","Timestamp":"yesterday"}`,
 		`{"user_id":"` + strings.Repeat("x", events.MaxIDLength+1) + `"}`,
 	}
@@ -493,7 +493,7 @@ func TestTheWebhookAnswersWhatSNSIsToDo(t *testing.T) {
 func balance(t *testing.T, h *bridge.Webhook) {
 	t.Helper()
 	ta := &h.Tally
-	sum := ta.Published.Load() + ta.Duplicate.Load() + ta.Failed.Load() + ta.NotUnderstood.Load() + ta.Handshakes.Load()
+	sum := ta.Published.Load() + ta.Duplicate.Load() + ta.Failed.Load() + ta.NotUnderstood.Load() + ta.Foreign.Load() + ta.Handshakes.Load()
 	for _, n := range h.Refused() {
 		sum += n
 	}
@@ -559,7 +559,7 @@ func FuzzParseCompletionGivesWhatCanBePublished(f *testing.F) {
 func TestACompletionIsReadAsGlacierWritesIt(t *testing.T) {
 	parse := bridge.RestoreSource(other).Parse
 	got, err := parse(bridge.Notice{ID: msgID, Body: completion})
-	want := events.RetrievalCompleted{ID: msgID, JobID: "job", ArchiveID: "a", RetrievalID: "r", Status: "Succeeded", Reason: "Succeeded", Tier: "Expedited",
+	want := events.RetrievalCompleted{ID: "r", Notice: msgID, JobID: "job", ArchiveID: "a", RetrievalID: "r", Status: "Succeeded", Reason: "Succeeded", Tier: "Expedited",
 		Size: 7, TreeHash: "00", CompletedAt: time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)}
 	if err != nil || got != events.Event(want) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)

@@ -43,9 +43,11 @@ type Publisher interface {
 }
 
 // Tally counts what became of the messages of a source. received = published +
-// duplicate + quarantined + returned, but for those in hand.
+// duplicate + quarantined + returned + all that is foreign, but for those in hand.
 type Tally struct {
 	Received, Published, Duplicate, Quarantined, Returned atomic.Int64
+	// Foreign counts what was certainly not for us, and is dropped.
+	Foreign [foreignKinds]atomic.Int64
 	// Extended counts renewed leases, Undeleted the messages that were stored and
 	// could not be deleted: they come again, as duplicates.
 	Extended, Undeleted atomic.Int64
@@ -57,6 +59,9 @@ type Tally struct {
 // InHand returns how many messages are received and not settled.
 func (t *Tally) InHand() int64 {
 	settled := t.Published.Load() + t.Duplicate.Load() + t.Quarantined.Load() + t.Returned.Load()
+	for i := range t.Foreign {
+		settled += t.Foreign[i].Load()
+	}
 	return t.Received.Load() - settled
 }
 

@@ -5,6 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -20,6 +24,24 @@ import (
 	"github.com/gas-restore/gas/internal/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
+
+// alone runs f in a bubble, in a process of its own: the NATS client keeps timers for
+// reuse, and those of one bubble cannot be waited for in another.
+func alone(t *testing.T, f func(*testing.T, *server.Server)) {
+	const marked = "GAS_TEST_ALONE"
+	if os.Getenv(marked) != "" {
+		testenv.InBubble(t, f)
+		return
+	}
+	name := "^" + strings.ReplaceAll(regexp.QuoteMeta(t.Name()), "/", "$/^") + "$"
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run="+name)
+	cmd.Env = append(os.Environ(), marked+"=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	} else if !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Errorf("%s did not run:\n%s", name, out)
+	}
+}
 
 // plug is the way to a server; while it is out, the server cannot be reached.
 type plug struct {
@@ -135,7 +157,7 @@ func (o *outage) counts() (givenUp, waiting int) {
 func TestAQueueWithARedrivePolicyLosesNothingWhileJetStreamIsAway(t *testing.T) {
 	for _, away := range []time.Duration{20 * time.Second, 10 * time.Minute, 3 * time.Hour, 30 * time.Hour} {
 		t.Run(away.String(), func(t *testing.T) {
-			testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
+			alone(t, func(t *testing.T, ns *server.Server) {
 				o := newOutage(t, ns)
 				stop := o.run()
 				o.queue.send(t, 3)
@@ -169,7 +191,7 @@ func TestAQueueWithARedrivePolicyLosesNothingWhileJetStreamIsAway(t *testing.T) 
 }
 
 func TestARestartDuringAnOutageReceivesNothing(t *testing.T) {
-	testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
+	alone(t, func(t *testing.T, ns *server.Server) {
 		o := newOutage(t, ns)
 		o.plug.pull()
 		o.queue.send(t, 5)
@@ -193,7 +215,7 @@ func TestARestartDuringAnOutageReceivesNothing(t *testing.T) {
 }
 
 func TestWhoMayNotPublishReceivesNothing(t *testing.T) {
-	testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
+	alone(t, func(t *testing.T, ns *server.Server) {
 		o := newOutage(t, ns)
 		o.bus = testenv.Bus(t, ns, "web")
 		publish := &switched{}
@@ -213,7 +235,7 @@ func TestWhoMayNotPublishReceivesNothing(t *testing.T) {
 }
 
 func TestAFullStreamCostsAMessageOneReceive(t *testing.T) {
-	testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
+	alone(t, func(t *testing.T, ns *server.Server) {
 		o := newOutage(t, ns)
 		js := testenv.Bus(t, ns, "operator").JS
 		room := func(messages int64) {
@@ -270,7 +292,7 @@ func (p picky) Publish(ctx context.Context, es []events.Event) ([]bool, []error)
 }
 
 func TestAMessageThatAloneCannotBeStoredHoldsUpNoOther(t *testing.T) {
-	testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
+	alone(t, func(t *testing.T, ns *server.Server) {
 		o := newOutage(t, ns)
 		publish := &switched{}
 		publish.Store(o.bus)
