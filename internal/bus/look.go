@@ -62,7 +62,7 @@ func (l *Look) Err(ctx context.Context) error {
 // ask publishes to each subject what the stream refuses to store.
 func (l *Look) ask(ctx context.Context) error {
 	for _, subject := range l.Subjects {
-		subject = strings.Replace(subject, "*", lookID, 1)
+		subject = strings.ReplaceAll(subject, "*", lookID)
 		callCtx, cancel := context.WithTimeout(ctx, lookWait)
 		_, err := l.Bus.JS.PublishMsg(callCtx, &nats.Msg{Subject: subject}, jetstream.WithExpectStream(lookID))
 		cancel()

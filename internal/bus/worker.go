@@ -69,6 +69,7 @@ var ErrLeaseLost = errors.New("lease on the message lost")
 
 const (
 	fetchWait   = 30 * time.Second
+	probeWait   = 5 * time.Second
 	ackTimeout  = 5 * time.Second
 	longestStop = 5 * time.Second // to say what became of a message after ctx ended
 )
@@ -235,14 +236,18 @@ func late(err error) bool {
 // fetch passes on up to n messages of a consumer as they come, and returns when it has n,
 // or none came for a while.
 func (r *run[E]) fetch(ctx context.Context, c jetstream.Consumer, n int, wait time.Duration, each func(jetstream.Msg)) error {
+	if r.Bus.pulls.fail(c.CachedInfo().Name) {
+		wait = min(wait, probeWait) // so that it is soon known whether it works again
+	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	// The server says this often that it is there; 30 s are told of every 5.
-	return r.pass(ctx, each)(c.Fetch(n, jetstream.FetchContext(ctx), jetstream.FetchHeartbeat(wait/6)))
+	return r.pass(ctx, c, each)(c.Fetch(n, jetstream.FetchContext(ctx), jetstream.FetchHeartbeat(wait/6)))
 }
 
-// pass passes on the messages of a batch as they come. What ended with ctx is no error.
-func (r *run[E]) pass(ctx context.Context, each func(jetstream.Msg)) func(jetstream.MessageBatch, error) error {
+// pass passes on the messages of a batch of a consumer as they come. What ended with ctx is
+// no error.
+func (r *run[E]) pass(ctx context.Context, c jetstream.Consumer, each func(jetstream.Msg)) func(jetstream.MessageBatch, error) error {
 	return func(batch jetstream.MessageBatch, err error) error {
 		if err == nil {
 			for m := range batch.Messages() {
@@ -253,6 +258,7 @@ func (r *run[E]) pass(ctx context.Context, each func(jetstream.Msg)) func(jetstr
 			}
 		}
 		r.Bus.heard(err)
+		r.Bus.pulls.heard(c.CachedInfo().Name, err)
 		return err
 	}
 }

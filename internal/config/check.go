@@ -192,7 +192,7 @@ func (c Config) Check(needs ...Need) error {
 		if c.OIDCClientID == "" {
 			bad("GAS_OIDC_CLIENT_ID", "is not set")
 		}
-		if c.OIDCSecret == "" {
+		if c.OIDCSecret.IsZero() {
 			bad("GAS_OIDC_CLIENT_SECRET", "is not set")
 		}
 	}

@@ -10,29 +10,6 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 )
 
-// Secret is a string that refuses to be printed. Reveal returns it.
-type Secret string
-
-// Reveal returns the secret itself.
-func (s Secret) Reveal() string { return string(s) }
-
-// String implements fmt.Stringer.
-func (s Secret) String() string {
-	if s == "" {
-		return ""
-	}
-	return "[secret]"
-}
-
-// GoString implements fmt.GoStringer.
-func (s Secret) GoString() string { return s.String() }
-
-// LogValue implements slog.LogValuer.
-func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
-
-// MarshalText implements encoding.TextMarshaler.
-func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
 // Config is everything that can be set. What is AWS's own (AWS_REGION,
 // AWS_ENDPOINT_URL, credentials) is read by the AWS SDK.
 //

@@ -15,8 +15,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestASecretIsNeverPrinted(t *testing.T) {
 	const word = "hunter2"
-	c := Config{WebPassword: word, OIDCSecret: word}
-	s := Secret(word)
+	c := Config{WebPassword: NewSecret(word), OIDCSecret: NewSecret(word)}
+	s := NewSecret(word)
 	logged := func(h func(*bytes.Buffer) slog.Handler) string {
 		var b bytes.Buffer
 		slog.New(h(&b)).Info("x", "secret", s, "config", c, "pointer", &s, "list", []Secret{s})
@@ -48,7 +48,7 @@ func TestASecretIsNeverPrinted(t *testing.T) {
 	if got := s.Reveal(); got != word {
 		t.Errorf("Reveal: got %q, want %q", got, word)
 	}
-	if got := fmt.Sprint(Secret("")); got != "" {
+	if got := fmt.Sprint(Secret{}); got != "" {
 		t.Errorf("none is shown as %q, want nothing", got)
 	}
 }

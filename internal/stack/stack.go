@@ -193,7 +193,7 @@ func (s *Stack) startNATS(ctx context.Context) error {
 	s.NATS = ns
 	s.Config.NATSURL = ns.ClientURL()
 	s.Bus, err = bus.Connect(ctx, bus.Config{
-		URL: s.Config.NATSURL, User: "operator", Password: s.Config.OperatorPassword.Reveal(),
+		URL: s.Config.NATSURL, User: "operator", PasswordFrom: s.Config.OperatorPassword.Read,
 		Name: "gas-up", InProcess: ns, Logger: s.opts.Log,
 	})
 	if err != nil {
@@ -274,7 +274,7 @@ func (s *Stack) startIDP(people []Person) error {
 	srv := &http.Server{Handler: provider, ReadHeaderTimeout: 10 * time.Second}
 	go srv.Serve(ln)
 	s.onClose(func() { srv.Close() })
-	s.Config.OIDCIssuer, s.Config.OIDCClientID, s.Config.OIDCSecret = issuer, clientID, clientSecret
+	s.Config.OIDCIssuer, s.Config.OIDCClientID, s.Config.OIDCSecret = issuer, clientID, config.NewSecret(clientSecret)
 	return nil
 }
 

@@ -112,8 +112,8 @@ func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
 	}
 	return daemon.Part{
 		Name:    string(config.Thaw),
-		Run:     together(plan.Run, request.Run, sweep.Run),
-		Ready:   []daemon.Check{b.Ready},
+		Run:     together(b.Watch, sweepBus.Watch, plan.Run, request.Run, sweep.Run),
+		Ready:   []daemon.Check{b.Outlook("thaw").Err, sweepBus.Outlook("sweep").Err},
 		Metrics: slices.Concat(m.all(), tm.all(), paceMetrics(pace), sweepMetrics),
 		Close:   func() { b.Close(); sweepBus.Close() },
 	}, nil

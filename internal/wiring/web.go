@@ -80,7 +80,7 @@ func (e Env) web(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Part, 
 	e.Log.Info("web site", "url", e.Config.WebBaseURL, "listen", ln.Addr().String())
 	return daemon.Part{
 		Name: string(config.Web),
-		Run: func(ctx context.Context, drain <-chan struct{}) error {
+		Run: together(b.Watch, func(ctx context.Context, drain <-chan struct{}) error {
 			serveCtx, stop := context.WithCancel(ctx)
 			defer stop()
 			go func() {
@@ -91,8 +91,8 @@ func (e Env) web(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Part, 
 				}
 			}()
 			return server.Serve(serveCtx, ln)
-		},
-		Ready: []daemon.Check{b.Ready},
+		}),
+		Ready: []daemon.Check{b.Outlook("web").Err},
 		Close: b.Close,
 	}, nil
 }

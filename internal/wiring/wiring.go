@@ -81,13 +81,13 @@ func (e Env) connect(ctx context.Context, service config.Need, password config.S
 
 func (e Env) connectNATS(ctx context.Context, user string, password config.Secret) (*bus.Bus, error) {
 	return bus.Connect(ctx, bus.Config{
-		URL:       e.Config.NATSURL,
-		User:      user,
-		Password:  password.Reveal(),
-		CAFile:    e.Config.NATSCAFile,
-		Name:      "gas-" + user,
-		InProcess: e.NATS,
-		Logger:    e.Log,
+		URL:          e.Config.NATSURL,
+		User:         user,
+		PasswordFrom: password.Read,
+		CAFile:       e.Config.NATSCAFile,
+		Name:         "gas-" + user,
+		InProcess:    e.NATS,
+		Logger:       e.Log,
 	})
 }
 
@@ -123,11 +123,12 @@ func (e Env) bridge(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Par
 	restored := drain(bridge.RestoreSource(e.Config.RestoreTopic), e.Config.RestoreQueue)
 	part := daemon.Part{
 		Name:    string(config.Bridge),
-		Ready:   []daemon.Check{b.Ready, premium.Ready, restored.Ready},
+		Ready:   []daemon.Check{b.Outlook("bridge").Err, premium.Ready, restored.Ready},
 		Metrics: append(tally(premium), tally(restored)...),
 		Close:   b.Close,
 	}
 	runs := []func(context.Context, <-chan struct{}) error{
+		b.Watch,
 		func(ctx context.Context, drain <-chan struct{}) error { premium.Run(ctx, drain); return nil },
 		func(ctx context.Context, drain <-chan struct{}) error { restored.Run(ctx, drain); return nil },
 	}
@@ -214,8 +215,8 @@ func Restore(ctx context.Context, e Env) (daemon.Part, error) {
 	}
 	return daemon.Part{
 		Name:    string(config.Restore),
-		Run:     worker.Run,
-		Ready:   []daemon.Check{b.Ready},
+		Run:     together(b.Watch, worker.Run),
+		Ready:   []daemon.Check{b.Outlook("restore").Err},
 		Metrics: append(m.all(), files, bytes, kept, left, foreign),
 		Close:   b.Close,
 	}, nil
