@@ -60,7 +60,9 @@ type Worker[E events.Event] struct {
 	// many failed in a row that they must have a cause in common, and when that is over. It
 	// may be nil.
 	OnCautious func(bool)
-	Logger     *slog.Logger
+	// OnFill is told every minute how much of what the consumer allows is used; it may be nil.
+	OnFill func(Fill)
+	Logger *slog.Logger
 }
 
 // ErrLeaseLost is the cause of a handler's context when the server may have
@@ -96,6 +98,7 @@ func (w *Worker[E]) Run(ctx context.Context, drain <-chan struct{}) error {
 	leaseCtx, stopLeases := context.WithCancel(context.WithoutCancel(ctx))
 	var leases sync.WaitGroup
 	leases.Go(func() { r.renewLeases(leaseCtx) })
+	leases.Go(func() { r.watchFill(leaseCtx) })
 	defer leases.Wait()
 	defer stopLeases()
 

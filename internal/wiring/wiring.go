@@ -211,7 +211,7 @@ func Restore(ctx context.Context, e Env) (daemon.Part, error) {
 	}
 	worker := &bus.Worker[events.RetrievalCompleted]{
 		Bus: b, Stream: events.StreamRestore, Consumer: bus.ConsumerRestore, Slots: e.Config.RestoreSlots,
-		Handle: restorer.Restore, Observe: m.observe(bus.ConsumerRestore), Logger: e.Log,
+		Handle: restorer.Restore, Observe: m.observe(bus.ConsumerRestore), OnFill: m.filled, Logger: e.Log,
 	}
 	return daemon.Part{
 		Name:    string(config.Restore),
