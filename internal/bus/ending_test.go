@@ -91,6 +91,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 func TestAPasswordThatIsRefusedForLongIsReadAgain(t *testing.T) {
+	t.Parallel()
 	c := newChanging(t)
 	passwords := make(chan string, 1)
 	passwords <- "dev-thaw"
@@ -258,6 +259,7 @@ func TestReadyMeansThatWhatComesNextWouldWork(t *testing.T) {
 // TestWhoMayNotPullIsNotReady takes away thaw's permission to pull, about which the server
 // says nothing to who pulls.
 func TestWhoMayNotPullIsNotReady(t *testing.T) {
+	t.Parallel()
 	s := newChanging(t)
 	b := s.over("thaw", nil)
 	w := &bus.Worker[events.ThawRequested]{Bus: b, Stream: events.StreamThaw, Consumer: bus.ConsumerRequest, Slots: 1, Logger: testenv.Log(t),
@@ -287,6 +289,7 @@ func TestWhoMayNotPullIsNotReady(t *testing.T) {
 // TestAnAccountAtItsLimitIsNotTakenForAFullDisk lowers what the account may store below what
 // it has.
 func TestAnAccountAtItsLimitIsNotTakenForAFullDisk(t *testing.T) {
+	t.Parallel()
 	s := newChanging(t)
 	b := s.over("bridge", nil)
 	s.reload("jetstream: enabled", "jetstream { max_file: 1 }")
