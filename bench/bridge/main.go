@@ -286,8 +286,14 @@ func (discard) Publish(_ context.Context, es []events.Event) ([]bool, []error) {
 	return make([]bool, len(es)), make([]error, len(es))
 }
 
+func (discard) Look(context.Context) error { return nil }
+
 // forward publishes as the bridge does.
 type forward struct{ bus *bus.Bus }
+
+func (f forward) Look(ctx context.Context) error {
+	return (&bus.Look{Bus: f.bus, Subjects: []string{events.SubjectPremium}}).Err(ctx)
+}
 
 func (f forward) Publish(ctx context.Context, es []events.Event) ([]bool, []error) {
 	acks, errs := f.bus.PublishAll(ctx, es)

@@ -15,9 +15,13 @@ type checkCmd struct {
 	For     []string      `help:"Check what these services need: bridge, thaw, restore, web; all if not given, and what only an operator can see." placeholder:"SERVICE"`
 	Timeout time.Duration `default:"5s" help:"How long to wait for each answer."`
 	JSON    bool          `help:"Write JSON."`
+	surveyFlags
 }
 
 func (c *checkCmd) Run(ctx context.Context, std streams) error {
+	if c.Catalog {
+		return c.survey(ctx, std, c.JSON)
+	}
 	var needs []config.Need
 	for _, name := range c.For {
 		if n := config.Need(name); slices.Contains(checkup.Services(), n) {

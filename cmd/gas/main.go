@@ -26,6 +26,7 @@ type cli struct {
 	Resume    resumeCmd    `cmd:"" help:"Undo a pause."`
 	Thaw      thawCmd      `cmd:"" help:"Bring the archives of a user back, or of one job; tell what it costs; approve a plan that is over budget."`
 	Dead      deadCmd      `cmd:"" help:"Dead letters, which are what could not be done: list, show, replay and drop them."`
+	Account   accountCmd   `cmd:"" help:"Accounts of users whom another system knows."`
 	Provision provisionCmd `cmd:"" help:"Make the JetStream streams, consumers and buckets, or bring them up to date; with --aws also what is missing there."`
 }
 

@@ -5,6 +5,7 @@
 package archive
 
 import (
+	"strings"
 	"time"
 
 	"github.com/gas-restore/gas/pkg/events"
@@ -36,6 +37,9 @@ type Account struct {
 	// PlansOpened counts the plans that messages and audits opened. It is how who opens
 	// one finds that another was opened since the account was read, and is over already.
 	PlansOpened int
+	// Unreadable names each attribute of the account that the catalog has in a way that
+	// means nothing here, with what is wrong. No plan is opened on such an account.
+	Unreadable []string
 }
 
 // Object names an object in S3.
@@ -112,6 +116,9 @@ type Job struct {
 	Nudges int
 	// RestoredBy is the retrieval that brought the file back the last time.
 	RestoredBy events.RetrievalID
+	// Unreadable names each attribute of the job that the catalog has in a way that means
+	// nothing here, with what is wrong. Nothing is asked for, put or deleted for such a job.
+	Unreadable []string
 }
 
 // Restoring is what a user reads in place of a download link while
@@ -122,7 +129,7 @@ const Restoring = "File is being restored. Please check back later."
 // State is how far a job's archive is on its way back.
 type State string
 
-// The states. The first six are derived from the catalog by [Job.State]; the
+// The states. The first seven are derived from the catalog by [Job.State]; the
 // others are moments that only the STATUS stream tells of.
 const (
 	// Pending: the annotator has not finished, there is no result yet.
@@ -137,6 +144,9 @@ const (
 	Requested State = "requested"
 	// Available: in S3. Never archived or back again, nobody needs to know.
 	Available State = "available"
+	// Unclear: the catalog does not say where the file is. It has something that means
+	// nothing here, see [Job.Unreadable], or neither an archive nor an object's key.
+	Unclear State = "unclear"
 
 	Ready     State = "ready"
 	Copying   State = "copying"
@@ -145,6 +155,13 @@ const (
 	Failed    State = "failed"
 	Expired   State = "expired"
 )
+
+// Doubt returns an error text that names each attribute of the job that the catalog has
+// in a way that means nothing here; empty if there is none.
+func (j Job) Doubt() string { return strings.Join(j.Unreadable, "; ") }
+
+// Doubt is [Job.Doubt] of an account.
+func (a Account) Doubt() string { return strings.Join(a.Unreadable, "; ") }
 
 // State derives the job's state from the catalog; owner is its user's role.
 func (j Job) State(owner Role) State {
@@ -155,6 +172,8 @@ func (j Job) State(owner Role) State {
 		return Planned
 	case j.ArchiveID != "":
 		return Archived
+	case len(j.Unreadable) > 0, j.Status == "COMPLETED" && j.Result.Key == "":
+		return Unclear
 	case j.Status == "COMPLETED":
 		return Available
 	case j.Status == "FAILED":

@@ -17,7 +17,10 @@ func TestTheStateFollowsFromTheItem(t *testing.T) {
 	}{
 		{"running", Job{Status: "RUNNING"}, Free, Pending},
 		{"failed", Job{Status: "FAILED"}, Free, Errored},
-		{"in S3", Job{Status: "COMPLETED"}, Free, Available},
+		{"in S3", Job{Status: "COMPLETED", Result: Object{"b", "k"}}, Free, Available},
+		{"completed, and neither an archive nor an object's key", Job{Status: "COMPLETED"}, Free, Unclear},
+		{"completed, and something unreadable", Job{Status: "COMPLETED", Result: Object{"b", "k"}, Unreadable: []string{"x"}}, Free, Unclear},
+		{"requested, and something unreadable", Job{ArchiveID: "a", RetrievalID: "r", Unreadable: []string{"x"}}, Free, Requested},
 		{"archived of a Free user", Job{Status: "COMPLETED", ArchiveID: "a"}, Free, Archived},
 		{"archived of a Premium user", Job{Status: "COMPLETED", ArchiveID: "a"}, Premium, Planned},
 		{"intent of a user who is Free again", Job{ArchiveID: "a", Intent: &Intent{}}, Free, Planned},

@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
-	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/queue"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -33,16 +32,22 @@ type Queue interface {
 	Extend(ctx context.Context, receipts []string, lease time.Duration) []error
 }
 
-// Publisher stores events. It returns, in the order of es, whether each was a
-// duplicate, and the error if it was not stored.
+// Publisher stores events.
 type Publisher interface {
+	// Publish returns, in the order of es, whether each was a duplicate, and the error
+	// if it was not stored: [fault.Invalid] for an event that never will be,
+	// [fault.Throttled] for one for which there is no room.
 	Publish(ctx context.Context, es []events.Event) (duplicate []bool, errs []error)
+	// Look returns an error if nothing would be stored, whatever it is.
+	Look(ctx context.Context) error
 }
 
 // Tally counts what became of the messages of a source. received = published +
-// duplicate + quarantined + returned, but for those in hand.
+// duplicate + quarantined + returned + all that is foreign, but for those in hand.
 type Tally struct {
 	Received, Published, Duplicate, Quarantined, Returned atomic.Int64
+	// Foreign counts what was certainly not for us, and is dropped.
+	Foreign [foreignKinds]atomic.Int64
 	// Extended counts renewed leases, Undeleted the messages that were stored and
 	// could not be deleted: they come again, as duplicates.
 	Extended, Undeleted atomic.Int64
@@ -54,6 +59,9 @@ type Tally struct {
 // InHand returns how many messages are received and not settled.
 func (t *Tally) InHand() int64 {
 	settled := t.Published.Load() + t.Duplicate.Load() + t.Quarantined.Load() + t.Returned.Load()
+	for i := range t.Foreign {
+		settled += t.Foreign[i].Load()
+	}
 	return t.Received.Load() - settled
 }
 
@@ -63,6 +71,10 @@ func (t *Tally) InHand() int64 {
 // queue is idle; each full answer doubles them, up to Width, and an empty one
 // brings them down again. Messages that are received and not settled are bounded
 // by their bytes, and their leases are renewed.
+//
+// A queue with a redrive policy counts how often a message was received, not what came
+// of it. So nothing is received while nothing can be stored, and what is in hand then
+// stays there until it can be: an outage costs a message one receive at most.
 type Drain struct {
 	Source  Source
 	Queue   Queue
@@ -160,7 +172,8 @@ func (d *Drain) Run(ctx context.Context, stop <-chan struct{}) {
 		calls:   semaphore.NewWeighted(deletes),
 		arrived: make(chan []queue.Message, handBytes/(queue.BatchSize*messageCost)),
 		changed: make(chan struct{}, 1),
-		leases:  map[string]time.Time{},
+		loans:   map[string]loan{},
+		stopped: receiveCtx.Done(),
 	}
 	var settling sync.WaitGroup
 	for range publishers {
@@ -188,28 +201,33 @@ type run struct {
 	// while publishers are busy, and what piles up is published together.
 	arrived chan []queue.Message
 	changed chan struct{} // a receive ended, or the pace changed
+	stopped <-chan struct{}
 
 	mu       sync.Mutex // guards what follows
 	width    int        // receives that may be in flight
 	inFlight int
-	stages   [3]struct {
-		failures int // in a row
+	stages   [4]struct {
+		failures int       // in a row
+		until    time.Time // the end of the last pause
 		err      error
 	}
-	notUntil time.Time            // nothing is received before that
-	leases   map[string]time.Time // when each message in hand was lent, by receipt
+	notUntil time.Time       // nothing is received before that
+	loans    map[string]loan // of the messages in hand, by receipt
 }
 
 // stage is a thing that can be down while the others work.
 type stage int
 
 const (
-	receiving stage = iota
+	looking stage = iota // at JetStream
+	receiving
 	publishing
 	deleting
 )
 
-func (s stage) String() string { return [...]string{"receiving", "publishing", "deleting"}[s] }
+func (s stage) String() string {
+	return [...]string{"looking at jetstream", "receiving", "publishing", "deleting"}[s]
+}
 
 // failed slows down: one receive at a time, after a pause that grows. Failures of
 // what was already under way when a pause began are the same failure.
@@ -221,13 +239,17 @@ func (r *run) failed(what stage, err error) {
 	st.err = err
 	r.tell()
 	now := time.Now()
-	if st.failures > 0 && now.Before(r.notUntil) {
-		return
-	}
+	same := st.failures > 0 && now.Before(st.until)
 	pause := min(shortestPause<<min(st.failures, 16), longestPause)
-	st.failures++
-	if until := now.Add(pause); until.After(r.notUntil) {
-		r.notUntil = until
+	if !same {
+		st.failures++
+		st.until = now.Add(pause)
+	}
+	if st.until.After(r.notUntil) {
+		r.notUntil = st.until
+	}
+	if same {
+		return
 	}
 	r.Log.Warn("drain pauses", "queue", r.Queue.Name(), "while", what, "pause", pause, "err", err)
 }
@@ -239,6 +261,15 @@ func (r *run) worked(what stage) {
 	if st := &r.stages[what]; st.failures > 0 {
 		st.failures, st.err = 0, nil
 		r.tell()
+		r.nudge()
+	}
+}
+
+// nudge makes receiveAll look again.
+func (r *run) nudge() {
+	select {
+	case r.changed <- struct{}{}:
+	default:
 	}
 }
 
@@ -273,7 +304,7 @@ func (r *run) received(n int) {
 func (r *run) next() (start, only bool, wait time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.inFlight >= r.width {
+	if r.inFlight >= r.width || r.full() {
 		return false, false, 0
 	}
 	if wait := time.Until(r.notUntil); wait > 0 {
@@ -293,10 +324,7 @@ func (r *run) receiveAll(ctx, settleCtx context.Context) {
 		if start {
 			receiving.Go(func() {
 				r.receive(ctx, settleCtx, only)
-				select {
-				case r.changed <- struct{}{}:
-				default:
-				}
+				r.nudge()
 			})
 			continue
 		}
@@ -326,6 +354,13 @@ func (r *run) receive(ctx, settleCtx context.Context, only bool) {
 		r.inFlight--
 		r.mu.Unlock()
 	}()
+	if err := r.Publish.Look(ctx); err != nil {
+		if ctx.Err() == nil {
+			r.failed(looking, err)
+		}
+		return
+	}
+	r.worked(looking)
 	wait := longPoll
 	if !only {
 		wait = 0
@@ -344,13 +379,11 @@ func (r *run) receive(ctx, settleCtx context.Context, only bool) {
 		return
 	}
 	r.Tally.Received.Add(int64(len(batch)))
+	r.lend(batch)
 	var size int64
-	r.mu.Lock()
 	for _, m := range batch {
 		size += cost(m)
-		r.leases[m.Receipt] = time.Now()
 	}
-	r.mu.Unlock()
 	if r.hand.Acquire(settleCtx, size) != nil {
 		r.Tally.Returned.Add(int64(len(batch)))
 		r.giveBack(settleCtx, receipts(batch), 0)
@@ -368,50 +401,4 @@ func receipts(ms []queue.Message) []string {
 		rs[i] = m.Receipt
 	}
 	return rs
-}
-
-// keepLeases renews, until ctx ends, the leases of messages that have been in
-// hand for long.
-func (r *run) keepLeases(ctx context.Context) {
-	tick := time.NewTicker(r.lease / 6)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			r.extend(ctx, now)
-		}
-	}
-}
-
-func (r *run) extend(ctx context.Context, now time.Time) {
-	var old []string
-	r.mu.Lock()
-	for receipt, since := range r.leases {
-		if now.Sub(since) >= r.lease/3 {
-			old = append(old, receipt)
-			r.leases[receipt] = now
-		}
-	}
-	r.mu.Unlock()
-	for len(old) > 0 && ctx.Err() == nil {
-		n := min(len(old), queue.BatchSize)
-		for _, err := range r.Queue.Extend(ctx, old[:n], r.lease) {
-			if err == nil {
-				r.Tally.Extended.Add(1)
-			} else if !fault.Is(err, fault.NotFound) {
-				r.Log.Debug("lease not renewed", "queue", r.Queue.Name(), "err", err)
-			}
-		}
-		old = old[n:]
-	}
-}
-
-func (r *run) forget(receipts []string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, receipt := range receipts {
-		delete(r.leases, receipt)
-	}
 }

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -38,43 +39,83 @@ func (r *run) gather(batch []queue.Message) []queue.Message {
 	return batch
 }
 
+// parcel is a message in hand, and what is published for it.
+type parcel struct {
+	queue.Message
+	event events.Event
+	// poison is whether the event is the dead letter of what is not understood.
+	poison bool
+}
+
 // publish stores a batch, or the dead letters of what is not understood in it;
-// then the stored messages are deleted and the others returned.
+// then the stored messages are deleted. What JetStream does not take stays in hand
+// and is tried again, until it does or the drain is stopped. What is not for us is
+// deleted at once.
 func (r *run) publish(ctx context.Context, batch []queue.Message, settling *sync.WaitGroup) {
-	es := make([]events.Event, len(batch))
-	poison := make([]bool, len(batch))
-	for i, m := range batch {
+	parcels, foreign := r.read(batch)
+	r.each(ctx, foreign, settling, r.delete)
+	for again := false; len(parcels) > 0; again = true {
+		if again && !r.hold() {
+			r.Tally.Returned.Add(int64(len(parcels)))
+			// We stop: another bridge may have it at once.
+			r.each(ctx, messages(parcels), settling, func(ctx context.Context, receipts []string) { r.giveBack(ctx, receipts, 0) })
+			return
+		}
+		parcels = r.try(ctx, parcels, again, settling)
+	}
+}
+
+// read turns messages into what is published for them, and sorts out those that are
+// certainly not for us.
+func (r *run) read(batch []queue.Message) (parcels []parcel, foreign []queue.Message) {
+	for _, m := range batch {
 		e, err := r.event(m)
+		if other, ok := errors.AsType[*NotOurs](err); ok {
+			r.Log.Info("message dropped: not for us", "queue", r.Queue.Name(), "message", m.ID, "what", other.Kind, "err", err)
+			r.Tally.Foreign[other.Kind].Add(1)
+			foreign = append(foreign, m)
+			continue
+		}
 		if err != nil {
 			r.Log.Error("message not understood, to the dead letters", "queue", r.Queue.Name(), "message", m.ID, "err", err)
-			e, poison[i] = r.deadLetter(m, err), true
+			e = r.deadLetter(m, err)
 		}
-		es[i] = e
+		parcels = append(parcels, parcel{m, e, err != nil})
 	}
-	duplicates, errs := r.store(ctx, batch, es, poison)
+	return parcels, foreign
+}
 
+// try publishes a batch once, settles what can be settled, and returns what stays in
+// hand.
+func (r *run) try(ctx context.Context, batch []parcel, again bool, settling *sync.WaitGroup) (held []parcel) {
+	duplicates, errs := r.store(ctx, batch)
+	works := map[string]bool{} // types of events of which one was stored
+	for i, p := range batch {
+		works[p.event.Type()] = works[p.event.Type()] || errs[i] == nil
+	}
 	var stored []queue.Message
 	failed := map[time.Duration][]queue.Message{}
 	var trouble error
-	for i, m := range batch {
+	for i, p := range batch {
 		switch {
 		case errs[i] != nil:
 			trouble = errs[i]
-			delay := backoff(m.Receives)
-			if ctx.Err() != nil {
-				delay = 0 // we stop: another bridge may have it at once
+			if shared(errs[i], again && works[p.event.Type()]) {
+				held = append(held, p)
+				continue
 			}
-			failed[delay] = append(failed[delay], m)
+			delay := backoff(p.Receives)
+			failed[delay] = append(failed[delay], p.Message)
 			r.Tally.Returned.Add(1)
 			continue
-		case poison[i]:
+		case p.poison:
 			r.Tally.Quarantined.Add(1)
 		case duplicates[i]:
 			r.Tally.Duplicate.Add(1)
 		default:
 			r.Tally.Published.Add(1)
 		}
-		stored = append(stored, m)
+		stored = append(stored, p.Message)
 	}
 	if trouble != nil {
 		r.failed(publishing, trouble)
@@ -85,22 +126,36 @@ func (r *run) publish(ctx context.Context, batch []queue.Message, settling *sync
 	for delay, ms := range failed {
 		r.each(ctx, ms, settling, func(ctx context.Context, receipts []string) { r.giveBack(ctx, receipts, delay) })
 	}
+	return held
 }
 
-// store publishes es. An event that can't be one, too large for instance, is
-// poison after all: its dead letter is stored in its place.
-func (r *run) store(ctx context.Context, batch []queue.Message, es []events.Event, poison []bool) ([]bool, []error) {
+// store publishes what is in the parcels. An event that can't be one, too large for
+// instance, is poison after all: its dead letter is stored in its place.
+func (r *run) store(ctx context.Context, batch []parcel) ([]bool, []error) {
+	es := make([]events.Event, len(batch))
+	for i, p := range batch {
+		es[i] = p.event
+	}
 	duplicates, errs := r.Publish.Publish(ctx, es)
-	for i, m := range batch {
-		if errs[i] == nil || poison[i] || !fault.Is(errs[i], fault.Invalid) {
+	for i := range batch {
+		p := &batch[i]
+		if errs[i] == nil || p.poison || !fault.Is(errs[i], fault.Invalid) {
 			continue
 		}
-		r.Log.Error("message cannot be published, to the dead letters", "queue", r.Queue.Name(), "message", m.ID, "err", errs[i])
-		poison[i] = true
-		ds, es := r.Publish.Publish(ctx, []events.Event{r.deadLetter(m, errs[i])})
+		r.Log.Error("message cannot be published, to the dead letters", "queue", r.Queue.Name(), "message", p.ID, "err", errs[i])
+		p.event, p.poison = r.deadLetter(p.Message, errs[i]), true
+		ds, es := r.Publish.Publish(ctx, []events.Event{p.event})
 		duplicates[i], errs[i] = ds[0], es[0]
 	}
 	return duplicates, errs
+}
+
+func messages(parcels []parcel) []queue.Message {
+	ms := make([]queue.Message, len(parcels))
+	for i, p := range parcels {
+		ms[i] = p.Message
+	}
+	return ms
 }
 
 // each calls settle for the messages in batches of the queue, a bounded number

@@ -31,7 +31,8 @@ type Source struct {
 	// Name is used in the webhook's path, in logs and in metrics.
 	Name  string
 	Topic string
-	// Parse turns a message into its event. An error says why it never will be.
+	// Parse turns a message into its event. An error says why it never will be, a
+	// [*NotOurs] that it is certainly not for us.
 	Parse func(Notice) (events.Event, error)
 }
 
@@ -48,21 +49,29 @@ type envelope struct {
 }
 
 // unwrap takes the notice out of an SQS message's body: the SNS envelope of the
-// topic, or, with raw message delivery, the body itself. The queue's policy
-// vouches for who may send; the topic is compared all the same.
+// topic, or, with raw message delivery, the body itself. It is an envelope if it has
+// Type and TopicArn, spelled as SNS does: a raw message may have fields that differ from an
+// envelope's in case. The queue's policy vouches for who may send; the topic is
+// compared all the same.
 func unwrap(m queue.Message, topic string) (Notice, error) {
 	if len(m.Body) > maxMessage {
 		return Notice{}, fmt.Errorf("message of %d bytes, more than %d", len(m.Body), maxMessage)
 	}
-	var e envelope
-	if err := decode([]byte(m.Body), &e); err != nil {
+	var marks struct{ Type, TopicArn json.RawMessage }
+	if err := decode([]byte(m.Body), &marks); err != nil {
 		return Notice{}, err
 	}
-	if e.Type == "" && e.TopicARN == "" {
+	if marks.Type == nil || marks.TopicArn == nil {
 		return Notice{ID: m.ID, At: m.SentAt, Body: m.Body, Via: "sqs-raw"}, nil
+	}
+	var e envelope
+	if err := decode([]byte(m.Body), &e); err != nil {
+		return Notice{}, fmt.Errorf("SNS envelope: %w", err)
 	}
 	at, err := time.Parse(time.RFC3339, e.Timestamp)
 	switch {
+	case e.TopicARN == topic && (e.Type == "SubscriptionConfirmation" || e.Type == "UnsubscribeConfirmation"):
+		return Notice{}, notOurs(Handshake, "a %s: who subscribes the queue from its own account need not confirm it", e.Type)
 	case e.Type != "Notification":
 		return Notice{}, fmt.Errorf("SNS envelope: Type is %q, want Notification", e.Type)
 	case e.TopicARN != topic:
@@ -95,6 +104,9 @@ func parsePremium(n Notice) (events.Event, error) {
 		return nil, err
 	}
 	if body.UserID == nil {
+		if err := fromS3(n.Body); err != nil {
+			return nil, err
+		}
 		return nil, errors.New("user_id is missing")
 	}
 	if err := events.CheckID("user_id", *body.UserID); err != nil {
@@ -121,7 +133,7 @@ func parsePremium(n Notice) (events.Event, error) {
 // RestoreSource reads the restore topic: what Glacier says when a retrieval
 // completes, which is the body of its DescribeJob.
 func RestoreSource(topic string) Source {
-	return Source{Name: "restore", Topic: topic, Parse: parseCompletion}
+	return Source{Name: "restore", Topic: topic, Parse: func(n Notice) (events.Event, error) { return parseCompletion(n, topic) }}
 }
 
 // completion has the members of Glacier's notification that are used. See
@@ -135,18 +147,28 @@ type completion struct {
 	CompletionDate        string
 	JobDescription        *string
 	JobID                 string `json:"JobId"`
+	SNSTopic              json.RawMessage
 	StatusCode            string
 	StatusMessage         *string
 	Tier                  *string
 }
 
-func parseCompletion(n Notice) (events.Event, error) {
+// foreign reports whether somebody else may have asked for the retrieval: ours all name
+// our topic. The vault may tell our topic of every retrieval in it.
+func (c completion) foreign(topic string) bool {
+	var asked string
+	return c.SNSTopic != nil && (json.Unmarshal(c.SNSTopic, &asked) != nil || asked != topic)
+}
+
+func parseCompletion(n Notice, topic string) (events.Event, error) {
 	var c completion
 	if err := decode([]byte(n.Body), &c); err != nil {
 		return nil, err
 	}
 	e := events.RetrievalCompleted{
-		ID:          n.ID,
+		ID:          c.JobID,
+		Notice:      n.ID,
+		Foreign:     c.foreign(topic),
 		JobID:       events.JobID(text(c.JobDescription)),
 		ArchiveID:   events.ArchiveID(c.ArchiveID),
 		RetrievalID: events.RetrievalID(c.JobID),
@@ -155,6 +177,9 @@ func parseCompletion(n Notice) (events.Event, error) {
 		Tier:        text(c.Tier),
 		Size:        c.ArchiveSizeInBytes,
 		TreeHash:    c.ArchiveSHA256TreeHash,
+	}
+	if err := c.notOurs(n.Body, e); err != nil {
+		return nil, err
 	}
 	switch {
 	case c.Action != "ArchiveRetrieval":
@@ -190,7 +215,7 @@ func text(s *string) string {
 	return *s
 }
 
-// decode reads the one JSON object in data.
+// decode reads the one JSON object in data, by the exact names of the fields.
 func decode(data []byte, v any) error {
 	trimmed := bytes.TrimLeft(data, " \t\r\n")
 	if len(trimmed) == 0 {
@@ -199,7 +224,7 @@ func decode(data []byte, v any) error {
 	if trimmed[0] != '{' {
 		return errors.New("message is not a JSON object")
 	}
-	if err := json.Unmarshal(trimmed, v); err != nil {
+	if err := events.UnmarshalExact(trimmed, v); err != nil {
 		if te, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 			return fmt.Errorf("%s is a JSON %s, want a %s", te.Field, te.Value, te.Type)
 		}

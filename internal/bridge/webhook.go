@@ -41,8 +41,8 @@ type Webhook struct {
 }
 
 // WebhookTally counts what became of the messages that were posted: received =
-// published + duplicate + failed + not understood + handshakes + all that were
-// refused, but for those in hand.
+// published + duplicate + failed + not understood + foreign + handshakes + all that
+// were refused, but for those in hand.
 type WebhookTally struct {
 	Received, Published, Duplicate atomic.Int64
 	// Failed counts what was genuine and could not be stored or confirmed; SNS
@@ -51,6 +51,9 @@ type WebhookTally struct {
 	// NotUnderstood counts what was genuine and is no event; the queue has it too,
 	// and makes the dead letter.
 	NotUnderstood atomic.Int64
+	// Foreign counts what was genuine and certainly not for us; the queue has it too,
+	// and says what it is.
+	Foreign atomic.Int64
 	// Handshakes counts subscriptions confirmed and ended.
 	Handshakes atomic.Int64
 }
@@ -148,6 +151,11 @@ func (h *Webhook) notification(w http.ResponseWriter, r *http.Request, d *Drain,
 	// The queue has the same message, and a dead letter is made of that one.
 	e, err := d.Source.Parse(Notice{ID: m.ID, At: m.Timestamp, Body: m.Message, Via: "sns"})
 	d.Wake()
+	if other, ok := errors.AsType[*NotOurs](err); ok {
+		h.Tally.Foreign.Add(1)
+		h.Log.Debug("webhook got a message that is not for us", "source", d.Source.Name, "message", m.ID, "what", other.Kind, "err", err)
+		return
+	}
 	if err != nil {
 		h.Tally.NotUnderstood.Add(1)
 		h.Log.Warn("webhook got a message that is not understood", "source", d.Source.Name, "message", m.ID, "err", err)

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -367,7 +366,7 @@ func owner(subject string, payload []byte) (job events.JobID, user events.UserID
 			UserID events.UserID `json:"user_id"`
 		} `json:"data"`
 	}
-	if json.Unmarshal(payload, &env) == nil {
+	if events.UnmarshalExact(payload, &env) == nil {
 		job, user = env.Data.JobID, env.Data.UserID
 	}
 	stream := streamOf(subject)

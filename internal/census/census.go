@@ -49,7 +49,7 @@ func New(now time.Time) *Census { return &Census{now: now, rows: map[archive.Sta
 
 // order returns that in which a job passes through the states.
 func order() []archive.State {
-	return []archive.State{archive.Pending, archive.Errored, archive.Archived, Queued, Held, archive.Planned, archive.Requested, archive.Available}
+	return []archive.State{archive.Pending, archive.Errored, archive.Archived, Queued, Held, archive.Planned, archive.Requested, archive.Available, archive.Unclear}
 }
 
 // Add counts a job whose user has the role.

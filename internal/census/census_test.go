@@ -21,7 +21,7 @@ func TestJobsAreCountedByState(t *testing.T) {
 	c.Add(requested, archive.Premium)
 	c.Add(late, archive.Premium)
 	c.Add(archive.Job{ArchiveID: "a", ArchiveSize: 3, SubmittedAt: ago(3 * time.Hour)}, archive.Free)
-	c.Add(archive.Job{Status: "COMPLETED", SubmittedAt: ago(time.Hour), Billed: 2}, archive.Free)
+	c.Add(archive.Job{Status: "COMPLETED", Result: archive.Object{Key: "k"}, SubmittedAt: ago(time.Hour), Billed: 2}, archive.Free)
 	rows := c.Rows()
 	if len(rows) != 3 || rows[0].State != archive.Archived || rows[1].State != archive.Requested || rows[2].State != archive.Available {
 		t.Fatalf("got %+v", rows)

@@ -98,7 +98,7 @@ func (l *look) tables(ctx context.Context, sdk aws.Config) {
 		},
 		func(ctx context.Context) error { _, err := catalog.Switches(ctx); return err },
 	}
-	for i, want := range estate.Tables(estate.Names(names)) {
+	for i, want := range estate.Tables(estate.Names{Jobs: names.Jobs, Accounts: names.Accounts, Plans: names.Plans}) {
 		if l.bad[variables[i]] {
 			continue
 		}

@@ -93,6 +93,12 @@ func (c Config) Check(needs ...Need) error {
 		word("GAS_JOB_TABLE", c.JobTable)
 		word("GAS_ACCOUNT_TABLE", c.AccountTable)
 		word("GAS_PLAN_TABLE", c.PlanTable)
+		for _, wrong := range renamed(c.JobAttributes, JobAttributes()) {
+			bad("GAS_JOB_ATTRIBUTES", "%s", wrong)
+		}
+		for _, wrong := range renamed(c.AccountAttributes, AccountAttributes()) {
+			bad("GAS_ACCOUNT_ATTRIBUTES", "%s", wrong)
+		}
 		apart("GAS_ACCOUNT_TABLE", c.AccountTable, "GAS_JOB_TABLE", c.JobTable)
 		apart("GAS_PLAN_TABLE", c.PlanTable, "GAS_JOB_TABLE", c.JobTable)
 		if c.AccountTable != c.JobTable { // else it is said already

@@ -54,6 +54,11 @@ type Config struct {
 	JobTable     string `env:"GAS_JOB_TABLE" envDefault:"gas-annotations" for:"thaw,restore,web" help:"the DynamoDB table of annotation jobs"`
 	AccountTable string `env:"GAS_ACCOUNT_TABLE" envDefault:"gas-accounts" for:"thaw,restore,web" help:"the DynamoDB table of accounts"`
 	PlanTable    string `env:"GAS_PLAN_TABLE" envDefault:"gas-plans" for:"thaw,restore,web" help:"the DynamoDB table of plans that are over, spending and switches"`
+	// JobAttributes and AccountAttributes say which attributes of the two tables have
+	// another name than here: archive_id=results_file_archive_id,...
+	JobAttributes     map[string]string `env:"GAS_JOB_ATTRIBUTES" envKeyValSeparator:"=" for:"thaw,restore,web" help:"other names of attributes in the job table: ours=theirs, with commas in between"`
+	AccountAttributes map[string]string `env:"GAS_ACCOUNT_ATTRIBUTES" envKeyValSeparator:"=" for:"thaw,restore,web" help:"other names of attributes in the account table: ours=theirs, with commas in between"`
+
 	Vault        string `env:"GAS_VAULT" envDefault:"gas-archive" for:"thaw,restore" help:"the Glacier vault"`
 	Bucket       string `env:"GAS_RESULTS_BUCKET" envDefault:"gas-results" for:"restore,web" help:"the S3 bucket of result files"`
 	PremiumTopic string `env:"GAS_PREMIUM_TOPIC_ARN" for:"bridge,web" help:"the ARN of the SNS topic that upgrades are announced on"`

@@ -101,6 +101,8 @@ func kindOf(t reflect.Type) string {
 		return "a duration such as 90s"
 	case t.String() == "slog.Level":
 		return "a level: debug, info, warn or error"
+	case t.Kind() == reflect.Map:
+		return "name=value pairs with commas in between"
 	case t.Kind() == reflect.Float64:
 		return "a number"
 	}

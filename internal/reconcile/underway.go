@@ -46,7 +46,7 @@ func (p *sweep) underWay(ctx context.Context) {
 					p.failed("job %s: %w", job.ID, err)
 				}
 			case job.Ordered:
-				if err := p.interrupted(ctx, job, "ordered", ""); err != nil {
+				if err := p.interrupted(ctx, job, "ordered-"+string(job.ArchiveID), ""); err != nil {
 					p.failed("job %s: %w", job.ID, err)
 				}
 			}

@@ -95,6 +95,8 @@ type Restorer struct {
 	// deletion the vault's lock denied. They may be nil.
 	OnRestored func(bytes int64)
 	OnKept     func()
+	// OnForeign is told of each retrieval that somebody else asked for. It may be nil.
+	OnForeign func()
 	// OnOutput is told how much of an output's life is left when its copy begins,
 	// below zero if it may be gone. It may be nil.
 	OnOutput func(left time.Duration)
@@ -121,11 +123,22 @@ func (r *Restorer) Restore(ctx context.Context, e events.RetrievalCompleted, emi
 		return err
 	}
 	job, err := r.Catalog.Job(ctx, e.JobID)
+	if fault.Is(err, fault.NotFound) && e.Foreign {
+		// Somebody else asked for it, in their own words: the vault tells of all.
+		r.Log.Info("notification ignored: a retrieval that is not ours", "job", e.JobID, "archive", e.ArchiveID, "retrieval", e.RetrievalID)
+		if r.OnForeign != nil {
+			r.OnForeign()
+		}
+		return nil
+	}
 	if fault.Is(err, fault.NotFound) {
 		return fault.Errorf(fault.Invalid, "unknown job %q: not in the catalog", e.JobID)
 	}
 	if err != nil {
 		return err
+	}
+	if doubt := job.Doubt(); doubt != "" {
+		return fault.Because(fault.Invalid, "unreadable job in the catalog", fmt.Errorf("the catalog's job %q of user %s cannot be worked with: %s", job.ID, job.UserID, doubt))
 	}
 	err = r.restore(ctx, r.Log.With("user", job.UserID, "job", job.ID, "retrieval", e.RetrievalID), job, e, emit)
 	if fault.Is(err, fault.Invalid) || fault.Is(err, fault.Corrupt) {
@@ -145,7 +158,7 @@ func (r *Restorer) restore(ctx context.Context, log *slog.Logger, job archive.Jo
 			// An earlier delivery restored it, and may have died before it said so, or says
 			// so at this moment. Each notice tells it under an id of its own: were one taken
 			// for a repetition of another, what that one said before could come last.
-			return emit(ctx, r.status(job, archive.Restored, string(e.RetrievalID)+"."+e.ID, e.Size))
+			return emit(ctx, r.status(job, archive.Restored, string(e.RetrievalID)+"."+cmp.Or(e.Notice, e.ID), e.Size))
 		}
 		return nil
 	case job.ArchiveID != e.ArchiveID && job.RestoredBy == e.RetrievalID:

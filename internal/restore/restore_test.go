@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	ddbtypes "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"go.uber.org/goleak"
@@ -333,6 +334,21 @@ func TestANotificationThatDoesNotFitTheCatalogIsRefusedWithAReason(t *testing.T)
 				t.Error("something was deleted")
 			}
 		})
+	}
+}
+
+func TestAJobThatTheCatalogHasInAnotherFormIsNotTouched(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	e := b.retrieved("j", []byte("result"))
+	b.SetAttribute("j", "s3_key_result_file", &ddbtypes.AttributeValueMemberL{})
+	var out testenv.Emitted
+	err := b.Restore(t.Context(), e, out.Emit)
+	if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), `job "j" of user u cannot be worked with: s3_key_result_file is a list, not a string`) {
+		t.Errorf("got %v", err)
+	}
+	if b.archives() != 1 || b.Job("j").ArchiveID == "" {
+		t.Error("something was deleted")
 	}
 }
 

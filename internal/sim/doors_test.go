@@ -290,6 +290,8 @@ func message(b []byte) (n int, point string) {
 func subjectPoint(subject, payload string) string {
 	t := strings.Split(subject, ".")
 	switch {
+	case t[len(t)-1] == "=look":
+		return "" // asks whether something would be stored; stores nothing
 	case strings.HasPrefix(subject, "$JS.ACK."):
 		verb, _, _ := strings.Cut(payload, " ")
 		switch verb {

@@ -3,6 +3,8 @@ package sim
 import (
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/config"
@@ -395,6 +397,17 @@ var scenes = []lasting{
 		play: func(w *world) {
 			w.noticesOfVault()
 			w.archived("ada", 1, 2, 3)
+			w.runAll()
+			w.upgrade("ada", true)
+		}},
+	{name: "nulls", what: "a job in which boto3 wrote None for the retrieval and the bill", before: "the archive waits for ever",
+		most: bounds{1, price, 0, 1}, ends: "back: what says nothing is absent",
+		play: func(w *world) {
+			w.archived("ada", 1000)
+			null := &types.AttributeValueMemberNULL{Value: true}
+			for _, name := range []string{"retrieval_request_id", "billed_micro_usd", "retrieval_intent", "retrieval_tries"} {
+				w.SetAttribute("ada-00", name, null)
+			}
 			w.runAll()
 			w.upgrade("ada", true)
 		}},

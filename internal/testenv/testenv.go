@@ -14,6 +14,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	ddb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/glacier"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/nats-io/nats-server/v2/server"
@@ -159,6 +161,18 @@ func NewAWS(t testing.TB) *AWS {
 		t.Fatal(err)
 	}
 	return a
+}
+
+// SetAttribute writes an attribute of a job as another system might.
+func (a *AWS) SetAttribute(id events.JobID, name string, v types.AttributeValue) {
+	a.t.Helper()
+	_, err := ddb.NewFromConfig(a.Config).UpdateItem(a.t.Context(), &ddb.UpdateItemInput{
+		TableName: aws.String(Jobs), Key: map[string]types.AttributeValue{"job_id": &types.AttributeValueMemberS{Value: string(id)}},
+		UpdateExpression: aws.String("SET #n = :v"), ExpressionAttributeNames: map[string]string{"#n": name}, ExpressionAttributeValues: map[string]types.AttributeValue{":v": v},
+	})
+	if err != nil {
+		a.t.Fatal(err)
+	}
 }
 
 // Account makes an account. On that of a Premium user stands an open plan, [PlanOf].

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/testenv"
 	"github.com/gas-restore/gas/internal/thaw"
@@ -127,6 +129,11 @@ func (p vaultIn) Retrievals(ctx context.Context) iter.Seq2[archive.Retrieval, er
 	}
 }
 
+func (p vaultIn) Describe(ctx context.Context, id events.RetrievalID) (r archive.Retrieval, err error) {
+	err = p.Call("Vault.Describe", func() error { r, err = p.to.Describe(ctx, id); return err })
+	return r, err
+}
+
 func (p jobsIn) ArchivedPage(ctx context.Context, u events.UserID, cursor string) (jobs []archive.Job, next string, err error) {
 	err = p.Call("Jobs.ArchivedPage", func() error { jobs, next, err = p.to.ArchivedPage(ctx, u, cursor); return err })
 	return jobs, next, err
@@ -213,6 +220,9 @@ func TestOneRetrievalPerArchiveWhateverBreaks(t *testing.T) {
 		{"a young intent", func(t *testing.T, id events.JobID) { w.leaveIntent(t, id, 0) }, false, thaw.Budget{}},
 		{"an old intent", func(t *testing.T, id events.JobID) { w.leaveIntent(t, id, time.Hour) }, false, thaw.Budget{}},
 		{"a budget, and no expedited capacity", func(*testing.T, events.JobID) { w.Glacier.SetExpeditedCapacity(0, time.Minute) }, false, thaw.Budget{Day: 100 * archive.Dollar}},
+		{"a budget, and a catalog without sizes", func(_ *testing.T, id events.JobID) {
+			w.SetAttribute(id, "archive_size", &types.AttributeValueMemberNULL{Value: true})
+		}, false, thaw.Budget{Day: 100 * archive.Dollar}},
 		{"a budget that is used up", func(t *testing.T, _ events.JobID) { w.freshPlan(t, "u") }, false, thaw.Budget{User: 1}},
 	} {
 		t.Run(situation.name, func(t *testing.T) {

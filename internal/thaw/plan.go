@@ -132,6 +132,9 @@ func (p *Planner) Plan(ctx context.Context, e events.UserUpgraded, _ Emit) error
 	if err != nil {
 		return err
 	}
+	if doubt := account.Doubt(); doubt != "" {
+		return fault.Because(fault.Invalid, "unreadable account in the catalog", fmt.Errorf("the catalog's account %q cannot be worked with: %s", account.ID, doubt))
+	}
 	plan, err := p.standing(ctx, log, account, e)
 	if err != nil {
 		return err

@@ -41,6 +41,8 @@ type Vault interface {
 	Retrieve(ctx context.Context, id events.ArchiveID, job events.JobID, tier archive.Tier) (events.RetrievalID, error)
 	// Retrievals yields the retrievals that Glacier knows, finished ones too.
 	Retrievals(context.Context) iter.Seq2[archive.Retrieval, error]
+	// Describe returns one of them.
+	Describe(context.Context, events.RetrievalID) (archive.Retrieval, error)
 }
 
 const (
@@ -134,7 +136,14 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 	case job.UserID != e.UserID:
 		return fault.Errorf(fault.Invalid, "job %q is not user %q's", e.JobID, e.UserID)
 	case job.ArchiveID != "" && job.ArchiveID != e.ArchiveID:
-		return fault.Errorf(fault.Invalid, "wrong archive id: the task names %q, the catalog %q", e.ArchiveID, job.ArchiveID)
+		// The file was restored and is archived again since. Its new archive has a plan
+		// that asks for it, or none. As a dead letter the old task would hold the sweep
+		// back from the new archive.
+		log.Warn("late task ignored: it names another archive than the catalog", "archive", e.ArchiveID, "catalog", job.ArchiveID)
+		return nil
+	}
+	if doubt := job.Doubt(); doubt != "" {
+		return fault.Because(fault.Invalid, "unreadable job in the catalog", fmt.Errorf("the catalog's job %q cannot be worked with: %s", job.ID, doubt))
 	}
 	answer, err := r.decide(ctx, job)
 	if err != nil {
@@ -193,7 +202,7 @@ func (r *Requester) adopt(ctx context.Context, log *slog.Logger, job *archive.Jo
 		// Of two machines' clocks; but beside a day, what they differ by is nothing.
 		return false, len(found) > 0 || r.Now().Sub(job.Intent.At) > archive.OutputLifetime-time.Hour, nil
 	}
-	best.Cost = r.price(best.Tier, *job)
+	best.Cost = r.priceOf(best, *job)
 	if err := r.save(ctx, log, job, best); err != nil {
 		return false, false, err
 	}
@@ -265,7 +274,7 @@ func (r *Requester) ask(ctx context.Context, log *slog.Logger, job archive.Job, 
 	}
 	intent := archive.Intent{Token: rand.Text(), At: r.Now().UTC(), Plan: planID(account), Due: r.Now().Add(r.intentLife())}
 	if err := r.Catalog.SaveIntent(ctx, job, intent); fault.Is(err, fault.Conflict) {
-		r.refund(ctx, log, spending, 0)
+		r.settle(ctx, log, spending, 0)
 		return fault.New(fault.Wait, fmt.Errorf("another worker was first: %w", err))
 	} else if err != nil {
 		return err // it may have been written: what was entered stays entered
@@ -274,13 +283,14 @@ func (r *Requester) ask(ctx context.Context, log *slog.Logger, job archive.Job, 
 	for {
 		id, called, err := r.call(ctx, &job, tier)
 		if err == nil {
-			retrieval := archive.Retrieval{ID: id, ArchiveID: job.ArchiveID, Tier: tier, RequestedAt: r.Now().UTC(), Cost: r.price(tier, job)}
+			retrieval := archive.Retrieval{ID: id, ArchiveID: job.ArchiveID, Tier: tier, RequestedAt: r.Now().UTC()}
+			r.bill(ctx, log, &retrieval, job)
 			log.Info("requested", "archive", job.ArchiveID, "tier", tier, "retrieval", id, "cost", retrieval.Cost.String())
 			r.pace().Took(ctx, tier)
 			if err := r.save(ctx, log, &job, retrieval); err != nil {
 				return err
 			}
-			r.refund(ctx, log, spending, retrieval.Cost)
+			r.settle(ctx, log, spending, retrieval.Cost)
 			if r.OnRequested != nil {
 				r.OnRequested(retrieval, tier != r.Tiers[0])
 			}
@@ -288,7 +298,7 @@ func (r *Requester) ask(ctx context.Context, log *slog.Logger, job archive.Job, 
 		}
 		if !called {
 			r.drop(ctx, log, job)
-			r.refund(ctx, log, spending, 0)
+			r.settle(ctx, log, spending, 0)
 			return err
 		}
 		ruling := Decide(fault.KindOf(err), tier)
@@ -307,65 +317,12 @@ func (r *Requester) ask(ctx context.Context, log *slog.Logger, job archive.Job, 
 		}
 		if ruling.Refused {
 			r.drop(ctx, log, job)
-			r.refund(ctx, log, spending, 0)
+			r.settle(ctx, log, spending, 0)
 		}
 		if ruling.Action == Bury {
 			return fault.Because(ruling.Returns, "archive cannot be retrieved", fmt.Errorf("archive %q cannot be retrieved: %w", job.ArchiveID, err))
 		}
 		return fault.After(ruling.Returns, fault.DelayOf(err), err)
-	}
-}
-
-// spend enters what the retrieval may cost, in the dearest of the tiers that may come
-// to be asked for. held is true if a budget does not allow it: then the plan is held,
-// and asks again when it goes on.
-func (r *Requester) spend(ctx context.Context, log *slog.Logger, job archive.Job, account archive.Account, tiers archive.Tiers) (s archive.Spending, held bool, err error) {
-	if !r.Budget.Limited() {
-		return s, false, nil
-	}
-	if r.Ledger == nil || r.Plans == nil {
-		return s, false, fault.Errorf(fault.Denied, "there is a budget, and nowhere to keep what is spent")
-	}
-	now := r.Now()
-	s = archive.Spending{Day: dayOf(now), User: account.ID, Plan: planID(account)}
-	if !job.Ordered {
-		// What an operator orders counts, and no budget holds it up.
-		s.UserLimit, s.DayLimit, s.Approved = r.Budget.User, r.Budget.Day, account.Plan.Approved
-	}
-	for _, tier := range tiers {
-		s.Amount = max(s.Amount, r.price(tier, job))
-	}
-	why, err := r.Ledger.Spend(ctx, s)
-	if err != nil || why == "" {
-		return s, false, err
-	}
-	log.Warn("the plan is held: its budget is used up", "plan", s.Plan, "why", why)
-	if err := r.Plans.HoldPlan(ctx, account.ID, s.Plan, why, nextDay(now)); err != nil && !fault.Is(err, fault.Conflict) {
-		return s, false, err
-	}
-	r.accounts.forget(account.ID)
-	return s, true, nil
-}
-
-// planID returns the id of the plan that stands; empty if none does.
-func planID(a archive.Account) string {
-	if a.Plan == nil {
-		return ""
-	}
-	return a.Plan.ID
-}
-
-// refund gives back what was entered beyond what was spent. Should that fail, less can
-// be spent that day: the budget holds.
-func (r *Requester) refund(ctx context.Context, log *slog.Logger, s archive.Spending, cost archive.MicroUSD) {
-	if s.Amount <= cost {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTime)
-	defer cancel()
-	s.Amount -= cost
-	if err := r.Ledger.Return(ctx, s); err != nil {
-		log.Warn("what was not spent is not given back to the budget", "amount", s.Amount.String(), "err", err)
 	}
 }
 
@@ -399,14 +356,6 @@ func (r *Requester) call(ctx context.Context, job *archive.Job, tier archive.Tie
 	defer cancel()
 	id, err = r.Vault.Retrieve(ctx, job.ArchiveID, job.ID, tier)
 	return id, true, err
-}
-
-func (r *Requester) price(tier archive.Tier, job archive.Job) archive.MicroUSD {
-	size := job.ArchiveSize
-	if size < 0 {
-		size = r.AssumedSize
-	}
-	return r.Prices.Of(tier, 1, size)
 }
 
 // save persists a retrieval that Glacier has, under the intent that announced it.

@@ -206,8 +206,11 @@ func TestEachTaskThatIsNotToBeRequestedSaysWhy(t *testing.T) {
 		says    string
 	}{
 		{"unknown job", func(_ *testing.T, _ *bench, e *events.ThawRequested) { e.JobID = "nobody" }, fault.Invalid, `unknown job "nobody"`},
-		{"wrong archive id", func(_ *testing.T, _ *bench, e *events.ThawRequested) { e.ArchiveID = "other" }, fault.Invalid, "wrong archive id"},
+		{"the archive of an earlier life", func(_ *testing.T, _ *bench, e *events.ThawRequested) { e.ArchiveID = "other" }, fault.Unknown, ""},
 		{"another user's job", func(_ *testing.T, _ *bench, e *events.ThawRequested) { e.UserID = "mallow" }, fault.Invalid, "is not user"},
+		{"a bill that is kept as text", func(t *testing.T, b *bench, _ *events.ThawRequested) {
+			b.SetAttribute("j1", "billed_micro_usd", &types.AttributeValueMemberS{Value: "30000"})
+		}, fault.Invalid, `the catalog's job "j1" cannot be worked with: billed_micro_usd is a string, not a number`},
 		{"downgraded meanwhile", func(t *testing.T, b *bench, _ *events.ThawRequested) {
 			if _, err := b.AWS.Catalog.SetRole(t.Context(), "u", archive.Free, upgraded.Add(time.Minute)); err != nil {
 				t.Fatal(err)

@@ -74,7 +74,7 @@ func groups() []group {
 		{"coming", "Coming back", []archive.State{archive.Planned, archive.Requested}},
 		{"archived", "Archived", []archive.State{archive.Archived}},
 		{"running", "Running", []archive.State{archive.Pending}},
-		{"failed", "Failed", []archive.State{archive.Errored}},
+		{"failed", "Failed", []archive.State{archive.Errored, archive.Unclear}},
 	}
 }
 

@@ -39,6 +39,8 @@ func lookOf(st archive.State) look {
 		return look{"Restored", "check", "good", 5, "The file is back and ready to download."}
 	case archive.Available:
 		return look{"Available", "check", "good", 0, "The file is ready to download."}
+	case archive.Unclear:
+		return look{"Unclear", "cross", "bad", 0, "Our records do not say where this file is. The people who run this service have to look at it."}
 	case archive.Failed:
 		return look{"Trying again", "calendar", "plan", 1, "The archive did not hand the file over this time. We are asking it again; there is nothing you need to do."}
 	case archive.Expired:

@@ -86,7 +86,7 @@ func orders() map[string]func(archive.Job, archive.Role) place {
 // inOrder are the states of the catalog as a list puts them: first what a person
 // may have to do something about.
 func inOrder() []archive.State {
-	return []archive.State{archive.Errored, archive.Pending, archive.Archived, archive.Planned, archive.Requested, archive.Available}
+	return []archive.State{archive.Unclear, archive.Errored, archive.Pending, archive.Archived, archive.Planned, archive.Requested, archive.Available}
 }
 
 // sorted returns a page of the list in an order that the catalog does not have.

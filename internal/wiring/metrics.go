@@ -48,10 +48,15 @@ func (m *workMetrics) observe(consumer string) func(bus.Outcome, fault.Kind, tim
 func tally(d *bridge.Drain) []prometheus.Collector {
 	labels := prometheus.Labels{"source": d.Source.Name}
 	outcome := func(name string, n *atomic.Int64) prometheus.Collector {
-		return counter("gas_bridge_messages_total", "SQS messages: received = published + duplicate + quarantined + returned + those in hand.",
+		return counter("gas_bridge_messages_total", "SQS messages: received = published + duplicate + quarantined + returned + all of gas_bridge_foreign_total + those in hand.",
 			prometheus.Labels{"source": d.Source.Name, "outcome": name}, n)
 	}
-	return []prometheus.Collector{
+	var all []prometheus.Collector
+	for _, kind := range bridge.Foreigns() {
+		all = append(all, counter("gas_bridge_foreign_total", "SQS messages that are certainly not for us and were dropped, by what they are.",
+			prometheus.Labels{"source": d.Source.Name, "what": kind.String()}, &d.Tally.Foreign[kind]))
+	}
+	return append(all,
 		outcome("received", &d.Tally.Received),
 		outcome("published", &d.Tally.Published),
 		outcome("duplicate", &d.Tally.Duplicate),
@@ -63,7 +68,7 @@ func tally(d *bridge.Drain) []prometheus.Collector {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gas_bridge_in_hand", Help: "SQS messages that are received and not settled.", ConstLabels: labels,
 		}, func() float64 { return float64(d.Tally.InHand()) }),
-	}
+	)
 }
 
 func counter(name, help string, labels prometheus.Labels, n *atomic.Int64) prometheus.Collector {
@@ -74,7 +79,7 @@ func counter(name, help string, labels prometheus.Labels, n *atomic.Int64) prome
 func webhookMetrics(h *bridge.Webhook) []prometheus.Collector {
 	outcome := func(name string, n *atomic.Int64) prometheus.Collector {
 		return counter("gas_webhook_messages_total",
-			"Messages posted by SNS: received = published + duplicate + failed + not_understood + handshake + all of gas_webhook_refused_total.",
+			"Messages posted by SNS: received = published + duplicate + failed + not_understood + foreign + handshake + all of gas_webhook_refused_total.",
 			prometheus.Labels{"outcome": name}, n)
 	}
 	return []prometheus.Collector{
@@ -83,6 +88,7 @@ func webhookMetrics(h *bridge.Webhook) []prometheus.Collector {
 		outcome("duplicate", &h.Tally.Duplicate),
 		outcome("failed", &h.Tally.Failed),
 		outcome("not_understood", &h.Tally.NotUnderstood),
+		outcome("foreign", &h.Tally.Foreign),
 		outcome("handshake", &h.Tally.Handshakes),
 		refusals{h},
 	}

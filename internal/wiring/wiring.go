@@ -108,11 +108,13 @@ func (e Env) bridge(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Par
 	if err := bus.CheckStreams(ctx, b.JS, events.StreamPremium, events.StreamRestore, events.StreamDead); err != nil {
 		return daemon.Part{}, err
 	}
+	// One for both queues: they wait for the same answer.
+	publish := publisher{b, &bus.Look{Bus: b, Subjects: []string{events.SubjectPremium, events.SubjectRestore, "dead.SQS.*"}}}
 	drain := func(source bridge.Source, queueURL string) *bridge.Drain {
 		return &bridge.Drain{
 			Source:  source,
 			Queue:   sqs.New(cfg, queueURL),
-			Publish: publisher{b},
+			Publish: publish,
 			Now:     e.clock(),
 			Log:     e.Log.With("source", source.Name),
 		}
@@ -186,6 +188,7 @@ func Restore(ctx context.Context, e Env) (daemon.Part, error) {
 		Buckets: []float64{0, 3600, 2 * 3600, 4 * 3600, 6 * 3600, 12 * 3600, 18 * 3600, 23 * 3600},
 	})
 	kept := prometheus.NewCounter(prometheus.CounterOpts{Name: "gas_archives_kept_total", Help: "Restored archives whose deletion the vault denied."})
+	foreign := prometheus.NewCounter(prometheus.CounterOpts{Name: "gas_foreign_retrievals_total", Help: "Notices of retrievals that are not ours: no job of the catalog, and another topic than ours."})
 	if err := b.CheckNotes(ctx, bus.BucketCopies); err != nil {
 		// It works without; a large copy that is interrupted then begins anew.
 		e.Log.Warn("interrupted copies will not be resumed", "err", err)
@@ -202,6 +205,7 @@ func Restore(ctx context.Context, e Env) (daemon.Part, error) {
 		Log:        e.Log,
 		OnRestored: func(n int64) { files.Inc(); bytes.Add(float64(n)) },
 		OnKept:     kept.Inc,
+		OnForeign:  foreign.Inc,
 		OnOutput:   func(d time.Duration) { left.Observe(d.Seconds()) },
 	}
 	worker := &bus.Worker[events.RetrievalCompleted]{
@@ -212,13 +216,18 @@ func Restore(ctx context.Context, e Env) (daemon.Part, error) {
 		Name:    string(config.Restore),
 		Run:     worker.Run,
 		Ready:   []daemon.Check{b.Ready},
-		Metrics: append(m.all(), files, bytes, kept, left),
+		Metrics: append(m.all(), files, bytes, kept, left, foreign),
 		Close:   b.Close,
 	}, nil
 }
 
 // publisher is the bridge's way to the bus.
-type publisher struct{ bus *bus.Bus }
+type publisher struct {
+	bus  *bus.Bus
+	look *bus.Look
+}
+
+func (p publisher) Look(ctx context.Context) error { return p.look.Err(ctx) }
 
 func (p publisher) Publish(ctx context.Context, es []events.Event) ([]bool, []error) {
 	acks, errs := p.bus.PublishAll(ctx, es)
@@ -252,5 +261,8 @@ func together(runs ...func(context.Context, <-chan struct{}) error) func(context
 
 // Tables returns the names of the catalog's tables.
 func Tables(cfg config.Config) dynamodb.Tables {
-	return dynamodb.Tables{Jobs: cfg.JobTable, Accounts: cfg.AccountTable, Plans: cfg.PlanTable}
+	return dynamodb.Tables{
+		Jobs: cfg.JobTable, Accounts: cfg.AccountTable, Plans: cfg.PlanTable,
+		JobNames: cfg.JobAttributes, AccountNames: cfg.AccountAttributes,
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"time"
 )
@@ -64,7 +63,8 @@ func Encode(e Event) (Message, error) {
 	}, nil
 }
 
-// Decode returns the event of type E in data. Unknown fields are ignored. The
+// Decode returns the event of type E in data. Unknown fields are ignored, also those
+// that differ from a known one in case alone; see [UnmarshalExact]. The
 // error wraps [ErrNewerVersion] or [ErrMalformed] and names the field at fault.
 func Decode[E Event](data []byte) (E, error) {
 	var e E
@@ -72,7 +72,7 @@ func Decode[E Event](data []byte) (E, error) {
 		return e, fmt.Errorf("%w: %d bytes, more than %d", ErrMalformed, len(data), MaxSize)
 	}
 	var env envelope
-	if err := unmarshal(data, &env); err != nil {
+	if err := UnmarshalExact(data, &env); err != nil {
 		return e, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	if env.Version > Version {
@@ -88,7 +88,7 @@ func Decode[E Event](data []byte) (E, error) {
 	if len(env.Data) == 0 {
 		return e, fmt.Errorf("%w: data is missing", ErrMalformed)
 	}
-	if err := unmarshal(env.Data, &v); err != nil {
+	if err := UnmarshalExact(env.Data, &v); err != nil {
 		return e, fmt.Errorf("%w: data: %w", ErrMalformed, err)
 	}
 	if err := v.validate(); err != nil {
@@ -107,17 +107,6 @@ func marshal(v any) ([]byte, error) {
 		return nil, err
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
-}
-
-func unmarshal(data []byte, v any) error {
-	dec := json.NewDecoder(bytes.NewReader(data))
-	if err := dec.Decode(v); err != nil {
-		return err
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return errors.New("more than one JSON value")
-	}
-	return nil
 }
 
 func (e UserUpgraded) validate() error {

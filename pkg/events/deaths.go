@@ -1,7 +1,6 @@
 package events
 
 import (
-	"encoding/json"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -52,7 +51,7 @@ func Deaths(header map[string][]string) []Death {
 		return nil
 	}
 	var deaths []Death
-	if json.Unmarshal([]byte(values[0]), &deaths) != nil {
+	if UnmarshalExact([]byte(values[0]), &deaths) != nil {
 		return nil
 	}
 	return deaths[max(len(deaths)-maxDeaths, 0):]

@@ -68,8 +68,14 @@ type ThawRequested struct {
 // RetrievalCompleted says that Glacier finished a retrieval job, well or
 // badly. It is a hint: the catalog and Glacier itself decide.
 type RetrievalCompleted struct {
-	// ID is the SNS MessageId of the notification.
-	ID          string      `json:"id"`
+	// ID is the retrieval's, the same for each notice of it: one may be of the retrieval's
+	// own topic and another of the vault's. Who finds that a notice was lost makes one up.
+	ID string `json:"id"`
+	// Notice is the SNS MessageId of the notification, if there was one.
+	Notice string `json:"notice,omitempty"`
+	// Foreign is true if the retrieval names no topic, or not ours: somebody else may have
+	// asked for it.
+	Foreign     bool        `json:"foreign,omitempty"`
 	JobID       JobID       `json:"job_id"`
 	ArchiveID   ArchiveID   `json:"archive_id"`
 	RetrievalID RetrievalID `json:"retrieval_id"`
@@ -165,7 +171,7 @@ func (p Payload) MarshalJSON() ([]byte, error) {
 func (p *Payload) UnmarshalJSON(data []byte) error {
 	var e encodedPayload
 	if len(data) > 0 && data[0] == '{' {
-		if err := json.Unmarshal(data, &e); err != nil {
+		if err := UnmarshalExact(data, &e); err != nil {
 			return err
 		}
 		*p = e.Base64

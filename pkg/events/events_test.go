@@ -116,7 +116,7 @@ func TestDecodeRefusesWithAReasonThatNamesTheField(t *testing.T) {
 		{"another type", `{"v":1,"type":"thaw.requested","data":{}}`, ErrMalformed, `type is "thaw.requested"`},
 		{"no data", `{"v":1,"type":"premium.upgraded"}`, ErrMalformed, "data is missing"},
 		{"not JSON", `premium!`, ErrMalformed, "invalid character"},
-		{"two values", `{"v":1}{"v":1}`, ErrMalformed, "more than one"},
+		{"two values", `{"v":1}{"v":1}`, ErrMalformed, "after top-level value"},
 		{"no user", `{"v":1,"type":"premium.upgraded","data":{"id":"a","at":"2026-11-23T10:20:30Z"}}`, ErrMalformed, "user_id is empty"},
 		{"a long user", `{"v":1,"type":"premium.upgraded","data":{"id":"a","user_id":"` + strings.Repeat("x", 513) + `","at":"2026-11-23T10:20:30Z"}}`, ErrMalformed, "user_id has 513 bytes"},
 		{"a number for a user", `{"v":1,"type":"premium.upgraded","data":{"user_id":7}}`, ErrMalformed, "user_id"},

@@ -13,6 +13,8 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"github.com/gas-restore/gas/internal/aws/awsfault"
 )
 
 // Options override what the environment says; tests and `gas up` use them. The
@@ -58,6 +60,9 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 		cfg.HTTPClient = &http.Client{Transport: o.Transport}
 	}
 	cfg.HTTPClient = plainBodies{cfg.HTTPClient}
+	if cfg.Credentials != nil {
+		cfg.Credentials = named{cfg.Credentials}
+	}
 	if o.Endpoint != "" {
 		cfg.BaseEndpoint = aws.String(o.Endpoint)
 	}
@@ -65,6 +70,16 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 		return aws.Config{}, fmt.Errorf("configure the aws sdk: no region: set AWS_REGION")
 	}
 	return cfg, nil
+}
+
+// named gives an error of getting credentials its kind before it looks like an answer of
+// the service that they were for.
+type named struct{ aws.CredentialsProvider }
+
+// Retrieve implements [aws.CredentialsProvider].
+func (n named) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	c, err := n.CredentialsProvider.Retrieve(ctx)
+	return c, awsfault.Credentials(err)
 }
 
 // plainBodies keeps net/http from seeing that the body of a request can write itself.

@@ -38,7 +38,12 @@ const (
 
 // Tables are the names of the catalog's tables: the jobs, the accounts, and the
 // ledger of plans, what they spent, and what operators stopped.
-type Tables struct{ Jobs, Accounts, Plans string }
+type Tables struct {
+	Jobs, Accounts, Plans string
+	// JobNames and AccountNames are the attributes that have another name in a table
+	// than here. Each maps our name to the table's.
+	JobNames, AccountNames Names
+}
 
 // Catalog is the job table, the account table and the ledger of plans.
 type Catalog struct {
@@ -51,7 +56,7 @@ type Catalog struct {
 
 // New returns the catalog in its tables.
 func New(cfg aws.Config, t Tables) *Catalog {
-	return &Catalog{client: dynamodb.NewFromConfig(cfg, verifyAnswers), jobs: t.Jobs, accounts: t.Accounts, plans: t.Plans, page: archivedPage}
+	return &Catalog{client: dynamodb.NewFromConfig(cfg, verifyAnswers, t.rename), jobs: t.Jobs, accounts: t.Accounts, plans: t.Plans, page: archivedPage}
 }
 
 func jobKey(id events.JobID) item   { return item{attrJobID: str(string(id))} }
@@ -142,8 +147,7 @@ func (c *Catalog) update(ctx context.Context, what string, id events.JobID, expr
 	if strings.Contains(condition, "#t") {
 		in.ExpressionAttributeNames = map[string]string{"#t": "token"} // a reserved word
 	}
-	_, err := c.client.UpdateItem(ctx, in)
-	return awsfault.Wrap(tableError(err), "%s of job %q", what, id)
+	return awsfault.Wrap(tableError(c.change(ctx, in)), "%s of job %q", what, id)
 }
 
 // EnsureAccount makes the account if there is none; one that is there is left as

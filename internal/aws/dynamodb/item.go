@@ -99,8 +99,8 @@ func text(it item, name string) string {
 	return ""
 }
 
-// number returns the number attribute called name; ok is false if it is not
-// there. The annotation service writes some times with a fraction.
+// number returns the number attribute called name; ok is false if it is not there, or
+// no number. What has a fraction loses it.
 func number(it item, name string) (v int64, ok bool) {
 	n, is := it[name].(*types.AttributeValueMemberN)
 	if !is {
@@ -109,18 +109,10 @@ func number(it item, name string) (v int64, ok bool) {
 	if v, err := strconv.ParseInt(n.Value, 10, 64); err == nil {
 		return v, true
 	}
-	if f, err := strconv.ParseFloat(n.Value, 64); err == nil {
+	if f, err := strconv.ParseFloat(n.Value, 64); err == nil && f > -maxNumber && f < maxNumber {
 		return int64(f), true
 	}
 	return 0, false
-}
-
-// seconds returns the attribute called name as a time: it is in Unix seconds.
-func seconds(it item, name string) time.Time {
-	if v, ok := number(it, name); ok {
-		return time.Unix(v, 0).UTC()
-	}
-	return time.Time{}
 }
 
 // millis returns the attribute called name as a time: it is in Unix
@@ -132,55 +124,67 @@ func millis(it item, name string) time.Time {
 	return time.Time{}
 }
 
+// jobOf returns the item as a job. What cannot be made sense of is absent from the job,
+// and named in its Unreadable.
 func jobOf(it item) archive.Job {
-	job := archive.Job{
-		ID:                   events.JobID(text(it, attrJobID)),
-		UserID:               events.UserID(text(it, attrUserID)),
-		SubmittedAt:          seconds(it, attrSubmitTime),
-		InputFileName:        text(it, attrInputFile),
-		Status:               strings.ToUpper(text(it, attrStatus)),
-		CompletedAt:          seconds(it, attrComplete),
-		Result:               archive.Object{Bucket: text(it, attrBucket), Key: text(it, attrResultKey)},
-		Log:                  archive.Object{Bucket: text(it, attrBucket), Key: text(it, attrLogKey)},
-		ArchiveID:            events.ArchiveID(text(it, attrArchiveID)),
-		ArchiveSize:          -1,
-		TreeHash:             text(it, attrTreeHash),
-		RetrievalID:          events.RetrievalID(text(it, attrRetrievalID)),
-		Tier:                 archive.Tier(text(it, attrTier)),
-		RetrievalRequestedAt: millis(it, attrRequestedAt),
-	}
-	if size, ok := number(it, attrArchiveSize); ok {
-		job.ArchiveSize = size
-	}
-	if billed, ok := number(it, attrBilled); ok {
-		job.Billed, job.BilledTier = archive.MicroUSD(billed), archive.Tier(text(it, attrBilledTier))
-	}
-	if m, ok := it[attrIntent].(*types.AttributeValueMemberM); ok {
-		job.Intent = &archive.Intent{Token: text(m.Value, "token"), At: millis(m.Value, "at"), Plan: text(it, attrPlanOf)}
-	}
-	job.Due, job.RestoredBy = millis(it, attrDue), events.RetrievalID(text(it, attrRestoredBy))
-	job.Nudges = count(it, attrNudges)
-	if v, ok := it[attrOrdered].(*types.AttributeValueMemberBOOL); ok {
-		job.Ordered = v.Value
-	}
-	job.History = historyOf(it)
+	job, f := readJob(it)
+	job.Unreadable = f.unreadable
 	return job
 }
 
-// count returns the number attribute called name as a count; zero if it is not there.
-func count(it item, name string) int {
-	v, _ := number(it, name)
-	return int(v)
+func readJob(it item) (archive.Job, *fields) {
+	f := &fields{it: it}
+	bucket := f.text(attrBucket)
+	job := archive.Job{
+		ID:                   events.JobID(f.text(attrJobID)),
+		UserID:               events.UserID(f.text(attrUserID)),
+		SubmittedAt:          f.shownInstant(attrSubmitTime),
+		InputFileName:        f.shown(attrInputFile),
+		Status:               strings.ToUpper(f.text(attrStatus)),
+		CompletedAt:          f.shownInstant(attrComplete),
+		Result:               archive.Object{Bucket: bucket, Key: f.text(attrResultKey)},
+		Log:                  archive.Object{Bucket: bucket, Key: f.shown(attrLogKey)},
+		ArchiveID:            events.ArchiveID(f.archiveID()),
+		ArchiveSize:          f.size(attrArchiveSize),
+		TreeHash:             f.hash(attrTreeHash),
+		RetrievalID:          events.RetrievalID(f.text(attrRetrievalID)),
+		Tier:                 archive.Tier(f.text(attrTier)),
+		RetrievalRequestedAt: f.instant(attrRequestedAt),
+		BilledTier:           archive.Tier(f.text(attrBilledTier)),
+		Ordered:              f.yes(attrOrdered),
+		Due:                  f.own(attrDue),
+		Nudges:               f.count(attrNudges),
+		RestoredBy:           events.RetrievalID(f.text(attrRestoredBy)),
+		History:              historyOf(f),
+	}
+	if billed, ok := f.ours(attrBilled); ok {
+		job.Billed = archive.MicroUSD(billed)
+	}
+	job.Intent = f.intent()
+	return job, f
 }
 
-func historyOf(it item) archive.History {
-	h := archive.History{Tries: count(it, attrTries), Allowed: count(it, attrAllowed), NotBefore: millis(it, attrNotBefore)}
-	for _, f := range archive.Failures() {
-		if n := count(it, failedAttr(f)); n > 0 {
+func (f *fields) intent() *archive.Intent {
+	v := f.it[attrIntent]
+	if blank(v) {
+		return nil
+	}
+	m, ok := v.(*types.AttributeValueMemberM)
+	if !ok {
+		f.bad(attrIntent, "is a %s, not a map", typeName(v))
+		return nil
+	}
+	return &archive.Intent{Token: text(m.Value, "token"), At: millis(m.Value, "at"), Plan: f.text(attrPlanOf)}
+}
+
+func historyOf(f *fields) archive.History {
+	h := archive.History{Tries: f.count(attrTries), Allowed: f.count(attrAllowed), NotBefore: f.own(attrNotBefore)}
+	for _, failure := range archive.Failures() {
+		if n := f.count(failedAttr(failure)); n > 0 {
 			if h.Failed == nil {
 				h.Failed = map[archive.Failure]int{}
 			}
-			h.Failed[f] = n
+			h.Failed[failure] = n
 		}
 	}
 	return h
@@ -219,30 +223,38 @@ func intentOf(i archive.Intent) types.AttributeValue {
 	return &types.AttributeValueMemberM{Value: item{"token": str(i.Token), "at": num(i.At.UnixMilli())}}
 }
 
+// accountOf returns the item as an account. What cannot be made sense of is absent from
+// the account, and named in its Unreadable.
 func accountOf(it item) archive.Account {
-	opened, _ := number(it, attrPlansOpened)
-	return archive.Account{
-		ID:            events.UserID(text(it, attrUserID)),
-		Name:          text(it, attrName),
-		Email:         text(it, attrEmail),
-		Role:          archive.Role(text(it, attrRole)),
-		RoleChangedAt: millis(it, attrRoleChangedAt),
-		AnnounceDue:   millis(it, attrAnnounceDue),
-		Plan:          planOf(it),
-		PlansOpened:   int(opened),
-	}
+	account, f := readAccount(it)
+	account.Unreadable = f.unreadable
+	return account
 }
 
-// planOf returns the plan that stands on the account; nil if none does.
-func planOf(it item) *archive.Plan {
-	id := text(it, attrPlanID)
+func readAccount(it item) (archive.Account, *fields) {
+	f := &fields{it: it}
+	return archive.Account{
+		ID:            events.UserID(f.text(attrUserID)),
+		Name:          f.shown(attrName),
+		Email:         f.shown(attrEmail),
+		Role:          archive.Role(f.text(attrRole)),
+		RoleChangedAt: f.instant(attrRoleChangedAt),
+		AnnounceDue:   f.own(attrAnnounceDue),
+		Plan:          f.plan(),
+		PlansOpened:   f.count(attrPlansOpened),
+	}, f
+}
+
+// plan returns the plan that stands on the account; nil if none does.
+func (f *fields) plan() *archive.Plan {
+	id := f.text(attrPlanID)
 	if id == "" {
 		return nil
 	}
-	approved, _ := number(it, attrPlanLimit)
+	approved, _ := f.ours(attrPlanLimit)
 	return &archive.Plan{
-		ID: id, Since: millis(it, attrPlanSince), Why: archive.PlanReason(text(it, attrPlanWhy)), State: archive.PlanState(text(it, attrPlanState)),
-		OpenedAt: millis(it, attrPlanOpen), HeldBy: text(it, attrPlanHeld), Approved: archive.MicroUSD(approved),
-		EmptySince: millis(it, attrPlanEmpty), Due: millis(it, attrPlanDue),
+		ID: id, Since: f.own(attrPlanSince), Why: archive.PlanReason(f.text(attrPlanWhy)), State: archive.PlanState(f.text(attrPlanState)),
+		OpenedAt: f.own(attrPlanOpen), HeldBy: f.text(attrPlanHeld), Approved: archive.MicroUSD(approved),
+		EmptySince: f.own(attrPlanEmpty), Due: f.own(attrPlanDue),
 	}
 }

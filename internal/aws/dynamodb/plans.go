@@ -102,7 +102,7 @@ func (c *Catalog) OpenPlan(ctx context.Context, account archive.Account, p archi
 		condition += " AND plans_opened = :opened_before"
 		values[":opened_before"] = num(int64(account.PlansOpened))
 	}
-	_, err = c.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+	err = c.change(ctx, &dynamodb.UpdateItemInput{
 		TableName: &c.accounts, Key: userKey(account.ID),
 		UpdateExpression:          aws.String("SET " + set + " REMOVE plan_held_by, plan_approved_micro_usd, plan_empty_since ADD plans_opened :one"),
 		ConditionExpression:       &condition,
@@ -125,7 +125,7 @@ func (c *Catalog) onPlan(ctx context.Context, what string, user events.UserID, p
 		}
 		condition += " AND plan_state IN (" + strings.Join(names, ", ") + ")"
 	}
-	_, err := c.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+	err := c.change(ctx, &dynamodb.UpdateItemInput{
 		TableName: &c.accounts, Key: userKey(user), UpdateExpression: &change, ConditionExpression: &condition, ExpressionAttributeValues: values,
 	})
 	return awsfault.Wrap(tableError(err), "%s plan %q of %q", what, plan, user)

@@ -62,22 +62,25 @@ func (c *Catalog) DropIntent(ctx context.Context, job archive.Job, intent archiv
 
 // SaveRetrieval writes the retrieval's id, tier and time, adds its cost to the
 // job's bill, and removes the intent, if the job still has its archive, no
-// retrieval, and this intent.
+// retrieval, and this intent. The archive's size is written too if only Glacier knew it.
 func (c *Catalog) SaveRetrieval(ctx context.Context, job archive.Job, intent archive.Intent, r archive.Retrieval) error {
-	return c.update(ctx, "save retrieval", job.ID,
-		"SET retrieval_request_id = :id, retrieval_tier = :tier, retrieval_requested_at = :at, billed_tier = :tier, due_shard = :shard, due_at = :due "+
-			"ADD billed_micro_usd :cost REMOVE retrieval_intent, sweep_nudges",
-		"archive_id = :archive AND attribute_not_exists(retrieval_request_id) AND retrieval_intent.#t = :token",
-		item{
-			":id":      str(string(r.ID)),
-			":tier":    str(string(r.Tier)),
-			":at":      num(r.RequestedAt.UnixMilli()),
-			":shard":   shardOf(string(job.ID)),
-			":due":     num(r.Due().UnixMilli()),
-			":cost":    num(int64(r.Cost)),
-			":archive": str(string(job.ArchiveID)),
-			":token":   str(intent.Token),
-		})
+	set := "SET retrieval_request_id = :id, retrieval_tier = :tier, retrieval_requested_at = :at, billed_tier = :tier, due_shard = :shard, due_at = :due "
+	values := item{
+		":id":      str(string(r.ID)),
+		":tier":    str(string(r.Tier)),
+		":at":      num(r.RequestedAt.UnixMilli()),
+		":shard":   shardOf(string(job.ID)),
+		":due":     num(r.Due().UnixMilli()),
+		":cost":    num(int64(r.Cost)),
+		":archive": str(string(job.ArchiveID)),
+		":token":   str(intent.Token),
+	}
+	if job.ArchiveSize < 0 && r.Size > 0 {
+		set = strings.TrimSpace(set) + ", archive_size = :size "
+		values[":size"] = num(r.Size)
+	}
+	return c.update(ctx, "save retrieval", job.ID, set+"ADD billed_micro_usd :cost REMOVE retrieval_intent, sweep_nudges",
+		"archive_id = :archive AND attribute_not_exists(retrieval_request_id) AND retrieval_intent.#t = :token", values)
 }
 
 const (

@@ -87,12 +87,6 @@ func (u *upload) Parts(ctx context.Context) ([]archive.Part, error) {
 	return parts, nil
 }
 
-// uncounted keeps the SDK from working out a checksum: it would read the whole
-// body for that before it sends it.
-func uncounted(o *s3.Options) {
-	o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
-}
-
 func (u *upload) Put(ctx context.Context, n int, body io.ReadSeeker, size int64, sum *crc64nvme.Sum) (archive.Part, error) {
 	in := &s3.UploadPartInput{
 		Bucket:        &u.o.Bucket,
@@ -102,21 +96,19 @@ func (u *upload) Put(ctx context.Context, n int, body io.ReadSeeker, size int64,
 		Body:          body,
 		ContentLength: aws.Int64(size),
 	}
-	opts := []func(*s3.Options){unsigned}
+	// Every part has its checksum with it: a bucket with Object Lock takes no other.
+	how := trailer
 	if sum != nil {
+		how = unsigned
 		in.ChecksumAlgorithm, in.ChecksumCRC64NVME = types.ChecksumAlgorithmCrc64nvme, aws.String(sum.String())
-	} else {
-		// S3 works it out, as the upload was begun with it, and answers with it.
-		opts = append(opts, uncounted)
 	}
-	out, err := u.client.UploadPart(ctx, in, opts...)
+	out, err := u.client.UploadPart(ctx, in, how)
 	if err != nil {
 		return archive.Part{}, awsfault.Wrap(err, "upload part %d of %s", n, u.o)
 	}
 	text := aws.ToString(out.ChecksumCRC64NVME)
 	if text == "" {
-		// The answer needs not have the checksum of a part that was sent without one;
-		// the list of parts has it.
+		// Another server's answer needs not have the checksum; the list of parts has it.
 		list, err := u.client.ListParts(ctx, &s3.ListPartsInput{
 			Bucket: &u.o.Bucket, Key: &u.o.Key, UploadId: &u.id, PartNumberMarker: aws.String(strconv.Itoa(n - 1)), MaxParts: aws.Int32(1),
 		})

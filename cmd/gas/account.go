@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/aws/awsclient"
+	"github.com/gas-restore/gas/internal/aws/dynamodb"
+	"github.com/gas-restore/gas/internal/config"
+	"github.com/gas-restore/gas/internal/people"
+	"github.com/gas-restore/gas/internal/wiring"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+type accountCmd struct {
+	Import accountImportCmd `cmd:"" help:"Make the accounts that a file lists, of users whom another system knows."`
+}
+
+type accountImportCmd struct {
+	File    string        `arg:"" help:"A .csv with a header, or a .jsonl with an object a line: user_id, and role (free_user or premium_user), name and email if they are known."`
+	DryRun  bool          `help:"Read the file and the accounts, and make none."`
+	Timeout time.Duration `default:"1h" help:"How long to try."`
+}
+
+// importAtOnce is how many accounts are read with a call, importCalls how many are made
+// at a time.
+const (
+	importAtOnce = 100
+	importCalls  = 16
+)
+
+func (c *accountImportCmd) Run(ctx context.Context, std streams) error {
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	// Nothing is written before the whole file is understood.
+	total, ignored, err := c.each(nil)
+	if err != nil {
+		return err
+	}
+	cfg, err := config.Load(config.Restore)
+	if err != nil {
+		return err
+	}
+	sdk, err := awsclient.Load(ctx, awsclient.Options{})
+	if err != nil {
+		return err
+	}
+	if len(ignored) > 0 {
+		fmt.Fprintf(std.err, "gas: not read, for nothing here needs them: %s\n", strings.Join(ignored, ", "))
+	}
+	in := importer{catalog: dynamodb.New(sdk, wiring.Tables(cfg)), dry: c.DryRun}
+	var batch []archive.Account
+	if _, _, err = c.each(func(a archive.Account) error {
+		if batch = append(batch, a); len(batch) < importAtOnce {
+			return nil
+		}
+		err := in.make(ctx, batch)
+		batch = nil
+		return err
+	}); err == nil {
+		err = in.make(ctx, batch)
+	}
+	made := "were made"
+	if c.DryRun {
+		made = "would be made"
+	}
+	fmt.Fprintf(std.out, "%d accounts are in the file: %d %s, %d are there already.\n", total, in.made, made, in.there)
+	if len(in.others) > 0 {
+		fmt.Fprintf(std.out, "%d of those have another role than in the file. A role stays as it is: the site changes it, with the plan that belongs to it. Such as %s.\n", in.differ, strings.Join(in.others, ", "))
+	}
+	if err != nil {
+		return fmt.Errorf("%w; run it again, what is made stays", err)
+	}
+	return nil
+}
+
+// each goes over the file's accounts, and returns how many there are and which of its
+// fields are not read.
+func (c *accountImportCmd) each(do func(archive.Account) error) (int, []string, error) {
+	f, err := os.Open(c.File)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer f.Close()
+	total := 0
+	ignored, err := people.Read(f, c.File, func(a archive.Account) error {
+		total++
+		if do == nil {
+			return nil
+		}
+		return do(a)
+	})
+	return total, ignored, err
+}
+
+// importer makes accounts that are not there.
+type importer struct {
+	catalog *dynamodb.Catalog
+	dry     bool
+
+	made, there, differ int
+	others              []string // the first whose role differs
+}
+
+func (in *importer) make(ctx context.Context, batch []archive.Account) error {
+	ids := make([]events.UserID, len(batch))
+	for i, a := range batch {
+		ids[i] = a.ID
+	}
+	found, err := in.catalog.AccountsOf(ctx, ids)
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(importCalls)
+	for _, a := range batch {
+		if have, there := found[a.ID]; there {
+			in.there++
+			if have.Role != a.Role {
+				if in.differ++; len(in.others) < 3 {
+					in.others = append(in.others, fmt.Sprintf("%s (%s, in the file %s)", a.ID, have.Role, a.Role))
+				}
+			}
+			continue
+		}
+		in.made++
+		if !in.dry {
+			g.Go(func() error { return in.catalog.EnsureAccount(ctx, a) })
+		}
+	}
+	return g.Wait()
+}

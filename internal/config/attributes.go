@@ -1,0 +1,43 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// JobAttributes returns the attributes of a job that the annotation service writes, by
+// the names that this service has for them. Somebody else's table may have others.
+func JobAttributes() []string {
+	return []string{
+		"job_id", "user_id", "submit_time", "input_file_name", "job_status", "complete_time",
+		"s3_results_bucket", "s3_key_result_file", "s3_key_log_file", "archive_id", "retrieval_request_id",
+	}
+}
+
+// AccountAttributes returns those of an account.
+func AccountAttributes() []string { return []string{"user_id", "name", "email", "role"} }
+
+// renamed returns what is wrong with other names for the known ones, each in a sentence.
+func renamed(names map[string]string, known []string) (wrong []string) {
+	taken := map[string]string{}
+	for _, ours := range known {
+		theirs := ours
+		if name, there := names[ours]; there {
+			theirs = name
+		}
+		if theirs == "" || len(theirs) > 255 || strings.TrimSpace(theirs) != theirs {
+			wrong = append(wrong, fmt.Sprintf("%s=%q is no name of an attribute", ours, theirs))
+		} else if other, there := taken[theirs]; there {
+			wrong = append(wrong, fmt.Sprintf("%s and %s cannot both be called %q", other, ours, theirs))
+		}
+		taken[theirs] = ours
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if !slices.Contains(known, name) {
+			wrong = append(wrong, fmt.Sprintf("%q is not one of %s", name, strings.Join(known, ", ")))
+		}
+	}
+	return wrong
+}

@@ -1,0 +1,55 @@
+package thaw_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/localaws"
+	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/thaw"
+)
+
+// TestAnArchiveWithoutASizeIsBilledByWhatGlacierSays has a catalog that knows no size, as
+// the annotation service's own: what Glacier tells of the retrieval counts, on the bill
+// and in the budgets, also where it is more than was assumed.
+func TestAnArchiveWithoutASizeIsBilledByWhatGlacierSays(t *testing.T) {
+	body := make([]byte, 3<<20)
+	for _, c := range []struct {
+		name    string
+		assumed int64
+		fault   *localaws.Fault
+		size    int64 // that it is billed by
+	}{
+		{"less than was assumed", 1 << 30, nil, 3 << 20},
+		{"more than was assumed", 1, nil, 3 << 20},
+		{"Glacier does not tell", 1 << 30, &localaws.Fault{Service: "glacier", Operation: "DescribeJob", Code: "AccessDeniedException", Status: 403}, 1 << 30},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t)
+			b.AssumedSize, b.Budget = c.assumed, thaw.Budget{Day: archive.Dollar}
+			b.Account("u", archive.Premium)
+			job := b.Archive("u", "j1", body)
+			b.SetAttribute("j1", "archive_size", &types.AttributeValueMemberNULL{Value: true})
+			if c.fault != nil {
+				if err := b.Faults.Add(*c.fault); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var out testenv.Emitted
+			if err := b.Request(t.Context(), b.task(job), out.Emit); err != nil {
+				t.Fatal(err)
+			}
+			want, now := b.Prices.Of(archive.Expedited, 1, c.size), b.Job("j1")
+			if now.Billed != want || (now.ArchiveSize != c.size) != (c.fault != nil) {
+				t.Errorf("billed %s for %d bytes, want %s", now.Billed, now.ArchiveSize, want)
+			}
+			spent, _, err := b.AWS.Catalog.Spent(t.Context(), b.now.UTC().Format(time.DateOnly), "u")
+			if err != nil || spent != want {
+				t.Errorf("%s is entered into the budgets, %v, want %s", spent, err, want)
+			}
+		})
+	}
+}
