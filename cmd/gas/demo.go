@@ -32,8 +32,11 @@ func (c *demoCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	if c.Files < 0 || c.Workers < 1 || c.TierDelay <= 0 || c.Timeout <= 0 {
-		return errors.New("--files must not be negative; --workers, --tier-delay and --timeout must be positive")
+	if c.Files < 1 {
+		return errors.New("--files: a demo needs at least one file to bring back")
+	}
+	if c.Workers < 1 || c.TierDelay <= 0 || c.Timeout <= 0 {
+		return errors.New("--workers, --tier-delay and --timeout must be positive")
 	}
 	dir, err := os.MkdirTemp("", "gas-demo-")
 	if err != nil {
@@ -85,7 +88,7 @@ type bars struct {
 }
 
 func newBars(w io.Writer, off bool, files int) *bars {
-	if off || files == 0 {
+	if off {
 		return &bars{}
 	}
 	all := mpb.New(mpb.WithOutput(w), mpb.WithWidth(48), mpb.WithAutoRefresh())

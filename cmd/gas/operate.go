@@ -7,6 +7,8 @@ import (
 	"io"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/aws/awsclient"
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
@@ -25,6 +27,7 @@ type deployment struct {
 	catalog *dynamodb.Catalog
 	bus     *bus.Bus
 	prices  cost.Prices
+	aws     aws.Config
 }
 
 // deployed connects to the deployment, as the operator. Close it.
@@ -45,7 +48,7 @@ func deployed(ctx context.Context, name string, needs ...config.Need) (*deployme
 	if err != nil {
 		return nil, err
 	}
-	return &deployment{cfg, dynamodb.New(sdk, wiring.Tables(cfg)), b, prices}, nil
+	return &deployment{cfg, dynamodb.New(sdk, wiring.Tables(cfg)), b, prices, sdk}, nil
 }
 
 func (d *deployment) close() { d.bus.Close() }

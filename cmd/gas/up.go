@@ -73,45 +73,59 @@ func (c *upCmd) Run(ctx context.Context, std streams) error {
 	return daemon.Run(ctx, stopper, upGrace, append(s.Parts, idle)...)
 }
 
+// welcome tells what runs, and what can be done with it: with nothing that does not.
 func (c *upCmd) welcome(std streams, s *stack.Stack, people []stack.Person) {
 	w := std.out
-	fmt.Fprintf(w, "\nThe annotation service is up; its state is in %s.\n\n", c.Dir)
-	if len(s.Parts) > 0 {
-		fmt.Fprintf(w, "  Web site        %s\n", s.Config.WebBaseURL)
+	what := "The annotation service is up"
+	if !s.Has(stack.Services) {
+		what = "Without the services, this is up"
 	}
-	if s.Config.OIDCClientID != "" {
-		fmt.Fprintf(w, "  Sign-in         %s\n", s.Config.OIDCIssuer)
-	}
+	endpoint := ""
 	if s.AWS != nil {
-		fmt.Fprintf(w, "  AWS stand-in    %s\n", s.AWS.Endpoint())
+		endpoint = s.AWS.Endpoint()
 	}
-	if s.NATS != nil {
-		fmt.Fprintf(w, "  NATS            %s\n", s.Config.NATSURL)
-	}
-	fmt.Fprintf(w, "\nSign in as\n\n")
-	for _, p := range people {
-		fmt.Fprintf(w, "  %-8s %-16s %s\n", p.ID, p.Name, p.Note())
-	}
-	fmt.Fprintf(w, "\nLook inside, in another shell\n\n")
-	if c.EnvFile != "" {
-		fmt.Fprintf(w, "  set -a; . %s; set +a\n", c.EnvFile)
-	} else {
-		var words []string
-		for _, v := range s.Environment() {
-			if strings.HasPrefix(v.Name, "AWS_") || strings.HasPrefix(v.Name, "NATS_") {
-				words = append(words, v.Name+"="+v.Value)
-			}
+	fmt.Fprintf(w, "\n%s; its state is in %s.\n\n", what, c.Dir)
+	for _, line := range []struct{ part, name, at string }{
+		{stack.Services, "Web site", s.Config.WebBaseURL},
+		{stack.IDP, "Sign-in", s.Config.OIDCIssuer},
+		{stack.AWS, "AWS stand-in", endpoint},
+		{stack.NATS, "NATS", s.Config.NATSURL},
+	} {
+		if s.Has(line.part) {
+			fmt.Fprintf(w, "  %-15s %s\n", line.name, line.at)
 		}
-		fmt.Fprintf(w, "  export %s\n", strings.Join(words, " "))
 	}
-	if s.AWS != nil {
+	if s.Has(stack.IDP) {
+		fmt.Fprintf(w, "\nSign in as\n\n")
+		for _, p := range people {
+			fmt.Fprintf(w, "  %-8s %-16s %s\n", p.ID, p.Name, s.Note(p))
+		}
+	}
+	if s.Has(stack.AWS) || s.Has(stack.NATS) {
+		fmt.Fprintf(w, "\nLook inside, in another shell\n\n  %s\n", c.environment(s))
+	}
+	if s.Has(stack.AWS) {
 		fmt.Fprintf(w, "  aws glacier list-jobs --account-id - --vault-name %s\n", s.Config.Vault)
 		fmt.Fprintf(w, "  aws s3 ls --recursive s3://%s\n", s.Config.Bucket)
 		fmt.Fprintf(w, "  aws dynamodb scan --table-name %s --max-items 3\n", s.Config.JobTable)
 		fmt.Fprintf(w, "  aws sns publish --topic-arn %s --message '{\"user_id\": \"moss\"}'\n", s.Config.PremiumTopic)
 	}
-	if s.NATS != nil {
+	if s.Has(stack.NATS) {
 		fmt.Fprintf(w, "  nats stream ls\n  nats consumer report THAW\n  nats stream view DEAD\n")
 	}
 	fmt.Fprintf(w, "\nCtrl-C stops it.\n\n")
+}
+
+// environment returns the command that makes aws and nats find what runs.
+func (c *upCmd) environment(s *stack.Stack) string {
+	if c.EnvFile != "" {
+		return fmt.Sprintf("set -a; . %s; set +a", c.EnvFile)
+	}
+	var words []string
+	for _, v := range s.Environment() {
+		if strings.HasPrefix(v.Name, "AWS_") || s.Has(stack.NATS) && strings.HasPrefix(v.Name, "NATS_") {
+			words = append(words, v.Name+"="+v.Value)
+		}
+	}
+	return "export " + strings.Join(words, " ")
 }

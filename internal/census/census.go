@@ -26,10 +26,20 @@ type Row struct {
 	ByTier map[archive.Tier]int64 `json:"by_tier,omitempty"`
 }
 
+// Two states that the catalog alone does not tell.
+const (
+	// Queued: an announcement of its user waits for a planner.
+	Queued archive.State = "queued"
+	// Held: its plan waits for an operator or another day, and nobody asks for it.
+	Held archive.State = "held"
+)
+
 // Census counts jobs. New returns one.
 type Census struct {
 	now  time.Time
 	rows map[archive.State]*Row
+	// asked is until when the last that is planned may be asked for.
+	asked time.Time
 	// Billed is what the retrievals of all jobs cost, by the price list.
 	Billed archive.MicroUSD
 }
@@ -39,12 +49,31 @@ func New(now time.Time) *Census { return &Census{now: now, rows: map[archive.Sta
 
 // order returns that in which a job passes through the states.
 func order() []archive.State {
-	return []archive.State{archive.Pending, archive.Errored, archive.Archived, archive.Planned, archive.Requested, archive.Available, archive.Unclear}
+	return []archive.State{archive.Pending, archive.Errored, archive.Archived, Queued, Held, archive.Planned, archive.Requested, archive.Available, archive.Unclear}
 }
 
 // Add counts a job whose user has the role.
-func (c *Census) Add(job archive.Job, owner archive.Role) {
-	state := job.State(owner)
+func (c *Census) Add(job archive.Job, owner archive.Role) { c.add(job, job.State(owner)) }
+
+// AddOf counts a job of the account. What a plan or an operator's order brings back is
+// planned, whatever its user pays for: an announcement of an operator's opens a plan of a
+// Free user too. announced says that such a one waits for a planner.
+func (c *Census) AddOf(job archive.Job, owner archive.Account, announced bool) {
+	state := job.State(owner.Role)
+	switch {
+	case state != archive.Archived:
+	case owner.Plan != nil || job.Ordered:
+		state = archive.Planned
+	case announced:
+		state = Queued
+	}
+	if state == archive.Planned && job.Intent == nil && !job.Ordered && owner.Plan != nil && owner.Plan.State == archive.PlanHeld {
+		state = Held
+	}
+	c.add(job, state)
+}
+
+func (c *Census) add(job archive.Job, state archive.State) {
 	r := c.rows[state]
 	if r == nil {
 		r = &Row{State: state}
@@ -75,6 +104,9 @@ func (c *Census) Add(job archive.Job, owner archive.Role) {
 			r.Overdue++
 		}
 	}
+	if state == archive.Planned && job.History.NotBefore.After(c.asked) {
+		c.asked = job.History.NotBefore
+	}
 	if !since.IsZero() && (r.Oldest.IsZero() || since.Before(r.Oldest)) {
 		r.Oldest = since
 	}
@@ -93,20 +125,33 @@ func (c *Census) Rows() []Row {
 }
 
 // ReadyBy returns when everything should be back at the latest: what is requested
-// by its tiers, and what is only planned by the slowest tier of the order, from
-// now on. ok is false if nothing is on its way.
+// by its tiers, and what is only planned by the slowest tier of the order, from when it
+// may be asked for. That is a promise of nobody's: it may be asked for later. What is held
+// is not in it. ok is false if nothing is on its way.
 func (c *Census) ReadyBy(tiers archive.Tiers) (by time.Time, ok bool) {
 	if r := c.rows[archive.Requested]; r != nil {
 		by, ok = r.ReadyBy, true
 	}
-	if c.rows[archive.Planned] != nil {
+	if c.rows[archive.Planned] != nil || c.rows[Queued] != nil {
 		for _, tier := range tiers {
 			_, longest := tier.Typically()
-			if at := c.now.Add(longest); at.After(by) {
+			from := c.now
+			if c.asked.After(from) {
+				from = c.asked
+			}
+			if at := from.Add(longest); at.After(by) {
 				by = at
 			}
 		}
 		ok = true
 	}
 	return by, ok
+}
+
+// Of returns how many jobs are in the state.
+func (c *Census) Of(state archive.State) int64 {
+	if r := c.rows[state]; r != nil {
+		return r.Jobs
+	}
+	return 0
 }

@@ -42,3 +42,50 @@ func TestJobsAreCountedByState(t *testing.T) {
 		t.Errorf("with one that is only planned, all back by %s, want 12 hours from now", by)
 	}
 }
+
+func TestWhatAPlanBringsBackIsPlannedWhateverItsUserPaysFor(t *testing.T) {
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	open, held := &archive.Plan{State: archive.PlanOpen}, &archive.Plan{State: archive.PlanHeld}
+	for _, c := range []struct {
+		name string
+		role archive.Role
+		plan *archive.Plan
+		job  archive.Job
+		want archive.State
+	}{
+		{"Free", archive.Free, nil, archive.Job{}, archive.Archived},
+		{"Free, and announced", archive.Free, nil, archive.Job{}, census.Queued},
+		{"Free, and an announcement opened a plan", archive.Free, open, archive.Job{}, archive.Planned},
+		{"Free, with a plan that is held", archive.Free, held, archive.Job{}, census.Held},
+		{"Free, and an operator wants this one", archive.Free, nil, archive.Job{Ordered: true}, archive.Planned},
+		{"Premium", archive.Premium, open, archive.Job{}, archive.Planned},
+		{"Premium, the plan not opened yet", archive.Premium, nil, archive.Job{}, archive.Planned},
+		{"Premium, held", archive.Premium, held, archive.Job{}, census.Held},
+		{"held, but this one is being asked for", archive.Premium, held, archive.Job{Intent: &archive.Intent{}}, archive.Planned},
+		{"held, but an operator wants this one", archive.Premium, held, archive.Job{Ordered: true}, archive.Planned},
+		{"held, but this one was asked for", archive.Premium, held, archive.Job{RetrievalID: "r"}, archive.Requested},
+	} {
+		n := census.New(now)
+		c.job.ArchiveID = "a"
+		n.AddOf(c.job, archive.Account{Role: c.role, Plan: c.plan}, c.want == census.Queued || c.want == archive.Requested)
+		if rows := n.Rows(); len(rows) != 1 || rows[0].State != c.want || n.Of(c.want) != 1 {
+			t.Errorf("%s: got %+v, want %s", c.name, rows, c.want)
+		}
+	}
+}
+
+func TestWhatIsLeftAloneForAWhileIsBackLater(t *testing.T) {
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	c := census.New(now)
+	premium := archive.Account{Role: archive.Premium}
+	c.AddOf(archive.Job{ArchiveID: "a", History: archive.History{NotBefore: now.Add(6 * time.Hour)}}, premium, false)
+	c.AddOf(archive.Job{ArchiveID: "b"}, premium, false)
+	if by, ok := c.ReadyBy(archive.Tiers{archive.Bulk}); !ok || !by.Equal(now.Add(18*time.Hour)) {
+		t.Errorf("back by %s, %v, want 18 hours from now", by, ok)
+	}
+	held := census.New(now)
+	held.AddOf(archive.Job{ArchiveID: "a"}, archive.Account{Role: archive.Premium, Plan: &archive.Plan{State: archive.PlanHeld}}, false)
+	if by, ok := held.ReadyBy(archive.Tiers{archive.Bulk}); ok {
+		t.Errorf("what is held is back by %s", by)
+	}
+}

@@ -93,7 +93,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	stopped := make(chan error, 1)
 	go func() { stopped <- daemon.Run(runCtx, stopper, grace, s.Parts...) }()
 
-	d := &drive{o: o, s: s, person: person, seen: map[events.JobID]map[archive.State]time.Time{}}
+	d := &drive{o: o, s: s, person: person, watched: newWatched(person, o.Files)}
 	report, err := d.run(ctx)
 	stopper.Stop(grace)
 	if serr := <-stopped; serr != nil {
@@ -103,18 +103,13 @@ func Run(ctx context.Context, o Options) (Report, error) {
 }
 
 type drive struct {
-	o      Options
-	s      *stack.Stack
-	person stack.Person
-	total  int64
-	// seen has the time at which a job first came to a state.
-	seen map[events.JobID]map[archive.State]time.Time
+	o       Options
+	s       *stack.Stack
+	person  stack.Person
+	watched *watched
 }
 
 func (d *drive) run(ctx context.Context) (Report, error) {
-	for i := range d.o.Files {
-		d.total += d.person.ResultSize(i)
-	}
 	before := d.s.AWS.Counts()
 	began := time.Now()
 	if err := subscribe(ctx, d.s.Config.WebBaseURL, d.person.ID); err != nil {
@@ -123,7 +118,7 @@ func (d *drive) run(ctx context.Context) (Report, error) {
 	d.watch(ctx)
 	r := Report{
 		Files: d.o.Files, Workers: d.o.Workers, Seconds: time.Since(began).Seconds(),
-		Steps: d.steps(began), Calls: map[string]int64{}, Missing: []string{},
+		Steps: d.watched.steps(began), Calls: map[string]int64{}, Missing: []string{},
 	}
 	for name, n := range d.s.AWS.Counts() {
 		if n -= before[name]; n > 0 {
@@ -138,76 +133,14 @@ func (d *drive) run(ctx context.Context) (Report, error) {
 
 // watch follows the status stream until every file is restored or ctx ends.
 func (d *drive) watch(ctx context.Context) {
-	if d.o.Files == 0 {
-		return
-	}
 	for e := range d.s.Bus.FollowStatus(ctx, events.UserID(d.person.ID), events.Position{}) {
-		states := d.seen[e.JobID]
-		if states == nil {
-			states = map[archive.State]time.Time{}
-			d.seen[e.JobID] = states
-		}
-		state := archive.State(e.State)
-		if _, ok := states[state]; !ok {
-			states[state] = e.At
-		}
-		p := d.progress()
+		p := d.watched.saw(e.JobID, archive.State(e.State), e.At)
 		if d.o.Progress != nil {
 			d.o.Progress(p)
 		}
 		if p.Restored == d.o.Files {
 			return
 		}
-	}
-}
-
-func (d *drive) progress() Progress {
-	p := Progress{Files: d.o.Files, TotalBytes: d.total}
-	for i := range d.o.Files {
-		states := d.seen[d.person.Job("", i).ID]
-		has := func(any ...archive.State) bool {
-			return slices.ContainsFunc(any, func(s archive.State) bool { _, ok := states[s]; return ok })
-		}
-		if has(archive.Restored) {
-			p.Restored++
-			p.Bytes += d.person.ResultSize(i)
-		}
-		if has(archive.Restored, archive.Ready) {
-			p.Ready++
-		}
-		if has(archive.Restored, archive.Ready, archive.Requested) {
-			p.Requested++
-		}
-		if has(archive.Restored, archive.Ready, archive.Requested, archive.Planned) {
-			p.Planned++
-		}
-	}
-	return p
-}
-
-func (d *drive) steps(began time.Time) []Step {
-	step := func(name string, from, to archive.State) Step {
-		var took []float64
-		for _, states := range d.seen {
-			a, ok := states[from]
-			if from == "" {
-				a, ok = began, true
-			}
-			if b, ok2 := states[to]; ok && ok2 {
-				took = append(took, max(b.Sub(a).Seconds(), 0))
-			}
-		}
-		if len(took) == 0 {
-			return Step{Name: name}
-		}
-		slices.Sort(took)
-		return Step{name, took[len(took)/2], took[len(took)-1]}
-	}
-	return []Step{
-		step("subscribe to planned", "", archive.Planned),
-		step("planned to requested", archive.Planned, archive.Requested),
-		step("requested to ready (Glacier)", archive.Requested, archive.Ready),
-		step("ready to restored", archive.Ready, archive.Restored),
 	}
 }
 

@@ -92,7 +92,7 @@ func (r *Restorer) fetchOnce(ctx context.Context, id events.RetrievalID, offset,
 	}
 	want, ok := treehash.Parse(out.TreeHash)
 	if !ok {
-		return sums, fault.Errorf(fault.Corrupt, "output of %s: tree hash header %q", id, out.TreeHash)
+		return sums, fault.Errorf(fault.Corrupt, "output of %s: Glacier gives %q as its tree hash: want 64 hex digits", id, out.TreeHash)
 	}
 	if got != want {
 		return sums, fault.Errorf(fault.Corrupt, "output of %s from %d: tree hash %s, Glacier says %s", id, offset, got, want)
@@ -155,9 +155,9 @@ func (r *Restorer) copyWhole(ctx context.Context, log *slog.Logger, job archive.
 	case retrieval.Status != archive.Succeeded:
 		return archive.Verified{}, fault.Errorf(fault.Wait, "the notification says that the retrieval succeeded, Glacier says %s", retrieval.Status)
 	}
-	whole, ok := treehash.Parse(retrieval.TreeHash)
-	if !ok {
-		return archive.Verified{}, fault.Errorf(fault.Invalid, "retrieval %s has tree hash %q", retrieval.ID, retrieval.TreeHash)
+	whole, err := hashOf(retrieval)
+	if err != nil {
+		return archive.Verified{}, err
 	}
 	promised := archive.Content{Size: retrieval.Size, TreeHash: whole}
 	if err := promises(job, e, promised); err != nil {
@@ -336,4 +336,17 @@ func (p *progress) add(ctx context.Context, n int64) error {
 		return fmt.Errorf("tell progress: %w", err)
 	}
 	return nil
+}
+
+// hashOf returns the tree hash that Glacier gives for the archive. The error's kind is
+// Invalid.
+func hashOf(r archive.Retrieval) (treehash.Sum, error) {
+	if r.TreeHash == "" {
+		return treehash.Sum{}, fault.Errorf(fault.Invalid, "Glacier describes retrieval %s without the archive's tree hash, without which no copy can be proven: nothing is copied, and the archive stays", r.ID)
+	}
+	sum, ok := treehash.Parse(r.TreeHash)
+	if !ok {
+		return treehash.Sum{}, fault.Errorf(fault.Invalid, "Glacier gives %q as the tree hash of the archive of retrieval %s: want 64 hex digits", r.TreeHash, r.ID)
+	}
+	return sum, nil
 }

@@ -36,8 +36,8 @@ type Person struct {
 	Size int64
 }
 
-// Note says in a few words who this is.
-func (p Person) Note() string {
+// note says in a few words who this is.
+func (p Person) note() string {
 	plan := "Free"
 	if p.Role == archive.Premium {
 		plan = "Premium"

@@ -145,6 +145,18 @@ func Start(ctx context.Context, o Options, people []Person) (_ *Stack, err error
 	return s, nil
 }
 
+// Has reports whether the part runs in this process.
+func (s *Stack) Has(part string) bool { return s.opts.has(part) }
+
+// Note says in a few words who the person is. Without the stand-in nobody has files or an
+// account: what becomes of who signs in is up to the services beside.
+func (s *Stack) Note(p Person) string {
+	if !s.Has(AWS) {
+		return "can sign in; accounts and files are where the services look for them"
+	}
+	return p.note()
+}
+
 // Close stops the servers. The parts must have stopped.
 func (s *Stack) Close() {
 	for i := len(s.closers) - 1; i >= 0; i-- {
@@ -256,7 +268,7 @@ func (s *Stack) startIDP(people []Person) error {
 	issuer := "http://" + ln.Addr().String()
 	var known []localidp.Person
 	for _, p := range people {
-		known = append(known, localidp.Person{Subject: p.ID, Name: p.Name, Email: p.ID + "@example.org", Note: p.Note()})
+		known = append(known, localidp.Person{Subject: p.ID, Name: p.Name, Email: p.ID + "@example.org", Note: s.Note(p)})
 	}
 	provider, err := localidp.New(localidp.Config{
 		Issuer: issuer,

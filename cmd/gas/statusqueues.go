@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/gas-restore/gas/internal/aws/awsestate"
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// queue is what is in a stream, or in a queue of SQS.
+type queue struct {
+	Stream string `json:"stream"`
+	// Waiting is how many nobody has, InHand how many workers have, or had and handed
+	// back, and Aside how many wait for their time.
+	Waiting uint64    `json:"waiting"`
+	InHand  uint64    `json:"in_hand"`
+	Aside   uint64    `json:"put_aside,omitempty"`
+	Oldest  time.Time `json:"oldest,omitzero"`
+	Note    string    `json:"note,omitempty"`
+}
+
+// queues returns what is in the streams.
+func queues(ctx context.Context, b *bus.Bus) ([]queue, error) {
+	var all []queue
+	for _, q := range []struct{ stream, consumer string }{
+		{events.StreamPremium, bus.ConsumerPlan}, {events.StreamThaw, bus.ConsumerRequest},
+		{events.StreamRestore, bus.ConsumerRestore}, {events.StreamDead, ""},
+	} {
+		st, err := b.JS.Stream(ctx, q.stream)
+		if err != nil {
+			return nil, fmt.Errorf("stream %s: %w", q.stream, err)
+		}
+		state := st.CachedInfo().State
+		row := queue{Stream: q.stream, Waiting: state.Msgs}
+		if state.Msgs > 0 {
+			row.Oldest = state.FirstTime.UTC()
+		}
+		if q.consumer != "" {
+			c, err := b.JS.Consumer(ctx, q.stream, q.consumer)
+			switch {
+			case errors.Is(err, jetstream.ErrConsumerNotFound):
+				row.Note = "its consumer is not there: run `gas provision`"
+			case err != nil:
+				return nil, fmt.Errorf("consumer %s: %w", q.consumer, err)
+			default:
+				row.split(state.Msgs, c.CachedInfo())
+			}
+		}
+		all = append(all, row)
+	}
+	return all, nil
+}
+
+// split tells what is in hand and what is put aside from what waits. The stream and its
+// consumer were looked at one after the other, and work went on in between.
+func (q *queue) split(msgs uint64, c *jetstream.ConsumerInfo) {
+	q.InHand = min(msgs, uint64(c.NumAckPending))
+	q.Waiting = min(msgs-q.InHand, c.NumPending)
+	q.Aside = msgs - q.InHand - q.Waiting
+}
+
+// depths adds what is in SQS: what the bridge has not fetched, and what a redrive policy
+// took away. That it cannot be seen keeps nobody from the rest.
+func (r *statusReport) depths(ctx context.Context, d *deployment) {
+	account := awsestate.New(d.aws)
+	for _, q := range []struct{ variable, url string }{{"GAS_PREMIUM_QUEUE_URL", d.cfg.PremiumQueue}, {"GAS_RESTORE_QUEUE_URL", d.cfg.RestoreQueue}} {
+		if q.url == "" {
+			r.Unseen = append(r.Unseen, q.variable+" is not set: that queue is not shown")
+			continue
+		}
+		depth, dead, err := account.Depths(ctx, q.url)
+		if err != nil {
+			r.Unseen = append(r.Unseen, fmt.Sprintf("%s: %v", q.variable, err))
+			continue
+		}
+		r.Queues = append(r.Queues, queue{Stream: "SQS " + depth.Name, Waiting: uint64(depth.Waiting), InHand: uint64(depth.InHand)})
+		if dead != nil {
+			row := queue{Stream: "SQS " + dead.Name, Waiting: uint64(dead.Waiting), InHand: uint64(dead.InHand)}
+			if dead.Waiting > 0 {
+				row.Note = "was received too often: see README, redrive"
+			}
+			r.Queues = append(r.Queues, row)
+		}
+	}
+}
