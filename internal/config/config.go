@@ -17,6 +17,7 @@ import (
 	"github.com/caarlos0/env/v11"
 
 	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/snsverify"
 )
 
 // Secret is a string that refuses to be printed. Reveal returns it.
@@ -72,6 +73,9 @@ type Config struct {
 	// SNSCAFile and SNSCertEndpoint make the bridge trust a stand-in's signatures.
 	SNSCAFile       string `env:"GAS_SNS_CA_FILE"`
 	SNSCertEndpoint string `env:"GAS_SNS_CERT_ENDPOINT"`
+	// SNSChainFile has the certificates between SNS's and the roots, for who cannot reach
+	// crt.*.amazontrust.com over plain HTTP.
+	SNSChainFile string `env:"GAS_SNS_CHAIN_FILE"`
 
 	Tiers     []string `env:"GAS_TIERS" envDefault:"Expedited,Standard"`
 	ThawSlots int      `env:"GAS_THAW_SLOTS" envDefault:"32"`
@@ -150,7 +154,6 @@ func load(environ []string, needs ...Need) (Config, error) {
 }
 
 var (
-	arnShape  = regexp.MustCompile(`^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}$`)
 	nameShape = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,255}$`)
 )
 
@@ -179,11 +182,10 @@ func (c Config) Check(needs ...Need) error {
 		}
 	}
 	arn := func(name, value string) {
-		switch {
-		case value == "":
+		if value == "" {
 			bad(name, "is not set")
-		case !arnShape.MatchString(value):
-			bad(name, "%q is no ARN of an SNS topic", value)
+		} else if err := snsverify.CheckTopic(value); err != nil {
+			bad(name, "%v", err)
 		}
 	}
 	word := func(name, value string) {
