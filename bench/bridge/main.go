@@ -282,6 +282,8 @@ func measure(n, backlog int) error {
 // discard is a publisher that stores nothing.
 type discard struct{}
 
+func (discard) Look(context.Context) error { return nil }
+
 func (discard) Publish(_ context.Context, es []events.Event) ([]bool, []error) {
 	return make([]bool, len(es)), make([]error, len(es))
 }
@@ -290,7 +292,7 @@ func (discard) Publish(_ context.Context, es []events.Event) ([]bool, []error) {
 type forward struct{ bus *bus.Bus }
 
 func (f forward) Look(ctx context.Context) error {
-	return (&bus.Look{Bus: f.bus, Subjects: []string{events.SubjectPremium}}).Err(ctx)
+	return bus.NewLook(f.bus, events.SubjectPremium).Err(ctx)
 }
 
 func (f forward) Publish(ctx context.Context, es []events.Event) ([]bool, []error) {

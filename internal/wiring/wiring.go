@@ -110,7 +110,7 @@ func (e Env) bridge(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Par
 		return daemon.Part{}, err
 	}
 	// One for both queues: they wait for the same answer.
-	publish := publisher{b, &bus.Look{Bus: b, Subjects: []string{events.SubjectPremium, events.SubjectRestore, "dead.SQS.*"}}}
+	publish := publisher{b, bus.NewLook(b, events.SubjectPremium, events.SubjectRestore, "dead.SQS.*")}
 	drain := func(source bridge.Source, queueURL string) *bridge.Drain {
 		return &bridge.Drain{
 			Source:  source,
