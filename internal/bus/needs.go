@@ -70,9 +70,9 @@ type Outlook struct {
 	needs Needs
 	look  *Look
 
-	mu  sync.Mutex // guards what follows; held while the server is asked
-	at  time.Time  // of the last answer
-	err error
+	turn chan struct{} // who has it asks the server, and may touch what follows
+	at   time.Time     // of the last answer
+	err  error
 }
 
 // outlookFor is how long an answer holds.
@@ -81,7 +81,7 @@ const outlookFor = 2 * time.Second
 // Outlook returns that of the user with the name.
 func (b *Bus) Outlook(user string) *Outlook {
 	n := NeedsOf(user)
-	return &Outlook{bus: b, needs: n, look: &Look{Bus: b, Subjects: n.Subjects}}
+	return &Outlook{bus: b, needs: n, look: NewLook(b, n.Subjects...), turn: make(chan struct{}, 1)}
 }
 
 // Err returns an error that names each thing that is not there or not allowed, nil if
@@ -90,8 +90,12 @@ func (o *Outlook) Err(ctx context.Context) error {
 	if err := o.bus.Ready(ctx); err != nil {
 		return err
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	select {
+	case o.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-o.turn }()
 	if !o.at.IsZero() && time.Since(o.at) < outlookFor {
 		return o.err
 	}

@@ -49,6 +49,9 @@ type Config struct {
 	// SNSCAFile and SNSCertEndpoint make the bridge trust a stand-in's signatures.
 	SNSCAFile       string `env:"GAS_SNS_CA_FILE" for:"bridge" help:"roots of a stand-in's SNS signatures, as PEM; empty: Amazon's"`
 	SNSCertEndpoint string `env:"GAS_SNS_CERT_ENDPOINT" for:"bridge" help:"where a stand-in's SNS certificates are; empty: Amazon's"`
+	// SNSChainFile has the certificates between SNS's and the roots, for who cannot reach
+	// crt.*.amazontrust.com over plain HTTP.
+	SNSChainFile string `env:"GAS_SNS_CHAIN_FILE" for:"bridge" help:"the certificates between SNS's and the roots, as PEM; empty: they are fetched over plain HTTP from crt.*.amazontrust.com"`
 
 	Tiers     []string `env:"GAS_TIERS" envDefault:"Expedited,Standard" for:"thaw,web" help:"the tiers in the order in which they are tried; the next one only when one has no capacity"`
 	ThawSlots int      `env:"GAS_THAW_SLOTS" envDefault:"32" for:"thaw" help:"how many tasks are handled at a time"`

@@ -110,8 +110,8 @@ func Start(ctx context.Context, o Options, people []Person) (_ *Stack, err error
 	if s.Config, err = config.Load(); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the state directory: %w", err)
+	if err := s.lockFolder(); err != nil {
+		return nil, err
 	}
 	if o.has(NATS) {
 		if err := s.startNATS(ctx); err != nil {

@@ -6,6 +6,7 @@ package wiring
 import (
 	"context"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -109,7 +110,7 @@ func (e Env) bridge(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Par
 		return daemon.Part{}, err
 	}
 	// One for both queues: they wait for the same answer.
-	publish := publisher{b, &bus.Look{Bus: b, Subjects: []string{events.SubjectPremium, events.SubjectRestore, "dead.SQS.*"}}}
+	publish := publisher{b, bus.NewLook(b, events.SubjectPremium, events.SubjectRestore, "dead.SQS.*")}
 	drain := func(source bridge.Source, queueURL string) *bridge.Drain {
 		return &bridge.Drain{
 			Source:  source,
@@ -137,18 +138,30 @@ func (e Env) bridge(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Par
 		if err != nil {
 			return daemon.Part{}, err
 		}
+		between, err := chainFrom(e.Config.SNSChainFile)
+		if err != nil {
+			return daemon.Part{}, err
+		}
 		ln, err := listen(e.Webhook, e.Config.WebhookListen, "the webhook")
 		if err != nil {
 			return daemon.Part{}, err
 		}
 		e.Log.Info("webhook", "url", "http://"+ln.Addr().String()+"/sns/premium and …/sns/restore")
+		verifier := snsverify.New(snsverify.Config{
+			Topics:        []string{e.Config.PremiumTopic, e.Config.RestoreTopic},
+			Roots:         roots,
+			Intermediates: between,
+			CertEndpoint:  e.Config.SNSCertEndpoint,
+			Client:        &http.Client{},
+		})
+		part.Notes = append(part.Notes, func(context.Context) error {
+			if err := verifier.Chain(); err != nil {
+				return fmt.Errorf("the webhook refuses all messages, which come by the queues alone: %w; let it be reached, or set GAS_SNS_CHAIN_FILE", err)
+			}
+			return nil
+		})
 		webhook := &bridge.Webhook{
-			Verify: snsverify.New(snsverify.Config{
-				Topics:       []string{e.Config.PremiumTopic, e.Config.RestoreTopic},
-				Roots:        roots,
-				CertEndpoint: e.Config.SNSCertEndpoint,
-				Client:       &http.Client{},
-			}),
+			Verify:  verifier,
 			Confirm: sns.New(cfg, e.Config.PremiumTopic),
 			Drains:  []*bridge.Drain{premium, restored},
 			Log:     e.Log,
@@ -164,15 +177,43 @@ func rootsFrom(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(file)
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("GAS_SNS_CA_FILE: %w", err)
 	}
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
+	if !pool.AppendCertsFromPEM(text) {
 		return nil, fmt.Errorf("GAS_SNS_CA_FILE: no certificate in %s", file)
 	}
 	return pool, nil
+}
+
+// chainFrom returns the certificates in a PEM file, in which there is one at least; none
+// without a file.
+func chainFrom(file string) ([]*x509.Certificate, error) {
+	if file == "" {
+		return nil, nil
+	}
+	rest, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("GAS_SNS_CHAIN_FILE: %w", err)
+	}
+	var chain []*x509.Certificate
+	for {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("GAS_SNS_CHAIN_FILE: certificate %d in %s: %w", len(chain)+1, file, err)
+		}
+		chain = append(chain, cert)
+	}
+	if len(chain) == 0 {
+		return nil, fmt.Errorf("GAS_SNS_CHAIN_FILE: no certificate in %s", file)
+	}
+	return chain, nil
 }
 
 // Restore returns the restorer.
