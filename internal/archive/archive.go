@@ -24,7 +24,10 @@ type Account struct {
 	ID    events.UserID
 	Name  string
 	Email string
-	Role  Role
+	// Issuer is the sign-in provider that vouched for the account's subject; empty if
+	// nobody signed in to it since issuers are kept.
+	Issuer string
+	Role   Role
 	// RoleChangedAt is when the role last changed; zero if it never did.
 	RoleChangedAt time.Time
 	// AnnounceDue is when the account became Premium, until the pipeline was told;

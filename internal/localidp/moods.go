@@ -2,6 +2,7 @@ package localidp
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -91,6 +92,7 @@ func (m *moods) answer(w http.ResponseWriter, r *http.Request) bool {
 	mood := m.next(e)
 	switch {
 	case mood.Hang:
+		_, _ = io.Copy(io.Discard, r.Body) // a server looks whether the client is there once it has read all
 		<-r.Context().Done()
 	case mood.Status == 0 && mood.Error == "":
 		return false
@@ -106,7 +108,10 @@ func (mood Mood) write(w http.ResponseWriter) {
 	if mood.RetryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(mood.RetryAfter))
 	}
-	body, kind := mood.Body, "text/plain; charset=utf-8"
+	body, kind := mood.Body, "text/html; charset=utf-8"
+	if json.Valid([]byte(body)) {
+		kind = "application/json"
+	}
 	if mood.Error != "" {
 		data, _ := json.Marshal(map[string]string{"error": mood.Error}) // of a string it cannot fail
 		body, kind = string(data), "application/json"

@@ -53,6 +53,7 @@ func failedAttr(f archive.Failure) string { return "retrieval_" + string(f) }
 const (
 	attrName          = "name"
 	attrEmail         = "email"
+	attrIssuer        = "issuer"
 	attrRole          = "role"
 	attrRoleChangedAt = "role_changed_at"
 	attrAnnounceDue   = "announce_due"
@@ -225,6 +226,7 @@ func accountOf(it item) archive.Account {
 		ID:            events.UserID(text(it, attrUserID)),
 		Name:          text(it, attrName),
 		Email:         text(it, attrEmail),
+		Issuer:        text(it, attrIssuer),
 		Role:          archive.Role(text(it, attrRole)),
 		RoleChangedAt: millis(it, attrRoleChangedAt),
 		AnnounceDue:   millis(it, attrAnnounceDue),
