@@ -109,6 +109,8 @@ type Config struct {
 	WebProxies   []string `env:"GAS_WEB_PROXIES"`
 	PremiumPrice string   `env:"GAS_PREMIUM_PRICE"`
 	OIDCIssuer   string   `env:"GAS_OIDC_ISSUER" envDefault:"https://auth.globus.org"`
+	// OIDCFormer are issuers whose subjects are the same people as OIDCIssuer's.
+	OIDCFormer   []string `env:"GAS_OIDC_FORMER_ISSUERS"`
 	OIDCClientID string   `env:"GAS_OIDC_CLIENT_ID"`
 	OIDCSecret   Secret   `env:"GAS_OIDC_CLIENT_SECRET"`
 
@@ -276,6 +278,9 @@ func (c Config) Check(needs ...Need) error {
 		listen("GAS_WEB_LISTEN", c.WebListen)
 		link("GAS_WEB_BASE_URL", c.WebBaseURL, "http", "https")
 		link("GAS_OIDC_ISSUER", c.OIDCIssuer, "http", "https")
+		for _, issuer := range c.OIDCFormer {
+			link("GAS_OIDC_FORMER_ISSUERS", issuer, "http", "https")
+		}
 		if c.WebRate <= 0 {
 			bad("GAS_WEB_RATE", "%g is not more than 0 requests a second", c.WebRate)
 		}
