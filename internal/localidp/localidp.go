@@ -51,6 +51,9 @@ type Client struct {
 	// Discovery announces post as soon as one client has it, and basic always, as
 	// providers do that leave the choice to each client's registration.
 	Post bool
+	// Spend says that a code is spent also by a request that does not authenticate the
+	// client as it is registered. It should not be, and is at some providers.
+	Spend bool
 	// Audience are further audiences of the client's ID tokens.
 	Audience []string
 }
@@ -160,11 +163,20 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 	} else {
 		id = r.Form.Get("client_id")
 	}
-	switch c := p.state.clients[id]; {
+	c := p.state.clients[id]
+	wrong := ""
+	switch {
 	case c != nil && c.Post && basic:
-		invalidClient(w, "send the client secret in the form")
+		wrong = "send the client secret in the form"
 	case (c == nil || !c.Post) && r.Form.Has("client_secret"):
-		invalidClient(w, "send the client secret with HTTP basic authentication")
+		wrong = "send the client secret with HTTP basic authentication"
+	}
+	switch {
+	case wrong != "":
+		if c != nil && c.Spend {
+			_, _ = p.state.redeem(r.Form.Get("code"))
+		}
+		invalidClient(w, wrong)
 	case p.claims == nil:
 		p.op.ServeHTTP(w, r)
 	default:

@@ -53,7 +53,7 @@ func (a *announcing) sign(t *testing.T, algorithm string, claims map[string]any)
 // signedIn returns a browser with a session as the provider's session sid.
 func (b *bed) signedIn(user events.UserID, sid string) *browser {
 	b.t.Helper()
-	if err := b.world.SignIn(b.t.Context(), archive.Account{ID: user, Role: archive.Free}, nil); err != nil {
+	if err := b.world.SignIn(b.t.Context(), archive.Account{ID: user, Issuer: b.site.cfg.Issuer, Role: archive.Free}, nil); err != nil {
 		b.t.Fatal(err)
 	}
 	sess, err := b.site.sessions.start(b.t.Context(), person{user: user, sid: sid})
