@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -154,13 +155,18 @@ const (
 	usualRetry, longestRetry = 5 * time.Second, 10 * time.Minute
 )
 
-// retryAfter returns what the header says in seconds; zero if it says nothing, or a date.
+// retryAfter returns what the header says, in seconds or as a date; zero if it says nothing
+// that is to come.
 func retryAfter(h http.Header) time.Duration {
-	n, err := strconv.Atoi(h.Get("Retry-After"))
-	if err != nil || n < 0 {
+	v := h.Get("Retry-After")
+	if n, err := strconv.Atoi(v); err == nil {
+		return min(max(time.Duration(n), 0), longestRetry/time.Second) * time.Second
+	}
+	at, err := http.ParseTime(v)
+	if err != nil {
 		return 0
 	}
-	return min(time.Duration(n)*time.Second, longestRetry)
+	return min(max(time.Until(at).Round(time.Second), 0), longestRetry)
 }
 
 // problem returns the words for r, with again as the address of another try.
@@ -173,11 +179,7 @@ func (r *refusal) problem(again string) *problem {
 	case r.blame == byProvider:
 		p.title, p.link, p.linkText = "Sign-in is not available", again, "Try again"
 		p.sentence = "The sign-in service does not answer as it should at the moment. Please try again in a minute."
-		after := r.after
-		if after == 0 {
-			after = usualRetry
-		}
-		p.retry = int(after / time.Second)
+		p.retry = int(cmp.Or(r.after, usualRetry) / time.Second)
 	case r.status == http.StatusForbidden:
 		p.title, p.link, p.linkText = "You are not signed in", again, "Sign in again"
 		p.sentence = "The sign-in service did not let you in, or you changed your mind."

@@ -27,7 +27,13 @@ type login struct {
 	// IDToken is what the code was redeemed for, if it was, and what came of it is not
 	// known yet: a code is good once.
 	IDToken string `json:"id_token,omitempty"`
+	// Tries counts how often the provider could not finish it.
+	Tries int `json:"tries,omitempty"`
 }
+
+// maxTries bounds how often a sign-in is kept for another try: a provider that has trouble
+// is not asked for ever with one code.
+const maxTries = 10
 
 // loginLifetime is how long somebody may take to sign in.
 const loginLifetime = 10 * time.Minute

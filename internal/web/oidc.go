@@ -47,6 +47,9 @@ const (
 var (
 	// errNonce means that the ID token answers another sign-in than ours.
 	errNonce = errors.New("the nonce of the ID token is not the one asked for")
+	// errSpent means that the provider took a code for used when we had shown the secret in
+	// another place than it wants.
+	errSpent = errors.New("the code was spent before the client was authenticated")
 	// errUnreadable means that something is not a signed token at all.
 	errUnreadable = errors.New("it is no signed token")
 	// errSignature means that no key of the provider's has signed a token.
@@ -225,7 +228,7 @@ func (p *provider) authenticated(d *discovered, call func(oauth2.Config) (*oauth
 			p.cfg.Logger.Info("the provider takes the client's secret in the second way that it announces", "style", int(style))
 		}
 		if spent {
-			return nil, away(fmt.Errorf("the code was spent before the client was authenticated: %w", err), 0)
+			return nil, away(fmt.Errorf("%w: %w", errSpent, err), 0)
 		}
 		return tok, err
 	}

@@ -202,8 +202,11 @@ func (s *Server) answered(c fiber.Ctx) error {
 
 // again keeps the sign-in for another try: what the provider could not do now it may do
 // in a minute, with the same code, or with what that was redeemed for. It returns r with
-// words that lead there.
+// words that lead there, or to the beginning.
 func (s *Server) again(c fiber.Ctx, lg login, state string, r *refusal) error {
+	if lg.Tries++; errors.Is(r, errSpent) || lg.Tries >= maxTries {
+		return r.problem(loginLink(lg.Return))
+	}
 	// The request may have used its time up at the provider.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), putBackTime)
 	defer cancel()
