@@ -80,6 +80,10 @@ func (p *provider) verify(ctx context.Context, d *discovered, raw string) (signe
 		}
 		payload, ok = d.verified(jws)
 	}
+	if !ok && d.stale != nil {
+		// It may be an algorithm that the provider would announce.
+		return signed{}, d.stale
+	}
 	if !ok {
 		return signed{}, errSignature
 	}
@@ -106,11 +110,12 @@ func (p *provider) verify(ctx context.Context, d *discovered, raw string) (signe
 		return signed{}, err
 	}
 	s.typ, _ = jws.Signatures[0].Protected.ExtraHeaders[jose.HeaderType].(string)
-	return s, p.checkParty(s)
+	return s, nil
 }
 
-// checkParty refuses a token that another client asked for, or that is for several and
-// does not say who did (OpenID Connect Core 1.0, 3.1.3.7).
+// checkParty refuses an ID token that another client asked for, or that is for several
+// and does not say who did (OpenID Connect Core 1.0, 3.1.3.7). A logout token is nothing
+// that somebody asks for.
 func (p *provider) checkParty(s signed) error {
 	_, named := s.all["azp"]
 	switch by := s.all.text("azp"); {
@@ -140,6 +145,9 @@ func (p *provider) exchange(ctx context.Context, code string, l *login) (person,
 		}
 	}
 	id, err := p.verify(ctx, d, raw)
+	if err == nil {
+		err = p.checkParty(id)
+	}
 	if err != nil {
 		return person{}, ofIDToken(err, kept)
 	}
