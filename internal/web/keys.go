@@ -36,7 +36,7 @@ func known(announced []string) []jose.SignatureAlgorithm {
 // fetchKeys reads the key set at address. A key that is of no use here is left out
 // (RFC 7517, section 5).
 func (p *provider) fetchKeys(ctx context.Context, address string) ([]jose.JSONWebKey, error) {
-	set, err := p.getJSON(ctx, address, "")
+	set, err := p.getJSON(ctx, address)
 	if err != nil {
 		return nil, err
 	}

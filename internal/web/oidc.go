@@ -274,9 +274,20 @@ func (p *provider) complete(ctx context.Context, d *discovered, access string, w
 	}
 	ctx, cancel := context.WithTimeout(ctx, userInfoTimeout)
 	defer cancel()
-	info, err := p.getJSON(ctx, d.userInfo, access)
+	body, kind, err := p.get(ctx, d.userInfo, access)
+	if err != nil {
+		return
+	}
+	if kind == "application/jwt" { // for clients that are registered so
+		jws, err := jose.ParseSigned(string(body), asymmetric())
+		if err != nil {
+			return
+		}
+		body, _ = d.verified(jws)
+	}
+	var info fields
 	// OpenID Connect Core 5.3.2: another subject's answer must not be used.
-	if err != nil || info.text("sub") != string(who.user) {
+	if json.Unmarshal(body, &info) != nil || info.text("sub") != string(who.user) {
 		return
 	}
 	if who.name == "" {

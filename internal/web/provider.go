@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"net/url"
 	"strings"
@@ -189,7 +190,7 @@ func (p *provider) failed(err error) error {
 func (p *provider) describe(ctx context.Context) (*discovered, error) {
 	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
 	defer cancel()
-	meta, err := p.getJSON(ctx, strings.TrimSuffix(p.cfg.Issuer, "/")+"/.well-known/openid-configuration", "")
+	meta, err := p.getJSON(ctx, strings.TrimSuffix(p.cfg.Issuer, "/")+"/.well-known/openid-configuration")
 	if err != nil {
 		return nil, err
 	}
@@ -229,31 +230,43 @@ type statusError struct {
 
 func (e *statusError) Error() string { return fmt.Sprintf("%s answered %d", e.address, e.status) }
 
-// getJSON reads the JSON object at address, as the bearer of token if that is not empty.
-func (p *provider) getJSON(ctx context.Context, address, token string) (fields, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+// getJSON reads the JSON object at address.
+func (p *provider) getJSON(ctx context.Context, address string) (fields, error) {
+	body, _, err := p.get(ctx, address, "")
 	if err != nil {
 		return nil, err
-	}
-	req.Header.Set("Accept", "application/json")
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	resp, err := p.cfg.HTTPClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, &statusError{address, resp.StatusCode, retryAfter(resp.Header)}
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", address, err)
 	}
 	var f fields
 	if err := json.Unmarshal(body, &f); err != nil {
 		return nil, fmt.Errorf("read %s: %w", address, err)
 	}
 	return f, nil
+}
+
+// get reads what is at address, as the bearer of token if that is not empty, and returns
+// its media type too. Another status than 200 is a statusError.
+func (p *provider) get(ctx context.Context, address, token string) (body []byte, kind string, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	req.Header.Set("Accept", "application/json")
+	if token != "" {
+		req.Header.Set("Accept", "application/json, application/jwt")
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := p.cfg.HTTPClient.Do(req)
+	if err != nil {
+		return nil, "", err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, "", &statusError{address, resp.StatusCode, retryAfter(resp.Header)}
+	}
+	body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, "", fmt.Errorf("read %s: %w", address, err)
+	}
+	kind, _, _ = mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	return body, kind, nil
 }

@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -81,8 +82,12 @@ func TestASignInThatTheProviderCouldNotFinishIsFinishedLater(t *testing.T) {
 		"the token endpoint answers 429":                     {localidp.Token, false, localidp.Mood{Status: 429, Times: 1}, 2},
 		"the token endpoint answers temporarily_unavailable": {localidp.Token, false, localidp.Mood{Error: "temporarily_unavailable", Times: 1}, 2},
 		"the keys answer 503":                                {localidp.Keys, true, localidp.Mood{Status: 503, Times: 1}, 1},
+		// For as long as the site waits: time is left to keep it.
+		"the token endpoint hangs": {localidp.Token, false, localidp.Mood{Hang: true, Times: 1}, 2},
+		"the keys hang":            {localidp.Keys, true, localidp.Mood{Hang: true, Times: 1}, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			b := newBed(t)
 			ada := b.browser()
 			callback := ada.callback("ada")
@@ -214,6 +219,38 @@ func TestASignInDoesWithoutUserinfo(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestUserinfoMayBeSigned is of clients that are registered so: a key of the provider's has
+// to have done it.
+func TestUserinfoMayBeSigned(t *testing.T) {
+	b, another := newBed(t), newBed(t)
+	another.rotate("RS512", false) // all beds begin with one key
+	d, err := b.site.provider.discover(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, by := range []*bed{b, another} {
+		raw, err := by.provider.Sign("", map[string]any{"sub": "ada", "name": "Ada"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") != "Bearer token" {
+				t.Errorf("userinfo is asked for with %q", r.Header.Get("Authorization"))
+			}
+			w.Header().Set("Content-Type", "application/jwt; charset=utf-8")
+			fmt.Fprint(w, raw)
+		}))
+		signing := *d
+		signing.userInfo = srv.URL
+		who := person{user: "ada"}
+		b.site.provider.complete(t.Context(), &signing, "token", &who)
+		srv.Close()
+		if want := map[bool]string{true: "Ada"}[by == b]; who.name != want {
+			t.Errorf("signed by the provider: %v, the name is %q, want %q", by == b, who.name, want)
+		}
 	}
 }
 
