@@ -148,13 +148,15 @@ func TestTheSecretGoesWhereTheProviderTakesIt(t *testing.T) {
 			status := tt.first
 			for i, asked := range tt.asked {
 				v := b.browser()
-				if a := v.tryIn("ada", nil); a.StatusCode != status {
-					t.Errorf("sign-in %d answers %s, want %d: %s", i, a.Status, status, a.text(t))
-				}
+				a := v.tryIn("ada", nil)
+				v.wants(a, status)
 				if got := b.provider.Asked(localidp.Token); got != asked {
 					t.Errorf("after sign-in %d the token endpoint was asked %d times, want %d", i, got, asked)
 				}
 				if status == 503 {
+					if strings.Contains(a.body, CallbackPath) {
+						t.Errorf("the page leads back to a code that is spent: %s", a.body)
+					}
 					status = 200 // the way is known now
 				}
 			}
