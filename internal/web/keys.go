@@ -47,7 +47,7 @@ func (p *provider) fetchKeys(ctx context.Context, address string) ([]jose.JSONWe
 	var keys []jose.JSONWebKey
 	for _, raw := range all {
 		var k jose.JSONWebKey
-		if err := json.Unmarshal(raw, &k); err == nil && k.Valid() && k.IsPublic() && k.Use != "enc" {
+		if err := json.Unmarshal(raw, &k); err == nil && k.Valid() && k.Use != "enc" {
 			keys = append(keys, k)
 		}
 	}
