@@ -89,6 +89,8 @@ type Config struct {
 	WebProxies   []string `env:"GAS_WEB_PROXIES" for:"web" help:"addresses or networks of the proxies whose X-Forwarded-For is believed"`
 	PremiumPrice string   `env:"GAS_PREMIUM_PRICE" for:"web" help:"what people are told that Premium costs, \"$9 a month\" for example"`
 	OIDCIssuer   string   `env:"GAS_OIDC_ISSUER" envDefault:"https://auth.globus.org" for:"web" help:"the sign-in provider"`
+	// OIDCFormer are issuers whose subjects are the same people as OIDCIssuer's.
+	OIDCFormer   []string `env:"GAS_OIDC_FORMER_ISSUERS" for:"web" help:"earlier sign-in providers, with commas in between, whose subjects are the same people"`
 	OIDCClientID string   `env:"GAS_OIDC_CLIENT_ID" for:"web" help:"the id of the site at the sign-in provider"`
 	OIDCSecret   Secret   `env:"GAS_OIDC_CLIENT_SECRET" for:"web" help:"the secret of the site at the sign-in provider"`
 

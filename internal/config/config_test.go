@@ -100,7 +100,7 @@ func TestEveryFaultIsNamedAndAllAtOnce(t *testing.T) {
 		"GAS_PREMIUM_TOPIC_ARN=premium", "GAS_RESTORE_TOPIC_ARN=arn:aws:sqs:us-east-1:123456789012:restore",
 		"GAS_PREMIUM_QUEUE_URL=queue", "GAS_RESTORE_QUEUE_URL=ftp://x/y", "GAS_WEBHOOK_LISTEN=8081", "GAS_SNS_CERT_ENDPOINT=x",
 		"GAS_TIERS=Fast", "GAS_THAW_SLOTS=0", "GAS_RESTORE_SLOTS=1001", "GAS_SWEEP_EVERY=1ms", "GAS_SWEEP_SLACK=48h", "GAS_SWEEP_CALLS=1", "GAS_RESTORE_PART_SIZE=8388609",
-		"GAS_WEB_LISTEN=x", "GAS_WEB_BASE_URL=/x", "GAS_OIDC_ISSUER=globus", "GAS_WEB_RATE=0", "GAS_WEB_PROXIES=nowhere", "GAS_PREMIUM_PRICE=" + strings.Repeat("9", 101),
+		"GAS_WEB_LISTEN=x", "GAS_WEB_BASE_URL=/x", "GAS_OIDC_ISSUER=globus", "GAS_OIDC_FORMER_ISSUERS=https://a.example,globus", "GAS_WEB_RATE=0", "GAS_WEB_PROXIES=nowhere", "GAS_PREMIUM_PRICE=" + strings.Repeat("9", 101),
 	}
 	_, err := load(faults, Bridge, Thaw, Restore, Web)
 	if err == nil {
