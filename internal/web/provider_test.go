@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -168,7 +169,7 @@ func TestTheSecretGoesWhereTheProviderTakesIt(t *testing.T) {
 // now, or cannot be read, is not kept.
 func TestASecretThatChangedNeedsNoRestart(t *testing.T) {
 	secret, trouble := "old", error(nil)
-	b := newBedWith(t, nil, func(c *Config, _ *Deps) {
+	b := newBedWith(t, func(*localidp.Config) {}, func(c *Config, _ *Deps) {
 		c.ClientSecret = ""
 		c.SecretFrom = func() (string, error) { return secret, trouble }
 	})
