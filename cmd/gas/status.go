@@ -44,9 +44,11 @@ type statusReport struct {
 	Stopped *archive.Switches `json:"stopped,omitempty"`
 	// Queues is what waits in the streams and in SQS, Unseen why some of it is not known,
 	// Pace how Glacier answered of late: of all users only.
-	Queues []queue      `json:"queues,omitempty"`
-	Unseen []string     `json:"unseen,omitempty"`
-	Pace   *thaw.Notice `json:"pace,omitempty"`
+	Queues []queue  `json:"queues,omitempty"`
+	Unseen []string `json:"unseen,omitempty"`
+	// Reached are the limits of JetStream behind which work stands still, each in a sentence.
+	Reached []string     `json:"limits_reached,omitempty"`
+	Pace    *thaw.Notice `json:"pace,omitempty"`
 	// Moving is what is copied, and what had to be asked for again and is not on its
 	// way yet, the latest news first; at most listed of them, More how many others.
 	Moving []movement `json:"moving,omitempty"`
@@ -190,6 +192,9 @@ func (r *statusReport) ofAll(ctx context.Context, d *deployment, bill bool) erro
 		return err
 	}
 	r.depths(ctx, d)
+	if r.Reached, err = d.bus.Ceilings(ctx); err != nil {
+		return err
+	}
 	if note, _, err := d.bus.Notes(bus.BucketSweep).Get(ctx, reconcile.ReportKey); err == nil {
 		swept, err := reconcile.DecodeReport(note)
 		if err != nil {

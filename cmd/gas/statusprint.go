@@ -83,6 +83,9 @@ func (r statusReport) print(out io.Writer) error {
 		for _, why := range r.Unseen {
 			fmt.Fprintln(w, why)
 		}
+		for _, limit := range r.Reached {
+			fmt.Fprintln(w, "LIMIT REACHED: "+limit)
+		}
 	}
 	if len(r.Standing) > 0 {
 		fmt.Fprintln(w, "\nUSER\tPLAN\tSTATE\tOPENED\tBY\tWHY")
