@@ -82,6 +82,8 @@ func breaks(t *testing.T) map[string][][2]string {
 		"GAS_JOB_TABLE":              {{"elsewhere", "there is no table"}, {"a b", "no name"}},
 		"GAS_ACCOUNT_TABLE":          {{"elsewhere", "there is no table"}, {"gas-annotations", "that of GAS_JOB_TABLE too"}},
 		"GAS_PLAN_TABLE":             {{"elsewhere", "there is no table"}, {"gas-accounts", "that of GAS_ACCOUNT_TABLE too"}},
+		"GAS_JOB_ATTRIBUTES":         {{"nothing=x", "is not one of"}, {"archive_id=user_id", "cannot both be called"}},
+		"GAS_ACCOUNT_ATTRIBUTES":     {{"rolle=x", "is not one of"}, {"role=", "is no name"}},
 		"GAS_VAULT":                  {{"elsewhere", "elsewhere"}, {"a:b", "no name"}},
 		"GAS_RESULTS_BUCKET":         {{"elsewhere", "elsewhere"}},
 		"GAS_PREMIUM_TOPIC_ARN":      {{"", "not set"}, {"arn:aws:sns:us-east-1:000000000000:elsewhere", "there is no topic"}, {"arn:aws:sns:eu-west-1:000000000000:gas-premium", "region"}},
