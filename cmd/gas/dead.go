@@ -121,7 +121,7 @@ func openDead(ctx context.Context, name string) (*bus.Bus, *bus.DeadLetters, err
 	if err != nil {
 		return nil, nil, err
 	}
-	b, err := bus.Connect(ctx, bus.Config{URL: cfg.NATSURL, User: "operator", Password: cfg.OperatorPassword.Reveal(), CAFile: cfg.NATSCAFile, Name: name})
+	b, err := bus.Connect(ctx, bus.Config{URL: cfg.NATSURL, User: "operator", PasswordFrom: cfg.OperatorPassword.Read, CAFile: cfg.NATSCAFile, Name: name})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -36,7 +36,7 @@ func makeTrouble(ctx context.Context, what string, args []string) error {
 		return err
 	}
 	objects := s3.NewFromConfig(sdk, func(o *s3.Options) { o.UsePathStyle = true })
-	b, err := bus.Connect(ctx, bus.Config{URL: cfg.NATSURL, User: "operator", Password: cfg.OperatorPassword.Reveal(), Name: "trouble"})
+	b, err := bus.Connect(ctx, bus.Config{URL: cfg.NATSURL, User: "operator", PasswordFrom: cfg.OperatorPassword.Read, Name: "trouble"})
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func deployed(ctx context.Context, name string, needs ...config.Need) (*deployme
 	if err != nil {
 		return nil, err
 	}
-	b, err := bus.Connect(ctx, bus.Config{URL: cfg.NATSURL, User: "operator", Password: cfg.OperatorPassword.Reveal(), CAFile: cfg.NATSCAFile, Name: name})
+	b, err := bus.Connect(ctx, bus.Config{URL: cfg.NATSURL, User: "operator", PasswordFrom: cfg.OperatorPassword.Read, CAFile: cfg.NATSCAFile, Name: name})
 	if err != nil {
 		return nil, err
 	}

@@ -35,7 +35,7 @@ func (c *provisionCmd) Run(ctx context.Context, std streams) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	b, err := bus.Connect(ctx, bus.Config{URL: cfg.NATSURL, User: "operator", Password: cfg.OperatorPassword.Reveal(), CAFile: cfg.NATSCAFile, Name: "gas-provision"})
+	b, err := bus.Connect(ctx, bus.Config{URL: cfg.NATSURL, User: "operator", PasswordFrom: cfg.OperatorPassword.Read, CAFile: cfg.NATSCAFile, Name: "gas-provision"})
 	if err != nil {
 		return err
 	}

@@ -129,8 +129,8 @@ func (s *surveyed) accounts(ctx context.Context, catalog *dynamodb.Catalog, page
 			switch {
 			case !there:
 				s.roles[id] = "has no account"
-			case a.Doubt() != "":
-				s.roles[id] = a.Doubt()
+			case a.Unreadable != "":
+				s.roles[id] = a.Unreadable
 			case a.Role != archive.Free && a.Role != archive.Premium:
 				s.roles[id] = fmt.Sprintf("role is %q", a.Role)
 			default:

@@ -25,7 +25,10 @@ type Account struct {
 	ID    events.UserID
 	Name  string
 	Email string
-	Role  Role
+	// Issuer is the sign-in provider that vouched for the account's subject; empty if
+	// nobody signed in to it since issuers are kept.
+	Issuer string
+	Role   Role
 	// RoleChangedAt is when the role last changed; zero if it never did.
 	RoleChangedAt time.Time
 	// AnnounceDue is when the account became Premium, until the pipeline was told;
@@ -38,8 +41,9 @@ type Account struct {
 	// one finds that another was opened since the account was read, and is over already.
 	PlansOpened int
 	// Unreadable names each attribute of the account that the catalog has in a way that
-	// means nothing here, with what is wrong. No plan is opened on such an account.
-	Unreadable []string
+	// means nothing here, with what is wrong; empty if there is none. No plan is opened on
+	// such an account.
+	Unreadable string
 }
 
 // Object names an object in S3.
@@ -159,9 +163,6 @@ const (
 // Doubt returns an error text that names each attribute of the job that the catalog has
 // in a way that means nothing here; empty if there is none.
 func (j Job) Doubt() string { return strings.Join(j.Unreadable, "; ") }
-
-// Doubt is [Job.Doubt] of an account.
-func (a Account) Doubt() string { return strings.Join(a.Unreadable, "; ") }
 
 // State derives the job's state from the catalog; owner is its user's role.
 func (j Job) State(owner Role) State {

@@ -41,7 +41,7 @@ func (rd *reader[E]) run(ctx, drain context.Context) {
 		}
 		var err error
 		if behind {
-			err = rd.r.pass(drain, take)(rd.consumer.FetchNoWait(mostBack))
+			err = rd.r.pass(drain, rd.consumer, take)(rd.consumer.FetchNoWait(mostBack))
 		} else {
 			err = rd.r.fetch(drain, rd.consumer, 1, min(max(rd.class.wait, fetchWait), longestLook), take)
 		}

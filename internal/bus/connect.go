@@ -6,9 +6,13 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -21,6 +25,9 @@ type Config struct {
 	URL      string
 	User     string
 	Password string
+	// PasswordFrom, if set, is asked for the password at each connection, in place of
+	// Password: one that changed needs no restart.
+	PasswordFrom func() (string, error)
 	// CAFile is a PEM file with the roots for tls:// URLs; empty for the system's.
 	CAFile string
 	// Name is how the connection shows up in `nats server report connections`.
@@ -39,6 +46,11 @@ type Bus struct {
 	recent  recent
 	stray   stray
 	storing storing
+	pulls   pulls
+
+	closing atomic.Bool   // Close was called
+	gone    chan struct{} // closed when the connection is closed for good
+	cause   error         // why, once gone is closed
 
 	kvsMu   sync.Mutex // guards what follows
 	kvs     map[string]jetstream.KeyValue
@@ -65,6 +77,9 @@ func Connect(ctx context.Context, cfg Config) (*Bus, error) {
 	opts := []nats.Option{
 		nats.Name(cfg.Name),
 		nats.MaxReconnects(-1),
+		// The client gives a connection up after two equal refusals; the next password may
+		// be right.
+		nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectWait(250 * time.Millisecond),
 		nats.ReconnectJitter(250*time.Millisecond, time.Second),
 		nats.PingInterval(10 * time.Second),
@@ -84,7 +99,7 @@ func Connect(ctx context.Context, cfg Config) (*Bus, error) {
 		}),
 	}
 	if cfg.User != "" {
-		opts = append(opts, nats.UserInfo(cfg.User, cfg.Password), nats.CustomInboxPrefix(InboxPrefix(cfg.User)))
+		opts = append(opts, cfg.credentials(log), nats.CustomInboxPrefix(InboxPrefix(cfg.User)))
 	}
 	if cfg.CAFile != "" {
 		opts = append(opts, nats.RootCAs(cfg.CAFile))
@@ -92,30 +107,99 @@ func Connect(ctx context.Context, cfg Config) (*Bus, error) {
 	if cfg.InProcess != nil {
 		opts = append(opts, nats.InProcessServer(cfg.InProcess))
 	}
+	b := &Bus{log: log, stray: stray{last: time.Now()}, gone: make(chan struct{})}
+	opts = append(opts, nats.ClosedHandler(b.closed))
 	nc, err := nats.Connect(cfg.URL, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("connect to nats as %s: %w", cfg.User, err)
+		return nil, fmt.Errorf("connect to nats as %s: %w%s", cfg.User, err, hint(err))
 	}
 	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(maxPending), jetstream.WithPublishAsyncTimeout(publishWait))
+	b.Conn, b.JS = nc, js
 	if err != nil {
-		nc.Close()
+		b.Close()
 		return nil, fmt.Errorf("use jetstream: %w", err)
 	}
 	if ctx.Err() != nil {
-		nc.Close()
+		b.Close()
 		return nil, ctx.Err()
 	}
-	return &Bus{Conn: nc, JS: js, log: log, stray: stray{last: time.Now()}}, nil
+	return b, nil
+}
+
+// credentials returns the option that says who connects.
+func (cfg Config) credentials(log *slog.Logger) nats.Option {
+	if cfg.PasswordFrom == nil {
+		return nats.UserInfo(cfg.User, cfg.Password)
+	}
+	// The client asks from one goroutine, at each connection.
+	last := cfg.Password
+	return nats.UserInfoHandler(func() (user, password string) {
+		password, err := cfg.PasswordFrom()
+		if err != nil {
+			// It may be in the middle of being replaced.
+			log.Warn("the password cannot be read: taking the last one", "user", cfg.User, "err", err)
+			return cfg.User, last
+		}
+		last = password
+		return cfg.User, password
+	})
+}
+
+// hint says what an error of connecting may mean that does not say it itself.
+func hint(err error) string {
+	for _, e := range []error{syscall.EPIPE, syscall.ECONNRESET, io.EOF} {
+		if errors.Is(err, e) {
+			return ": the server closes connections before they begin; it may have as many as it takes (max_connections)"
+		}
+	}
+	return ""
+}
+
+// closed is told that the client has closed the connection, and will not open it again.
+func (b *Bus) closed(nc *nats.Conn) {
+	b.cause = nc.LastError()
+	close(b.gone)
+	if !b.closing.Load() {
+		b.log.Error("nats closed the connection for good", "err", b.cause)
+	}
+}
+
+// Watch returns an error when the connection is closed for good though nobody called
+// Close: nothing on it works any more, and the process has to be started again. It returns
+// nil when drain is closed or ctx ends.
+func (b *Bus) Watch(ctx context.Context, drain <-chan struct{}) error {
+	select {
+	case <-b.gone:
+		if b.closing.Load() {
+			return nil
+		}
+		return fmt.Errorf("the connection to nats is closed for good: %w", b.cause)
+	case <-drain:
+		return nil
+	case <-ctx.Done():
+		return nil
+	}
 }
 
 // Ready returns an error while NATS cannot be reached, or has stored nothing of
 // what was published for a while.
 func (b *Bus) Ready(context.Context) error {
 	if s := b.Conn.Status(); s != nats.CONNECTED {
-		return fmt.Errorf("nats is %s", s)
+		return b.down(s)
 	}
 	return b.storing.trouble()
 }
 
+// down says that the connection is not up, and why it was lost or not made again.
+func (b *Bus) down(s nats.Status) error {
+	if err := b.Conn.LastError(); err != nil {
+		return fmt.Errorf("nats is %s: %w", s, err)
+	}
+	return fmt.Errorf("nats is %s", s)
+}
+
 // Close ends the connection.
-func (b *Bus) Close() { b.Conn.Close() }
+func (b *Bus) Close() {
+	b.closing.Store(true)
+	b.Conn.Close()
+}

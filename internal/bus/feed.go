@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -21,7 +22,7 @@ var ErrAnew = errors.New("the stream was made anew")
 func (b *Bus) LastStatus(ctx context.Context) (events.Position, error) {
 	st, err := b.JS.Stream(ctx, events.StreamStatus)
 	if err != nil {
-		return events.Position{}, fmt.Errorf("stream %s: %w", events.StreamStatus, err)
+		return events.Position{}, fault.Errorf(fault.Transient, "stream %s: %w", events.StreamStatus, err)
 	}
 	info := st.CachedInfo()
 	return events.Position{Incarnation: events.Incarnation(info.Created), Seq: info.State.LastSeq}, nil
@@ -35,14 +36,14 @@ const feedGone = 5 * time.Minute
 func (b *Bus) LastStatusOf(ctx context.Context, user events.UserID, job events.JobID) (e events.StatusChanged, ok bool, err error) {
 	st, err := b.stream(ctx, events.StreamStatus)
 	if err != nil {
-		return e, false, err
+		return e, false, fault.New(fault.Transient, err)
 	}
 	m, err := st.GetLastMsgForSubject(ctx, events.StatusChanged{UserID: user, JobID: job}.Subject())
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return e, false, nil
 	}
 	if err != nil {
-		return e, false, fmt.Errorf("last status of %q: %w", job, err)
+		return e, false, fault.Errorf(fault.Transient, "last status of %q: %w", job, err)
 	}
 	e, err = events.Decode[events.StatusChanged](m.Data)
 	return e, err == nil, err
@@ -64,7 +65,7 @@ func (b *Bus) StatusesOf(ctx context.Context, user events.UserID, after, upto ev
 		}
 		st, err := b.stream(ctx, events.StreamStatus)
 		if err != nil {
-			yield(Status{}, err)
+			yield(Status{}, fault.New(fault.Transient, err))
 			return
 		}
 		for after.Seq < upto.Seq {
@@ -73,7 +74,7 @@ func (b *Bus) StatusesOf(ctx context.Context, user events.UserID, after, upto ev
 				return
 			}
 			if err != nil {
-				yield(Status{}, fmt.Errorf("status changes of %q: %w", user, err))
+				yield(Status{}, fault.Errorf(fault.Transient, "status changes of %q: %w", user, err))
 				return
 			}
 			if after.Seq = m.Sequence; after.Seq > upto.Seq {

@@ -9,11 +9,14 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/gas-restore/gas/internal/fault"
 )
 
 // Keep is a key-value bucket with a time to live per value: what web sessions
 // are kept in, so that they outlive a restart and all replicas share them. It
-// has the methods of Fiber's Storage.
+// has the methods of Fiber's Storage. Their errors are of kind Transient: the server is
+// away, or an operator will mend it.
 type Keep struct {
 	kv jetstream.KeyValue
 	js jetstream.JetStream
@@ -38,7 +41,7 @@ func (k *Keep) GetWithContext(ctx context.Context, key string) ([]byte, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("get %s: %w", k.kv.Bucket(), err)
+		return nil, fault.Errorf(fault.Transient, "get %s: %w", k.kv.Bucket(), err)
 	}
 	v := e.Value()
 	if len(v) < 8 {
@@ -61,7 +64,7 @@ func (k *Keep) SetWithContext(ctx context.Context, key string, val []byte, exp t
 		binary.BigEndian.PutUint64(v, uint64(time.Now().Add(exp).UnixMilli()))
 	}
 	if _, err := k.kv.Put(ctx, key, append(v, val...)); err != nil {
-		return fmt.Errorf("set %s: %w", k.kv.Bucket(), err)
+		return fault.Errorf(fault.Transient, "set %s: %w", k.kv.Bucket(), err)
 	}
 	return nil
 }
@@ -69,7 +72,7 @@ func (k *Keep) SetWithContext(ctx context.Context, key string, val []byte, exp t
 // DeleteWithContext removes the value at key, if there is one.
 func (k *Keep) DeleteWithContext(ctx context.Context, key string) error {
 	if err := k.kv.Purge(ctx, key); err != nil && !errors.Is(err, jetstream.ErrInvalidKey) {
-		return fmt.Errorf("delete %s: %w", k.kv.Bucket(), err)
+		return fault.Errorf(fault.Transient, "delete %s: %w", k.kv.Bucket(), err)
 	}
 	return nil
 }
@@ -79,12 +82,12 @@ func (k *Keep) DeleteWithContext(ctx context.Context, key string) error {
 func (k *Keep) Keys(ctx context.Context, prefix string) ([]string, error) {
 	st, err := k.js.Stream(ctx, "KV_"+k.kv.Bucket())
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", k.kv.Bucket(), err)
+		return nil, fault.Errorf(fault.Transient, "list %s: %w", k.kv.Bucket(), err)
 	}
 	subjects := "$KV." + k.kv.Bucket() + "."
 	info, err := st.Info(ctx, jetstream.WithSubjectFilter(subjects+prefix+">"))
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", k.kv.Bucket(), err)
+		return nil, fault.Errorf(fault.Transient, "list %s: %w", k.kv.Bucket(), err)
 	}
 	var keys []string
 	for subject := range info.State.Subjects {

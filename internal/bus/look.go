@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,14 +16,17 @@ import (
 // wait for the same answer. A stream or a disk that is full it cannot see: who
 // publishes does.
 type Look struct {
-	Bus *Bus
-	// Subjects are those that are published to, with a wildcard for the id:
-	// [events.SubjectPremium] for example.
-	Subjects []string
+	bus      *Bus
+	subjects []string
+	turn     chan struct{} // who has it asks the server, and may touch what follows
+	at       time.Time     // of the last answer
+	err      error
+}
 
-	mu  sync.Mutex // guards what follows; held while the server is asked
-	at  time.Time  // of the last answer
-	err error
+// NewLook returns a look at the streams of the subjects, each of which has a wildcard
+// for an id: [events.SubjectPremium] for example.
+func NewLook(b *Bus, subjects ...string) *Look {
+	return &Look{bus: b, subjects: subjects, turn: make(chan struct{}, 1)}
 }
 
 const (
@@ -44,9 +46,13 @@ const errStreamNotMatch jetstream.ErrorCode = 10060
 // Err returns why nothing would be stored, nil if it would be. It waits for the
 // server's answer, or takes one that is a moment old.
 func (l *Look) Err(ctx context.Context) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if s := l.Bus.Conn.Status(); s != nats.CONNECTED {
+	select {
+	case l.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-l.turn }()
+	if s := l.bus.Conn.Status(); s != nats.CONNECTED {
 		return fmt.Errorf("nats is %s", s)
 	}
 	if !l.at.IsZero() && time.Since(l.at) < lookFor {
@@ -61,15 +67,15 @@ func (l *Look) Err(ctx context.Context) error {
 
 // ask publishes to each subject what the stream refuses to store.
 func (l *Look) ask(ctx context.Context) error {
-	for _, subject := range l.Subjects {
-		subject = strings.Replace(subject, "*", lookID, 1)
+	for _, subject := range l.subjects {
+		subject = strings.ReplaceAll(subject, "*", lookID)
 		callCtx, cancel := context.WithTimeout(ctx, lookWait)
-		_, err := l.Bus.JS.PublishMsg(callCtx, &nats.Msg{Subject: subject}, jetstream.WithExpectStream(lookID))
+		_, err := l.bus.JS.PublishMsg(callCtx, &nats.Msg{Subject: subject}, jetstream.WithExpectStream(lookID))
 		cancel()
 		if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == errStreamNotMatch {
 			err = nil
 		}
-		l.Bus.heard(err)
+		l.bus.heard(err)
 		if err != nil {
 			return publishError(subject, err)
 		}

@@ -31,7 +31,7 @@ func TestALookTellsWhetherWhatIsPublishedWouldBeStored(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			look := &bus.Look{Bus: b, Subjects: []string{events.SubjectPremium, events.SubjectRestore, "dead.SQS.*"}}
+			look := bus.NewLook(b, events.SubjectPremium, events.SubjectRestore, "dead.SQS.*")
 			for range 2 {
 				if err := look.Err(t.Context()); (err == nil) != c.good {
 					t.Errorf("got %v, want good %v", err, c.good)
@@ -52,7 +52,7 @@ func TestALookTellsWhetherWhatIsPublishedWouldBeStored(t *testing.T) {
 
 func TestALookThatIsStoppedSaysNothingToTheNext(t *testing.T) {
 	ns := testenv.NATS(t)
-	look := &bus.Look{Bus: testenv.Bus(t, ns, "bridge"), Subjects: []string{events.SubjectPremium}}
+	look := bus.NewLook(testenv.Bus(t, ns, "bridge"), events.SubjectPremium)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
 	defer cancel()
 	<-ctx.Done()

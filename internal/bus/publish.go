@@ -87,23 +87,21 @@ func publishError(subject string, err error) error {
 // (nats-server/server/errors.json).
 const (
 	errStoreFailed      jetstream.ErrorCode = 10077
+	errAccountLimit     jetstream.ErrorCode = 10002
 	errNoResources      jetstream.ErrorCode = 10023
 	errStorageExhausted jetstream.ErrorCode = 10047
 )
 
-// full reports whether the stream had no room: it has when its work is done.
+// full reports whether there was no room: in the stream, for the account or at the server.
 func full(err error) bool {
 	api, ok := errors.AsType[*jetstream.APIError](err)
-	if !ok {
-		return false
-	}
-	switch api.ErrorCode {
-	case errNoResources, errStorageExhausted:
-		return true
-	case errStoreFailed:
-		return strings.HasPrefix(api.Description, "maximum ")
-	}
-	return false
+	return ok && (streamFull(err) || api.ErrorCode == errAccountLimit || api.ErrorCode == errNoResources || api.ErrorCode == errStorageExhausted)
+}
+
+// streamFull reports whether the stream had no room: it has when its work is done.
+func streamFull(err error) bool {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && api.ErrorCode == errStoreFailed && strings.HasPrefix(api.Description, "maximum ")
 }
 
 // stream publishes events of one handler run: many at a time, bounded, and done

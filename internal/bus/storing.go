@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // storing remembers since when JetStream stores nothing of ours. A server whose disk
@@ -26,7 +28,7 @@ func (s *storing) heard(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case err == nil || full(err): // a full stream waits for its work to be done
+	case err == nil || streamFull(err): // a full stream waits for its work to be done
 		s.since, s.err = time.Time{}, nil
 	case errors.Is(err, context.Canceled): // nobody waited for the answer
 	default:
@@ -48,5 +50,17 @@ func (s *storing) trouble() error {
 	if silent < storesNothingAfter {
 		return nil
 	}
-	return fmt.Errorf("jetstream has stored nothing for %s; a server whose disk was full has to be restarted: %w", silent.Round(time.Second), s.err)
+	return fmt.Errorf("jetstream has stored nothing for %s; %s: %w", silent.Round(time.Second), remedy(s.err), s.err)
+}
+
+// remedy says what helps where nothing is stored.
+func remedy(err error) string {
+	api, _ := errors.AsType[*jetstream.APIError](err)
+	switch {
+	case !full(err):
+		return "a server whose disk was full has to be restarted"
+	case api.ErrorCode == errAccountLimit:
+		return "the account's limit of storage is reached: raise it in the server's configuration, or see what fills it (`nats account info`)"
+	}
+	return "the server's JetStream has no room: raise max_file_store, or see what fills it (`nats stream report`)"
 }

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 func TestWhoStoresNothingForLongIsNotReady(t *testing.T) {
 	fullStream := &jetstream.APIError{ErrorCode: errStoreFailed, Description: "maximum bytes exceeded"}
+	account := &jetstream.APIError{ErrorCode: errAccountLimit, Description: "resource limits exceeded for account"}
 	fullDisk := &jetstream.APIError{ErrorCode: errStoreFailed, Description: "no space left on device"}
 	for _, c := range []struct {
 		name     string
@@ -25,6 +27,7 @@ func TestWhoStoresNothingForLongIsNotReady(t *testing.T) {
 		{"time-outs for less than an election", []error{nats.ErrTimeout, nats.ErrTimeout, nats.ErrTimeout}, true},
 		{"time-outs for longer", []error{nats.ErrTimeout, nats.ErrTimeout, nats.ErrTimeout, nats.ErrTimeout}, false},
 		{"a full disk", []error{fullDisk, fullDisk, fullDisk, fullDisk}, false},
+		{"an account at its limit", []error{account, account, account, account}, false},
 		{"a full stream", []error{fullStream, fullStream, fullStream, fullStream}, true},
 		{"time-outs, and then it works", []error{nats.ErrTimeout, nats.ErrTimeout, nats.ErrTimeout, nats.ErrTimeout, nil}, true},
 		{"it worked in between", []error{nats.ErrTimeout, nats.ErrTimeout, nil, nats.ErrTimeout, nats.ErrTimeout}, true},
@@ -44,8 +47,11 @@ func TestWhoStoresNothingForLongIsNotReady(t *testing.T) {
 				if got := err == nil; got != c.ready {
 					t.Errorf("trouble is %v, want ready %v", err, c.ready)
 				}
-				if err != nil && !errors.Is(err, nats.ErrTimeout) && !errors.Is(err, fullDisk) {
+				if err != nil && !errors.Is(err, nats.ErrTimeout) && !errors.Is(err, fullDisk) && !errors.Is(err, account) {
 					t.Errorf("trouble is %v, want the last failure in it", err)
+				}
+				if err != nil && strings.Contains(err.Error(), "restarted") == errors.Is(err, account) {
+					t.Errorf("%v: only a server whose disk was full has to be restarted", err)
 				}
 			})
 		})

@@ -60,7 +60,9 @@ type Worker[E events.Event] struct {
 	// many failed in a row that they must have a cause in common, and when that is over. It
 	// may be nil.
 	OnCautious func(bool)
-	Logger     *slog.Logger
+	// OnFill is told every minute how much of what the consumer allows is used; it may be nil.
+	OnFill func(Fill)
+	Logger *slog.Logger
 }
 
 // ErrLeaseLost is the cause of a handler's context when the server may have
@@ -69,6 +71,7 @@ var ErrLeaseLost = errors.New("lease on the message lost")
 
 const (
 	fetchWait   = 30 * time.Second
+	probeWait   = 5 * time.Second
 	ackTimeout  = 5 * time.Second
 	longestStop = 5 * time.Second // to say what became of a message after ctx ended
 )
@@ -95,6 +98,7 @@ func (w *Worker[E]) Run(ctx context.Context, drain <-chan struct{}) error {
 	leaseCtx, stopLeases := context.WithCancel(context.WithoutCancel(ctx))
 	var leases sync.WaitGroup
 	leases.Go(func() { r.renewLeases(leaseCtx) })
+	leases.Go(func() { r.watchFill(leaseCtx) })
 	defer leases.Wait()
 	defer stopLeases()
 
@@ -235,14 +239,18 @@ func late(err error) bool {
 // fetch passes on up to n messages of a consumer as they come, and returns when it has n,
 // or none came for a while.
 func (r *run[E]) fetch(ctx context.Context, c jetstream.Consumer, n int, wait time.Duration, each func(jetstream.Msg)) error {
+	if r.Bus.pulls.fail(c.CachedInfo().Name) {
+		wait = min(wait, probeWait) // so that it is soon known whether it works again
+	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	// The server says this often that it is there; 30 s are told of every 5.
-	return r.pass(ctx, each)(c.Fetch(n, jetstream.FetchContext(ctx), jetstream.FetchHeartbeat(wait/6)))
+	return r.pass(ctx, c, each)(c.Fetch(n, jetstream.FetchContext(ctx), jetstream.FetchHeartbeat(wait/6)))
 }
 
-// pass passes on the messages of a batch as they come. What ended with ctx is no error.
-func (r *run[E]) pass(ctx context.Context, each func(jetstream.Msg)) func(jetstream.MessageBatch, error) error {
+// pass passes on the messages of a batch of a consumer as they come. What ended with ctx is
+// no error.
+func (r *run[E]) pass(ctx context.Context, c jetstream.Consumer, each func(jetstream.Msg)) func(jetstream.MessageBatch, error) error {
 	return func(batch jetstream.MessageBatch, err error) error {
 		if err == nil {
 			for m := range batch.Messages() {
@@ -253,6 +261,7 @@ func (r *run[E]) pass(ctx context.Context, each func(jetstream.Msg)) func(jetstr
 			}
 		}
 		r.Bus.heard(err)
+		r.Bus.pulls.heard(c.CachedInfo().Name, err)
 		return err
 	}
 }

@@ -62,7 +62,7 @@ func (l *look) nats(ctx context.Context) {
 	}
 	// connect reports whether there is any use in trying as somebody else.
 	connect := func(u user) (b *bus.Bus, more bool) {
-		b, err := bus.Connect(ctx, bus.Config{URL: l.cfg.NATSURL, User: u.name, Password: u.password.Reveal(), CAFile: l.cfg.NATSCAFile, Name: "gas-check"})
+		b, err := bus.Connect(ctx, bus.Config{URL: l.cfg.NATSURL, User: u.name, PasswordFrom: u.password.Read, CAFile: l.cfg.NATSCAFile, Name: "gas-check"})
 		switch {
 		case err == nil:
 			l.ok(url.Name, "%s answers", l.cfg.NATSURL)

@@ -11,10 +11,10 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/snsverify"
 )
 
 var (
-	arnShape  = regexp.MustCompile(`^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}$`)
 	nameShape = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,255}$`)
 )
 
@@ -63,11 +63,10 @@ func (c Config) Check(needs ...Need) error {
 		}
 	}
 	arn := func(name, value string) {
-		switch {
-		case value == "":
+		if value == "" {
 			bad(name, "is not set")
-		case !arnShape.MatchString(value):
-			bad(name, "%q is no ARN of an SNS topic", value)
+		} else if err := snsverify.CheckTopic(value); err != nil {
+			bad(name, "%v", err)
 		}
 	}
 	word := func(name, value string) {
@@ -192,7 +191,7 @@ func (c Config) Check(needs ...Need) error {
 		if c.OIDCClientID == "" {
 			bad("GAS_OIDC_CLIENT_ID", "is not set")
 		}
-		if c.OIDCSecret == "" {
+		if c.OIDCSecret.IsZero() {
 			bad("GAS_OIDC_CLIENT_SECRET", "is not set")
 		}
 	}

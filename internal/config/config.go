@@ -10,29 +10,6 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 )
 
-// Secret is a string that refuses to be printed. Reveal returns it.
-type Secret string
-
-// Reveal returns the secret itself.
-func (s Secret) Reveal() string { return string(s) }
-
-// String implements fmt.Stringer.
-func (s Secret) String() string {
-	if s == "" {
-		return ""
-	}
-	return "[secret]"
-}
-
-// GoString implements fmt.GoStringer.
-func (s Secret) GoString() string { return s.String() }
-
-// LogValue implements slog.LogValuer.
-func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
-
-// MarshalText implements encoding.TextMarshaler.
-func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
 // Config is everything that can be set. What is AWS's own (AWS_REGION,
 // AWS_ENDPOINT_URL, credentials) is read by the AWS SDK.
 //
@@ -72,6 +49,9 @@ type Config struct {
 	// SNSCAFile and SNSCertEndpoint make the bridge trust a stand-in's signatures.
 	SNSCAFile       string `env:"GAS_SNS_CA_FILE" for:"bridge" help:"roots of a stand-in's SNS signatures, as PEM; empty: Amazon's"`
 	SNSCertEndpoint string `env:"GAS_SNS_CERT_ENDPOINT" for:"bridge" help:"where a stand-in's SNS certificates are; empty: Amazon's"`
+	// SNSChainFile has the certificates between SNS's and the roots, for who cannot reach
+	// crt.*.amazontrust.com over plain HTTP.
+	SNSChainFile string `env:"GAS_SNS_CHAIN_FILE" for:"bridge" help:"the certificates between SNS's and the roots, as PEM; empty: they are fetched over plain HTTP from crt.*.amazontrust.com"`
 
 	Tiers     []string `env:"GAS_TIERS" envDefault:"Expedited,Standard" for:"thaw,web" help:"the tiers in the order in which they are tried; the next one only when one has no capacity"`
 	ThawSlots int      `env:"GAS_THAW_SLOTS" envDefault:"32" for:"thaw" help:"how many tasks are handled at a time"`
@@ -109,6 +89,8 @@ type Config struct {
 	WebProxies   []string `env:"GAS_WEB_PROXIES" for:"web" help:"addresses or networks of the proxies whose X-Forwarded-For is believed"`
 	PremiumPrice string   `env:"GAS_PREMIUM_PRICE" for:"web" help:"what people are told that Premium costs, \"$9 a month\" for example"`
 	OIDCIssuer   string   `env:"GAS_OIDC_ISSUER" envDefault:"https://auth.globus.org" for:"web" help:"the sign-in provider"`
+	// OIDCFormer are issuers whose subjects are the same people as OIDCIssuer's.
+	OIDCFormer   []string `env:"GAS_OIDC_FORMER_ISSUERS" for:"web" help:"earlier sign-in providers, with commas in between, whose subjects are the same people"`
 	OIDCClientID string   `env:"GAS_OIDC_CLIENT_ID" for:"web" help:"the id of the site at the sign-in provider"`
 	OIDCSecret   Secret   `env:"GAS_OIDC_CLIENT_SECRET" for:"web" help:"the secret of the site at the sign-in provider"`
 

@@ -15,8 +15,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestASecretIsNeverPrinted(t *testing.T) {
 	const word = "hunter2"
-	c := Config{WebPassword: word, OIDCSecret: word}
-	s := Secret(word)
+	c := Config{WebPassword: NewSecret(word), OIDCSecret: NewSecret(word)}
+	s := NewSecret(word)
 	logged := func(h func(*bytes.Buffer) slog.Handler) string {
 		var b bytes.Buffer
 		slog.New(h(&b)).Info("x", "secret", s, "config", c, "pointer", &s, "list", []Secret{s})
@@ -48,7 +48,7 @@ func TestASecretIsNeverPrinted(t *testing.T) {
 	if got := s.Reveal(); got != word {
 		t.Errorf("Reveal: got %q, want %q", got, word)
 	}
-	if got := fmt.Sprint(Secret("")); got != "" {
+	if got := fmt.Sprint(Secret{}); got != "" {
 		t.Errorf("none is shown as %q, want nothing", got)
 	}
 }
@@ -100,7 +100,7 @@ func TestEveryFaultIsNamedAndAllAtOnce(t *testing.T) {
 		"GAS_PREMIUM_TOPIC_ARN=premium", "GAS_RESTORE_TOPIC_ARN=arn:aws:sqs:us-east-1:123456789012:restore",
 		"GAS_PREMIUM_QUEUE_URL=queue", "GAS_RESTORE_QUEUE_URL=ftp://x/y", "GAS_WEBHOOK_LISTEN=8081", "GAS_SNS_CERT_ENDPOINT=x",
 		"GAS_TIERS=Fast", "GAS_THAW_SLOTS=0", "GAS_RESTORE_SLOTS=1001", "GAS_SWEEP_EVERY=1ms", "GAS_SWEEP_SLACK=48h", "GAS_SWEEP_CALLS=1", "GAS_RESTORE_PART_SIZE=8388609",
-		"GAS_WEB_LISTEN=x", "GAS_WEB_BASE_URL=/x", "GAS_OIDC_ISSUER=globus", "GAS_WEB_RATE=0", "GAS_WEB_PROXIES=nowhere", "GAS_PREMIUM_PRICE=" + strings.Repeat("9", 101),
+		"GAS_WEB_LISTEN=x", "GAS_WEB_BASE_URL=/x", "GAS_OIDC_ISSUER=globus", "GAS_OIDC_FORMER_ISSUERS=https://a.example,globus", "GAS_WEB_RATE=0", "GAS_WEB_PROXIES=nowhere", "GAS_PREMIUM_PRICE=" + strings.Repeat("9", 101),
 	}
 	_, err := load(faults, Bridge, Thaw, Restore, Web)
 	if err == nil {

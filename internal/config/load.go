@@ -47,6 +47,7 @@ func load(environ []string, needs ...Need) (Config, error) {
 	vars := env.ToMap(environ)
 	unread := unreadable(env.ParseWithOptions(&c, env.Options{Environment: vars}))
 	takeEmpty(&c, vars)
+	unread = append(unread, takeFiles(&c, vars)...)
 	var errs []error
 	for _, f := range unread {
 		errs = append(errs, f)

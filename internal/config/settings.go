@@ -37,6 +37,9 @@ func Settings() []Setting {
 			}
 		}
 		all = append(all, s)
+		if s.Secret {
+			all = append(all, Setting{Name: s.Name + fileVariable, Help: "a file with " + s.Help + ", which is read at each connection", For: s.For})
+		}
 	}
 	return all
 }

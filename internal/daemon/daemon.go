@@ -52,6 +52,9 @@ type Part struct {
 	Run func(ctx context.Context, drain <-chan struct{}) error
 	// Ready are the checks behind /readyz.
 	Ready []Check
+	// Notes are what works in another way than it should: /readyz says so, and stays
+	// green.
+	Notes []Check
 	// Metrics are served on /metrics.
 	Metrics []prometheus.Collector
 	// Close frees what the part holds, after Run has returned.
@@ -167,6 +170,11 @@ func Health(addr string, log *slog.Logger, parts ...Part) (Part, error) {
 		status := http.StatusOK
 		for _, p := range parts {
 			answer[p.Name] = "ready"
+			for _, note := range p.Notes {
+				if err := note(ctx); err != nil {
+					answer[p.Name] += "; " + err.Error()
+				}
+			}
 			for _, check := range p.Ready {
 				if err := check(ctx); err != nil {
 					answer[p.Name] = err.Error()

@@ -26,11 +26,15 @@ type Config struct {
 	Issuer  string
 	Clients []Client
 	People  []Person
-	// Algorithm signs the ID tokens: RS256 (the default), RS384 or RS512, which
-	// is what Globus Auth uses.
+	// Algorithm signs the ID tokens: RS256 (the default), RS384, RS512, which is
+	// what Globus Auth uses, or ES256.
 	Algorithm string
-	// Key signs; nil means a fresh one. Tests that start many providers share one.
+	// Key signs with RS algorithms; nil means a fresh one. Tests that start many
+	// providers share one.
 	Key *rsa.PrivateKey
+	// Claims changes what is in an ID token before it is signed; nil changes nothing.
+	// Providers differ in what they put there.
+	Claims func(claims map[string]any)
 	// Now is the clock of codes and requests; nil means [time.Now].
 	Now func() time.Time
 }
@@ -42,6 +46,16 @@ type Client struct {
 	RedirectURIs []string
 	// PostLogoutRedirectURIs are where end_session may lead to.
 	PostLogoutRedirectURIs []string
+	// Post says that the client's secret is taken in the form alone
+	// (client_secret_post); else it is taken in the header alone (client_secret_basic).
+	// Discovery announces post as soon as one client has it, and basic always, as
+	// providers do that leave the choice to each client's registration.
+	Post bool
+	// Spend says that a code is spent also by a request that does not authenticate the
+	// client as it is registered. It should not be, and is at some providers.
+	Spend bool
+	// Audience are further audiences of the client's ID tokens.
+	Audience []string
 }
 
 // Person is somebody to sign in as.
@@ -62,6 +76,8 @@ type Provider struct {
 	state   *state
 	page    *page
 	handler http.Handler
+	moods   moods
+	claims  func(map[string]any)
 }
 
 // maxBody is far more than any form of the protocol needs.
@@ -79,24 +95,24 @@ func New(cfg Config) (*Provider, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("local provider: %w", err)
 	}
-	key := cfg.Key
-	if key == nil {
-		var err error
-		if key, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
-			return nil, fmt.Errorf("local provider: make the signing key: %w", err)
-		}
+	key, err := newKey(cfg.Algorithm, cfg.Key)
+	if err != nil {
+		return nil, fmt.Errorf("local provider: %w", err)
 	}
 	st := newState(cfg, key)
 
-	conf := &op.Config{CodeMethodS256: true, SupportedScopes: []string{"openid", "profile", "email"}}
+	conf := &op.Config{
+		CodeMethodS256: true, SupportedScopes: []string{"openid", "profile", "email"},
+		AuthMethodPost: slices.ContainsFunc(cfg.Clients, func(c Client) bool { return c.Post }),
+	}
 	if _, err := rand.Read(conf.CryptoKey[:]); err != nil {
 		return nil, fmt.Errorf("local provider: make the code key: %w", err)
 	}
 	// No page of another origin has business here, so no CORS.
 	opts := []op.Option{
 		op.WithCORSOptions(nil),
-		op.WithAccessTokenVerifierOpts(op.WithSupportedAccessTokenSigningAlgorithms(cfg.Algorithm)),
-		op.WithIDTokenHintVerifierOpts(op.WithSupportedIDTokenHintSigningAlgorithms(cfg.Algorithm)),
+		op.WithAccessTokenVerifierOpts(op.WithSupportedAccessTokenSigningAlgorithms(algorithms...)),
+		op.WithIDTokenHintVerifierOpts(op.WithSupportedIDTokenHintSigningAlgorithms(algorithms...)),
 	}
 	if strings.HasPrefix(cfg.Issuer, "http://") {
 		opts = append(opts, op.WithAllowInsecure())
@@ -105,7 +121,7 @@ func New(cfg Config) (*Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("local provider: %w", err)
 	}
-	p := &Provider{op: prov, state: st, page: newPage(cfg)}
+	p := &Provider{op: prov, state: st, page: newPage(cfg), claims: cfg.Claims}
 	p.handler = p.routes()
 	return p, nil
 }
@@ -128,25 +144,50 @@ func (p *Provider) routes() http.Handler {
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-store")
-		mux.ServeHTTP(w, r)
+		if !p.moods.answer(w, r) {
+			mux.ServeHTTP(w, r)
+		}
 	})
 }
 
-// token refuses a client secret in the form: only client_secret_basic is
-// announced, and a client that works here must work with a provider that
-// takes nothing else.
+// token refuses a client that does not authenticate as it is registered: one that
+// works here must work with a provider that takes nothing else. The code stays good.
 func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 	if err := r.ParseForm(); err != nil {
 		http.Error(w, "the form cannot be read", http.StatusBadRequest)
 		return
 	}
-	if r.Form.Has("client_secret") {
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusUnauthorized)
-		fmt.Fprint(w, `{"error":"invalid_client","error_description":"send the client secret with HTTP basic authentication"}`)
-		return
+	id, _, basic := r.BasicAuth()
+	if basic {
+		id, _ = url.QueryUnescape(id)
+	} else {
+		id = r.Form.Get("client_id")
 	}
-	p.op.ServeHTTP(w, r)
+	c := p.state.clients[id]
+	wrong := ""
+	switch {
+	case c != nil && c.Post && basic:
+		wrong = "send the client secret in the form"
+	case (c == nil || !c.Post) && r.Form.Has("client_secret"):
+		wrong = "send the client secret with HTTP basic authentication"
+	}
+	switch {
+	case wrong != "":
+		if c != nil && c.Spend {
+			_, _ = p.state.redeem(r.Form.Get("code"))
+		}
+		invalidClient(w, wrong)
+	case p.claims == nil:
+		p.op.ServeHTTP(w, r)
+	default:
+		p.changed(w, r)
+	}
+}
+
+func invalidClient(w http.ResponseWriter, description string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusUnauthorized)
+	fmt.Fprintf(w, `{"error":"invalid_client","error_description":%q}`, description)
 }
 
 // showPeople is where an application's authorization request leads to.
@@ -184,8 +225,8 @@ func (c Config) check() error {
 	if err := checkIssuer(c.Issuer); err != nil {
 		errs = append(errs, err)
 	}
-	if !slices.Contains([]string{"RS256", "RS384", "RS512"}, c.Algorithm) {
-		errs = append(errs, fmt.Errorf("algorithm is %q, want RS256, RS384 or RS512", c.Algorithm))
+	if !slices.Contains(algorithms, c.Algorithm) {
+		errs = append(errs, fmt.Errorf("algorithm is %q, want one of %s", c.Algorithm, strings.Join(algorithms, ", ")))
 	}
 	if len(c.Clients) == 0 {
 		errs = append(errs, errors.New("no client"))

@@ -45,14 +45,15 @@ func (c *clock) add(d time.Duration) {
 
 // bed is a running provider and an application's client of it.
 type bed struct {
-	t      *testing.T
-	issuer string
-	clock  *clock
-	state  *state
-	http   *http.Client
-	oidc   *oidc.Provider
-	oauth  oauth2.Config
-	ctx    context.Context
+	t        *testing.T
+	issuer   string
+	clock    *clock
+	state    *state
+	provider *Provider
+	http     *http.Client
+	oidc     *oidc.Provider
+	oauth    oauth2.Config
+	ctx      context.Context
 }
 
 func newBed(t *testing.T, change ...func(*Config)) *bed {
@@ -81,7 +82,7 @@ func newBed(t *testing.T, change ...func(*Config)) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.state = p.state
+	b.state, b.provider = p.state, p
 	srv := &httptest.Server{Listener: ln, Config: &http.Server{Handler: p}}
 	srv.Start()
 	t.Cleanup(srv.Close)

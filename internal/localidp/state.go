@@ -2,12 +2,10 @@ package localidp
 
 import (
 	"container/list"
-	"crypto/rsa"
 	"errors"
 	"sync"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
 	"github.com/zitadel/oidc/v3/pkg/oidc"
 )
 
@@ -30,15 +28,14 @@ var (
 // state is everything the provider remembers, all of it in memory: a restart
 // signs nobody out of the applications, it merely ends sign-ins under way.
 type state struct {
-	now       func() time.Time
-	algorithm jose.SignatureAlgorithm
-	key       *rsa.PrivateKey
-	keyID     string
-	clients   map[string]*client
-	persons   map[string]Person
+	now     func() time.Time
+	clients map[string]*client
+	persons map[string]Person
 
-	// mu guards the maps below and the requests in them.
-	mu       sync.Mutex
+	// mu guards the fields below and the requests in them.
+	mu sync.Mutex
+	// keys are those that are published, the one that signs last.
+	keys     []signing
 	requests *expiring[*request]
 	codes    *expiring[string]
 	tokens   *expiring[token]
@@ -57,23 +54,22 @@ type token struct {
 // copy.
 type request struct {
 	oidc.AuthRequest
+	audience []string
 	id       string
 	subject  string
 	signedIn time.Time
 	coded    bool
 }
 
-func newState(cfg Config, key *rsa.PrivateKey) *state {
+func newState(cfg Config, key signing) *state {
 	s := &state{
-		now:       cfg.Now,
-		algorithm: jose.SignatureAlgorithm(cfg.Algorithm),
-		key:       key,
-		keyID:     newID(),
-		clients:   make(map[string]*client),
-		persons:   make(map[string]Person),
-		requests:  newExpiring[*request](maxEntries),
-		codes:     newExpiring[string](maxEntries),
-		tokens:    newExpiring[token](maxEntries),
+		now:      cfg.Now,
+		clients:  make(map[string]*client),
+		persons:  make(map[string]Person),
+		keys:     []signing{key},
+		requests: newExpiring[*request](maxEntries),
+		codes:    newExpiring[string](maxEntries),
+		tokens:   newExpiring[token](maxEntries),
 	}
 	for _, c := range cfg.Clients {
 		s.clients[c.ID] = &client{Client: c}

@@ -32,7 +32,10 @@ func (s *state) CreateAuthRequest(_ context.Context, ar *oidc.AuthRequest, _ str
 	if slices.Contains(ar.Prompt, oidc.PromptNone) {
 		return nil, oidc.ErrLoginRequired().WithDescription("nobody stays signed in to this provider")
 	}
-	r := &request{AuthRequest: *ar, id: newID()}
+	r := &request{AuthRequest: *ar, id: newID(), audience: []string{ar.ClientID}}
+	if c := s.clients[ar.ClientID]; c != nil {
+		r.audience = append(r.audience, c.Audience...)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests.put(r.id, r, s.now().Add(requestLifetime))
@@ -115,15 +118,27 @@ func (s *state) RevokeToken(_ context.Context, id, _, clientID string) *oidc.Err
 }
 
 // SigningKey implements [op.Storage].
-func (s *state) SigningKey(context.Context) (op.SigningKey, error) { return signingKey{s}, nil }
+func (s *state) SigningKey(context.Context) (op.SigningKey, error) { return s.signing(), nil }
 
 // SignatureAlgorithms implements [op.Storage].
 func (s *state) SignatureAlgorithms(context.Context) ([]jose.SignatureAlgorithm, error) {
-	return []jose.SignatureAlgorithm{s.algorithm}, nil
+	var all []jose.SignatureAlgorithm
+	for _, k := range s.published() {
+		if !slices.Contains(all, k.algorithm) {
+			all = append(all, k.algorithm)
+		}
+	}
+	return all, nil
 }
 
 // KeySet implements [op.Storage].
-func (s *state) KeySet(context.Context) ([]op.Key, error) { return []op.Key{publicKey{s}}, nil }
+func (s *state) KeySet(context.Context) ([]op.Key, error) {
+	var keys []op.Key
+	for _, k := range s.published() {
+		keys = append(keys, publicKey{k})
+	}
+	return keys, nil
+}
 
 // GetClientByClientID implements [op.Storage].
 func (s *state) GetClientByClientID(_ context.Context, id string) (op.Client, error) {
@@ -217,7 +232,7 @@ func (s *state) Health(context.Context) error { return nil }
 func (r *request) GetID() string                      { return r.id }
 func (r *request) GetACR() string                     { return "" }
 func (r *request) GetAMR() []string                   { return nil }
-func (r *request) GetAudience() []string              { return []string{r.ClientID} }
+func (r *request) GetAudience() []string              { return r.audience }
 func (r *request) GetAuthTime() time.Time             { return r.signedIn }
 func (r *request) GetClientID() string                { return r.ClientID }
 func (r *request) GetNonce() string                   { return r.Nonce }
@@ -236,7 +251,12 @@ func (c *client) GetID() string                       { return c.ID }
 func (c *client) RedirectURIs() []string              { return c.Client.RedirectURIs }
 func (c *client) PostLogoutRedirectURIs() []string    { return c.Client.PostLogoutRedirectURIs }
 func (c *client) ApplicationType() op.ApplicationType { return op.ApplicationTypeWeb }
-func (c *client) AuthMethod() oidc.AuthMethod         { return oidc.AuthMethodBasic }
+func (c *client) AuthMethod() oidc.AuthMethod {
+	if c.Post {
+		return oidc.AuthMethodPost
+	}
+	return oidc.AuthMethodBasic
+}
 func (c *client) ResponseTypes() []oidc.ResponseType {
 	return []oidc.ResponseType{oidc.ResponseTypeCode}
 }
@@ -256,16 +276,3 @@ func (c *client) RestrictAdditionalAccessTokenScopes() func([]string) []string {
 func (c *client) IsScopeAllowed(string) bool           { return false }
 func (c *client) IDTokenUserinfoClaimsAssertion() bool { return true }
 func (c *client) ClockSkew() time.Duration             { return 0 }
-
-type signingKey struct{ s *state }
-
-func (k signingKey) SignatureAlgorithm() jose.SignatureAlgorithm { return k.s.algorithm }
-func (k signingKey) Key() any                                    { return k.s.key }
-func (k signingKey) ID() string                                  { return k.s.keyID }
-
-type publicKey struct{ s *state }
-
-func (k publicKey) ID() string                         { return k.s.keyID }
-func (k publicKey) Algorithm() jose.SignatureAlgorithm { return k.s.algorithm }
-func (k publicKey) Use() string                        { return "sig" }
-func (k publicKey) Key() any                           { return &k.s.key.PublicKey }

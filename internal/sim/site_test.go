@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/config"
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/localidp"
 	"github.com/gas-restore/gas/internal/web"
@@ -32,7 +33,7 @@ var people = []events.UserID{"ada", "user0", "user1", "user2", "undecided", "fic
 // openProvider makes the sign-in provider, and tells the site of it.
 func (w *world) openProvider() {
 	c := &w.cfg
-	c.WebBaseURL, c.OIDCIssuer, c.OIDCClientID, c.OIDCSecret = "http://localhost:8080", "http://localhost:8082", "gas", "secret"
+	c.WebBaseURL, c.OIDCIssuer, c.OIDCClientID, c.OIDCSecret = "http://localhost:8080", "http://localhost:8082", "gas", config.NewSecret("secret")
 	// A short key is quickly made, and nobody attacks.
 	key, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,26 +21,12 @@ import (
 
 var certPath = regexp.MustCompile(`^/SimpleNotificationService-[0-9a-f]{32}\.pem$`)
 
-// hostOf returns where SNS keeps the certificates for a topic's region.
-// The official validators' pattern lets an S3 bucket pass as well
-// (sns.s3-us-west-2.amazonaws.com), so the host is pinned to the region.
-func hostOf(topicARN string) (string, error) {
-	m := topicShape.FindStringSubmatch(topicARN)
-	if m == nil {
-		return "", fmt.Errorf("TopicArn is malformed")
-	}
-	host := "sns." + m[2] + ".amazonaws.com"
-	if m[1] == "aws-cn" {
-		host += ".cn"
-	}
-	return host, nil
-}
-
 func checkCertURL(raw, topicARN string) error {
-	host, err := hostOf(topicARN)
+	p, region, err := place(topicARN)
 	if err != nil {
 		return err
 	}
+	host := p.host(region)
 	u, err := url.Parse(raw)
 	if err != nil || raw == "" {
 		return fmt.Errorf("SigningCertURL is missing or no URL")
@@ -67,10 +54,13 @@ type certs struct {
 	endpoint string
 	roots    *x509.CertPool
 	now      func() time.Time
-	flight   singleflight.Group
+	// between are intermediates that need not be fetched.
+	between []*x509.Certificate
+	flight  singleflight.Group
 
-	mu   sync.Mutex // guards kept
-	kept map[string]kept
+	mu      sync.Mutex // guards what follows
+	kept    map[string]kept
+	trouble error // why an issuer's certificate could not be had; nil since one could
 }
 
 type kept struct {
@@ -80,19 +70,19 @@ type kept struct {
 	until time.Time
 }
 
-func newCerts(client *http.Client, endpoint string, roots *x509.CertPool, now func() time.Time) *certs {
+func newCerts(cfg Config, now func() time.Time) *certs {
 	c := &http.Client{}
-	if client != nil {
-		*c = *client
+	if cfg.Client != nil {
+		*c = *cfg.Client
 	}
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return errors.New("redirected") }
 	c.Timeout = fetchTime
-	return &certs{client: c, endpoint: strings.TrimSuffix(endpoint, "/"), roots: roots, now: now, kept: map[string]kept{}}
+	return &certs{client: c, endpoint: strings.TrimSuffix(cfg.CertEndpoint, "/"), roots: cfg.Roots, between: cfg.Intermediates, now: now, kept: map[string]kept{}}
 }
 
 // key returns the public key of the certificate at url, which was checked. One
 // fetch serves all who ask at the same time; a failure is remembered too.
-func (c *certs) key(ctx context.Context, url string) (*rsa.PublicKey, error) {
+func (c *certs) key(ctx context.Context, url, topicARN string) (*rsa.PublicKey, error) {
 	now := c.now()
 	c.mu.Lock()
 	k, ok := c.kept[url]
@@ -106,7 +96,7 @@ func (c *certs) key(ctx context.Context, url string) (*rsa.PublicKey, error) {
 	ch := c.flight.DoChan(url, func() (any, error) {
 		// Not the caller's context: the others who wait are not to suffer if that
 		// one goes away. The client has a time limit.
-		cert, err := c.load(context.WithoutCancel(ctx), url)
+		cert, err := c.load(context.WithoutCancel(ctx), url, topicARN)
 		k := kept{cert: cert, err: err, until: c.now().Add(keepGood)}
 		if err != nil {
 			k.until = c.now().Add(keepBad)
@@ -130,7 +120,7 @@ func (c *certs) key(ctx context.Context, url string) (*rsa.PublicKey, error) {
 	}
 }
 
-func (c *certs) load(ctx context.Context, url string) (*x509.Certificate, error) {
+func (c *certs) load(ctx context.Context, url, topicARN string) (*x509.Certificate, error) {
 	from := url
 	if c.endpoint != "" {
 		from = c.endpoint + url[strings.LastIndexByte(url, '/'):]
@@ -158,29 +148,30 @@ func (c *certs) load(ctx context.Context, url string) (*x509.Certificate, error)
 	if key, ok := leaf.PublicKey.(*rsa.PublicKey); !ok || key.N.BitLen() < 2048 {
 		return nil, refuse(CertTrust, "the signing certificate's key is not RSA of 2048 bits or more")
 	}
-	if err := c.trust(ctx, leaf, chain[1:], url); err != nil {
+	if err := c.trust(ctx, leaf, chain[1:], topicARN); err != nil {
 		return nil, err
 	}
 	return leaf, nil
 }
 
 // trust checks the chain, the validity and the name. The file may hold the leaf
-// alone; then the intermediate is fetched from where the leaf says, if that is
-// Amazon's own place for them.
-func (c *certs) trust(ctx context.Context, leaf *x509.Certificate, rest []*x509.Certificate, certURL string) error {
-	u, err := url.Parse(certURL)
+// alone, as SNS's does; then the intermediate is one that is known, or is fetched from
+// where the leaf says, if that is Amazon's own place for them: plain HTTP, as it is for
+// every certificate authority.
+func (c *certs) trust(ctx context.Context, leaf *x509.Certificate, rest []*x509.Certificate, topicARN string) error {
+	p, region, err := place(topicARN)
 	if err != nil {
 		return refuse(CertURL, "%w", err)
 	}
-	suffix := ".amazonaws.com"
-	if strings.HasSuffix(u.Host, ".cn") {
-		suffix = ".amazonaws.com.cn"
+	names := p.names(region)
+	if !slices.ContainsFunc(names, func(name string) bool { return leaf.VerifyHostname(name) == nil }) {
+		return refuse(CertTrust, "the signing certificate is for none of %s", strings.Join(names, ", "))
 	}
-	if leaf.VerifyHostname("sns"+suffix) != nil && leaf.VerifyHostname(u.Host) != nil {
-		return refuse(CertTrust, "the signing certificate is not for sns%s", suffix)
+	if now := c.now(); now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
+		return refuse(CertTrust, "the signing certificate is not valid at %s", now.UTC().Format(time.RFC3339))
 	}
 	between := x509.NewCertPool()
-	for _, cert := range rest {
+	for _, cert := range slices.Concat(rest, c.between) {
 		between.AddCert(cert)
 	}
 	opts := x509.VerifyOptions{
@@ -191,28 +182,48 @@ func (c *certs) trust(ctx context.Context, leaf *x509.Certificate, rest []*x509.
 	}
 	_, err = leaf.Verify(opts)
 	if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); unknown && len(rest) == 0 {
-		for _, issuer := range leaf.IssuingCertificateURL {
-			iu, perr := url.Parse(issuer)
-			if perr != nil || !strings.HasSuffix(iu.Host, ".amazontrust.com") {
-				continue
-			}
-			der, gerr := c.get(ctx, issuer)
-			if gerr != nil {
-				return refuse(CertFetch, "fetch the issuer's certificate: %w", gerr)
-			}
-			cert, perr := x509.ParseCertificate(der)
-			if perr != nil {
-				return refuse(CertTrust, "parse the issuer's certificate: %w", perr)
-			}
-			between.AddCert(cert)
+		issuer, ierr := c.issuer(ctx, leaf)
+		if ierr != nil {
+			return ierr
+		}
+		if issuer != nil {
+			between.AddCert(issuer)
 			_, err = leaf.Verify(opts)
-			break
 		}
 	}
 	if err != nil {
 		return refuse(CertTrust, "the signing certificate: %w", err)
 	}
+	c.had(nil)
 	return nil
+}
+
+// issuer fetches the certificate of the leaf's issuer; nil if Amazon has no place for it.
+func (c *certs) issuer(ctx context.Context, leaf *x509.Certificate) (*x509.Certificate, error) {
+	for _, from := range leaf.IssuingCertificateURL {
+		u, err := url.Parse(from)
+		if err != nil || !strings.HasSuffix(u.Host, ".amazontrust.com") {
+			continue
+		}
+		der, err := c.get(ctx, from)
+		if err != nil {
+			c.had(fmt.Errorf("the certificate of %q cannot be had from %s: %w", leaf.Issuer.CommonName, from, err))
+			return nil, refuse(CertFetch, "fetch the issuer's certificate: %w", err)
+		}
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, refuse(CertTrust, "parse the issuer's certificate: %w", err)
+		}
+		return cert, nil
+	}
+	return nil, nil
+}
+
+// had notes whether an issuer's certificate could be had.
+func (c *certs) had(trouble error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.trouble = trouble
 }
 
 func (c *certs) get(ctx context.Context, url string) ([]byte, error) {

@@ -28,7 +28,6 @@ type fields struct {
 var (
 	uuidShape  = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 	tokenShape = regexp.MustCompile(`^[0-9a-zA-Z_-]+$`)
-	topicShape = regexp.MustCompile(`^arn:(aws|aws-cn):sns:([a-z]{2}(?:-[a-z]+)+-[0-9]{1,2}):[0-9]{12}:[A-Za-z0-9_-]{1,256}$`)
 )
 
 // known are the fields that have a meaning; others are passed over, so that SNS
@@ -90,7 +89,7 @@ func parse(body []byte) (*fields, error) {
 	if !uuidShape.MatchString(f.id) {
 		return nil, fmt.Errorf("field MessageId is missing or no UUID")
 	}
-	if !topicShape.MatchString(f.topicARN) {
+	if CheckTopic(f.topicARN) != nil {
 		return nil, fmt.Errorf("field TopicArn is missing or malformed")
 	}
 	if f.at, err = time.Parse(time.RFC3339, f.timestamp); err != nil {

@@ -82,6 +82,10 @@ type Config struct {
 	Topics []string
 	// Roots are the certificate authorities; nil for the system's.
 	Roots *x509.CertPool
+	// Intermediates are certificates between SNS's and the roots. SNS hands out its own
+	// alone; one whose issuer is not here is completed from crt.*.amazontrust.com, over
+	// plain HTTP.
+	Intermediates []*x509.Certificate
 	// Client fetches certificates. It must not follow redirects: New sets that.
 	Client *http.Client
 	// CertEndpoint, if set, is the http(s)://host:port that certificates are
@@ -120,8 +124,17 @@ func New(cfg Config) *Verifier {
 	if v.now == nil {
 		v.now = time.Now
 	}
-	v.certs = newCerts(cfg.Client, cfg.CertEndpoint, cfg.Roots, v.now)
+	v.certs = newCerts(cfg, v.now)
 	return v
+}
+
+// Chain returns why the chain of SNS's certificate could not be completed when that was
+// tried last; nil if it could, or was not tried yet. Until it can, every message is
+// refused for a while.
+func (v *Verifier) Chain() error {
+	v.certs.mu.Lock()
+	defer v.certs.mu.Unlock()
+	return v.certs.trouble
 }
 
 // Verify returns the message in body if it is genuine. typeHeader is the
@@ -156,7 +169,7 @@ func (v *Verifier) Verify(ctx context.Context, typeHeader string, body []byte) (
 	if err := checkCertURL(f.certURL, f.topicARN); err != nil {
 		return Message{}, &Refusal{CertURL, err}
 	}
-	key, err := v.certs.key(ctx, f.certURL)
+	key, err := v.certs.key(ctx, f.certURL, f.topicARN)
 	if err != nil {
 		return Message{}, err
 	}

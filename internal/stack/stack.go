@@ -110,8 +110,8 @@ func Start(ctx context.Context, o Options, people []Person) (_ *Stack, err error
 	if s.Config, err = config.Load(); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the state directory: %w", err)
+	if err := s.lockFolder(); err != nil {
+		return nil, err
 	}
 	if o.has(NATS) {
 		if err := s.startNATS(ctx); err != nil {
@@ -205,7 +205,7 @@ func (s *Stack) startNATS(ctx context.Context) error {
 	s.NATS = ns
 	s.Config.NATSURL = ns.ClientURL()
 	s.Bus, err = bus.Connect(ctx, bus.Config{
-		URL: s.Config.NATSURL, User: "operator", Password: s.Config.OperatorPassword.Reveal(),
+		URL: s.Config.NATSURL, User: "operator", PasswordFrom: s.Config.OperatorPassword.Read,
 		Name: "gas-up", InProcess: ns, Logger: s.opts.Log,
 	})
 	if err != nil {
@@ -286,7 +286,7 @@ func (s *Stack) startIDP(people []Person) error {
 	srv := &http.Server{Handler: provider, ReadHeaderTimeout: 10 * time.Second}
 	go srv.Serve(ln)
 	s.onClose(func() { srv.Close() })
-	s.Config.OIDCIssuer, s.Config.OIDCClientID, s.Config.OIDCSecret = issuer, clientID, clientSecret
+	s.Config.OIDCIssuer, s.Config.OIDCClientID, s.Config.OIDCSecret = issuer, clientID, config.NewSecret(clientSecret)
 	return nil
 }
 

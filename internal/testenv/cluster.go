@@ -91,7 +91,7 @@ func StartCluster(t testing.TB, conf string) *Cluster {
 	t.Helper()
 	dir := t.TempDir()
 	c := &Cluster{t: t, conf: conf, CAFile: filepath.Join(dir, "ca.pem")}
-	cert, key := certificate(t, dir)
+	cert, key := Certificate(t, dir)
 	ports := FreeAddrs(t, 6)
 	var urls []string
 	for i := range c.nodes {
@@ -406,9 +406,9 @@ func FreeAddrs(t testing.TB, n int) []string {
 	return addrs
 }
 
-// certificate makes an authority, dir/ca.pem, and a certificate of it for this
+// Certificate makes an authority, dir/ca.pem, and a certificate of it for this
 // machine, good for servers and clients.
-func certificate(t testing.TB, dir string) (certFile, keyFile string) {
+func Certificate(t testing.TB, dir string) (certFile, keyFile string) {
 	t.Helper()
 	must := func(err error) {
 		if err != nil {

@@ -132,7 +132,7 @@ func (p *Planner) Plan(ctx context.Context, e events.UserUpgraded, _ Emit) error
 	if err != nil {
 		return err
 	}
-	if doubt := account.Doubt(); doubt != "" {
+	if doubt := account.Unreadable; doubt != "" {
 		return fault.Because(fault.Invalid, "unreadable account in the catalog", fmt.Errorf("the catalog's account %q cannot be worked with: %s", account.ID, doubt))
 	}
 	plan, err := p.standing(ctx, log, account, e)

@@ -84,24 +84,32 @@ const clientSecret = "a-secret-of-the-client"
 
 // bed is the site, served for real, and the provider beside it.
 type bed struct {
-	t     *testing.T
-	url   string
-	idp   string
-	world *world
-	site  *Server
-	clock *clock
-	log   *logBook
+	t   *testing.T
+	url string
+	idp string
+	// provider is who answers at idp.
+	provider *localidp.Provider
+	world    *world
+	site     *Server
+	clock    *clock
+	log      *logBook
 	// stop ends the site and returns what Serve did.
 	stop func() error
 }
 
 func newBed(t *testing.T, change ...func(*Config, *Deps)) *bed {
 	t.Helper()
+	return newBedWith(t, func(*localidp.Config) {}, change...)
+}
+
+// newBedWith is newBed with a provider that is changed too.
+func newBedWith(t *testing.T, provider func(*localidp.Config), change ...func(*Config, *Deps)) *bed {
+	t.Helper()
 	b := &bed{t: t, world: newWorld(t), clock: &clock{t: time.Now()}, log: &logBook{}}
 	siteLn, idpLn := listen(t), listen(t)
 	b.url, b.idp = "http://"+siteLn.Addr().String(), "http://"+idpLn.Addr().String()
 
-	idp, err := localidp.New(localidp.Config{
+	idpCfg := localidp.Config{
 		Issuer:  b.idp,
 		Clients: []localidp.Client{{ID: "gas", Secret: clientSecret, RedirectURIs: []string{b.url + CallbackPath}, PostLogoutRedirectURIs: []string{b.url + "/"}}},
 		People: []localidp.Person{
@@ -112,10 +120,13 @@ func newBed(t *testing.T, change ...func(*Config, *Deps)) *bed {
 		Algorithm: "RS512",
 		Key:       signingKey(),
 		Now:       b.clock.now,
-	})
+	}
+	provider(&idpCfg)
+	idp, err := localidp.New(idpCfg)
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.provider = idp
 	idpSrv := &httptest.Server{Listener: idpLn, Config: &http.Server{Handler: idp}}
 	idpSrv.Start()
 	t.Cleanup(idpSrv.Close)
@@ -136,6 +147,8 @@ func newBed(t *testing.T, change ...func(*Config, *Deps)) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
+	healed := make(chan struct{})
+	b.world.healed = sync.OnceFunc(func() { close(healed) })
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- b.site.Serve(ctx, siteLn) }()
@@ -151,6 +164,7 @@ func newBed(t *testing.T, change ...func(*Config, *Deps)) *bed {
 			t.Error("the client secret is in the log")
 		}
 	})
+	<-healed
 	return b
 }
 

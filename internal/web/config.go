@@ -43,9 +43,15 @@ type Config struct {
 
 	// Issuer is the OpenID provider, https://auth.globus.org for example. It is
 	// looked up when somebody signs in, so it may start later than the site.
-	Issuer       string
-	ClientID     string
-	ClientSecret Secret
+	Issuer string
+	// FormerIssuers are providers whose subjects are the same people as the Issuer's, of
+	// before it was moved or renamed. Accounts of other issuers are not signed in to.
+	FormerIssuers []string
+	ClientID      string
+	ClientSecret  Secret
+	// SecretFrom, if set, is asked for the client's secret at each sign-in, in place of
+	// ClientSecret: one that changed needs no restart.
+	SecretFrom func() (string, error)
 	// Scopes are asked for; nil means openid, profile and email.
 	Scopes []string
 	// HTTPClient talks to the provider; nil means one with a time limit.
@@ -156,10 +162,15 @@ func (c Config) check() error {
 	if err := checkURL("issuer", c.Issuer, true); err != nil {
 		errs = append(errs, err)
 	}
+	for _, issuer := range c.FormerIssuers {
+		if err := checkURL("former issuer", issuer, true); err != nil {
+			errs = append(errs, err)
+		}
+	}
 	if c.ClientID == "" {
 		errs = append(errs, errors.New("client id is missing"))
 	}
-	if c.ClientSecret == "" {
+	if c.ClientSecret == "" && c.SecretFrom == nil {
 		errs = append(errs, errors.New("client secret is missing"))
 	}
 	if c.SessionLifetime < c.SessionIdle || c.SessionIdle < 0 {

@@ -12,6 +12,10 @@ const (
 	// sign-in, and burstSignIns how many seconds' worth at once: people share an
 	// address.
 	perSignIn, burstSignIns = 100, 60
+	// burstLogouts is how many seconds' worth of an address's rate may come at once at the
+	// back channel: the provider is one address, ends thousands of sessions in a wave, and
+	// may tell of each once. What comes there is not counted as a request.
+	burstLogouts = 50
 	// changes are how many a second one user may make, with burstChanges at once:
 	// people press twice.
 	changes, burstChanges = 1, 20
@@ -21,13 +25,14 @@ const (
 
 // limits hold each address and each user to a pace.
 type limits struct {
-	requests, signIns, changes *pace
+	requests, signIns, logouts, changes *pace
 }
 
 func newLimits(cfg Config) *limits {
 	return &limits{
 		requests: newPace(cfg.Rate, int(max(10*cfg.Rate, 1))),
 		signIns:  newPace(cfg.Rate/perSignIn, int(max(burstSignIns*cfg.Rate/perSignIn, 1))),
+		logouts:  newPace(cfg.Rate, int(max(burstLogouts*cfg.Rate, 1))),
 		changes:  newPace(changes, burstChanges),
 	}
 }

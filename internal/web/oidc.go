@@ -2,118 +2,31 @@ package web
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
+	"net/http"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
-	"github.com/gofiber/fiber/v3"
+	"github.com/go-jose/go-jose/v4"
 	"golang.org/x/oauth2"
 
-	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/pkg/events"
 )
-
-// provider is the OpenID provider, looked up when it is first needed and then
-// kept. A lookup that did not succeed is tried again by the next sign-in.
-type provider struct {
-	cfg      Config
-	redirect string
-	// leaves is the origin that the sign-out form leads to in the end; nil if
-	// that is here.
-	leaves atomic.Pointer[string]
-
-	// mu guards the fields below. It is held during a lookup, so that a crowd
-	// before a provider that is down makes one lookup at a time.
-	mu     sync.Mutex
-	found  *discovered
-	tried  time.Time
-	reason error
-}
-
-type discovered struct {
-	oidc     *oidc.Provider
-	oauth    oauth2.Config
-	verifier *oidc.IDTokenVerifier
-	// endSession is where sign-out at the provider is; empty if it offers none.
-	endSession string
-}
-
-const (
-	// lookupTimeout bounds a lookup of the provider.
-	lookupTimeout = 5 * time.Second
-	// lookupPause is the time between two lookups.
-	lookupPause = time.Second
-)
-
-func (p *provider) discover(ctx context.Context) (*discovered, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.found != nil {
-		return p.found, nil
-	}
-	if p.reason != nil && time.Since(p.tried) < lookupPause {
-		return nil, p.reason
-	}
-	ctx, cancel := context.WithTimeout(oidc.ClientContext(ctx, p.cfg.HTTPClient), lookupTimeout)
-	defer cancel()
-	prov, err := oidc.NewProvider(ctx, p.cfg.Issuer)
-	p.tried = time.Now()
-	if err != nil {
-		p.reason = fault.Errorf(fault.Transient, "look up the provider %s: %w", p.cfg.Issuer, err)
-		return nil, p.reason
-	}
-	var meta struct {
-		Methods    []string `json:"token_endpoint_auth_methods_supported"`
-		EndSession string   `json:"end_session_endpoint"`
-	}
-	if err := prov.Claims(&meta); err != nil {
-		p.reason = fault.Errorf(fault.Transient, "read what the provider %s offers: %w", p.cfg.Issuer, err)
-		return nil, p.reason
-	}
-	d := &discovered{
-		oidc: prov,
-		oauth: oauth2.Config{
-			ClientID:     p.cfg.ClientID,
-			ClientSecret: string(p.cfg.ClientSecret),
-			Endpoint:     prov.Endpoint(),
-			RedirectURL:  p.redirect,
-			Scopes:       p.cfg.Scopes,
-		},
-		// The verifier takes the algorithms that the provider announces; Globus
-		// Auth's is RS512.
-		verifier: prov.Verifier(&oidc.Config{ClientID: p.cfg.ClientID, Now: p.cfg.Now}),
-	}
-	// Trying both styles, as oauth2 does by default, would spend a code that is
-	// good once. client_secret_basic is what is meant when nothing is said.
-	d.oauth.Endpoint.AuthStyle = oauth2.AuthStyleInHeader
-	if meta.Methods != nil && !slices.Contains(meta.Methods, "client_secret_basic") {
-		d.oauth.Endpoint.AuthStyle = oauth2.AuthStyleInParams
-	}
-	if u, err := url.Parse(meta.EndSession); err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" {
-		d.endSession = meta.EndSession
-		origin := u.Scheme + "://" + u.Host
-		p.leaves.Store(&origin)
-	}
-	p.found = d
-	return d, nil
-}
 
 // person is whom the provider vouches for.
 type person struct {
 	user  events.UserID
 	name  string
 	email string
-	// sid is the provider's session, if it tells; idToken what it signed.
+	// sid is the provider's session, if it tells; idToken what it signed, and at when, by
+	// the provider's clock; zero if it does not tell.
 	sid     string
 	idToken string
+	at      time.Time
 }
 
 const (
@@ -121,158 +34,279 @@ const (
 	// bytes. A larger ID token does not fit into an address either.
 	maxSID  = 256
 	maxHint = 4096
+	// maxKept bounds the ID token that is kept with a login for another try.
+	maxKept = 16 << 10
+	// clockLeeway is how far the provider's clock may be from ours: tokens live for a
+	// minute at some providers.
+	clockLeeway = 2 * time.Minute
+	// redeemTimeout bounds the exchange of a code, so that time is left to say that it did
+	// not succeed; userInfoTimeout what the sign-in does without.
+	redeemTimeout, userInfoTimeout = 5 * time.Second, 2 * time.Second
 )
 
-// errNonce means that the ID token answers another sign-in than ours.
-var errNonce = errors.New("the nonce of the ID token is not the one asked for")
+var (
+	// errNonce means that the ID token answers another sign-in than ours.
+	errNonce = errors.New("the nonce of the ID token is not the one asked for")
+	// errSpent means that the provider took a code for used when we had shown the secret in
+	// another place than it wants.
+	errSpent = errors.New("the code was spent before the client was authenticated")
+	// errUnreadable means that something is not a signed token at all.
+	errUnreadable = errors.New("it is no signed token")
+	// errSignature means that no key of the provider's has signed a token.
+	errSignature = errors.New("none of the provider's keys, asked for anew, has signed it by an algorithm that the provider announces")
+)
 
-// exchange redeems code and verifies the ID token that comes back, the nonce
-// too, which the verifier leaves to us.
-func (p *provider) exchange(ctx context.Context, code string, l login) (person, error) {
+// signed is what the provider has signed, verified.
+type signed struct {
+	*oidc.IDToken
+	// typ is the header of that name, all are the claims.
+	typ string
+	all fields
+}
+
+// verify returns what raw says if the provider has signed it, for us, and it is of now.
+// That the provider could not be asked for its keys is a refusal; errUnreadable,
+// errSignature, [oidc.TokenExpiredError] and others are not.
+func (p *provider) verify(ctx context.Context, d *discovered, raw string) (signed, error) {
+	jws, err := jose.ParseSigned(raw, asymmetric())
+	if err != nil {
+		return signed{}, fmt.Errorf("%w: %w", errUnreadable, err)
+	}
+	payload, ok := d.verified(jws)
+	// Somebody else's renewal may have begun before the key was there.
+	for try := 0; try < 2 && (!ok || p.age(d.keysAt) > keysAge); try++ {
+		if d, err = p.renew(ctx, d); err != nil {
+			return signed{}, err
+		}
+		payload, ok = d.verified(jws)
+	}
+	if !ok && d.stale != nil {
+		// It may be an algorithm that the provider would announce.
+		return signed{}, d.stale
+	}
+	if !ok {
+		return signed{}, errSignature
+	}
+	s := signed{}
+	if err := json.Unmarshal(payload, &s.all); err != nil {
+		return signed{}, fmt.Errorf("read the claims: %w", err)
+	}
+	// The library refuses tokens for claims that nobody needs, if these are of a wrong
+	// type: it sees what it is to check.
+	few, err := s.all.only("iss", "sub", "aud", "exp", "nbf", "nonce")
+	if err != nil {
+		return signed{}, fmt.Errorf("read the claims: %w", err)
+	}
+	var algorithms []string
+	for _, a := range asymmetric() {
+		algorithms = append(algorithms, string(a))
+	}
+	s.IDToken, err = oidc.NewVerifier(p.cfg.Issuer, proven(few), &oidc.Config{
+		ClientID: p.cfg.ClientID, SupportedSigningAlgs: algorithms,
+		// For exp. What is valid from later on has five minutes of the library's own.
+		Now: func() time.Time { return p.cfg.Now().Add(-clockLeeway) },
+	}).Verify(ctx, raw)
+	if err != nil {
+		return signed{}, err
+	}
+	s.typ, _ = jws.Signatures[0].Protected.ExtraHeaders[jose.HeaderType].(string)
+	return s, nil
+}
+
+// checkParty refuses an ID token that another client asked for, or that is for several
+// and does not say who did (OpenID Connect Core 1.0, 3.1.3.7). A logout token is nothing
+// that somebody asks for.
+func (p *provider) checkParty(s signed) error {
+	_, named := s.all["azp"]
+	switch by := s.all.text("azp"); {
+	case named && by != p.cfg.ClientID:
+		return fmt.Errorf("another client asked for the token: azp is %q, want %q", clip(by, 200), p.cfg.ClientID)
+	case !named && len(s.Audience) > 1:
+		return fmt.Errorf("the token is for %d clients, and has no azp", len(s.Audience))
+	}
+	return nil
+}
+
+// exchange redeems code, if l has nothing that it was redeemed for, and verifies the ID
+// token that comes back, the nonce too, which the verifier leaves to us. What cannot be
+// redeemed again is kept in l. The error is a refusal.
+func (p *provider) exchange(ctx context.Context, code string, l *login) (person, error) {
 	d, err := p.discover(ctx)
 	if err != nil {
 		return person{}, err
 	}
-	ctx = oidc.ClientContext(ctx, p.cfg.HTTPClient)
-	tok, err := d.oauth.Exchange(ctx, code, oauth2.VerifierOption(l.Verifier))
-	if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok && refused.Response.StatusCode < 500 {
-		return person{}, fmt.Errorf("redeem the code: %w", err)
+	raw, access, kept := l.IDToken, "", l.IDToken != ""
+	if !kept {
+		if raw, access, err = p.redeem(ctx, d, code, l.Verifier); err != nil {
+			return person{}, err
+		}
+		if len(raw) <= maxKept {
+			l.IDToken = raw
+		}
+	}
+	id, err := p.verify(ctx, d, raw)
+	if err == nil {
+		err = p.checkParty(id)
 	}
 	if err != nil {
-		return person{}, fault.Errorf(fault.Transient, "redeem the code: %w", err)
-	}
-	raw, _ := tok.Extra("id_token").(string)
-	if raw == "" {
-		return person{}, errors.New("redeem the code: the answer has no ID token")
-	}
-	id, err := d.verifier.Verify(ctx, raw)
-	if err != nil {
-		return person{}, fmt.Errorf("verify the ID token: %w", err)
+		return person{}, ofIDToken(err, kept)
 	}
 	if subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(l.Nonce)) != 1 {
-		return person{}, errNonce
+		return person{}, stale(errNonce)
 	}
 	if err := events.CheckID("sub", id.Subject); err != nil {
-		return person{}, fmt.Errorf("verify the ID token: %w", err)
+		return person{}, wrongSetUp(fmt.Errorf("verify the ID token: %w", err))
 	}
-	var claims struct {
-		Name  string `json:"name"`
-		Email string `json:"email"`
-		SID   string `json:"sid"`
-	}
-	if err := id.Claims(&claims); err != nil {
-		return person{}, fmt.Errorf("read the ID token: %w", err)
-	}
-	who := person{user: events.UserID(id.Subject), name: claims.Name, email: claims.Email}
-	if len(claims.SID) <= maxSID {
-		who.sid = claims.SID
+	who := person{user: events.UserID(id.Subject), name: id.all.text("name"), email: id.all.text("email"), at: id.all.time("iat")}
+	if sid := id.all.text("sid"); len(sid) <= maxSID {
+		who.sid = sid
 	}
 	if len(raw) <= maxHint {
 		who.idToken = raw
 	}
-	if who.name == "" || who.email == "" {
-		p.complete(ctx, d, tok, &who)
+	if access != "" && (who.name == "" || who.email == "") {
+		p.complete(ctx, d, access, &who)
 	}
 	who.name, who.email = clip(who.name, 200), clip(who.email, 320)
 	return who, nil
 }
 
+// ofIDToken returns err, of verifying an ID token, with whose fault it is.
+func ofIDToken(err error, kept bool) error {
+	doingIt := fmt.Errorf("verify the ID token: %w", err)
+	_, refused := errors.AsType[*refusal](err)
+	_, expired := errors.AsType[*oidc.TokenExpiredError](err)
+	switch {
+	case refused:
+		return whoseFault(err, "verify the ID token")
+	case errors.Is(err, errUnreadable), errors.Is(err, errSignature):
+		return nonsense(doingIt)
+	case expired && kept:
+		return stale(doingIt)
+	}
+	// It came from the token endpoint itself: what it says is what was agreed upon there,
+	// or by another clock.
+	return wrongSetUp(doingIt)
+}
+
+// redeem exchanges code for an ID token and an access token. The error is a refusal.
+func (p *provider) redeem(ctx context.Context, d *discovered, code, verifier string) (raw, access string, err error) {
+	const doing = "redeem the code"
+	if code == "" {
+		return "", "", stale(errors.New("the callback has no code"))
+	}
+	ctx, cancel := context.WithTimeout(oidc.ClientContext(ctx, p.cfg.HTTPClient), redeemTimeout)
+	defer cancel()
+	tok, err := p.authenticated(d, func(conf oauth2.Config) (*oauth2.Token, error) {
+		return conf.Exchange(ctx, code, oauth2.VerifierOption(verifier))
+	})
+	if err != nil {
+		return "", "", whoseFault(err, doing)
+	}
+	if raw, _ = tok.Extra("id_token").(string); raw == "" {
+		return "", "", wrongSetUp(errors.New(doing + ": the answer has no ID token"))
+	}
+	return raw, tok.AccessToken, nil
+}
+
+// authenticated calls the token endpoint with the client's secret where the provider
+// takes it. Many announce the header and the form, and leave it to the client's
+// registration which it is: where the first is refused the other is tried, and remembered
+// if that was it. The library's own probing tries a second time after errors that have
+// spent the code, too.
+func (p *provider) authenticated(d *discovered, call func(oauth2.Config) (*oauth2.Token, error)) (*oauth2.Token, error) {
+	secret, err := p.secret()
+	if err != nil {
+		return nil, wrongSetUp(fmt.Errorf("read the client secret: %w", err))
+	}
+	var first error
+	for _, style := range p.styles(d) {
+		conf := d.oauth
+		conf.ClientSecret = secret
+		conf.Endpoint.AuthStyle = style
+		tok, err := call(conf)
+		if unauthenticated(err) {
+			if first == nil {
+				first = err
+			}
+			continue
+		}
+		if first == nil {
+			return tok, err
+		}
+		refused, _ := errors.AsType[*oauth2.RetrieveError](err)
+		spent := refused != nil && refused.ErrorCode == "invalid_grant"
+		if err == nil || spent {
+			p.style.Store(int32(style))
+			p.cfg.Logger.Info("the provider takes the client's secret in the second way that it announces", "style", int(style))
+		}
+		if spent {
+			return nil, away(fmt.Errorf("%w: %w", errSpent, err), 0)
+		}
+		return tok, err
+	}
+	return nil, first
+}
+
+// secret returns the client's secret as it is now.
+func (p *provider) secret() (string, error) {
+	if p.cfg.SecretFrom != nil {
+		return p.cfg.SecretFrom()
+	}
+	return string(p.cfg.ClientSecret), nil
+}
+
+// unauthenticated reports whether err says that the client's secret is wrong, or in the
+// wrong place.
+func unauthenticated(err error) bool {
+	refused, ok := errors.AsType[*oauth2.RetrieveError](err)
+	return ok && (refused.ErrorCode == "invalid_client" || refused.Response.StatusCode == http.StatusUnauthorized)
+}
+
+// styles returns the ways of authenticating to try, in order. client_secret_basic is what
+// is meant when nothing is announced.
+func (p *provider) styles(d *discovered) []oauth2.AuthStyle {
+	basic := d.methods == nil || slices.Contains(d.methods, "client_secret_basic")
+	post := d.methods == nil || slices.Contains(d.methods, "client_secret_post")
+	switch {
+	case !basic:
+		return []oauth2.AuthStyle{oauth2.AuthStyleInParams}
+	case !post:
+		return []oauth2.AuthStyle{oauth2.AuthStyleInHeader}
+	case oauth2.AuthStyle(p.style.Load()) == oauth2.AuthStyleInParams:
+		return []oauth2.AuthStyle{oauth2.AuthStyleInParams, oauth2.AuthStyleInHeader}
+	}
+	return []oauth2.AuthStyle{oauth2.AuthStyleInHeader, oauth2.AuthStyleInParams}
+}
+
 // complete asks the provider for what the ID token left out. Nothing depends on
 // the answer, so an error only leaves it out too.
-func (p *provider) complete(ctx context.Context, d *discovered, tok *oauth2.Token, who *person) {
-	info, err := d.oidc.UserInfo(ctx, oauth2.StaticTokenSource(tok))
-	// OpenID Connect Core 5.3.2: another subject's answer must not be used.
-	if err != nil || info.Subject != string(who.user) {
+func (p *provider) complete(ctx context.Context, d *discovered, access string, who *person) {
+	if d.userInfo == "" {
 		return
 	}
-	var claims struct {
-		Name string `json:"name"`
+	ctx, cancel := context.WithTimeout(ctx, userInfoTimeout)
+	defer cancel()
+	body, kind, err := p.get(ctx, d.userInfo, access)
+	if err != nil {
+		return
 	}
-	if err := info.Claims(&claims); err == nil && who.name == "" {
-		who.name = claims.Name
+	if kind == "application/jwt" { // for clients that are registered so
+		jws, err := jose.ParseSigned(string(body), asymmetric())
+		if err != nil {
+			return
+		}
+		body, _ = d.verified(jws)
+	}
+	var info fields
+	// OpenID Connect Core 5.3.2: another subject's answer must not be used.
+	if json.Unmarshal(body, &info) != nil || info.text("sub") != string(who.user) {
+		return
+	}
+	if who.name == "" {
+		who.name = info.text("name")
 	}
 	if who.email == "" {
-		who.email = info.Email
+		who.email = info.text("email")
 	}
-}
-
-// login is a sign-in under way.
-type login struct {
-	// Browser is the key of the browser that began it: a callback from another
-	// is somebody else's sign-in pushed on a victim.
-	Browser  string `json:"browser"`
-	Nonce    string `json:"nonce"`
-	Verifier string `json:"verifier"`
-	// Return is where to lead afterwards, checked already.
-	Return    string    `json:"return"`
-	ExpiresAt time.Time `json:"expires_at"`
-}
-
-// loginLifetime is how long somebody may take to sign in.
-const loginLifetime = 10 * time.Minute
-
-// logins keeps the sign-ins under way by the hash of their state.
-type logins struct {
-	store fiber.Storage
-	now   func() time.Time
-
-	// mu makes taking a login one step within the process. Between replicas it
-	// is the provider's one-use code that tells the second apart.
-	mu sync.Mutex
-}
-
-// begin keeps a new login and returns it with its state.
-func (l *logins) begin(ctx context.Context, browser, back string) (login, string, error) {
-	lg := login{
-		Browser:   hashKey("browser", browser),
-		Nonce:     rand.Text(),
-		Verifier:  oauth2.GenerateVerifier(),
-		Return:    back,
-		ExpiresAt: l.now().Add(loginLifetime),
-	}
-	data, err := json.Marshal(lg)
-	if err != nil {
-		return login{}, "", fmt.Errorf("begin a sign-in: %w", err)
-	}
-	state := rand.Text()
-	if err := l.store.SetWithContext(ctx, hashKey("login", state), data, loginLifetime); err != nil {
-		return login{}, "", fmt.Errorf("begin a sign-in: %w", err)
-	}
-	return lg, state, nil
-}
-
-// errLogin means that a callback's state is unknown, used, expired or another
-// browser's. Which one is nobody's business.
-var errLogin = errors.New("no such sign-in is under way in this browser")
-
-// take returns the login of state and forgets it. Another browser's is left
-// alone, or a stranger could end it.
-func (l *logins) take(ctx context.Context, state, browser string) (login, error) {
-	if state == "" || len(state) > 128 || browser == "" {
-		return login{}, errLogin
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	key := hashKey("login", state)
-	data, err := l.store.GetWithContext(ctx, key)
-	if err != nil {
-		return login{}, fmt.Errorf("read the sign-in: %w", err)
-	}
-	if data == nil {
-		return login{}, errLogin
-	}
-	var lg login
-	if err := json.Unmarshal(data, &lg); err != nil {
-		return login{}, fmt.Errorf("decode the sign-in: %w", err)
-	}
-	if subtle.ConstantTimeCompare([]byte(lg.Browser), []byte(hashKey("browser", browser))) != 1 {
-		return login{}, errLogin
-	}
-	if err := l.store.DeleteWithContext(ctx, key); err != nil {
-		return login{}, fmt.Errorf("forget the sign-in: %w", err)
-	}
-	if !l.now().Before(lg.ExpiresAt) {
-		return login{}, errLogin
-	}
-	return lg, nil
 }

@@ -17,9 +17,10 @@ type Accounts interface {
 	// AccountAndJob returns the account, or a fault.NotFound error, and a job,
 	// anybody's, or the zero one if there is none.
 	AccountAndJob(ctx context.Context, user events.UserID, id events.JobID) (archive.Account, archive.Job, error)
-	// EnsureAccount creates the account if its ID is unknown. An account that
-	// is there keeps its role; its name and e-mail may be brought up to date.
-	EnsureAccount(ctx context.Context, account archive.Account) error
+	// SignIn creates the account if its ID is unknown. An account that is there becomes
+	// what [archive.Account.SignedIn] makes of it with former, or the error is that one's,
+	// archive.ErrIssuer; nothing is written if nothing changes.
+	SignIn(ctx context.Context, account archive.Account, former []string) error
 	// SetRole gives the user a role as of at. changed is false if the user had
 	// it already; then RoleChangedAt stays as it was. An unknown user is a
 	// fault.NotFound error. With Premium, AnnounceDue and a plan are set in the same

@@ -26,10 +26,11 @@ func isLocal(raw string) bool {
 	if len(raw) > maxReturn || !strings.HasPrefix(raw, "/") {
 		return false
 	}
+	// What RFC 3986 lets stand in a path and a query: browsers leave that as it is.
 	for i := 0; i < len(raw); i++ {
 		c := raw[i]
 		alnum := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
-		if !alnum && !strings.ContainsRune("/-_.~%?=&+,:@", rune(c)) {
+		if !alnum && !strings.ContainsRune("-._~!$&'()*+,;=:@%/?", rune(c)) {
 			return false
 		}
 	}
@@ -38,7 +39,7 @@ func isLocal(raw string) bool {
 	if err != nil {
 		return false
 	}
-	if _, err := url.ParseQuery(query); err != nil {
+	if _, err := url.PathUnescape(query); err != nil {
 		return false
 	}
 	for _, r := range decoded {
@@ -46,14 +47,15 @@ func isLocal(raw string) bool {
 			return false
 		}
 	}
-	for segment := range strings.SplitSeq(decoded[1:], "/") {
-		if segment == "." || segment == ".." || segment == "" && decoded != "/" {
+	segments := strings.Split(decoded[1:], "/")
+	for i, segment := range segments {
+		last := i == len(segments)-1 // empty behind a slash at the end, and for the start page
+		if segment == "." || segment == ".." || segment == "" && !last {
 			return false
 		}
 	}
 	// Only pages: sign-in that leads to sign-in would go round in circles.
-	first, _, _ := strings.Cut(decoded[1:], "/")
-	switch first {
+	switch segments[0] {
 	case "", "annotations", "annotation", "subscribe", "account":
 		return true
 	}

@@ -1,10 +1,13 @@
 package web
 
 import (
+	"html"
 	"net/url"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/gas-restore/gas/internal/localidp"
 )
 
 // hostile are return paths that some browser, proxy or parser reads as
@@ -20,7 +23,7 @@ var hostile = []string{
 	"javascript:alert(1)", "JavaScript:alert(1)", "java\nscript:alert(1)", "javascript%3Aalert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd", "blob:x", "about:blank", "mailto:a@evil.example",
 	"/annotations\r\nSet-Cookie: a=b", "/annotations\nLocation: //evil.example", "/annotations%0d%0aSet-Cookie:a=b", "/annotations\x7f", "/annotations%7f", "/annotations\u2028", "/annotations\u0085", "/annotations<script>", `/annotations"onload="x`, "/annotations'x",
 	"/..//evil.example", "/./evil.example", "/.//evil.example", "/../evil.example", "/annotations/..//evil.example", "/annotations/../../evil.example", "/annotations/%2e%2e//evil.example", "/%2e%2e/evil.example", "/annotations/./x", "/annotations//evil.example",
-	"/annotations%", "/annotations%2", "/annotations%zz", "/annotations?%", "/annotations?a=%zz", "/annotations#//evil.example", "/annotations;//evil.example", "/annotations|x", "/annotations{x}", "/annotations^x", "/annotations`x`",
+	"/annotations%", "/annotations%2", "/annotations%zz", "/annotations?%", "/annotations?a=%zz", "/annotations#//evil.example", "/annotations;//evil.example", "/annotations//", "/annotation/x//", "/annotations/%2F", "/annotations/%2f/", "/;/evil.example", "/'/evil.example", "/annotations/;/../..//evil.example", "/annotations|x", "/annotations{x}", "/annotations^x", "/annotations`x`",
 	"/login", "/login?return=/login", "/logout", "/callback", "/callback?state=x", "/events", "/assets/gas.css", "/evil", "/@evil.example", "/evil.example", "/annotationsx", "/subscribe.evil.example", "/Annotations",
 	"@evil.example", ":80", "/:80", "/annotation%2Fx/../..//evil", "／evil.example", "/／evil.example", "/\u2215evil.example", "/。evil.example", "//evil。example",
 	"/" + strings.Repeat("a", maxReturn), "/annotations?" + strings.Repeat("a", maxReturn), "/annotations/" + strings.Repeat("x/", 10) + "/",
@@ -40,7 +43,11 @@ func TestHostileReturnPathsLeadHome(t *testing.T) {
 func TestTheSitesOwnPathsAreKept(t *testing.T) {
 	for _, raw := range []string{
 		"/", "/?x=1", "/annotations", "/annotations?after=eyJhIjoxfQ==", "/annotation/0b7f6a52-1b8a-4f0e-9a3e-0d6d9c9f4d11",
-		"/annotation/a%2Fb", "/annotation/a%20b", "/annotation/x/download", "/subscribe",
+		"/annotation/a%2Fb", "/annotation/a%20b", "/annotation/x/download", "/subscribe", "/account",
+		// Whatever may stand in a path (RFC 3986, 3.3): browsers leave it as it is.
+		"/annotation/it's(1)*;x", "/annotation/a!b$c&d'e(f)g*h+i,j;k=l:m@n~o-p_q.r",
+		"/annotations/", "/annotation/x/", "/subscribe/", "/annotations/?sort=name", "/annotation/a%2Fb/",
+		"/annotations?name=it's(1)*;x", "/annotations?a=1;b=2", "/annotations?a=/b?c", "/annotations?a=%27%28%29%2A%3B",
 	} {
 		if got := returnPath(raw); got != raw {
 			t.Errorf("returnPath(%q) is %q", raw, got)
@@ -90,4 +97,62 @@ func FuzzReturnPath(f *testing.F) {
 			t.Fatalf("%q then %q", got, again)
 		}
 	})
+}
+
+// TestSignInLeadsBackToTheVeryAddress follows the site's own redirects, in which an address
+// could be lost too.
+func TestSignInLeadsBackToTheVeryAddress(t *testing.T) {
+	b := newBed(t)
+	for i, path := range []string{
+		"/annotation/it's(1)*;x", "/annotation/a%2Fb", "/annotation/a%20b%25", "/annotations/", "/annotation/x/",
+		"/annotations?sort=name&note=it's(1)*;x", "/annotations/?a=1;b=2", "/annotation/%C3%A9",
+	} {
+		v := b.browser()
+		a := v.get(path)
+		form := a.form(t, "/login", func(f url.Values) bool { return f.Get("subject") == "ada" })
+		a = v.post(b.idp+"/login", form)
+		if got := a.Request.URL.RequestURI(); got != path {
+			t.Errorf("%d: sign-in leads to %s, want %s", i, got, path)
+		}
+	}
+}
+
+// TestARefusedSignInKeepsTheAddress: who signs in again after all comes to where they
+// wanted to go.
+func TestARefusedSignInKeepsTheAddress(t *testing.T) {
+	const path = "/annotation/it's(1)*;x"
+	asAda := func(v *browser, a answer) answer {
+		return v.post(v.idp+"/login", a.form(t, "/login", func(f url.Values) bool { return f.Get("subject") == "ada" }))
+	}
+	for name, refuse := range map[string]func(b *bed, v *browser) answer{
+		"by the person": func(b *bed, v *browser) answer {
+			b.provider.SetMood(localidp.Authorize, localidp.Mood{Error: "access_denied", Times: 1})
+			return v.get(path)
+		},
+		"by the provider": func(b *bed, v *browser) answer {
+			b.provider.SetMood(localidp.Authorize, localidp.Mood{Error: "server_error", Times: 1})
+			return v.get(path)
+		},
+		"for its code": func(b *bed, v *browser) answer {
+			b.provider.SetMood(localidp.Token, localidp.Mood{Error: "invalid_grant", Times: 1})
+			return asAda(v, v.get(path))
+		},
+		"while the provider is away": func(b *bed, v *browser) answer {
+			b.provider.SetMood(localidp.Discovery, localidp.Mood{Status: 503, Times: 1})
+			defer b.pauseIsOver()
+			return v.get(path)
+		},
+	} {
+		b := newBed(t)
+		v := b.browser()
+		refused := refuse(b, v)
+		again := regexp.MustCompile(`href="(/login[^"]*)"[^>]*>(?:Sign in again|Try again)`).FindStringSubmatch(refused.body)
+		if again == nil {
+			t.Errorf("%s: the page leads nowhere: %s", name, refused.body)
+			continue
+		}
+		if got := asAda(v, v.get(html.UnescapeString(again[1]))).Request.URL.RequestURI(); got != path {
+			t.Errorf("%s: signing in again leads to %s, want %s", name, got, path)
+		}
+	}
 }

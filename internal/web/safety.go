@@ -1,11 +1,13 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"runtime/debug"
 	"strconv"
@@ -55,7 +57,11 @@ func (s *Server) frame(c fiber.Ctx) (err error) {
 	if s.secure {
 		c.Set(fiber.HeaderStrictTransportSecurity, "max-age=31536000")
 	}
-	if !s.limits.requests.allow(c.IP()) {
+	pace := s.limits.requests
+	if c.Path() == backChannelPath {
+		pace = s.limits.logouts
+	}
+	if !pace.allow(c.IP()) {
 		return errTooMany
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
@@ -125,6 +131,10 @@ type problem struct {
 	linkText string
 	// retry is a Retry-After in seconds.
 	retry int
+	// blame is whose fault it is, of what is refused at sign-in and sign-out, and what the
+	// log calls it; empty is "sign-in refused".
+	blame blame
+	what  string
 	err   error
 }
 
@@ -178,11 +188,7 @@ func problemOf(err error) *problem {
 // chain, and the request id ties the two.
 func (s *Server) fail(c fiber.Ctx, err error) error {
 	p := problemOf(err)
-	level := s.log.Debug
-	if p.status >= 500 {
-		level = s.log.Error
-	}
-	level("request refused", "request", requestID(c), "method", c.Method(), "path", clip(c.Path(), 200), "status", p.status, "error", p.Error())
+	s.note(c, p)
 	if p.retry > 0 {
 		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(p.retry))
 	}
@@ -194,6 +200,24 @@ func (s *Server) fail(c fiber.Ctx, err error) error {
 	return s.views.render(c, "problem", frame{Title: p.title, Viewer: v, Request: requestID(c), Body: problemBody{
 		Status: p.status, Sentence: p.sentence, Link: p.link, LinkText: p.linkText,
 	}})
+}
+
+// maxLogged bounds the text of an error in the log, in bytes: a provider's has its whole
+// answer.
+const maxLogged = 1000
+
+// note writes the one line of the log that a refused request has.
+func (s *Server) note(c fiber.Ctx, p *problem) {
+	what, level := "request refused", slog.LevelDebug
+	args := []any{"request", requestID(c), "method", c.Method(), "path", clip(c.Path(), 200), "status", p.status}
+	switch {
+	case p.blame != noBlame:
+		what, level = cmp.Or(p.what, "sign-in refused"), p.blame.level()
+		args = append(args, "ip", c.IP(), "fault", p.blame.String())
+	case p.status >= 500:
+		level = slog.LevelError
+	}
+	s.log.Log(c.Context(), level, what, append(args, "error", clip(p.Error(), maxLogged))...)
 }
 
 type problemBody struct {

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -27,6 +26,8 @@ type session struct {
 	// it signed: sign-out at the provider shows it.
 	SID     string `json:"sid,omitempty"`
 	IDToken string `json:"id_token,omitempty"`
+	// At is when the provider made the ID token, by its clock; zero if it did not tell.
+	At time.Time `json:"at,omitzero"`
 	// token is what the cookie holds.
 	token string
 }
@@ -136,7 +137,7 @@ func ofSID(sid string) string { return hashKey("sid", sid) + "." }
 // start makes a session with a new token for whom the provider vouches.
 func (s *sessions) start(ctx context.Context, who person) (*session, error) {
 	now := s.now()
-	sess := &session{User: who.user, SID: who.sid, IDToken: who.idToken, CSRF: rand.Text(), ExpiresAt: now.Add(s.lifetime), token: rand.Text() + rand.Text()}
+	sess := &session{User: who.user, SID: who.sid, IDToken: who.idToken, At: who.at, CSRF: rand.Text(), ExpiresAt: now.Add(s.lifetime), token: rand.Text() + rand.Text()}
 	data, err := json.Marshal(sess)
 	if err != nil {
 		return nil, fmt.Errorf("start a session: %w", err)
@@ -221,44 +222,6 @@ func (s *sessions) drop(ctx context.Context, hash string) error {
 		}
 	}
 	return nil
-}
-
-// endOf forgets the user's sessions, or those alone that belong to the provider's
-// session sid, and returns the hashes of their tokens. Without a user it forgets
-// whoever's belong to sid.
-func (s *sessions) endOf(ctx context.Context, user events.UserID, sid string) ([]string, error) {
-	prefix, want := ofUser(user), ""
-	switch {
-	case user == "" && sid == "":
-		return nil, nil
-	case user == "":
-		prefix = ofSID(sid)
-	case sid != "":
-		want = "sid:" + sid
-	}
-	keys, err := s.store.Keys(ctx, prefix)
-	if err != nil {
-		return nil, fmt.Errorf("look for the sessions of %q: %w", user, err)
-	}
-	var ended []string
-	for _, key := range keys {
-		of, err := s.store.GetWithContext(ctx, key)
-		if err != nil {
-			return ended, fmt.Errorf("look for the sessions of %q: %w", user, err)
-		}
-		if of == nil || want != "" && string(of) != want {
-			continue
-		}
-		hash := strings.TrimPrefix(key, prefix)
-		if err := s.drop(ctx, hash); err != nil {
-			return ended, err
-		}
-		if err := s.store.DeleteWithContext(ctx, key); err != nil {
-			return ended, fmt.Errorf("end the session: %w", err)
-		}
-		ended = append(ended, hash)
-	}
-	return ended, nil
 }
 
 const (

@@ -1,8 +1,10 @@
 package web
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 	"unicode"
@@ -140,7 +142,7 @@ func (s *Server) login(c fiber.Ctx) error {
 	}
 	d, err := s.provider.discover(c.Context())
 	if err != nil {
-		return noProvider(err)
+		return refuse(err, loginLink(back))
 	}
 	// A browser keeps its key over several tabs, so that each can finish.
 	browser := c.Cookies(s.cookieName(loginCookie))
@@ -156,56 +158,77 @@ func (s *Server) login(c fiber.Ctx) error {
 		d.oauth.AuthCodeURL(state, oidc.Nonce(lg.Nonce), oauth2.S256ChallengeOption(lg.Verifier)))
 }
 
-func noProvider(err error) error {
-	return &problem{
-		status: fiber.StatusServiceUnavailable, title: "Sign-in is not available",
-		sentence: "The sign-in service does not answer at the moment. Please try again in a minute.",
-		link:     "/login", linkText: "Try again", retry: 5, err: err,
-	}
-}
-
-// noSignIn is the one answer to every callback that is not right.
-func noSignIn(err error) error {
-	return &problem{
-		status: fiber.StatusBadRequest, title: "Sign-in stopped",
-		sentence: "This sign-in has expired, was used already, or began in another browser. Please sign in again.",
-		link:     "/login", linkText: "Sign in again", err: err,
-	}
-}
-
 func (s *Server) callback(c fiber.Ctx) error {
-	lg, err := s.logins.take(c.Context(), c.Query("state"), c.Cookies(s.cookieName(loginCookie)))
+	state := c.Query("state")
+	lg, err := s.logins.take(c.Context(), state, c.Cookies(s.cookieName(loginCookie)))
 	if errors.Is(err, errLogin) {
-		s.audit(c, "sign-in refused", "reason", err.Error())
-		return noSignIn(err)
+		return refuse(stale(err), "/login")
 	}
 	if err != nil {
 		return err
 	}
-	// RFC 9207: an answer that names its issuer names ours.
-	if iss := c.Query("iss"); iss != "" && iss != s.cfg.Issuer {
-		s.audit(c, "sign-in refused", "reason", "the callback names another issuer")
-		return noSignIn(errors.New("the callback names another issuer"))
+	if err := s.answered(c); err != nil {
+		return refuse(err, loginLink(lg.Return))
 	}
-	if reason := c.Query("error"); reason != "" {
-		s.audit(c, "sign-in refused", "reason", clip(reason, 100))
-		return &problem{
-			status: fiber.StatusForbidden, title: "You are not signed in",
-			sentence: "The sign-in service did not let you in, or you changed your mind.",
-			link:     "/login", linkText: "Sign in again", err: errors.New("the provider answered " + clip(reason, 100)),
-		}
-	}
-	who, err := s.provider.exchange(c.Context(), c.Query("code"), lg)
-	if fault.Is(err, fault.Transient) {
-		return noProvider(err)
+	who, err := s.provider.exchange(c.Context(), c.Query("code"), &lg)
+	if r, ok := errors.AsType[*refusal](err); ok && r.blame == byProvider {
+		return s.again(c, lg, state, r)
 	}
 	if err != nil {
-		s.audit(c, "sign-in refused", "reason", err.Error())
-		return noSignIn(err)
+		return refuse(err, loginLink(lg.Return))
 	}
-	err = s.deps.Accounts.EnsureAccount(c.Context(), archive.Account{
-		ID: who.user, Name: who.name, Email: who.email, Role: archive.Free,
-	})
+	if err := s.signedIn(c, who); err != nil {
+		return refuse(err, loginLink(lg.Return))
+	}
+	return c.Redirect().Status(fiber.StatusSeeOther).To(lg.Return)
+}
+
+// answered returns what is wrong with the provider's answer to the browser, before its
+// code is looked at. The error is a refusal.
+func (s *Server) answered(c fiber.Ctx) error {
+	// RFC 9207: an answer that names its issuer names ours.
+	if iss := c.Query("iss"); iss != "" && iss != s.cfg.Issuer {
+		return stale(fmt.Errorf("the callback names another issuer: %q", clip(iss, 200)))
+	}
+	if code := c.Query("error"); code != "" {
+		reason := clip(code, 100)
+		if more := c.Query("error_description"); more != "" {
+			reason += ": " + clip(more, 200)
+		}
+		return ofCode(code, errors.New("the provider answered the browser with "+reason))
+	}
+	return nil
+}
+
+// again keeps the sign-in for another try: what the provider could not do now it may do
+// in a minute, with the same code, or with what that was redeemed for. It returns r with
+// words that lead there, or to the beginning.
+func (s *Server) again(c fiber.Ctx, lg login, state string, r *refusal) error {
+	if lg.Tries++; errors.Is(r, errSpent) || lg.Tries >= maxTries {
+		return r.problem(loginLink(lg.Return))
+	}
+	// The request may have used its time up at the provider.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), putBackTime)
+	defer cancel()
+	if err := s.logins.putBack(ctx, lg, state); err != nil {
+		r.err = errors.Join(r.err, err)
+		return r.problem(loginLink(lg.Return))
+	}
+	return r.problem(c.OriginalURL())
+}
+
+// putBackTime bounds the write of a login that is kept for another try.
+const putBackTime = 2 * time.Second
+
+// signedIn sees to the account and the session of whom the provider vouches for. An
+// account of another issuer is a refusal.
+func (s *Server) signedIn(c fiber.Ctx, who person) error {
+	err := s.deps.Accounts.SignIn(c.Context(), archive.Account{
+		ID: who.user, Name: who.name, Email: who.email, Issuer: s.cfg.Issuer, Role: archive.Free,
+	}, s.cfg.FormerIssuers)
+	if errors.Is(err, archive.ErrIssuer) {
+		return wrongSetUp(fmt.Errorf("%w: if the people of the two are the same, name the earlier one in GAS_OIDC_FORMER_ISSUERS", err))
+	}
 	if err != nil {
 		return err
 	}
@@ -219,7 +242,7 @@ func (s *Server) callback(c fiber.Ctx) error {
 	}
 	s.setCookie(c, sessionCookie, sess.token, s.cfg.SessionLifetime)
 	s.audit(c, "signed in", "user", who.user)
-	return c.Redirect().Status(fiber.StatusSeeOther).To(lg.Return)
+	return nil
 }
 
 // clip returns text without control characters and with at most limit bytes.

@@ -5,10 +5,12 @@ import (
 	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,7 +53,7 @@ func (a *announcing) sign(t *testing.T, algorithm string, claims map[string]any)
 // signedIn returns a browser with a session as the provider's session sid.
 func (b *bed) signedIn(user events.UserID, sid string) *browser {
 	b.t.Helper()
-	if err := b.world.EnsureAccount(b.t.Context(), archive.Account{ID: user, Role: archive.Free}); err != nil {
+	if err := b.world.SignIn(b.t.Context(), archive.Account{ID: user, Issuer: b.site.cfg.Issuer, Role: archive.Free}, nil); err != nil {
 		b.t.Fatal(err)
 	}
 	sess, err := b.site.sessions.start(b.t.Context(), person{user: user, sid: sid})
@@ -69,9 +71,11 @@ func TestTheProviderEndsSessions(t *testing.T) {
 		t.Run(algorithm, func(t *testing.T) {
 			idp := newAnnouncing(t, algorithm)
 			b := newBed(t, func(c *Config, _ *Deps) { c.Issuer = idp.srv.URL })
+			tokens := 0
 			good := func() map[string]any {
+				tokens++
 				return map[string]any{
-					"iss": idp.srv.URL, "aud": "gas", "sub": "ada", "jti": "1", "sid": "s1",
+					"iss": idp.srv.URL, "aud": "gas", "sub": "ada", "jti": fmt.Sprint(tokens), "sid": "s1",
 					"iat": b.clock.now().Unix(), "exp": b.clock.now().Add(time.Minute).Unix(),
 					"events": map[string]any{logoutEvent: map[string]any{}},
 				}
@@ -187,7 +191,10 @@ func TestGlobusSignsIn(t *testing.T) {
 		t.Errorf("the ID token's head is %s, %v; want RS512", data, err)
 	}
 	found, err := b.site.provider.discover(t.Context())
-	if err != nil || found.oauth.Endpoint.AuthStyle != oauth2.AuthStyleInHeader {
-		t.Errorf("the secret goes by style %v, %v; want the header", found.oauth.Endpoint.AuthStyle, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := b.site.provider.styles(found); !slices.Equal(got, []oauth2.AuthStyle{oauth2.AuthStyleInHeader}) {
+		t.Errorf("the secret goes by styles %v; want the header alone", got)
 	}
 }

@@ -95,11 +95,11 @@ func TestASecretDoesNotPrint(t *testing.T) {
 }
 
 func TestConfigNamesEveryFault(t *testing.T) {
-	_, err := New(Config{BaseURL: "http://gas.example.org", Issuer: "nonsense", PageSize: 1000}, Deps{})
+	_, err := New(Config{BaseURL: "http://gas.example.org", Issuer: "nonsense", FormerIssuers: []string{"https://a.example", "http://b.example"}, PageSize: 1000}, Deps{})
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"base URL", "issuer", "client id", "client secret", "page size", "accounts", "jobs", "announcer", "downloads", "statuses"} {
+	for _, want := range []string{"base URL", "issuer is \"nonsense\"", `former issuer is "http://b.example"`, "client id", "client secret", "page size", "accounts", "jobs", "announcer", "downloads", "statuses"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not name the %s: %v", want, err)
 		}

@@ -84,7 +84,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	s.sessions = &sessions{store: deps.Sessions, now: cfg.Now, lifetime: cfg.SessionLifetime, idle: cfg.SessionIdle}
 	s.logins = &logins{store: deps.Logins, now: cfg.Now}
-	s.provider = &provider{cfg: cfg, redirect: s.origin + CallbackPath}
+	s.provider = newProvider(cfg, s.origin+CallbackPath)
 	s.archived = newOverviews(deps.Jobs, cfg)
 	s.hub = newHub(deps.Statuses, cfg, s.archived.move)
 	s.app = s.routes()

@@ -15,6 +15,7 @@ import (
 type workMetrics struct {
 	outcomes *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
+	fill     *prometheus.GaugeVec
 }
 
 func newWorkMetrics() *workMetrics {
@@ -26,11 +27,23 @@ func newWorkMetrics() *workMetrics {
 			Name: "gas_delivery_seconds", Help: "Time from receipt of a message to its outcome.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 10),
 		}, []string{"consumer"}),
+		fill: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "gas_consumer_fill", Help: "What a consumer has waiting, in hand and of workers that wait, beside what it may have: a limit of 0 is none.",
+		}, []string{"consumer", "what"}),
 	}
 }
 
 func (m *workMetrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.outcomes, m.seconds}
+	return []prometheus.Collector{m.outcomes, m.seconds, m.fill}
+}
+
+// filled is told how full a consumer is.
+func (m *workMetrics) filled(f bus.Fill) {
+	for what, n := range map[string]float64{
+		"waiting": float64(f.Waiting), "in_hand": float64(f.InHand), "max_in_hand": float64(f.MaxInHand), "pulls": float64(f.Pulls), "max_pulls": float64(f.MaxPulls),
+	} {
+		m.fill.WithLabelValues(f.Consumer, what).Set(n)
+	}
 }
 
 func (m *workMetrics) observe(consumer string) func(bus.Outcome, fault.Kind, time.Duration) {

@@ -104,16 +104,16 @@ func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
 	}
 	plan := &bus.Worker[events.UserUpgraded]{
 		Bus: b, Stream: events.StreamPremium, Consumer: bus.ConsumerPlan, Slots: 2,
-		Handle: planner.Plan, Door: stops.Door, Observe: m.observe(bus.ConsumerPlan), Logger: e.Log,
+		Handle: planner.Plan, Door: stops.Door, Observe: m.observe(bus.ConsumerPlan), OnFill: m.filled, Logger: e.Log,
 	}
 	request := &bus.Worker[events.ThawRequested]{
 		Bus: b, Stream: events.StreamThaw, Consumer: bus.ConsumerRequest, Slots: e.Config.ThawSlots,
-		Handle: requester.Request, Door: stops.Door, Observe: m.observe(bus.ConsumerRequest), Logger: e.Log,
+		Handle: requester.Request, Door: stops.Door, Observe: m.observe(bus.ConsumerRequest), OnFill: m.filled, Logger: e.Log,
 	}
 	return daemon.Part{
 		Name:    string(config.Thaw),
-		Run:     together(plan.Run, request.Run, sweep.Run),
-		Ready:   []daemon.Check{b.Ready},
+		Run:     together(b.Watch, sweepBus.Watch, plan.Run, request.Run, sweep.Run),
+		Ready:   []daemon.Check{b.Outlook("thaw").Err, sweepBus.Outlook("sweep").Err},
 		Metrics: slices.Concat(m.all(), tm.all(), paceMetrics(pace), sweepMetrics),
 		Close:   func() { b.Close(); sweepBus.Close() },
 	}, nil

@@ -46,20 +46,21 @@ func (e Env) web(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Part, 
 	}
 	catalog := dynamodb.New(cfg, Tables(e.Config))
 	server, err := web.New(web.Config{
-		BaseURL:      e.Config.WebBaseURL,
-		Issuer:       e.Config.OIDCIssuer,
-		ClientID:     e.Config.OIDCClientID,
-		ClientSecret: web.Secret(e.Config.OIDCSecret.Reveal()),
-		HTTPClient:   e.Provider,
-		Tiers:        e.Config.TierOrder(),
-		Prices:       prices,
-		AssumedSize:  e.Config.AssumedSize,
-		PremiumPrice: e.Config.PremiumPrice,
-		Rate:         e.Config.WebRate,
-		TrustProxy:   e.Config.WebProxies,
-		Drain:        e.Config.StopGrace,
-		Now:          e.Now,
-		Logger:       e.Log,
+		BaseURL:       e.Config.WebBaseURL,
+		Issuer:        e.Config.OIDCIssuer,
+		FormerIssuers: e.Config.OIDCFormer,
+		ClientID:      e.Config.OIDCClientID,
+		SecretFrom:    e.Config.OIDCSecret.Read,
+		HTTPClient:    e.Provider,
+		Tiers:         e.Config.TierOrder(),
+		Prices:        prices,
+		AssumedSize:   e.Config.AssumedSize,
+		PremiumPrice:  e.Config.PremiumPrice,
+		Rate:          e.Config.WebRate,
+		TrustProxy:    e.Config.WebProxies,
+		Drain:         e.Config.StopGrace,
+		Now:           e.Now,
+		Logger:        e.Log,
 	}, web.Deps{
 		Accounts:  catalog,
 		Jobs:      catalog,
@@ -80,7 +81,7 @@ func (e Env) web(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Part, 
 	e.Log.Info("web site", "url", e.Config.WebBaseURL, "listen", ln.Addr().String())
 	return daemon.Part{
 		Name: string(config.Web),
-		Run: func(ctx context.Context, drain <-chan struct{}) error {
+		Run: together(b.Watch, func(ctx context.Context, drain <-chan struct{}) error {
 			serveCtx, stop := context.WithCancel(ctx)
 			defer stop()
 			go func() {
@@ -91,8 +92,8 @@ func (e Env) web(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Part, 
 				}
 			}()
 			return server.Serve(serveCtx, ln)
-		},
-		Ready: []daemon.Check{b.Ready},
+		}),
+		Ready: []daemon.Check{b.Outlook("web").Err},
 		Close: b.Close,
 	}, nil
 }

@@ -6,6 +6,7 @@ package wiring
 import (
 	"context"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -81,13 +82,13 @@ func (e Env) connect(ctx context.Context, service config.Need, password config.S
 
 func (e Env) connectNATS(ctx context.Context, user string, password config.Secret) (*bus.Bus, error) {
 	return bus.Connect(ctx, bus.Config{
-		URL:       e.Config.NATSURL,
-		User:      user,
-		Password:  password.Reveal(),
-		CAFile:    e.Config.NATSCAFile,
-		Name:      "gas-" + user,
-		InProcess: e.NATS,
-		Logger:    e.Log,
+		URL:          e.Config.NATSURL,
+		User:         user,
+		PasswordFrom: password.Read,
+		CAFile:       e.Config.NATSCAFile,
+		Name:         "gas-" + user,
+		InProcess:    e.NATS,
+		Logger:       e.Log,
 	})
 }
 
@@ -109,7 +110,7 @@ func (e Env) bridge(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Par
 		return daemon.Part{}, err
 	}
 	// One for both queues: they wait for the same answer.
-	publish := publisher{b, &bus.Look{Bus: b, Subjects: []string{events.SubjectPremium, events.SubjectRestore, "dead.SQS.*"}}}
+	publish := publisher{b, bus.NewLook(b, events.SubjectPremium, events.SubjectRestore, "dead.SQS.*")}
 	drain := func(source bridge.Source, queueURL string) *bridge.Drain {
 		return &bridge.Drain{
 			Source:  source,
@@ -123,11 +124,12 @@ func (e Env) bridge(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Par
 	restored := drain(bridge.RestoreSource(e.Config.RestoreTopic), e.Config.RestoreQueue)
 	part := daemon.Part{
 		Name:    string(config.Bridge),
-		Ready:   []daemon.Check{b.Ready, premium.Ready, restored.Ready},
+		Ready:   []daemon.Check{b.Outlook("bridge").Err, premium.Ready, restored.Ready},
 		Metrics: append(tally(premium), tally(restored)...),
 		Close:   b.Close,
 	}
 	runs := []func(context.Context, <-chan struct{}) error{
+		b.Watch,
 		func(ctx context.Context, drain <-chan struct{}) error { premium.Run(ctx, drain); return nil },
 		func(ctx context.Context, drain <-chan struct{}) error { restored.Run(ctx, drain); return nil },
 	}
@@ -136,18 +138,30 @@ func (e Env) bridge(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Par
 		if err != nil {
 			return daemon.Part{}, err
 		}
+		between, err := chainFrom(e.Config.SNSChainFile)
+		if err != nil {
+			return daemon.Part{}, err
+		}
 		ln, err := listen(e.Webhook, e.Config.WebhookListen, "the webhook")
 		if err != nil {
 			return daemon.Part{}, err
 		}
 		e.Log.Info("webhook", "url", "http://"+ln.Addr().String()+"/sns/premium and …/sns/restore")
+		verifier := snsverify.New(snsverify.Config{
+			Topics:        []string{e.Config.PremiumTopic, e.Config.RestoreTopic},
+			Roots:         roots,
+			Intermediates: between,
+			CertEndpoint:  e.Config.SNSCertEndpoint,
+			Client:        &http.Client{},
+		})
+		part.Notes = append(part.Notes, func(context.Context) error {
+			if err := verifier.Chain(); err != nil {
+				return fmt.Errorf("the webhook refuses all messages, which come by the queues alone: %w; let it be reached, or set GAS_SNS_CHAIN_FILE", err)
+			}
+			return nil
+		})
 		webhook := &bridge.Webhook{
-			Verify: snsverify.New(snsverify.Config{
-				Topics:       []string{e.Config.PremiumTopic, e.Config.RestoreTopic},
-				Roots:        roots,
-				CertEndpoint: e.Config.SNSCertEndpoint,
-				Client:       &http.Client{},
-			}),
+			Verify:  verifier,
 			Confirm: sns.New(cfg, e.Config.PremiumTopic),
 			Drains:  []*bridge.Drain{premium, restored},
 			Log:     e.Log,
@@ -163,15 +177,43 @@ func rootsFrom(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(file)
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("GAS_SNS_CA_FILE: %w", err)
 	}
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
+	if !pool.AppendCertsFromPEM(text) {
 		return nil, fmt.Errorf("GAS_SNS_CA_FILE: no certificate in %s", file)
 	}
 	return pool, nil
+}
+
+// chainFrom returns the certificates in a PEM file, in which there is one at least; none
+// without a file.
+func chainFrom(file string) ([]*x509.Certificate, error) {
+	if file == "" {
+		return nil, nil
+	}
+	rest, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("GAS_SNS_CHAIN_FILE: %w", err)
+	}
+	var chain []*x509.Certificate
+	for {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("GAS_SNS_CHAIN_FILE: certificate %d in %s: %w", len(chain)+1, file, err)
+		}
+		chain = append(chain, cert)
+	}
+	if len(chain) == 0 {
+		return nil, fmt.Errorf("GAS_SNS_CHAIN_FILE: no certificate in %s", file)
+	}
+	return chain, nil
 }
 
 // Restore returns the restorer.
@@ -210,12 +252,12 @@ func Restore(ctx context.Context, e Env) (daemon.Part, error) {
 	}
 	worker := &bus.Worker[events.RetrievalCompleted]{
 		Bus: b, Stream: events.StreamRestore, Consumer: bus.ConsumerRestore, Slots: e.Config.RestoreSlots,
-		Handle: restorer.Restore, Observe: m.observe(bus.ConsumerRestore), Logger: e.Log,
+		Handle: restorer.Restore, Observe: m.observe(bus.ConsumerRestore), OnFill: m.filled, Logger: e.Log,
 	}
 	return daemon.Part{
 		Name:    string(config.Restore),
-		Run:     worker.Run,
-		Ready:   []daemon.Check{b.Ready},
+		Run:     together(b.Watch, worker.Run),
+		Ready:   []daemon.Check{b.Outlook("restore").Err},
 		Metrics: append(m.all(), files, bytes, kept, left, foreign),
 		Close:   b.Close,
 	}, nil

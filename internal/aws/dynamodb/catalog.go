@@ -153,17 +153,7 @@ func (c *Catalog) update(ctx context.Context, what string, id events.JobID, expr
 // EnsureAccount makes the account if there is none; one that is there is left as
 // it is.
 func (c *Catalog) EnsureAccount(ctx context.Context, a archive.Account) error {
-	it := item{attrUserID: str(string(a.ID)), attrRole: str(string(a.Role))}
-	if a.Name != "" {
-		it[attrName] = str(a.Name)
-	}
-	if a.Email != "" {
-		it[attrEmail] = str(a.Email)
-	}
-	_, err := c.client.PutItem(ctx, &dynamodb.PutItemInput{
-		TableName: &c.accounts, Item: it, ConditionExpression: aws.String("attribute_not_exists(user_id)"),
-	})
-	err = awsfault.Wrap(tableError(err), "make account %q", a.ID)
+	err := c.addAccount(ctx, a)
 	if fault.Is(err, fault.Conflict) {
 		return nil
 	}

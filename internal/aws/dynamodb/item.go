@@ -53,6 +53,7 @@ func failedAttr(f archive.Failure) string { return "retrieval_" + string(f) }
 const (
 	attrName          = "name"
 	attrEmail         = "email"
+	attrIssuer        = "issuer"
 	attrRole          = "role"
 	attrRoleChangedAt = "role_changed_at"
 	attrAnnounceDue   = "announce_due"
@@ -227,7 +228,7 @@ func intentOf(i archive.Intent) types.AttributeValue {
 // the account, and named in its Unreadable.
 func accountOf(it item) archive.Account {
 	account, f := readAccount(it)
-	account.Unreadable = f.unreadable
+	account.Unreadable = strings.Join(f.unreadable, "; ")
 	return account
 }
 
@@ -237,6 +238,7 @@ func readAccount(it item) (archive.Account, *fields) {
 		ID:            events.UserID(f.text(attrUserID)),
 		Name:          f.shown(attrName),
 		Email:         f.shown(attrEmail),
+		Issuer:        f.text(attrIssuer),
 		Role:          archive.Role(f.text(attrRole)),
 		RoleChangedAt: f.instant(attrRoleChangedAt),
 		AnnounceDue:   f.own(attrAnnounceDue),

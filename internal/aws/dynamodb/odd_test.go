@@ -221,7 +221,7 @@ func TestAnotherSystemsRoleGetsAPlan(t *testing.T) {
 		t.Run(c.name+" "+c.form, func(t *testing.T) {
 			put(t, a, testenv.Accounts, c.name, c.v, account())
 			read, err := a.Catalog.Account(t.Context(), "u")
-			if err != nil || read.Doubt() != "" || !read.RoleChangedAt.Equal(c.changed) || read.Plan != nil {
+			if err != nil || read.Unreadable != "" || !read.RoleChangedAt.Equal(c.changed) || read.Plan != nil {
 				t.Fatalf("read as %+v, %v", read, err)
 			}
 			plan := archive.Plan{ID: "p-" + strings.ReplaceAll(c.name+c.form, " ", ""), Why: archive.Upgrade, State: archive.PlanOpen, OpenedAt: changed, Due: changed}
@@ -238,7 +238,7 @@ func TestAnotherSystemsRoleGetsAPlan(t *testing.T) {
 		})
 	}
 	put(t, a, testenv.Accounts, "plan_id", n("5"), account())
-	if read, err := a.Catalog.Account(t.Context(), "u"); err != nil || read.Doubt() == "" {
+	if read, err := a.Catalog.Account(t.Context(), "u"); err != nil || read.Unreadable == "" {
 		t.Errorf("a plan_id that is a number is read as %+v, %v", read, err)
 	}
 }

@@ -1,6 +1,7 @@
 package dynamodb
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
@@ -83,7 +84,7 @@ func (s *Service) transactGet(body []byte) ([]byte, *world.Error) {
 		return nil, noTable()
 	}
 	out := []byte(`{"Responses":[`)
-	bytes := 0
+	total := 0
 	for i, r := range rows {
 		if i > 0 {
 			out = append(out, ',')
@@ -94,11 +95,11 @@ func (s *Service) transactGet(body []byte) ([]byte, *world.Error) {
 			size = r.bytes
 			out = member(out, "Item", ops[i].shape(r))
 		}
-		bytes += size
+		total += size
 		out = append(out, '}')
 		u.read(ops[i].table.name, "", size, 2)
 	}
-	if bytes > maxTransactBytes {
+	if total > maxTransactBytes {
 		return nil, invalid("Collective size of items in transaction exceeds the limit of 4 MB")
 	}
 	return append(u.all(append(out, ']')), '}'), nil
@@ -225,16 +226,16 @@ func (s *Service) transactWrite(body []byte) ([]byte, *world.Error) {
 		return nil, constraintError(in.ClientRequestToken, "clientRequestToken", "Member must have length less than or equal to 36")
 	}
 	var ops []*writeOp
-	bytes := 0
+	total := 0
 	for i := range in.TransactItems {
 		op, err := in.TransactItems[i].writeOp(s)
 		if err != nil {
 			return nil, err
 		}
-		bytes += op.item.size()
+		total += op.item.size()
 		ops = append(ops, op)
 	}
-	if bytes > maxTransactBytes {
+	if total > maxTransactBytes {
 		return nil, invalid("Collective size of items in transaction exceeds the limit of 4 MB")
 	}
 	if err := distinct(ops, func(op *writeOp) (*table, string) { return op.table, op.position }); err != nil {
@@ -247,7 +248,7 @@ func (s *Service) transactWrite(body []byte) ([]byte, *world.Error) {
 		}
 		return append(u.all(done), '}'), nil
 	}
-	sum := sha256.Sum256(marshal(in.TransactItems))
+	sum := sha256.Sum256(canonical(in.TransactItems))
 	token := tokenRecord{Token: in.ClientRequestToken, Request: hex.EncodeToString(sum[:])}
 	before, err := s.tokens.begin(token)
 	if err != nil {
@@ -266,6 +267,18 @@ func (s *Service) transactWrite(body []byte) ([]byte, *world.Error) {
 		return nil, err
 	}
 	return append(u.all(done), '}'), nil
+}
+
+// canonical returns the JSON of v, in which the names of an object stand in their order
+// at every depth: what is the same request may be written in another order.
+func canonical(v any) []byte {
+	dec := json.NewDecoder(bytes.NewReader(marshal(v)))
+	dec.UseNumber()
+	var sorted any
+	if err := dec.Decode(&sorted); err != nil {
+		panic("dynamodb: " + err.Error()) // it was JSON
+	}
+	return marshal(sorted)
 }
 
 // transact carries out all operations, or none.

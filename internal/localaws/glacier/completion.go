@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/tidwall/btree"
+
+	"github.com/gas-restore/gas/internal/localaws/world"
 )
 
 // dueKey is where a job stands in the order of what is due.
@@ -134,7 +136,10 @@ func (s *Service) tell(key string) {
 			panic(fmt.Sprintf("glacier: %v", err)) // a description is always JSON
 		}
 		// A topic that takes no message loses it, as at AWS.
-		s.cfg.Topics.Publish(j.Unsent[0], "Notification From Amazon Glacier Service", string(body))
+		s.cfg.Topics.Publish(world.Notice{
+			Service: "glacier.amazonaws.com", Source: s.vaultARN(j.Vault),
+			Topic: j.Unsent[0], Subject: "Notification From Amazon Glacier Service", Message: string(body),
+		})
 		j.Unsent = j.Unsent[1:]
 		s.mu.Lock()
 		if _, ok := s.jobs.Get(key); ok {

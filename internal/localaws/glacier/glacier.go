@@ -28,8 +28,9 @@ import (
 
 // Topics is where completed jobs are told of.
 type Topics interface {
-	// Publish publishes a message; to a topic that does not exist it is lost.
-	Publish(topicARN, subject, message string) error
+	// Publish publishes a message; to a topic that does not exist, or does not let
+	// Glacier publish, it is lost.
+	Publish(world.Notice) error
 }
 
 // Config says what the service is like. Topics is required.

@@ -42,14 +42,14 @@ type topics struct {
 	look func()
 }
 
-type published struct{ topic, subject, message string }
+type published struct{ topic, subject, message, service, source string }
 
-func (p *topics) Publish(topicARN, subject, message string) error {
+func (p *topics) Publish(n world.Notice) error {
 	if p.look != nil {
 		p.look()
 	}
 	p.mu.Lock()
-	p.messages = append(p.messages, published{topicARN, subject, message})
+	p.messages = append(p.messages, published{n.Topic, n.Subject, n.Message, n.Service, n.Source})
 	p.mu.Unlock()
 	p.told <- struct{}{}
 	return nil

@@ -209,8 +209,8 @@ func TestACompletedJobIsToldOfAsItIsDescribed(t *testing.T) {
 	}
 	s.finish()
 	told := s.topics.all()
-	if len(told) != 1 || told[0].topic != topic {
-		t.Fatalf("got %+v, want one message", told)
+	if len(told) != 1 || told[0].topic != topic || told[0].service != "glacier.amazonaws.com" || told[0].source != "arn:aws:glacier:us-east-1:"+account+":vaults/v" {
+		t.Fatalf("got %+v, want one message of Glacier about the vault", told)
 	}
 	m := decodeJSON(t, told[0].message)
 	for _, name := range []string{"CompletionDate", "CreationDate"} {

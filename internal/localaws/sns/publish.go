@@ -11,6 +11,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/gas-restore/gas/internal/localaws/policy"
 	"github.com/gas-restore/gas/internal/localaws/sqs"
 	"github.com/gas-restore/gas/internal/localaws/world"
 )
@@ -152,6 +153,9 @@ func (s *Service) publish(_ *http.Request, in url.Values) (any, *world.Error) {
 	if e != nil {
 		return nil, e
 	}
+	if e := s.mayPublish(t); e != nil {
+		return nil, e
+	}
 	p, e := parsePublication(in, "")
 	if e != nil {
 		return nil, e
@@ -162,6 +166,9 @@ func (s *Service) publish(_ *http.Request, in url.Values) (any, *world.Error) {
 func (s *Service) publishBatch(_ *http.Request, in url.Values) (any, *world.Error) {
 	t, e := s.topicOf(in, "TopicArn")
 	if e != nil {
+		return nil, e
+	}
+	if e := s.mayPublish(t); e != nil {
 		return nil, e
 	}
 	const prefix = "PublishBatchRequestEntries.member."
@@ -217,24 +224,34 @@ func (s *Service) publishBatch(_ *http.Request, in url.Values) (any, *world.Erro
 
 var batchID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$`)
 
-// Publish publishes as another service of AWS does, Glacier for example. To a
-// topic that does not exist a message is lost without an error, as it is there.
-// An error says that the message or the subject is none that SNS takes.
-func (s *Service) Publish(topicARN, subject, message string) error {
-	t, ok := s.topics.Get(topicARN)
-	if !ok {
+// Publish publishes as another service of AWS does, Glacier for example. Where the
+// topic does not exist, or its policy does not let the service publish, the message is
+// lost without an error, as it is there. An error says that the message or the subject is
+// none that SNS takes.
+func (s *Service) Publish(n world.Notice) error {
+	t, ok := s.topics.Get(n.Topic)
+	if !ok || !s.policy(t).Allows(policy.Request{Service: n.Service, Account: s.w.Account, Source: n.Source, Action: "sns:Publish", Resource: t.ARN}) {
 		s.lost.Add(1)
 		return nil
 	}
-	in := url.Values{"Message": {message}}
-	if subject != "" {
-		in.Set("Subject", subject)
+	in := url.Values{"Message": {n.Message}}
+	if n.Subject != "" {
+		in.Set("Subject", n.Subject)
 	}
 	p, e := parsePublication(in, "")
 	if e != nil {
-		return fmt.Errorf("publish to %s: %w", topicARN, e)
+		return fmt.Errorf("publish to %s: %w", n.Topic, e)
 	}
 	s.fanOut(t, p)
+	return nil
+}
+
+// mayPublish refuses the account's own user where the topic's policy denies it. It needs
+// no permission of the policy's: it has its own.
+func (s *Service) mayPublish(t topic) *world.Error {
+	if s.policy(t).Denies(policy.Request{Account: s.w.Account, Action: "sns:Publish", Resource: t.ARN}) {
+		return world.Errorf(http.StatusForbidden, "AuthorizationError", "User: arn:aws:iam::%s:root is not authorized to perform: SNS:Publish on resource: %s with an explicit deny in a resource-based policy", s.w.Account, t.ARN)
+	}
 	return nil
 }
 

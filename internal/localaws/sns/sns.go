@@ -4,8 +4,9 @@
 //
 // From Publish's answer on a message is stored in every queue subscribed, and
 // as a delivery for every HTTP endpoint; kill -9 loses none. A queue gets it
-// only if the queue's policy lets the topic send, as at AWS, where a missing
-// policy is a silent loss; [Service.Lost] counts those. Filter policies, FIFO
+// only if the queue's policy lets the topic send, and another service of AWS publishes
+// only if the topic's policy lets it, as at AWS, where a policy that does not is a silent
+// loss; [Service.Lost] counts those. Filter policies, FIFO
 // topics, SMS, e-mail and platform endpoints are refused.
 package sns
 
@@ -150,8 +151,9 @@ func (s *Service) SetDelivery(copies func(topicARN string) []time.Duration) {
 }
 
 // Lost returns how many messages no subscriber got because [Service.SetDelivery]
-// says so, because the subscription's queue was not there or did not let the topic send, or because an HTTP
-// endpoint failed to the end, and which no dead-letter queue took.
+// says so, because the topic did not let the service publish, because the subscription's
+// queue was not there or did not let the topic send, or because an HTTP endpoint failed to
+// the end, and which no dead-letter queue took.
 func (s *Service) Lost() int64 { return s.lost.Load() }
 
 // Name implements [world.Service].

@@ -2,7 +2,6 @@ package sns
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"encoding/xml"
 	"fmt"
 	"maps"
@@ -13,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/gas-restore/gas/internal/localaws/policy"
 	"github.com/gas-restore/gas/internal/localaws/world"
 )
 
@@ -77,8 +77,11 @@ func checkTopicAttribute(name, value string) *world.Error {
 			return invalid("DisplayName Reason: must be up to 100 characters long")
 		}
 	case "Policy":
-		if value != "" && !json.Valid([]byte(value)) {
-			return invalid("Policy Error: null")
+		if value == "" {
+			return nil // the default again
+		}
+		if _, err := policy.Parse(value); err != nil {
+			return invalid("Policy Error: %v", err)
 		}
 	case "SignatureVersion":
 		if value != "1" && value != "2" {
@@ -236,6 +239,19 @@ func (s *Service) defaultPolicy(arn string) string {
 	return fmt.Sprintf(`{"Version":"2008-10-17","Id":"__default_policy_ID","Statement":[{"Sid":"__default_statement_ID","Effect":"Allow","Principal":{"AWS":"*"},`+
 		`"Action":["SNS:GetTopicAttributes","SNS:SetTopicAttributes","SNS:AddPermission","SNS:RemovePermission","SNS:DeleteTopic","SNS:Subscribe","SNS:ListSubscriptionsByTopic","SNS:Publish"],`+
 		`"Resource":"%s","Condition":{"StringEquals":{"AWS:SourceOwner":"%s"}}}]}`, arn, s.w.Account)
+}
+
+// policy returns who may act on the topic: what it was given, or the default.
+func (s *Service) policy(t topic) *policy.Policy {
+	text := t.Attributes["Policy"]
+	if text == "" {
+		text = s.defaultPolicy(t.ARN)
+	}
+	p, err := policy.Parse(text)
+	if err != nil {
+		panic("sns: " + err.Error()) // it was read before it was kept
+	}
+	return p
 }
 
 func (s *Service) deliveryPolicy() string {

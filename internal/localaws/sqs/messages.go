@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/gas-restore/gas/internal/localaws/policy"
 	"github.com/gas-restore/gas/internal/localaws/world"
 )
 
@@ -461,7 +462,8 @@ func (s *Service) Send(queueARN, topicARN, body string, attributes map[string]At
 	if q == nil {
 		return fmt.Errorf("send to %s: the queue does not exist", queueARN)
 	}
-	if !q.settings.Load().policy.allows(queueARN, topicARN, s.w.Account) {
+	send := policy.Request{Service: "sns.amazonaws.com", Account: s.w.Account, Source: topicARN, Action: "sqs:SendMessage", Resource: queueARN}
+	if !q.settings.Load().policy.Allows(send) {
 		return fmt.Errorf("send to %s: the queue's policy does not allow sqs:SendMessage for sns.amazonaws.com from %s", queueARN, topicARN)
 	}
 	m, _, e := q.check(sendEntry{MessageBody: body, MessageAttributes: attributes}, s.now())

@@ -88,7 +88,7 @@ func TestQueuesThatAWSRefusesAreRefused(t *testing.T) {
 		{"q", map[string]string{"RedriveAllowPolicy": `{"redrivePermission":"some"}`}, "InvalidParameterValue"},
 		{"q", map[string]string{"Policy": `x`}, "InvalidParameterValue"},
 		{"q", map[string]string{"Policy": `{"Statement":{"Effect":"Allow","Action":"sqs:*"}}`}, "InvalidParameterValue"},
-		{"q", map[string]string{"Policy": `{"Statement":{"Effect":"Allow","Action":"sqs:*","Principal":"*","Condition":{"Bool":{"aws:SecureTransport":"true"}}}}`}, "AWS.SimpleQueueService.UnsupportedOperation"},
+		{"q", map[string]string{"Policy": `{"Statement":{"Effect":"Allow","Action":"sqs:*","Principal":"*","Condition":{"StringEquals":{"aws:PrincipalOrgID":"o"}}}}`}, "AWS.SimpleQueueService.UnsupportedOperation"},
 	} {
 		_, err := s.CreateQueue(ctx, &awssqs.CreateQueueInput{QueueName: &c.name, Attributes: c.attributes})
 		t.Run(fmt.Sprintf("%s %v", c.name, c.attributes), func(t *testing.T) { wantCode(t, err, c.code) })

@@ -2,11 +2,13 @@ package sqs
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/gas-restore/gas/internal/localaws/policy"
 	"github.com/gas-restore/gas/internal/localaws/world"
 )
 
@@ -15,7 +17,7 @@ type settings struct {
 	visibility, delay, wait, retention, maxSize int
 	redrive                                     *redrivePolicy
 	allow                                       *redriveAllowPolicy
-	policy                                      *policy
+	policy                                      *policy.Policy
 }
 
 type redrivePolicy struct {
@@ -164,145 +166,14 @@ func (s *Service) checkRedrive(source string, set *settings, value string) *worl
 	return nil
 }
 
-// policy is a queue's resource policy. The stand-in has one principal, which
-// may all, and reads it only for who else may send: Amazon SNS.
-type policy struct {
-	statements []statement
-}
-
-type statement struct {
-	deny      bool
-	principal bool // covers sns.amazonaws.com
-	send      bool // covers sqs:SendMessage
-	resources []string
-	sources   []string // allowed aws:SourceArn patterns; nil: any
-	account   []string // allowed aws:SourceAccount values; nil: any
-}
-
-// stringOrList is what policies have in many places.
-type stringOrList []string
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (l *stringOrList) UnmarshalJSON(b []byte) error {
-	if len(b) > 0 && b[0] == '"' {
-		*l = make([]string, 1)
-		return json.Unmarshal(b, &(*l)[0])
-	}
-	return json.Unmarshal(b, (*[]string)(l))
-}
-
-func parsePolicy(value string) (*policy, *world.Error) {
-	var doc struct {
-		Version   string
-		ID        string `json:"Id"`
-		Statement json.RawMessage
-	}
-	refuse := func(reason string) *world.Error { return invalid(value, "Policy", reason) }
-	if err := json.Unmarshal([]byte(value), &doc); err != nil {
-		return nil, refuse("Policy statement must be valid JSON: " + err.Error())
-	}
-	type raw struct {
-		Effect    string
-		Principal json.RawMessage
-		Action    stringOrList
-		Resource  stringOrList
-		Condition map[string]map[string]stringOrList
-	}
-	var list []raw
-	if err := json.Unmarshal(doc.Statement, &list); err != nil {
-		var one raw
-		if err := json.Unmarshal(doc.Statement, &one); err != nil {
-			return nil, refuse("Statement must be an object or a list of objects: " + err.Error())
-		}
-		list = []raw{one}
-	}
-	p := &policy{}
-	for _, r := range list {
-		st := statement{deny: r.Effect == "Deny", resources: r.Resource}
-		if r.Effect != "Allow" && r.Effect != "Deny" || len(r.Action) == 0 {
-			return nil, refuse("every statement needs an Effect (Allow or Deny) and an Action.")
-		}
-		var star string
-		var who map[string]stringOrList
-		switch {
-		case json.Unmarshal(r.Principal, &star) == nil && star == "*":
-			st.principal = true
-		case json.Unmarshal(r.Principal, &who) == nil:
-			st.principal = slices.Contains(who["Service"], "sns.amazonaws.com") || slices.Contains(who["AWS"], "*")
-		default:
-			return nil, refuse("every statement needs a Principal.")
-		}
-		for _, a := range r.Action {
-			if matches(strings.ToLower(a), "sqs:sendmessage") {
-				st.send = true
-			}
-		}
-		for operator, tests := range r.Condition {
-			for name, values := range tests {
-				operator = strings.TrimPrefix(operator, "ForAnyValue:")
-				switch strings.ToLower(name) {
-				case "aws:sourcearn":
-					if !slices.Contains([]string{"ArnEquals", "ArnLike", "StringEquals", "StringLike"}, operator) {
-						return nil, bad("UnsupportedOperation", "the stand-in does not know condition operator %q for %s", operator, name)
-					}
-					st.sources = values
-				case "aws:sourceaccount":
-					if operator != "StringEquals" && operator != "StringLike" {
-						return nil, bad("UnsupportedOperation", "the stand-in does not know condition operator %q for %s", operator, name)
-					}
-					st.account = values
-				default:
-					return nil, bad("UnsupportedOperation", "the stand-in does not know condition key %q", name)
-				}
-			}
-		}
-		p.statements = append(p.statements, st)
+// parsePolicy reads a queue's policy: who else may send, Amazon SNS.
+func parsePolicy(value string) (*policy.Policy, *world.Error) {
+	p, err := policy.Parse(value)
+	switch {
+	case errors.Is(err, policy.ErrUnsupported):
+		return nil, bad("UnsupportedOperation", "%v", err)
+	case err != nil:
+		return nil, invalid(value, "Policy", err.Error())
 	}
 	return p, nil
-}
-
-// allows tells whether the SNS topic source of account may send to the queue arn.
-func (p *policy) allows(arn, source, account string) bool {
-	if p == nil {
-		return false
-	}
-	allowed := false
-	for _, st := range p.statements {
-		if !st.principal || !st.send || !matchesAny(st.resources, arn) ||
-			st.sources != nil && !matchesAny(st.sources, source) || st.account != nil && !matchesAny(st.account, account) {
-			continue
-		}
-		if st.deny {
-			return false
-		}
-		allowed = true
-	}
-	return allowed
-}
-
-func matchesAny(patterns []string, s string) bool {
-	return slices.ContainsFunc(patterns, func(pattern string) bool { return matches(pattern, s) })
-}
-
-// matches tells whether s fits a pattern with * and ?.
-func matches(pattern, s string) bool {
-	// The last * seen and where in s it began to match: on a mismatch it takes
-	// one character more.
-	p, i, star, mark := 0, 0, -1, 0
-	for i < len(s) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, i
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == s[i]):
-			p++
-			i++
-		case star >= 0:
-			mark++
-			p, i = star+1, mark
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
 }

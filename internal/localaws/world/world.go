@@ -161,3 +161,12 @@ func ReadBody(r *http.Request, limit int64) ([]byte, error) {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return body, nil
 }
+
+// Notice is a message that one service of AWS publishes to a topic.
+type Notice struct {
+	// Service is the principal of who publishes, "glacier.amazonaws.com".
+	Service string
+	// Source is the ARN of what the notice is about: a vault.
+	Source                  string
+	Topic, Subject, Message string
+}

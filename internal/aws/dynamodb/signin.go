@@ -1,0 +1,87 @@
+package dynamodb
+
+import (
+	"context"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/aws/awsfault"
+	"github.com/gas-restore/gas/internal/fault"
+)
+
+// maxSignIns is how often a sign-in is tried against others of the same account.
+const maxSignIns = 5
+
+// SignIn makes the account if there is none; one that is there becomes what
+// [archive.Account.SignedIn] makes of it, or the error is archive.ErrIssuer. Nothing is
+// written if nothing changes. Of two that come at once to an account without an issuer,
+// from two issuers, one is refused.
+func (c *Catalog) SignIn(ctx context.Context, seen archive.Account, former []string) error {
+	for range maxSignIns {
+		was, err := c.Account(ctx, seen.ID)
+		switch {
+		case fault.Is(err, fault.NotFound):
+			err = c.addAccount(ctx, seen)
+		case err != nil:
+			return err
+		default:
+			var now archive.Account
+			if now, err = was.SignedIn(seen, former); err != nil {
+				return err
+			}
+			err = c.describe(ctx, was, now)
+		}
+		if !fault.Is(err, fault.Conflict) {
+			return err
+		}
+	}
+	return fault.Errorf(fault.Transient, "sign in to account %q: others changed it %d times", seen.ID, maxSignIns)
+}
+
+// addAccount makes the account; the error's kind is Conflict if it is there.
+func (c *Catalog) addAccount(ctx context.Context, a archive.Account) error {
+	it := item{attrUserID: str(string(a.ID)), attrRole: str(string(a.Role))}
+	for name, value := range map[string]string{attrName: a.Name, attrEmail: a.Email, attrIssuer: a.Issuer} {
+		if value != "" {
+			it[name] = str(value)
+		}
+	}
+	_, err := c.client.PutItem(ctx, &dynamodb.PutItemInput{
+		TableName: &c.accounts, Item: it, ConditionExpression: aws.String("attribute_not_exists(user_id)"),
+	})
+	return awsfault.Wrap(tableError(err), "make account %q", a.ID)
+}
+
+// describe writes what now has in place of was's name, e-mail address and issuer, if the
+// issuer is still was's; else the error's kind is Conflict.
+func (c *Catalog) describe(ctx context.Context, was, now archive.Account) error {
+	var changes []string
+	names, values := map[string]string{}, item{":of": str(was.Issuer)}
+	for _, f := range []struct{ attr, was, now string }{
+		{attrIssuer, was.Issuer, now.Issuer}, {attrName, was.Name, now.Name}, {attrEmail, was.Email, now.Email},
+	} {
+		if f.was != f.now {
+			changes = append(changes, "#"+f.attr+" = :"+f.attr)
+			names["#"+f.attr], values[":"+f.attr] = f.attr, str(f.now) // "name" is a reserved word
+		}
+	}
+	if changes == nil {
+		return nil
+	}
+	condition := "attribute_exists(user_id) AND issuer = :of"
+	if was.Issuer == "" {
+		// What is no string reads as none, too.
+		condition = "attribute_exists(user_id) AND (issuer = :of OR NOT attribute_type(issuer, :string))"
+		values[":string"] = str("S")
+	}
+	in := &dynamodb.UpdateItemInput{
+		TableName: &c.accounts, Key: userKey(now.ID), ConditionExpression: &condition,
+		UpdateExpression:         aws.String("SET " + strings.Join(changes, ", ")),
+		ExpressionAttributeNames: names, ExpressionAttributeValues: values,
+	}
+	_, err := c.client.UpdateItem(ctx, in)
+	return awsfault.Wrap(tableError(err), "bring account %q up to date", now.ID)
+}

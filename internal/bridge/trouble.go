@@ -1,0 +1,112 @@
+package bridge
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/gas-restore/gas/internal/fault"
+)
+
+// stage is a thing that can be down while the others work.
+type stage int
+
+const (
+	looking stage = iota // at JetStream
+	receiving
+	publishing
+	deleting
+)
+
+func (s stage) String() string {
+	return [...]string{"looking at jetstream", "receiving", "publishing", "deleting"}[s]
+}
+
+// failed slows down: one receive at a time, after a pause that grows. Failures of
+// what was already under way when a pause began are the same failure.
+func (r *run) failed(what stage, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.width = 1
+	st := &r.stages[what]
+	st.err = err
+	r.tell()
+	now := time.Now()
+	same := st.failures > 0 && now.Before(st.until)
+	pause := min(shortestPause<<min(st.failures, 16), longestPause)
+	if !same {
+		st.failures++
+		st.until = now.Add(pause)
+	}
+	if st.until.After(r.notUntil) {
+		r.notUntil = st.until
+	}
+	if same {
+		return
+	}
+	r.Log.Warn("drain pauses", "queue", r.Queue.Name(), "while", what, "pause", pause, "err", err)
+}
+
+// worked ends the trouble of a stage.
+func (r *run) worked(what stage) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if st := &r.stages[what]; st.failures > 0 {
+		st.failures, st.err = 0, nil
+		r.tell()
+		r.nudge()
+	}
+}
+
+// nudge makes receiveAll look again.
+func (r *run) nudge() {
+	select {
+	case r.changed <- struct{}{}:
+	default:
+	}
+}
+
+// tell makes [Drain.Ready] return the first stage's trouble. Callers hold r.mu.
+func (r *run) tell() {
+	for i := range r.stages {
+		if err := r.stages[i].err; err != nil {
+			err = fmt.Errorf("%s: %w", stage(i), err)
+			r.trouble.Store(&err)
+			return
+		}
+	}
+	r.trouble.Store(nil)
+}
+
+// shared reports whether an error of publishing is taken to be that of every message:
+// then the message stays in hand until it passes. Else the message has a reason of its
+// own, and goes back to its queue, where a redrive policy may give it up in the end.
+// others is whether others of its kind were stored when it failed once more.
+func shared(err error, others bool) bool {
+	switch fault.KindOf(err) {
+	case fault.Throttled: // there was room for some
+		return true
+	case fault.Invalid:
+		return false
+	}
+	return !others
+}
+
+// hold waits for the end of the pause that a failure to publish made. It returns false
+// if the drain is stopped before.
+func (r *run) hold() bool {
+	r.mu.Lock()
+	pause := max(time.Until(r.stages[publishing].until), shortestPause)
+	r.mu.Unlock()
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-r.stopped:
+		return false
+	}
+}
+
+// full reports whether JetStream has no room: what is in hand shows when it has, and
+// what is received until then would be held as well. Callers hold r.mu.
+func (r *run) full() bool { return fault.Is(r.stages[publishing].err, fault.Throttled) }

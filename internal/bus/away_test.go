@@ -1,0 +1,64 @@
+package bus_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/testenv"
+)
+
+// TestWhatTheSiteAsksWhileTheServerIsAwayIsTransient: the site says "try again" to that, and
+// "our side" to what has no kind. JetStream can be off while the server is there, the server
+// can be gone, and the connection be closed for good.
+func TestWhatTheSiteAsksWhileTheServerIsAwayIsTransient(t *testing.T) {
+	for name, leave := range map[string]func(stop func() error, shutdown, closed func()){
+		"no jetstream":  func(stop func() error, _, _ func()) { _ = stop() },
+		"no server":     func(_ func() error, shutdown, _ func()) { shutdown() },
+		"no connection": func(_ func() error, _, closed func()) { closed() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ns := testenv.NATS(t)
+			b := testenv.Bus(t, ns, "web")
+			keep, err := b.OpenKeep(t.Context(), bus.BucketSessions)
+			if err != nil {
+				t.Fatal(err)
+			}
+			at, err := b.LastStatus(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			leave(ns.DisableJetStream, ns.Shutdown, b.Close)
+			until := at
+			until.Seq++
+			for call, do := range map[string]func(context.Context) error{
+				"get":    func(ctx context.Context) error { _, err := keep.GetWithContext(ctx, "session.x"); return err },
+				"set":    func(ctx context.Context) error { return keep.SetWithContext(ctx, "session.x", []byte("x"), 0) },
+				"delete": func(ctx context.Context) error { return keep.DeleteWithContext(ctx, "session.x") },
+				"keys":   func(ctx context.Context) error { _, err := keep.Keys(ctx, "session."); return err },
+				"position": func(ctx context.Context) error {
+					_, err := b.LastStatus(ctx)
+					return err
+				},
+				"last": func(ctx context.Context) error {
+					_, _, err := b.LastStatusOf(ctx, "u", "j")
+					return err
+				},
+				"kept": func(ctx context.Context) error {
+					for _, err := range b.StatusesOf(ctx, "u", at, until) {
+						return err
+					}
+					return nil
+				},
+			} {
+				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+				if err := do(ctx); !fault.Is(err, fault.Transient) {
+					t.Errorf("%s: got %v of kind %s, want a transient one", call, err, fault.KindOf(err))
+				}
+				cancel()
+			}
+		})
+	}
+}
