@@ -35,7 +35,7 @@ func TestStatusIsTrueOfWhatIsQueuedHeldAndBack(t *testing.T) {
 	}
 	if _, err := ddb.NewFromConfig(a.Config).PutItem(t.Context(), &ddb.PutItemInput{TableName: aws.String(testenv.Jobs), Item: map[string]types.AttributeValue{
 		"job_id": &types.AttributeValueMemberS{Value: "yarrow-1"}, "user_id": &types.AttributeValueMemberS{Value: "yarrow"}, "job_status": &types.AttributeValueMemberS{Value: "COMPLETED"},
-		"submit_time": &types.AttributeValueMemberN{Value: "1"}, "billed_micro_usd": &types.AttributeValueMemberN{Value: "10650000"},
+		"submit_time": &types.AttributeValueMemberN{Value: "1"}, "s3_results_bucket": &types.AttributeValueMemberS{Value: "gas-results"}, "s3_key_result_file": &types.AttributeValueMemberS{Value: "yarrow/1"}, "billed_micro_usd": &types.AttributeValueMemberN{Value: "10650000"},
 	}}); err != nil {
 		t.Fatal(err)
 	}

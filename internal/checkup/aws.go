@@ -85,6 +85,7 @@ func (l *look) tables(ctx context.Context, sdk aws.Config) {
 	names := wiring.Tables(l.cfg)
 	catalog := dynamodb.New(sdk, names)
 	variables := []string{"GAS_JOB_TABLE", "GAS_ACCOUNT_TABLE", "GAS_PLAN_TABLE"}
+	renames := []string{"GAS_JOB_ATTRIBUTES", "GAS_ACCOUNT_ATTRIBUTES", ""}
 	reads := []func(context.Context) error{
 		func(ctx context.Context) error {
 			_, err := catalog.Job(ctx, nobody)
@@ -99,7 +100,7 @@ func (l *look) tables(ctx context.Context, sdk aws.Config) {
 		func(ctx context.Context) error { _, err := catalog.Switches(ctx); return err },
 	}
 	for i, want := range estate.Tables(estate.Names{Jobs: names.Jobs, Accounts: names.Accounts, Plans: names.Plans}) {
-		if l.bad[variables[i]] {
+		if l.bad[variables[i]] || l.bad[renames[i]] {
 			continue
 		}
 		var found *estate.FoundTable

@@ -62,6 +62,9 @@ func (l *look) nats(ctx context.Context) {
 	}
 	// connect reports whether there is any use in trying as somebody else.
 	connect := func(u user) (b *bus.Bus, more bool) {
+		if l.bad[u.variable+"_FILE"] {
+			return nil, true // the password cannot be read
+		}
 		b, err := bus.Connect(ctx, bus.Config{URL: l.cfg.NATSURL, User: u.name, PasswordFrom: u.password.Read, CAFile: l.cfg.NATSCAFile, Name: "gas-check"})
 		switch {
 		case err == nil:

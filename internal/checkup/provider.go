@@ -32,7 +32,7 @@ func (l *look) provider(ctx context.Context) {
 		return
 	}
 	l.ok(issuer, "%s answers", l.cfg.OIDCIssuer)
-	if l.bad[id] || l.bad[secret] || l.bad[base] {
+	if l.bad[id] || l.bad[secret] || l.bad[secret+"_FILE"] || l.bad[base] {
 		return
 	}
 	conf := oauth2.Config{

@@ -57,7 +57,7 @@ func (l *look) files() {
 			l.wrong(s.Name, fmt.Sprintf("there is no file %s", path), s.Fix())
 		case err != nil:
 			l.wrong(s.Name, err.Error(), s.Fix())
-		case strings.HasSuffix(s.Name, "_CA_FILE") && !x509.NewCertPool().AppendCertsFromPEM(data):
+		case (strings.HasSuffix(s.Name, "_CA_FILE") || strings.HasSuffix(s.Name, "_CHAIN_FILE")) && !x509.NewCertPool().AppendCertsFromPEM(data):
 			l.wrong(s.Name, fmt.Sprintf("there is no certificate in %s", path), s.Fix())
 		default:
 			l.bad[s.Name] = false

@@ -177,6 +177,9 @@ func (c Config) Check(needs ...Need) error {
 			bad("GAS_WEB_BASE_URL", "%q has a path: the site needs a host of its own", c.WebBaseURL)
 		}
 		site("GAS_OIDC_ISSUER", c.OIDCIssuer)
+		for _, former := range c.OIDCFormer {
+			link("GAS_OIDC_FORMER_ISSUERS", former, "http", "https")
+		}
 		if !(c.WebRate > 0) { // in this form for NaN
 			bad("GAS_WEB_RATE", "%g is not more than 0 requests a second", c.WebRate)
 		}
