@@ -112,12 +112,13 @@ func TestTwoNoticesOfARetrievalAreOneEvent(t *testing.T) {
 	b := newBed(t)
 	b.Source = bridge.RestoreSource(topic)
 	b.send(b.envelope(sns.Message{Message: told()}), b.envelope(sns.Message{Message: told(ourTopic, noTopic)}), told(),
-		b.envelope(sns.Message{Message: told(`"JobId":"r"`, `"JobId":"r2"`)}))
+		told(`"JobId":"r"`, `"JobId":"r2"`), told(`"JobDescription":"job"`, `"JobDescription":"other"`), told(`"ArchiveId":"a"`, `"ArchiveId":"b"`),
+		told(`"StatusCode":"Succeeded"`, `"StatusCode":"Failed"`))
 	stop := b.start()
-	b.await(b.queue.deleted, 4)
+	b.await(b.queue.deleted, 7)
 	stop()
-	b.tally(4, 2, 2, 0, 0)
-	if n := len(b.stored(events.StreamRestore)); n != 2 {
-		t.Errorf("%d events of two retrievals", n)
+	b.tally(7, 5, 2, 0, 0)
+	if n := len(b.stored(events.StreamRestore)); n != 5 {
+		t.Errorf("%d events, want one of what is the same, and four of what is not", n)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -307,6 +308,45 @@ func TestAMessageThatAloneCannotBeStoredHoldsUpNoOther(t *testing.T) {
 		stop()
 		if got := len(read(t, testenv.Bus(t, ns, "operator").JS, events.StreamPremium)); got != o.queue.sent-1 {
 			t.Errorf("%d stored, want %d", got, o.queue.sent-1)
+		}
+	})
+}
+
+// stuck answers looks and stores nothing, as a server does whose disk is full.
+type stuck struct {
+	*switched
+	on atomic.Bool
+}
+
+func (s *stuck) Publish(ctx context.Context, es []events.Event) ([]bool, []error) {
+	if !s.on.Load() {
+		return s.switched.Publish(ctx, es)
+	}
+	errs := make([]error, len(es))
+	for i := range errs {
+		errs[i] = fault.New(fault.Transient, errors.New("no space left on device"))
+	}
+	return make([]bool, len(es)), errs
+}
+
+func TestAServerThatStoresNothingCostsAMessageOneReceive(t *testing.T) {
+	alone(t, func(t *testing.T, ns *server.Server) {
+		o := newOutage(t, ns)
+		s := &stuck{switched: &switched{}}
+		s.Store(o.bus)
+		s.on.Store(true)
+		o.Drain.Publish = s
+		o.queue.send(t, 60)
+		stop := o.run()
+		time.Sleep(8 * time.Hour)
+		if err := o.Ready(t.Context()); err == nil {
+			t.Error("ready, and nothing is stored")
+		}
+		s.on.Store(false)
+		time.Sleep(5 * time.Minute)
+		stop()
+		if givenUp, waiting := o.counts(); givenUp != 0 || waiting != 0 || o.Tally.Received.Load() != 60 {
+			t.Errorf("%d given up, %d left, %d received for 60", givenUp, waiting, o.Tally.Received.Load())
 		}
 	})
 }

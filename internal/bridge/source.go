@@ -6,9 +6,12 @@ package bridge
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/gas-restore/gas/internal/queue"
@@ -166,7 +169,6 @@ func parseCompletion(n Notice, topic string) (events.Event, error) {
 		return nil, err
 	}
 	e := events.RetrievalCompleted{
-		ID:          c.JobID,
 		Notice:      n.ID,
 		Foreign:     c.foreign(topic),
 		JobID:       events.JobID(text(c.JobDescription)),
@@ -178,6 +180,7 @@ func parseCompletion(n Notice, topic string) (events.Event, error) {
 		Size:        c.ArchiveSizeInBytes,
 		TreeHash:    c.ArchiveSHA256TreeHash,
 	}
+	e.ID = sameNotice(e)
 	if err := c.notOurs(n.Body, e); err != nil {
 		return nil, err
 	}
@@ -206,6 +209,17 @@ func parseCompletion(n Notice, topic string) (events.Event, error) {
 		e.CompletedAt = at.UTC()
 	}
 	return e, nil
+}
+
+// sameNotice returns the id of all notices that say the same of one retrieval: its own
+// topic's and the vault's. One that says something else of it, by mistake or on purpose, is
+// no repetition, and keeps none from being heard.
+func sameNotice(e events.RetrievalCompleted) string {
+	h := sha256.New()
+	for _, part := range []string{string(e.RetrievalID), string(e.JobID), string(e.ArchiveID), e.Status, strconv.FormatInt(e.Size, 10), e.TreeHash} {
+		fmt.Fprintf(h, "%d:%s", len(part), part)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
 func text(s *string) string {

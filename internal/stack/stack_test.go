@@ -191,7 +191,7 @@ func TestBadInputGetsOneLineAndADeadLetterAndTheNextIsHandled(t *testing.T) {
 			t.Errorf("no dead letter says %q", want)
 		}
 	}
-	for _, words := range [][]string{{"level=ERROR", "user_id is missing"}, {"level=ERROR", "unknown user"}, {"level=ERROR", "unknown job"}, {"level=ERROR", "wrong archive id"}} {
+	for _, words := range [][]string{{"level=INFO", "not for us", "InventoryRetrieval"}, {"level=ERROR", "user_id is missing"}, {"level=ERROR", "unknown user"}, {"level=ERROR", "unknown job"}, {"level=ERROR", "wrong archive id"}} {
 		// The line follows the dead letter.
 		if got := log.await(t, words...); len(got) != 1 {
 			t.Errorf("%d lines in the log with %q, want 1: %s", len(got), words, got)

@@ -68,8 +68,9 @@ type ThawRequested struct {
 // RetrievalCompleted says that Glacier finished a retrieval job, well or
 // badly. It is a hint: the catalog and Glacier itself decide.
 type RetrievalCompleted struct {
-	// ID is the retrieval's, the same for each notice of it: one may be of the retrieval's
-	// own topic and another of the vault's. Who finds that a notice was lost makes one up.
+	// ID is the same for each notice that says the same of a retrieval: one may be of the
+	// retrieval's own topic and another of the vault's. Who finds that a notice was lost
+	// makes one up.
 	ID string `json:"id"`
 	// Notice is the SNS MessageId of the notification, if there was one.
 	Notice string `json:"notice,omitempty"`

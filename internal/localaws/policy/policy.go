@@ -80,13 +80,13 @@ func Parse(text string) (*Policy, error) {
 		Statement json.RawMessage
 	}
 	if err := json.Unmarshal([]byte(text), &doc); err != nil {
-		return nil, fmt.Errorf("Policy statement must be valid JSON: %w", err)
+		return nil, fmt.Errorf("policy statement must be valid JSON: %w", err)
 	}
 	var raws []rawStatement
 	if err := json.Unmarshal(doc.Statement, &raws); err != nil {
 		raws = make([]rawStatement, 1)
 		if err := json.Unmarshal(doc.Statement, &raws[0]); err != nil {
-			return nil, fmt.Errorf("Statement must be an object or a list of objects: %w", err)
+			return nil, fmt.Errorf("statement must be an object or a list of objects: %w", err)
 		}
 	}
 	p := &Policy{}
@@ -106,7 +106,7 @@ func (r rawStatement) parse() (statement, error) {
 		return st, fmt.Errorf("%w: it has no NotPrincipal, NotAction and NotResource", ErrUnsupported)
 	}
 	if r.Effect != "Allow" && r.Effect != "Deny" || len(r.Action) == 0 {
-		return st, errors.New("every statement needs an Effect (Allow or Deny) and an Action.")
+		return st, errors.New("every statement needs an Effect (Allow or Deny) and an Action")
 	}
 	var star string
 	var who map[string]list
@@ -117,7 +117,7 @@ func (r rawStatement) parse() (statement, error) {
 		st.services, st.accounts = who["Service"], who["AWS"]
 		st.everybody = slices.Contains(who["AWS"], "*")
 	default:
-		return st, errors.New("every statement needs a Principal.")
+		return st, errors.New("every statement needs a Principal")
 	}
 	for operator, tests := range r.Condition {
 		for key, values := range tests {
