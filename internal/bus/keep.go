@@ -18,8 +18,9 @@ import (
 // has the methods of Fiber's Storage. Their errors are of kind Transient: the server is
 // away, or an operator will mend it.
 type Keep struct {
-	kv jetstream.KeyValue
-	js jetstream.JetStream
+	kv  jetstream.KeyValue
+	js  jetstream.JetStream
+	bus *Bus
 }
 
 // OpenKeep returns the bucket called name, which provisioning made.
@@ -28,7 +29,7 @@ func (b *Bus) OpenKeep(ctx context.Context, name string) (*Keep, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w: if it is not there, run `gas provision` once", name, err)
 	}
-	return &Keep{kv, b.JS}, nil
+	return &Keep{kv, b.JS, b}, nil
 }
 
 // keepTime bounds the calls that come without a context.
@@ -64,6 +65,7 @@ func (k *Keep) SetWithContext(ctx context.Context, key string, val []byte, exp t
 		binary.BigEndian.PutUint64(v, uint64(time.Now().Add(exp).UnixMilli()))
 	}
 	if _, err := k.kv.Put(ctx, key, append(v, val...)); err != nil {
+		k.bus.heard(err)
 		return fault.Errorf(fault.Transient, "set %s: %w", k.kv.Bucket(), err)
 	}
 	return nil

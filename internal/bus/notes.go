@@ -36,6 +36,7 @@ func (b *Bus) CheckNotes(ctx context.Context, name string) error {
 }
 
 func (n *Notes) fail(what, key string, err error) error {
+	n.bus.heard(err)
 	switch {
 	case err == nil:
 		return nil

@@ -47,6 +47,7 @@ func (b *Bus) publishAsync(e events.Event) (future, error) {
 func (b *Bus) send(m *nats.Msg) (future, error) {
 	f, err := b.JS.PublishMsgAsync(m)
 	if err != nil {
+		b.heard(err)
 		return future{}, fault.Errorf(fault.Transient, "publish %s: %w", m.Subject, err)
 	}
 	return future{b, m.Subject, f}, nil

@@ -14,8 +14,9 @@ import (
 // it keeps its clients and answers their pings, and serves no stream. The client
 // sees a connection that is up, and would stay for as long as the cut lasts.
 type stray struct {
-	mu   sync.Mutex // guards last
-	last time.Time  // when JetStream last answered, or the connection changed
+	mu        sync.Mutex // guards what follows
+	last      time.Time  // when JetStream last answered, or the connection changed
+	relearned time.Time  // when the connection was made anew to hear what the server takes
 }
 
 // strayAfter is for how long JetStream must not have answered. An election, after
@@ -29,6 +30,9 @@ const errNoLeader jetstream.ErrorCode = 10008
 // heard is told of the outcome of each use of JetStream. After too long a time
 // without an answer it has the connection moved to another server, if there is one.
 func (b *Bus) heard(err error) {
+	if errors.Is(err, nats.ErrMaxPayload) {
+		b.relearn()
+	}
 	s := &b.stray
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -43,6 +47,28 @@ func (b *Bus) heard(err error) {
 	s.last = time.Now()
 	b.log.Warn("the server does not reach JetStream: trying another", "server", b.Conn.ConnectedServerName(), "silent", silent.Round(time.Second), "err", err)
 	go func() { // it asks the network, and callers hold nothing up
+		if err := b.Conn.ForceReconnect(); err != nil {
+			b.log.Warn("not reconnected", "err", err)
+		}
+	}()
+}
+
+// relearnEvery is how often a connection is made anew for what the server takes at a time.
+const relearnEvery = time.Minute
+
+// relearn makes the connection anew. The server tells only when a client connects how large a
+// message may be: one that was told a lower limit would go by it for ever.
+func (b *Bus) relearn() {
+	b.stray.mu.Lock()
+	soon := time.Since(b.stray.relearned) < relearnEvery
+	if !soon {
+		b.stray.relearned = time.Now()
+	}
+	b.stray.mu.Unlock()
+	if soon {
+		return
+	}
+	go func() {
 		if err := b.Conn.ForceReconnect(); err != nil {
 			b.log.Warn("not reconnected", "err", err)
 		}

@@ -400,6 +400,16 @@ var scenes = []lasting{
 			w.runAll()
 			w.upgrade("ada", true)
 		}},
+	{name: "payload-lowered", what: "NATS takes no more than 100 bytes at a time, for ten minutes", before: "the services' connections are closed for good, and the processes live on",
+		most: bounds{1, price, 0, 1}, ends: "the processes end and are started again; back when there is room",
+		play: func(w *world) {
+			w.archived("ada", 1000)
+			w.runAll()
+			w.upgrade("ada", true)
+			w.reload("max_payload: 4MB", "max_payload: 100")
+			time.Sleep(10 * time.Minute)
+			w.reload()
+		}},
 	{name: "nulls", what: "a job in which boto3 wrote None for the retrieval and the bill", before: "the archive waits for ever",
 		most: bounds{1, price, 0, 1}, ends: "back: what says nothing is absent",
 		play: func(w *world) {

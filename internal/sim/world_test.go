@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -159,17 +160,35 @@ func (w *world) server() *server.Server {
 	return w.ns
 }
 
-// startServer starts NATS as nats.conf says, without a socket, on which a bubble's
-// time can't wait.
-func (w *world) startServer() {
+// reload has the server go on with nats.conf in which some words are others.
+func (w *world) reload(replace ...string) {
+	w.t.Helper()
+	if err := w.server().ReloadOptions(w.serverOptions(replace...)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// serverOptions are those of nats.conf in which some words are others, without a socket, on
+// which a bubble's time can't wait.
+func (w *world) serverOptions(replace ...string) *server.Options {
+	w.t.Helper()
+	conf := strings.NewReplacer(replace...).Replace(gas.NATSConf)
+	if len(replace) > 0 && conf == gas.NATSConf {
+		w.t.Fatalf("nats.conf has no %q", replace[0])
+	}
 	opts := &server.Options{}
-	if err := opts.ProcessConfigString(gas.NATSConf); err != nil {
+	if err := opts.ProcessConfigString(conf); err != nil {
 		w.t.Fatal(err)
 	}
 	opts.DontListen, opts.HTTPPort, opts.StoreDir, opts.SyncAlways = true, 0, w.dir, false
 	// Nothing is synced: what the folder is in does not outlive the test.
 	opts.NoSigs, opts.NoLog, opts.SyncInterval = true, true, never
-	ns, err := server.NewServer(opts)
+	return opts
+}
+
+// startServer starts NATS.
+func (w *world) startServer() {
+	ns, err := server.NewServer(w.serverOptions())
 	if err != nil {
 		w.t.Fatal(err)
 	}
