@@ -3,7 +3,9 @@ package sim
 import (
 	"bytes"
 	"fmt"
+	"path"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -13,6 +15,8 @@ import (
 	glaciertypes "github.com/aws/aws-sdk-go-v2/service/glacier/types"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/bus"
@@ -42,6 +46,37 @@ func (w *world) publish(user events.UserID) {
 		})
 		return err
 	})
+}
+
+// redrive gives a queue a dead-letter queue, which takes what was received three times, and returns
+// what counts the messages there.
+func (w *world) redrive(queue string) func() int {
+	w.t.Helper()
+	ctx, queues := w.t.Context(), sqs.NewFromConfig(w.Config)
+	dead, err := queues.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: aws.String(path.Base(queue) + "-dead")})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	attributes := func(names ...sqstypes.QueueAttributeName) map[string]string {
+		out, err := queues.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: dead.QueueUrl, AttributeNames: names})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		return out.Attributes
+	}
+	arn := attributes("QueueArn")["QueueArn"]
+	if _, err := queues.SetQueueAttributes(ctx, &sqs.SetQueueAttributesInput{QueueUrl: &queue, Attributes: map[string]string{
+		"RedrivePolicy": fmt.Sprintf(`{"deadLetterTargetArn":%q,"maxReceiveCount":"3"}`, arn),
+	}}); err != nil {
+		w.t.Fatal(err)
+	}
+	return func() int {
+		n, err := strconv.Atoi(attributes("ApproximateNumberOfMessages")["ApproximateNumberOfMessages"])
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		return n
+	}
 }
 
 // makePremium is another system that writes the role itself, and loses its message.

@@ -3,7 +3,10 @@ package sim
 import (
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/bus"
@@ -399,6 +402,49 @@ var scenes = []lasting{
 			w.archived("ada", 1, 2, 3)
 			w.runAll()
 			w.upgrade("ada", true)
+		}},
+	{name: "redrive", what: "both queues have a redrive policy of three receives, and NATS is away for two hours", before: "the message is in the dead-letter queue after 19 s, and a Free user's upgrade is lost",
+		most: bounds{1, price, 0, 2.6}, ends: "nothing is received while nothing can be stored; back",
+		play: func(w *world) {
+			w.trouble(published, 1)
+			w.archived("ada", 1000)
+			w.Account("ada", archive.Free)
+			away := []func() (waiting int){w.redrive(w.cfg.PremiumQueue), w.redrive(w.cfg.RestoreQueue)}
+			w.runAll()
+			time.Sleep(time.Minute)
+			time.AfterFunc(10*time.Second, func() { w.publish("ada") })
+			w.stopServer(2 * time.Hour)
+			w.back(time.Hour)
+			for _, count := range away {
+				if n := count(); n != 0 {
+					w.t.Errorf("%d messages are in a dead-letter queue", n)
+				}
+			}
+		}},
+	{name: "not-ours", what: "other tools' notices and tests come to the restore topic, and an upgrade to the queue as it is, with fields named like an envelope's", before: "a dead letter each",
+		most: bounds{1, price, 0, 1}, ends: "counted and dropped; the upgrade is carried out",
+		play: func(w *world) {
+			w.trouble(published, 1)
+			w.archived("ada", 1000)
+			w.Account("ada", archive.Free)
+			w.runAll()
+			for _, body := range []string{
+				`{"Action":"InventoryRetrieval","JobId":"i","StatusCode":"Succeeded","Completed":true,"InventorySizeInBytes":10}`,
+				`{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"b"}`,
+				`{"Action":"ArchiveRetrieval","ArchiveId":"theirs","JobId":"r","JobDescription":"nightly check","StatusCode":"Succeeded","Completed":true,"ArchiveSizeInBytes":1,"SNSTopic":null}`,
+			} {
+				w.tries(func() error {
+					_, err := sns.NewFromConfig(w.Config).Publish(w.t.Context(), &sns.PublishInput{TopicArn: &w.cfg.RestoreTopic, Message: &body})
+					return err
+				})
+			}
+			w.tries(func() error {
+				_, err := sqs.NewFromConfig(w.Config).SendMessage(w.t.Context(), &sqs.SendMessageInput{
+					QueueUrl: &w.cfg.PremiumQueue, MessageBody: aws.String(`{"user_id":"ada","type":"upgrade","Type":"upgrade","timestamp":"yesterday","message":"thanks"}`),
+				})
+				return err
+			})
+			w.back(time.Hour)
 		}},
 	{name: "payload-lowered", what: "NATS takes no more than 100 bytes at a time, for ten minutes", before: "the services' connections are closed for good, and the processes live on",
 		most: bounds{1, price, 0, 1}, ends: "the processes end and are started again; back when there is room",
