@@ -118,6 +118,9 @@ func (l *look) tables(ctx context.Context, sdk aws.Config) {
 			continue
 		}
 		l.enter(variables[i], faults, fmt.Sprintf("table %s has the keys and indexes that it needs, and may be read", want.Name))
+		if i == 0 && len(faults) == 0 {
+			l.jobs(ctx, catalog, want.Name)
+		}
 		if i == 1 && len(faults) == 0 {
 			l.roles(ctx, catalog, want.Name)
 		}
@@ -139,6 +142,38 @@ func absent(err error) error {
 func first[T any](list func(func(T, error) bool)) (err error) {
 	list(func(_ T, e error) bool { err = e; return false })
 	return err
+}
+
+// jobsLooked is how many jobs are looked at; `gas check --catalog` looks at all.
+const jobsLooked = 200
+
+// jobs looks at how other systems write jobs: where they have another name for the archive's
+// id, an upgrade restores nothing.
+func (l *look) jobs(ctx context.Context, catalog *dynamodb.Catalog, table string) {
+	var page []dynamodb.Record
+	if err := l.try(ctx, func(ctx context.Context) (err error) { page, _, err = catalog.Survey(ctx, "", jobsLooked); return err }); err != nil {
+		l.failed("GAS_JOB_TABLE", err)
+		return
+	}
+	named, doubtful := 0, 0
+	var fix, example string
+	for _, r := range page {
+		doubt := r.Job.Doubt()
+		if _, after, other := strings.Cut(doubt, "set GAS_JOB_ATTRIBUTES="); other {
+			named++
+			name, _, _ := strings.Cut(after, " ")
+			fix = "set GAS_JOB_ATTRIBUTES=" + name
+		} else if doubt != "" {
+			doubtful++
+			example = fmt.Sprintf("%s: %s", r.Job.ID, doubt)
+		}
+	}
+	if named > 0 {
+		l.wrong("GAS_JOB_ATTRIBUTES", fmt.Sprintf("%d of %d jobs looked at in table %s have no archive_id, and an attribute that may be it by another name", named, len(page), table), fix)
+	}
+	if doubtful > 0 {
+		l.wrong("GAS_JOB_TABLE", fmt.Sprintf("%d of %d jobs looked at in table %s cannot be worked with: %s", doubtful, len(page), table, example), "run `gas check --catalog`, which names them all with what to do")
+	}
 }
 
 // rolesLooked is how many accounts are looked at.

@@ -17,8 +17,8 @@ type user struct {
 	name     string
 	variable string
 	password config.Secret
-	// needs is what the user's service opens when it starts.
-	needs func(context.Context, *bus.Bus) error
+	// also is looked at beside what the user's service says at /readyz; it may be nil.
+	also func(context.Context, *bus.Bus) error
 }
 
 func (l *look) users() []user {
@@ -32,24 +32,10 @@ func (l *look) users() []user {
 	add(config.Bridge, user{"bridge", "GAS_NATS_BRIDGE_PASSWORD", c.BridgePassword, func(ctx context.Context, b *bus.Bus) error {
 		return errors.Join(bus.CheckStreams(ctx, b.JS, events.StreamPremium, events.StreamRestore, events.StreamDead), bus.CheckBackstop(ctx, b.JS))
 	}})
-	add(config.Thaw, user{"thaw", "GAS_NATS_THAW_PASSWORD", c.ThawPassword, func(ctx context.Context, b *bus.Bus) error {
-		return errors.Join(
-			b.CheckConsumer(ctx, events.StreamPremium, bus.ConsumerPlan), b.CheckConsumer(ctx, events.StreamThaw, bus.ConsumerRequest),
-			b.CheckNotes(ctx, bus.BucketPace), b.CheckNotes(ctx, bus.BucketPlans))
-	}})
-	add(config.Thaw, user{"sweep", "GAS_NATS_SWEEP_PASSWORD", c.SweepPassword, func(ctx context.Context, b *bus.Bus) error {
-		_, err := b.Waiting(ctx, events.ThawRequested{UserID: "check", JobID: "check"})
-		return errors.Join(err, b.CheckNotes(ctx, bus.BucketSweep))
-	}})
-	add(config.Restore, user{"restore", "GAS_NATS_RESTORE_PASSWORD", c.RestorePassword, func(ctx context.Context, b *bus.Bus) error {
-		return errors.Join(b.CheckConsumer(ctx, events.StreamRestore, bus.ConsumerRestore), b.CheckNotes(ctx, bus.BucketCopies))
-	}})
-	add(config.Web, user{"web", "GAS_NATS_WEB_PASSWORD", c.WebPassword, func(ctx context.Context, b *bus.Bus) error {
-		_, err := b.OpenKeep(ctx, bus.BucketSessions)
-		_, err2 := b.OpenKeep(ctx, bus.BucketLogins)
-		_, err3 := b.LastStatus(ctx)
-		return errors.Join(err, err2, err3)
-	}})
+	add(config.Thaw, user{"thaw", "GAS_NATS_THAW_PASSWORD", c.ThawPassword, nil})
+	add(config.Thaw, user{"sweep", "GAS_NATS_SWEEP_PASSWORD", c.SweepPassword, nil})
+	add(config.Restore, user{"restore", "GAS_NATS_RESTORE_PASSWORD", c.RestorePassword, nil})
+	add(config.Web, user{"web", "GAS_NATS_WEB_PASSWORD", c.WebPassword, nil})
 	return all
 }
 
@@ -98,7 +84,10 @@ func (l *look) nats(ctx context.Context) {
 		if b == nil {
 			continue
 		}
-		err := l.try(ctx, func(ctx context.Context) error { return u.needs(ctx, b) })
+		err := l.try(ctx, b.Outlook(u.name).Err)
+		if u.also != nil {
+			err = errors.Join(err, l.try(ctx, func(ctx context.Context) error { return u.also(ctx, b) }))
+		}
 		b.Close()
 		switch {
 		case err == nil:
