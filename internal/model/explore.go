@@ -298,7 +298,7 @@ func (m *Model) right(s *State) bool {
 
 // reads is what the web page says of the file.
 func (s *State) reads() archive.State {
-	job := archive.Job{Status: "COMPLETED"}
+	job := archive.Job{Status: "COMPLETED", Result: archive.Object{Bucket: "b", Key: "k"}}
 	if s.Archive != 0 {
 		job.ArchiveID = "a"
 	}

@@ -170,6 +170,7 @@ func TestBadInputGetsOneLineAndADeadLetterAndTheNextIsHandled(t *testing.T) {
 		{s.Config.PremiumTopic, `{"user_id": "nobody"}`, `unknown user \"nobody\"`},
 		{s.Config.RestoreTopic, notice("no-such-job", "a"), `unknown job \"no-such-job\"`},
 		{s.Config.RestoreTopic, notice(string(job.ID), "another-archive"), "wrong archive id"},
+		{s.Config.RestoreTopic, `{"Action":"InventoryRetrieval"}`, "not for us"},
 	} {
 		if _, err := topics.Publish(t.Context(), &sns.PublishInput{TopicArn: &c.topic, Message: &c.message}); err != nil {
 			t.Fatal(err)
