@@ -262,7 +262,10 @@ var scenes = []lasting{
 			w.archived("ada", 1, 2, 3, 4, 5)
 			w.runAll()
 			w.upgrade("ada", true)
-			// A task from before it was held, or of whatever: two would be within the budget.
+			for p := w.account("ada").Plan; p == nil || p.State != archive.PlanHeld; p = w.account("ada").Plan {
+				time.Sleep(100 * time.Millisecond)
+			}
+			// A task of whatever comes once it is held: two would be within the budget.
 			w.emit(events.ThawRequested{ID: "late", JobID: "ada-00", UserID: "ada", ArchiveID: w.job("ada-00").ArchiveID})
 			w.during(25 * time.Hour)
 			if w.did() > 0 || w.account("ada").Plan.State != archive.PlanHeld {
