@@ -86,7 +86,8 @@ func (b *Bus) Ceilings(ctx context.Context) (reached []string, err error) {
 			reached = append(reached, fillOf(c.CachedInfo()).Ceiling()...)
 		}
 	}
-	for info := range b.infos(ctx, &err) {
+	list := b.JS.ListStreams(ctx)
+	for info := range list.Info() {
 		c, s := info.Config, info.State
 		// Where the oldest make room for the newest, full is the usual state.
 		if c.Discard != jetstream.DiscardNew {
@@ -99,7 +100,7 @@ func (b *Bus) Ceilings(ctx context.Context) (reached []string, err error) {
 			reached = append(reached, fmt.Sprintf("stream %s has %d bytes, which is all that it takes", c.Name, s.Bytes))
 		}
 	}
-	if err != nil {
+	if err := list.Err(); err != nil {
 		return reached, fmt.Errorf("look at the streams: %w", err)
 	}
 	account, err := b.JS.AccountInfo(ctx)
@@ -120,17 +121,4 @@ func (b *Bus) Ceilings(ctx context.Context) (reached []string, err error) {
 		}
 	}
 	return reached, nil
-}
-
-// infos yields what the server says of each stream. An error ends it.
-func (b *Bus) infos(ctx context.Context, err *error) func(func(*jetstream.StreamInfo) bool) {
-	return func(yield func(*jetstream.StreamInfo) bool) {
-		list := b.JS.ListStreams(ctx)
-		for info := range list.Info() {
-			if !yield(info) {
-				return
-			}
-		}
-		*err = list.Err()
-	}
 }

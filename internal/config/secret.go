@@ -18,9 +18,6 @@ type Secret struct{ value, file string }
 // NewSecret returns the secret with the value.
 func NewSecret(value string) Secret { return Secret{value: value} }
 
-// SecretIn returns the secret that a file has.
-func SecretIn(file string) Secret { return Secret{file: file} }
-
 // fileVariable is what the name of a variable ends with that names a file with a secret.
 const fileVariable = "_FILE"
 
@@ -94,7 +91,7 @@ func takeFiles(c *Config, vars map[string]string) (faults []Fault) {
 		if !ok || file == "" {
 			continue
 		}
-		*secret = SecretIn(file)
+		*secret = Secret{file: file}
 		if vars[name] != "" {
 			faults = append(faults, Fault{name + fileVariable, "is set, and " + name + " too: set one of them"})
 		} else if _, err := secret.Read(); err != nil {

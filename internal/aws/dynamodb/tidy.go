@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -94,7 +93,7 @@ func (c *Catalog) tidy(ctx context.Context, table string, key, it item) (bool, e
 		change = append(change, "SET "+strings.Join(set, ", "))
 	}
 	if len(remove) > 0 {
-		change = append(change, "REMOVE "+strings.Join(slices.Compact(remove), ", "))
+		change = append(change, "REMOVE "+strings.Join(remove, ", "))
 	}
 	in.UpdateExpression, in.ConditionExpression = aws.String(strings.Join(change, " ")), aws.String(strings.Join(conditions, " AND "))
 	_, err := c.client.UpdateItem(ctx, in)
