@@ -199,8 +199,11 @@ func (s *surveyed) found(what, fix string, blocks bool, id events.JobID, has str
 
 func (s *surveyed) write(w io.Writer, blocked bool) error {
 	slices.SortFunc(s.Findings, func(a, b *surveyFinding) int {
-		if a.Blocks != b.Blocks {
-			return cmp.Compare(b2i(b.Blocks), b2i(a.Blocks))
+		switch {
+		case a.Blocks && !b.Blocks:
+			return -1
+		case b.Blocks && !a.Blocks:
+			return 1
 		}
 		return cmp.Compare(b.Jobs, a.Jobs)
 	})
@@ -219,11 +222,4 @@ func (s *surveyed) write(w io.Writer, blocked bool) error {
 		fmt.Fprintf(w, "The table has more: go on with gas check --catalog --from %s\n", s.Next)
 	}
 	return nil
-}
-
-func b2i(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
