@@ -18,45 +18,62 @@ import (
 )
 
 // bug is a mistake that somebody could make in a line: in file, old becomes new. The
-// worlds of try are likely to find it, and are tried first.
+// worlds of try are likely to find it, and are tried first. Where two measures protect
+// the same promise, also takes away the other one.
 type bug struct {
 	what, file, old, new string
 	try                  []string
+	also                 []edit
 }
+
+// edit replaces old by new in a file.
+type edit struct{ file, old, new string }
 
 const root = "../.."
 
-// planted returns the file with the bug in it.
-func (b bug) planted() (string, error) {
-	data, err := os.ReadFile(filepath.Join(root, b.file))
-	if err != nil {
-		return "", err
+// planted returns the changed files with the bug in them, by name.
+func (b bug) planted() (map[string]string, error) {
+	files := map[string]string{}
+	for _, e := range append([]edit{{b.file, b.old, b.new}}, b.also...) {
+		source, ok := files[e.file]
+		if !ok {
+			data, err := os.ReadFile(filepath.Join(root, e.file))
+			if err != nil {
+				return nil, err
+			}
+			source = string(data)
+		}
+		if n := strings.Count(source, e.old); n != 1 {
+			return nil, fmt.Errorf("%q: %s has %q %d times, want once", b.what, e.file, e.old, n)
+		}
+		files[e.file] = strings.Replace(source, e.old, e.new, 1)
 	}
-	if n := strings.Count(string(data), b.old); n != 1 {
-		return "", fmt.Errorf("%q: %s has %q %d times, want once", b.what, b.file, b.old, n)
-	}
-	return strings.Replace(string(data), b.old, b.new, 1), nil
+	return files, nil
 }
 
 // build returns a test binary of this package with the bug in it.
 func (b bug) build(ctx context.Context, dir string) (string, error) {
-	source, err := b.planted()
+	planted, err := b.planted()
 	if err != nil {
 		return "", err
 	}
-	file, err := filepath.Abs(filepath.Join(root, b.file))
-	if err != nil {
-		return "", err
-	}
-	changed := filepath.Join(dir, "planted.go")
-	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{file: changed}})
-	if err != nil {
-		return "", err
-	}
-	for name, data := range map[string]string{"planted.go": source, "overlay.json": string(overlay)} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600); err != nil {
+	replace := map[string]string{}
+	for name, source := range planted {
+		file, err := filepath.Abs(filepath.Join(root, name))
+		if err != nil {
 			return "", err
 		}
+		replace[file] = filepath.Join(dir, fmt.Sprintf("planted%d.go", len(replace)))
+		if err := os.WriteFile(replace[file], []byte(source), 0o600); err != nil {
+			return "", err
+		}
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600); err != nil {
+		return "", err
 	}
 	binary := filepath.Join(dir, "sim.test")
 	out, err := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-overlay", filepath.Join(dir, "overlay.json"), "-o", binary, ".").CombinedOutput()
