@@ -35,8 +35,8 @@ import (
 	"github.com/gas-restore/gas/internal/benchtab"
 	"github.com/gas-restore/gas/internal/bridge"
 	"github.com/gas-restore/gas/internal/bus"
-	"github.com/gas-restore/gas/internal/localaws"
-	"github.com/gas-restore/gas/internal/localnats"
+	localaws "github.com/gas-restore/gas/internal/local/aws"
+	localnats "github.com/gas-restore/gas/internal/local/nats"
 	"github.com/gas-restore/gas/pkg/events"
 )
 

@@ -6,8 +6,8 @@ import (
 	"strconv"
 
 	"github.com/gas-restore/gas/internal/benchworld"
-	"github.com/gas-restore/gas/internal/localaws"
-	standin "github.com/gas-restore/gas/internal/localaws/glacier"
+	localaws "github.com/gas-restore/gas/internal/local/aws"
+	standin "github.com/gas-restore/gas/internal/local/aws/glacier"
 )
 
 type world struct{ *benchworld.World }

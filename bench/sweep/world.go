@@ -16,8 +16,8 @@ import (
 	"github.com/gas-restore/gas/internal/aws/glacier"
 	"github.com/gas-restore/gas/internal/benchworld"
 	"github.com/gas-restore/gas/internal/bus"
-	"github.com/gas-restore/gas/internal/localaws"
-	standin "github.com/gas-restore/gas/internal/localaws/glacier"
+	localaws "github.com/gas-restore/gas/internal/local/aws"
+	standin "github.com/gas-restore/gas/internal/local/aws/glacier"
 	"github.com/gas-restore/gas/pkg/events"
 )
 

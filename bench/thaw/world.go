@@ -15,8 +15,8 @@ import (
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/benchworld"
-	"github.com/gas-restore/gas/internal/localaws"
-	standin "github.com/gas-restore/gas/internal/localaws/glacier"
+	localaws "github.com/gas-restore/gas/internal/local/aws"
+	standin "github.com/gas-restore/gas/internal/local/aws/glacier"
 	"github.com/gas-restore/gas/pkg/events"
 )
 

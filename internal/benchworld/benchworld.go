@@ -23,8 +23,8 @@ import (
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
 	"github.com/gas-restore/gas/internal/benchtab"
 	"github.com/gas-restore/gas/internal/bus"
-	"github.com/gas-restore/gas/internal/localaws"
-	"github.com/gas-restore/gas/internal/localnats"
+	localaws "github.com/gas-restore/gas/internal/local/aws"
+	localnats "github.com/gas-restore/gas/internal/local/nats"
 )
 
 // What the stand-in has.

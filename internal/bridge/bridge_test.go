@@ -22,7 +22,7 @@ import (
 	"github.com/gas-restore/gas/internal/aws/sqs"
 	"github.com/gas-restore/gas/internal/bridge"
 	"github.com/gas-restore/gas/internal/bus"
-	"github.com/gas-restore/gas/internal/localaws/sns"
+	"github.com/gas-restore/gas/internal/local/aws/sns"
 	"github.com/gas-restore/gas/internal/snsverify"
 	"github.com/gas-restore/gas/internal/testenv"
 	"github.com/gas-restore/gas/pkg/events"

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
-	"github.com/gas-restore/gas/internal/stack"
+	"github.com/gas-restore/gas/internal/local/stack"
 )
 
 // recorder notes each state that the badge shows, whether the bar moved, and what is

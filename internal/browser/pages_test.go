@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
-	"github.com/gas-restore/gas/internal/stack"
+	"github.com/gas-restore/gas/internal/local/stack"
 	"github.com/gas-restore/gas/pkg/events"
 )
 

@@ -13,7 +13,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
 	"github.com/gas-restore/gas/internal/daemon"
-	"github.com/gas-restore/gas/internal/stack"
+	"github.com/gas-restore/gas/internal/local/stack"
 	"github.com/gas-restore/gas/internal/wiring"
 )
 

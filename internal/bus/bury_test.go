@@ -14,7 +14,7 @@ import (
 	gas "github.com/gas-restore/gas"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
-	"github.com/gas-restore/gas/internal/localnats"
+	localnats "github.com/gas-restore/gas/internal/local/nats"
 	"github.com/gas-restore/gas/internal/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )

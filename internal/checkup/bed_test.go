@@ -17,7 +17,7 @@ import (
 	"github.com/gas-restore/gas/internal/checkup"
 	"github.com/gas-restore/gas/internal/config"
 	"github.com/gas-restore/gas/internal/estate"
-	"github.com/gas-restore/gas/internal/localidp"
+	localidp "github.com/gas-restore/gas/internal/local/idp"
 	"github.com/gas-restore/gas/internal/testenv"
 )
 

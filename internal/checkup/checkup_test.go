@@ -19,7 +19,7 @@ import (
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/checkup"
 	"github.com/gas-restore/gas/internal/estate"
-	"github.com/gas-restore/gas/internal/localaws"
+	localaws "github.com/gas-restore/gas/internal/local/aws"
 	"github.com/gas-restore/gas/internal/testenv"
 )
 

@@ -22,7 +22,7 @@ import (
 	"github.com/gas-restore/gas/internal/aws/s3"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/cost"
-	local "github.com/gas-restore/gas/internal/localaws/glacier"
+	local "github.com/gas-restore/gas/internal/local/aws/glacier"
 	"github.com/gas-restore/gas/internal/reconcile"
 	"github.com/gas-restore/gas/internal/restore"
 	"github.com/gas-restore/gas/internal/testenv"

@@ -10,7 +10,7 @@ import (
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/gas-restore/gas/internal/archive"
-	"github.com/gas-restore/gas/internal/localaws/glacier"
+	"github.com/gas-restore/gas/internal/local/aws/glacier"
 	"github.com/gas-restore/gas/internal/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )

@@ -22,7 +22,7 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/config"
 	"github.com/gas-restore/gas/internal/fault"
-	"github.com/gas-restore/gas/internal/localidp"
+	localidp "github.com/gas-restore/gas/internal/local/idp"
 	"github.com/gas-restore/gas/internal/web"
 	"github.com/gas-restore/gas/pkg/events"
 )
