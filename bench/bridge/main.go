@@ -30,9 +30,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
+	"github.com/gas-restore/gas/bench/internal/benchtab"
 	"github.com/gas-restore/gas/internal/aws/awsclient"
 	"github.com/gas-restore/gas/internal/aws/sqs"
-	"github.com/gas-restore/gas/internal/benchtab"
 	"github.com/gas-restore/gas/internal/bridge"
 	"github.com/gas-restore/gas/internal/bus"
 	localaws "github.com/gas-restore/gas/internal/local/aws"

@@ -18,7 +18,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gas-restore/gas/internal/benchtab"
+	"github.com/gas-restore/gas/bench/internal/benchtab"
 	"github.com/gas-restore/gas/internal/treehash"
 )
 

@@ -5,7 +5,7 @@ import (
 	"os"
 	"strconv"
 
-	"github.com/gas-restore/gas/internal/benchworld"
+	"github.com/gas-restore/gas/bench/internal/benchworld"
 	localaws "github.com/gas-restore/gas/internal/local/aws"
 	standin "github.com/gas-restore/gas/internal/local/aws/glacier"
 )

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/bus"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
 

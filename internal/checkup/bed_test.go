@@ -18,7 +18,7 @@ import (
 	"github.com/gas-restore/gas/internal/config"
 	"github.com/gas-restore/gas/internal/estate"
 	localidp "github.com/gas-restore/gas/internal/local/idp"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/testenv"
 )
 
 // site is where the web site of the tests is said to be.

@@ -20,7 +20,7 @@ import (
 	"github.com/gas-restore/gas/internal/checkup"
 	"github.com/gas-restore/gas/internal/estate"
 	localaws "github.com/gas-restore/gas/internal/local/aws"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/testenv"
 )
 
 func TestWhatIsRightIsOKAndWhatCannotBeProvenIsSaid(t *testing.T) {

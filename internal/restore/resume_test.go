@@ -16,7 +16,7 @@ import (
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
 	localaws "github.com/gas-restore/gas/internal/local/aws"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/testenv"
 )
 
 // withNotes gives the restorer a bucket of NATS for what it notes.

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/gas-restore/gas/internal/local/stack"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/testenv"
 )
 
 // TestAFolderIsOfOneProcess: two servers would write into one another's streams and

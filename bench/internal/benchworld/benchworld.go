@@ -19,9 +19,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/glacier"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/gas-restore/gas/bench/internal/benchtab"
 	"github.com/gas-restore/gas/internal/aws/awsclient"
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
-	"github.com/gas-restore/gas/internal/benchtab"
 	"github.com/gas-restore/gas/internal/bus"
 	localaws "github.com/gas-restore/gas/internal/local/aws"
 	localnats "github.com/gas-restore/gas/internal/local/nats"

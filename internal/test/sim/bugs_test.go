@@ -29,7 +29,7 @@ type bug struct {
 // edit replaces old by new in a file.
 type edit struct{ file, old, new string }
 
-const root = "../.."
+const root = "../../.."
 
 // planted returns the changed files with the bug in them, by name.
 func (b bug) planted() (map[string]string, error) {

@@ -350,7 +350,7 @@ func together(t *testing.T, what string, worlds []string) {
 
 // again is how to run a world once more, with all that is logged.
 func again(what string) string {
-	return fmt.Sprintf("GAS_SIM_LOG=info %s='%s' go test -count=1 -run TestWorld ./internal/sim", worldIs, what)
+	return fmt.Sprintf("GAS_SIM_LOG=info %s='%s' go test -count=1 -run TestWorld ./internal/test/sim", worldIs, what)
 }
 
 // TestWhatLastsIsBounded plays some of the lasting scenes, and with GAS_SIM_LASTING=all

@@ -59,7 +59,7 @@ func TestEveryEquivalentStandsInTheCode(t *testing.T) {
 			continue
 		}
 		seen[e.pkg] = true
-		target, err := find(t.Context(), "../../"+e.pkg)
+		target, err := find(t.Context(), "../../../"+e.pkg)
 		if err != nil {
 			t.Error(err)
 			continue

@@ -15,7 +15,7 @@ import (
 
 	gas "github.com/gas-restore/gas"
 	"github.com/gas-restore/gas/internal/bus"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/testenv"
 )
 
 var natsUsers = []string{"bridge", "thaw", "restore", "sweep", "web", "operator"}

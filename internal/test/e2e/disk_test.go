@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/bus"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/testenv"
 )
 
 // smallDisk keeps `gas up --only nats` alive on a file system of its own, of 64 MiB,

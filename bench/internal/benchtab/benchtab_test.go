@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gas-restore/gas/internal/benchtab"
+	"github.com/gas-restore/gas/bench/internal/benchtab"
 )
 
 func TestTableAlignsNumbersToTheRight(t *testing.T) {

@@ -27,7 +27,7 @@ type options struct {
 	seed   uint64
 	jobs   int
 	limit  time.Duration // of a suite; 0 for what its first run suggests
-	seeds  int           // of internal/sim
+	seeds  int           // of internal/test/sim
 	own    bool          // no suites but each package's own
 	also   []string      // suites beside each package's own and its usual ones
 	list   []equivalent
@@ -237,9 +237,9 @@ func (t target) baseline(ctx context.Context, dir string, o options) ([]suite, e
 		return cmp.Or(cmp.Compare(others(a), others(b)), cmp.Compare(a.took, b.took))
 	})
 	if o.seeds > 0 {
-		sim := t.Module.Path + "/internal/sim"
+		sim := t.Module.Path + "/internal/test/sim"
 		all = append(all, suite{
-			pkg: sim, dir: filepath.Join(t.Module.Dir, "internal/sim"), args: []string{"-test.run=TestSeeds"},
+			pkg: sim, dir: filepath.Join(t.Module.Dir, "internal/test/sim"), args: []string{"-test.run=TestSeeds"},
 			env: []string{"GAS_SIM_SEEDS=" + strconv.Itoa(o.seeds)}, limit: time.Minute + 15*time.Second*time.Duration(o.seeds),
 		})
 	}

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -21,7 +21,7 @@ func TestFilesComeBackWhileTheLeadersAreKilled(t *testing.T) {
 	files, kills := setting(t, "GAS_CLUSTER_FILES", 120), setting(t, "GAS_CLUSTER_KILLS", 1)
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute+time.Duration(files/5)*time.Second)
 	defer cancel()
-	c := testenv.StartCluster(t, filepath.Join("..", "..", "deploy", "nats", "nats.conf"))
+	c := testenv.StartCluster(t, filepath.Join("..", "..", "..", "deploy", "nats", "nats.conf"))
 	op := c.Bus("operator")
 
 	l := up(t, ctx, "aws,idp", "--tier-delay", "3s", "--files", strconv.Itoa(files), "--size", "20KiB", "--webhook-addr", "127.0.0.1:18082")

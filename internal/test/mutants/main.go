@@ -3,7 +3,7 @@
 // needed, or a mutation that changes nothing: the last are listed, each with its proof,
 // in equivalent.txt.
 //
-// The mistakes are planted as those of internal/sim are, by an overlay of the go
+// The mistakes are planted as those of internal/test/sim are, by an overlay of the go
 // command: no file changes.
 package main
 
@@ -33,7 +33,7 @@ func main() {
 	flag.IntVar(&o.sample, "sample", number("MUTANTS_SAMPLE", 0), "how many mutants of each package are tried, drawn by chance; 0 for all; MUTANTS_SAMPLE")
 	flag.Uint64Var(&o.seed, "seed", uint64(number("MUTANTS_SEED", 1)), "the seed of that chance; MUTANTS_SEED")
 	flag.IntVar(&o.jobs, "jobs", number("MUTANTS_JOBS", 1), "how many are tried at a time; MUTANTS_JOBS")
-	flag.IntVar(&o.seeds, "sim", number("MUTANTS_SIM", 0), "how many seeds of internal/sim try what the tests let pass; MUTANTS_SIM")
+	flag.IntVar(&o.seeds, "sim", number("MUTANTS_SIM", 0), "how many seeds of internal/test/sim try what the tests let pass; MUTANTS_SIM")
 	flag.DurationVar(&o.limit, "limit", 0, "the longest that a package's tests may take; four times what they take without a mutant, and half a minute, if 0")
 	flag.BoolVar(&o.own, "own", false, "let no tests but each package's own try its mutants: quicker, and what they let pass may be noticed by those of its users")
 	flag.StringVar(&also, "also", "", "further packages whose tests try each mutant, with commas")

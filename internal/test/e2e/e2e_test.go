@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/testenv"
 )
 
 // process is a running binary.
