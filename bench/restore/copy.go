@@ -23,9 +23,9 @@ import (
 	adapter "github.com/gas-restore/gas/internal/aws/glacier"
 	"github.com/gas-restore/gas/internal/aws/s3"
 	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/checksum/treehash"
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/restore"
-	"github.com/gas-restore/gas/internal/treehash"
 	"github.com/gas-restore/gas/pkg/events"
 )
 

@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/bench/internal/benchtab"
-	"github.com/gas-restore/gas/internal/treehash"
+	"github.com/gas-restore/gas/internal/checksum/treehash"
 )
 
 const (

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gas-restore/gas/internal/checkup"
 	"github.com/gas-restore/gas/internal/config"
+	"github.com/gas-restore/gas/internal/operator/checkup"
 )
 
 type checkCmd struct {

@@ -16,8 +16,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 
 	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/checksum/treehash"
 	"github.com/gas-restore/gas/internal/local/stack"
-	"github.com/gas-restore/gas/internal/treehash"
 )
 
 type item = map[string]types.AttributeValue

@@ -19,8 +19,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/checksum/treehash"
 	"github.com/gas-restore/gas/internal/fault"
-	"github.com/gas-restore/gas/internal/treehash"
 	"github.com/gas-restore/gas/pkg/events"
 )
 

@@ -26,9 +26,9 @@ import (
 	"github.com/gas-restore/gas/internal/aws/awsclient"
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
 	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/checksum/treehash"
 	localaws "github.com/gas-restore/gas/internal/local/aws"
 	localnats "github.com/gas-restore/gas/internal/local/nats"
-	"github.com/gas-restore/gas/internal/treehash"
 	"github.com/gas-restore/gas/pkg/events"
 )
 

@@ -12,8 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsglacier "github.com/aws/aws-sdk-go-v2/service/glacier"
 
+	"github.com/gas-restore/gas/internal/checksum/treehash"
 	"github.com/gas-restore/gas/internal/local/aws/glacier"
-	"github.com/gas-restore/gas/internal/treehash"
 )
 
 // raw makes a request that the SDK would not make.

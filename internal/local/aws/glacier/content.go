@@ -13,8 +13,8 @@ import (
 	"os"
 	"sync"
 
+	"github.com/gas-restore/gas/internal/checksum/treehash"
 	"github.com/gas-restore/gas/internal/local/aws/world"
-	"github.com/gas-restore/gas/internal/treehash"
 )
 
 // content is bytes in blobs, one after the other.

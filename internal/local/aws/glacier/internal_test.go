@@ -3,7 +3,7 @@ package glacier
 import (
 	"testing"
 
-	"github.com/gas-restore/gas/internal/treehash"
+	"github.com/gas-restore/gas/internal/checksum/treehash"
 )
 
 // nodes returns the ranges of leaves that are nodes of the tree over n leaves,

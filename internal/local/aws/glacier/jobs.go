@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gas-restore/gas/internal/checksum/treehash"
 	"github.com/gas-restore/gas/internal/local/aws/world"
-	"github.com/gas-restore/gas/internal/treehash"
 )
 
 // The statuses of a job.

@@ -18,8 +18,8 @@ import (
 	awsglacier "github.com/aws/aws-sdk-go-v2/service/glacier"
 	"github.com/aws/aws-sdk-go-v2/service/glacier/types"
 
+	"github.com/gas-restore/gas/internal/checksum/treehash"
 	"github.com/gas-restore/gas/internal/local/aws/glacier"
-	"github.com/gas-restore/gas/internal/treehash"
 )
 
 func lockPolicy(text string) *types.VaultLockPolicy { return &types.VaultLockPolicy{Policy: &text} }

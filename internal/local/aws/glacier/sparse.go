@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/gas-restore/gas/internal/treehash"
+	"github.com/gas-restore/gas/internal/checksum/treehash"
 )
 
 // everyLeaf is how many leaves apart those of a sparse archive are that are not

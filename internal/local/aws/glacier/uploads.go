@@ -6,8 +6,8 @@ import (
 	"regexp"
 	"strconv"
 
+	"github.com/gas-restore/gas/internal/checksum/treehash"
 	"github.com/gas-restore/gas/internal/local/aws/world"
-	"github.com/gas-restore/gas/internal/treehash"
 )
 
 // maxParts is how many parts an upload has at most.

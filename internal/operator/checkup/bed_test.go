@@ -14,10 +14,10 @@ import (
 
 	"github.com/gas-restore/gas/internal/aws/awsclient"
 	"github.com/gas-restore/gas/internal/aws/awsestate"
-	"github.com/gas-restore/gas/internal/checkup"
 	"github.com/gas-restore/gas/internal/config"
 	"github.com/gas-restore/gas/internal/estate"
 	localidp "github.com/gas-restore/gas/internal/local/idp"
+	"github.com/gas-restore/gas/internal/operator/checkup"
 	"github.com/gas-restore/gas/internal/test/testenv"
 )
 

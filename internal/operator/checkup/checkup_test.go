@@ -17,9 +17,9 @@ import (
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/bus"
-	"github.com/gas-restore/gas/internal/checkup"
 	"github.com/gas-restore/gas/internal/estate"
 	localaws "github.com/gas-restore/gas/internal/local/aws"
+	"github.com/gas-restore/gas/internal/operator/checkup"
 	"github.com/gas-restore/gas/internal/test/testenv"
 )
 

@@ -1,17 +1,17 @@
-package census_test
+package summary_test
 
 import (
 	"testing"
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
-	"github.com/gas-restore/gas/internal/census"
+	"github.com/gas-restore/gas/internal/operator/summary"
 )
 
 func TestJobsAreCountedByState(t *testing.T) {
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	ago := func(d time.Duration) time.Time { return now.Add(-d) }
-	c := census.New(now)
+	c := summary.New(now)
 	if _, ok := c.ReadyBy(archive.DefaultTiers()); ok {
 		t.Error("nothing is on its way, and there is a time when it is back")
 	}
@@ -54,20 +54,20 @@ func TestWhatAPlanBringsBackIsPlannedWhateverItsUserPaysFor(t *testing.T) {
 		want archive.State
 	}{
 		{"Free", archive.Free, nil, archive.Job{}, archive.Archived},
-		{"Free, and announced", archive.Free, nil, archive.Job{}, census.Queued},
+		{"Free, and announced", archive.Free, nil, archive.Job{}, summary.Queued},
 		{"Free, and an announcement opened a plan", archive.Free, open, archive.Job{}, archive.Planned},
-		{"Free, with a plan that is held", archive.Free, held, archive.Job{}, census.Held},
+		{"Free, with a plan that is held", archive.Free, held, archive.Job{}, summary.Held},
 		{"Free, and an operator wants this one", archive.Free, nil, archive.Job{Ordered: true}, archive.Planned},
 		{"Premium", archive.Premium, open, archive.Job{}, archive.Planned},
 		{"Premium, the plan not opened yet", archive.Premium, nil, archive.Job{}, archive.Planned},
-		{"Premium, held", archive.Premium, held, archive.Job{}, census.Held},
+		{"Premium, held", archive.Premium, held, archive.Job{}, summary.Held},
 		{"held, but this one is being asked for", archive.Premium, held, archive.Job{Intent: &archive.Intent{}}, archive.Planned},
 		{"held, but an operator wants this one", archive.Premium, held, archive.Job{Ordered: true}, archive.Planned},
 		{"held, but this one was asked for", archive.Premium, held, archive.Job{RetrievalID: "r"}, archive.Requested},
 	} {
-		n := census.New(now)
+		n := summary.New(now)
 		c.job.ArchiveID = "a"
-		n.AddOf(c.job, archive.Account{Role: c.role, Plan: c.plan}, c.want == census.Queued || c.want == archive.Requested)
+		n.AddOf(c.job, archive.Account{Role: c.role, Plan: c.plan}, c.want == summary.Queued || c.want == archive.Requested)
 		if rows := n.Rows(); len(rows) != 1 || rows[0].State != c.want || n.Of(c.want) != 1 {
 			t.Errorf("%s: got %+v, want %s", c.name, rows, c.want)
 		}
@@ -76,14 +76,14 @@ func TestWhatAPlanBringsBackIsPlannedWhateverItsUserPaysFor(t *testing.T) {
 
 func TestWhatIsLeftAloneForAWhileIsBackLater(t *testing.T) {
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-	c := census.New(now)
+	c := summary.New(now)
 	premium := archive.Account{Role: archive.Premium}
 	c.AddOf(archive.Job{ArchiveID: "a", History: archive.History{NotBefore: now.Add(6 * time.Hour)}}, premium, false)
 	c.AddOf(archive.Job{ArchiveID: "b"}, premium, false)
 	if by, ok := c.ReadyBy(archive.Tiers{archive.Bulk}); !ok || !by.Equal(now.Add(18*time.Hour)) {
 		t.Errorf("back by %s, %v, want 18 hours from now", by, ok)
 	}
-	held := census.New(now)
+	held := summary.New(now)
 	held.AddOf(archive.Job{ArchiveID: "a"}, archive.Account{Role: archive.Premium, Plan: &archive.Plan{State: archive.PlanHeld}}, false)
 	if by, ok := held.ReadyBy(archive.Tiers{archive.Bulk}); ok {
 		t.Errorf("what is held is back by %s", by)

@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gas-restore/gas/internal/checkup"
 	"github.com/gas-restore/gas/internal/config"
 	"github.com/gas-restore/gas/internal/estate"
+	"github.com/gas-restore/gas/internal/operator/checkup"
 )
 
 // breaks are values of each variable that cannot work, with what is said of it.

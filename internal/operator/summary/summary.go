@@ -1,6 +1,6 @@
-// Package census counts jobs by their state: how many there are, how large, since
+// Package summary counts jobs by their state: how many there are, how large, since
 // when, and until when they should be back. It does no I/O.
-package census
+package summary
 
 import (
 	"time"
@@ -34,8 +34,8 @@ const (
 	Held archive.State = "held"
 )
 
-// Census counts jobs. New returns one.
-type Census struct {
+// Summary counts jobs. New returns one.
+type Summary struct {
 	now  time.Time
 	rows map[archive.State]*Row
 	// asked is until when the last that is planned may be asked for.
@@ -44,8 +44,8 @@ type Census struct {
 	Billed archive.MicroUSD
 }
 
-// New returns a census as of now.
-func New(now time.Time) *Census { return &Census{now: now, rows: map[archive.State]*Row{}} }
+// New returns a summary as of now, with nothing counted yet.
+func New(now time.Time) *Summary { return &Summary{now: now, rows: map[archive.State]*Row{}} }
 
 // order returns that in which a job passes through the states.
 func order() []archive.State {
@@ -53,12 +53,12 @@ func order() []archive.State {
 }
 
 // Add counts a job whose user has the role.
-func (c *Census) Add(job archive.Job, owner archive.Role) { c.add(job, job.State(owner)) }
+func (c *Summary) Add(job archive.Job, owner archive.Role) { c.add(job, job.State(owner)) }
 
 // AddOf counts a job of the account. What a plan or an operator's order brings back is
 // planned, whatever its user pays for: an announcement of an operator's opens a plan of a
 // Free user too. announced says that such a one waits for a planner.
-func (c *Census) AddOf(job archive.Job, owner archive.Account, announced bool) {
+func (c *Summary) AddOf(job archive.Job, owner archive.Account, announced bool) {
 	state := job.State(owner.Role)
 	switch {
 	case state != archive.Archived:
@@ -73,7 +73,7 @@ func (c *Census) AddOf(job archive.Job, owner archive.Account, announced bool) {
 	c.add(job, state)
 }
 
-func (c *Census) add(job archive.Job, state archive.State) {
+func (c *Summary) add(job archive.Job, state archive.State) {
 	r := c.rows[state]
 	if r == nil {
 		r = &Row{State: state}
@@ -114,7 +114,7 @@ func (c *Census) add(job archive.Job, state archive.State) {
 
 // Rows returns the states that have jobs, in the order in which a job passes
 // through them.
-func (c *Census) Rows() []Row {
+func (c *Summary) Rows() []Row {
 	rows := []Row{}
 	for _, state := range order() {
 		if r := c.rows[state]; r != nil {
@@ -128,7 +128,7 @@ func (c *Census) Rows() []Row {
 // by its tiers, and what is only planned by the slowest tier of the order, from when it
 // may be asked for. That is a promise of nobody's: it may be asked for later. What is held
 // is not in it. ok is false if nothing is on its way.
-func (c *Census) ReadyBy(tiers archive.Tiers) (by time.Time, ok bool) {
+func (c *Summary) ReadyBy(tiers archive.Tiers) (by time.Time, ok bool) {
 	if r := c.rows[archive.Requested]; r != nil {
 		by, ok = r.ReadyBy, true
 	}
@@ -149,7 +149,7 @@ func (c *Census) ReadyBy(tiers archive.Tiers) (by time.Time, ok bool) {
 }
 
 // Of returns how many jobs are in the state.
-func (c *Census) Of(state archive.State) int64 {
+func (c *Summary) Of(state archive.State) int64 {
 	if r := c.rows[state]; r != nil {
 		return r.Jobs
 	}

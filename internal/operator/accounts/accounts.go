@@ -1,6 +1,6 @@
-// Package people reads files of accounts that another system exported: CSV with a
+// Package accounts reads files of accounts that another system exported: CSV with a
 // header, or JSON lines.
-package people
+package accounts
 
 import (
 	"bufio"

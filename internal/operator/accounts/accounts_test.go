@@ -1,4 +1,4 @@
-package people_test
+package accounts_test
 
 import (
 	"fmt"
@@ -7,11 +7,11 @@ import (
 	"testing"
 
 	"github.com/gas-restore/gas/internal/archive"
-	"github.com/gas-restore/gas/internal/people"
+	"github.com/gas-restore/gas/internal/operator/accounts"
 )
 
 func read(name, content string) (all []archive.Account, ignored []string, err error) {
-	ignored, err = people.Read(strings.NewReader(content), name, func(a archive.Account) error { all = append(all, a); return nil })
+	ignored, err = accounts.Read(strings.NewReader(content), name, func(a archive.Account) error { all = append(all, a); return nil })
 	return all, ignored, err
 }
 
@@ -62,7 +62,7 @@ func TestWhatIsWrongIsNamedWithItsLineAndField(t *testing.T) {
 
 func TestAnErrorOfWhoReadsEndsTheReading(t *testing.T) {
 	n := 0
-	_, err := people.Read(strings.NewReader("user_id\nx\ny\n"), "p.csv", func(archive.Account) error { n++; return fmt.Errorf("no") })
+	_, err := accounts.Read(strings.NewReader("user_id\nx\ny\n"), "p.csv", func(archive.Account) error { n++; return fmt.Errorf("no") })
 	if n != 1 || err == nil || err.Error() != "no" {
 		t.Errorf("%d read, %v", n, err)
 	}
@@ -75,7 +75,7 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content string) {
 		for _, name := range []string{"p.csv", "p.jsonl"} {
 			seen := map[string]bool{}
-			people.Read(strings.NewReader(content), name, func(a archive.Account) error {
+			accounts.Read(strings.NewReader(content), name, func(a archive.Account) error {
 				if a.ID == "" || seen[string(a.ID)] || a.Role != archive.Free && a.Role != archive.Premium {
 					t.Errorf("%q yields %+v", content, a)
 				}
