@@ -8,6 +8,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/test/bustest"
 	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -119,7 +120,7 @@ func TestAStreamThatIsFullThrottlesWhoPublishes(t *testing.T) {
 	}
 	var es []events.Event
 	for i := range 100 {
-		es = append(es, task(fmt.Sprint("j", i)))
+		es = append(es, bustest.Task(fmt.Sprint("j", i)))
 	}
 	b := testenv.Bus(t, ns, "thaw")
 	if err := (bus.Tasks{Bus: b}).Publish(t.Context(), es); !fault.Is(err, fault.Throttled) {

@@ -21,6 +21,7 @@ import (
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/checksum/treehash"
+	"github.com/gas-restore/gas/internal/operator/deadletter"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -228,7 +229,7 @@ func pending(ctx context.Context, b *bus.Bus) (n uint64, err error) {
 // nobody expects.
 func letters(t *testing.T, ctx context.Context, b *bus.Bus) (n int) {
 	t.Helper()
-	for l, err := range b.DeadLetters().Letters(ctx, bus.Filter{}) {
+	for l, err := range deadletter.Open(b).Letters(ctx, deadletter.Filter{}) {
 		if err != nil {
 			t.Fatal(err)
 		}

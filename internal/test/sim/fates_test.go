@@ -22,6 +22,7 @@ import (
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/checksum/treehash"
 	"github.com/gas-restore/gas/internal/local/aws/glacier"
+	"github.com/gas-restore/gas/internal/operator/deadletter"
 	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -170,7 +171,7 @@ type letter struct {
 
 // standing returns the letters that stand now.
 func (w *world) standing() (all []letter) {
-	w.eachLetter(func(l bus.Letter) error {
+	w.eachLetter(func(l deadletter.Letter) error {
 		all = append(all, letter{l.DeadLetter.Subject(), l.Kind + " " + l.Cause, len(l.ReplayOf) > 0})
 		return nil
 	})
@@ -180,8 +181,8 @@ func (w *world) standing() (all []letter) {
 // replay is `gas dead replay`, of all letters.
 func (w *world) replay() {
 	w.distinct()
-	dead := w.operator.DeadLetters()
-	w.eachLetter(func(l bus.Letter) error {
+	dead := deadletter.Open(w.operator)
+	w.eachLetter(func(l deadletter.Letter) error {
 		_, err := dead.Replay(w.t.Context(), l)
 		return err
 	})
@@ -190,12 +191,12 @@ func (w *world) replay() {
 // drop is `gas dead drop`, of all letters.
 func (w *world) drop() {
 	w.distinct()
-	dead := w.operator.DeadLetters()
-	w.eachLetter(func(l bus.Letter) error { return dead.Drop(w.t.Context(), l) })
+	dead := deadletter.Open(w.operator)
+	w.eachLetter(func(l deadletter.Letter) error { return dead.Drop(w.t.Context(), l) })
 }
 
-func (w *world) eachLetter(do func(bus.Letter) error) {
-	if err := w.operator.DeadLetters().ForEach(w.t.Context(), bus.Filter{}, do); err != nil {
+func (w *world) eachLetter(do func(deadletter.Letter) error) {
+	if err := deadletter.Open(w.operator).ForEach(w.t.Context(), deadletter.Filter{}, do); err != nil {
 		w.t.Errorf("dead letters: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package bus
+package deadletter
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -40,7 +41,7 @@ type Replayed struct {
 func ReplayID(e events.DeadLetter) string { return "replay:" + e.MessageID() }
 
 // Replayable returns an error that says why the letter cannot be replayed, nil if it can.
-func (d *DeadLetters) Replayable(l Letter) error {
+func (d *Store) Replayable(l Letter) error {
 	switch {
 	case l.Kind == KindUnreadable:
 		return fault.Errorf(fault.Invalid, "dead letter %d cannot be replayed: it cannot be read", l.Seq)
@@ -52,7 +53,7 @@ func (d *DeadLetters) Replayable(l Letter) error {
 		}
 		return nil
 	}
-	stream := streamOf(l.SourceSubject)
+	stream := bus.StreamOf(l.SourceSubject)
 	if stream == "" || stream != l.Stream {
 		return fault.Errorf(fault.Invalid, "dead letter %d cannot be replayed: no work queue of that name takes its subject: %q of %s", l.Seq, l.SourceSubject, l.Stream)
 	}
@@ -76,7 +77,7 @@ func (d *DeadLetters) Replayable(l Letter) error {
 // in its stream) when JetStream has stored it. Cut short anywhere, it can be done again:
 // it is stored once within the streams' window for repetitions, and after it a repetition
 // does no harm. An error of kind Invalid says why the letter cannot be replayed.
-func (d *DeadLetters) Replay(ctx context.Context, l Letter) (Replayed, error) {
+func (d *Store) Replay(ctx context.Context, l Letter) (Replayed, error) {
 	r := Replayed{OldID: l.MessageID()}
 	if err := d.Replayable(l); err != nil {
 		return r, err
@@ -101,7 +102,7 @@ func (d *DeadLetters) Replay(ctx context.Context, l Letter) (Replayed, error) {
 	return r, nil
 }
 
-func (d *DeadLetters) republish(ctx context.Context, l Letter, id, deaths string) (bool, error) {
+func (d *Store) republish(ctx context.Context, l Letter, id, deaths string) (bool, error) {
 	m := nats.NewMsg(l.SourceSubject)
 	m.Data = l.Payload
 	for k, v := range l.Header {
@@ -112,34 +113,29 @@ func (d *DeadLetters) republish(ctx context.Context, l Letter, id, deaths string
 	}
 	m.Header.Set(events.HeaderMsgID, id)
 	m.Header.Set(events.HeaderReplayOf, deaths)
-	f, err := d.bus.send(m)
-	if err != nil {
-		return false, err
-	}
-	ack, err := f.wait(ctx)
+	ack, err := d.bus.PublishMessage(ctx, m)
 	return ack.Duplicate, err
 }
 
 // Drop removes the letter, and the message that it is about if that still lies in its
 // stream. What is overdue by the catalog is found again by the sweep.
-func (d *DeadLetters) Drop(ctx context.Context, l Letter) error {
+func (d *Store) Drop(ctx context.Context, l Letter) error {
 	if err := d.remove(ctx, l); err != nil {
 		return fmt.Errorf("drop dead letter %d: %w", l.Seq, err)
 	}
 	return nil
 }
 
-func (d *DeadLetters) remove(ctx context.Context, l Letter) error {
+func (d *Store) remove(ctx context.Context, l Letter) error {
 	if l.Where == InStream {
 		if err := d.delete(ctx, l.Stream, l.SourceSeq, l.sourceAt); err != nil {
 			return err
 		}
 	}
 	if l.SourceSeq != 0 {
-		if kv, err := d.bus.JS.KeyValue(ctx, BucketAttempts); err == nil {
-			if err := (ledger{kv: kv, prefix: l.Stream + "." + l.Consumer}).forget(ctx, l.SourceSeq); err != nil {
-				d.bus.log.Debug("forget attempts", "err", err)
-			}
+		// An entry that stays is of no message, and the bucket forgets it in time.
+		if attempts, err := d.bus.Attempts(ctx, l.Stream, l.Consumer); err == nil {
+			_ = attempts.Forget(ctx, l.SourceSeq)
 		}
 	}
 	return d.delete(ctx, events.StreamDead, l.Seq, l.StoredAt)
@@ -147,12 +143,12 @@ func (d *DeadLetters) remove(ctx context.Context, l Letter) error {
 
 // delete deletes the message that was stored at a time, whenever if that is zero; one that
 // is gone already is deleted. A stream that was made anew has another's message under the number.
-func (d *DeadLetters) delete(ctx context.Context, stream string, seq uint64, at time.Time) error {
+func (d *Store) delete(ctx context.Context, stream string, seq uint64, at time.Time) error {
 	gone := func(st jetstream.Stream) bool {
 		m, err := st.GetMsg(ctx, seq)
 		return errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && !at.IsZero() && !m.Time.Equal(at)
 	}
-	st, err := d.bus.stream(ctx, stream)
+	st, err := d.bus.Stream(ctx, stream)
 	if err == nil {
 		if !at.IsZero() && gone(st) {
 			return nil

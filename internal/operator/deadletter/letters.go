@@ -1,4 +1,7 @@
-package bus
+// Package deadletter reads, replays and drops the letters of the DEAD stream, for operators.
+// Workers and the bridge write them (internal/bus), and the server itself keeps its advisories
+// there: both are told in the same words.
+package deadletter
 
 import (
 	"context"
@@ -13,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -73,24 +77,24 @@ type Filter struct {
 	after, upto uint64 // bound the letters' numbers; upto 0 is all
 }
 
-// DeadLetters is the stream of dead letters, for operators: it needs their permissions.
-type DeadLetters struct {
+// Store is the stream of dead letters, for operators: it needs their permissions.
+type Store struct {
 	// UserOf returns whose a job is, for letters that name only the job. A job that is not
 	// known is an error of kind NotFound. Without it such letters are nobody's.
 	UserOf func(context.Context, events.JobID) (events.UserID, error)
 	// Queues puts a message back into an SQS queue, by the queue's name.
 	Queues map[string]func(context.Context, QueueMessage) error
 
-	bus *Bus
+	bus *bus.Bus
 }
 
-// DeadLetters returns the dead letters.
-func (b *Bus) DeadLetters() *DeadLetters { return &DeadLetters{bus: b} }
+// Open returns the dead letters that lie in the bus.
+func Open(b *bus.Bus) *Store { return &Store{bus: b} }
 
 // Letter returns the letter with this number. One that is not there is an error of
 // kind NotFound.
-func (d *DeadLetters) Letter(ctx context.Context, seq uint64) (Letter, error) {
-	st, err := d.bus.stream(ctx, events.StreamDead)
+func (d *Store) Letter(ctx context.Context, seq uint64) (Letter, error) {
+	st, err := d.bus.Stream(ctx, events.StreamDead)
 	if err != nil {
 		return Letter{}, fmt.Errorf("stream %s: %w", events.StreamDead, err)
 	}
@@ -108,12 +112,15 @@ func (d *DeadLetters) Letter(ctx context.Context, seq uint64) (Letter, error) {
 	return l, err
 }
 
+// consumerGone is how long the server keeps the consumer of a reader that is gone.
+const consumerGone = 5 * time.Minute
+
 // idle is how long nothing may come before it is looked whether there is more.
 const idle = 2 * time.Second
 
 // Letters yields the letters that f means, the oldest first: those that are there
 // when it begins. An error ends it. Memory does not depend on how many there are.
-func (d *DeadLetters) Letters(ctx context.Context, f Filter) iter.Seq2[Letter, error] {
+func (d *Store) Letters(ctx context.Context, f Filter) iter.Seq2[Letter, error] {
 	return func(yield func(Letter, error) bool) {
 		if err := d.letters(ctx, f, func(l Letter) bool { return yield(l, nil) }); err != nil {
 			yield(Letter{}, err)
@@ -121,7 +128,7 @@ func (d *DeadLetters) Letters(ctx context.Context, f Filter) iter.Seq2[Letter, e
 	}
 }
 
-func (d *DeadLetters) letters(ctx context.Context, f Filter, yield func(Letter) bool) error {
+func (d *Store) letters(ctx context.Context, f Filter, yield func(Letter) bool) error {
 	info, err := d.info(ctx)
 	if err != nil {
 		return err
@@ -137,7 +144,7 @@ func (d *DeadLetters) letters(ctx context.Context, f Filter, yield func(Letter) 
 		FilterSubjects:    f.subjects(info.Config.Subjects),
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       f.after + 1,
-		InactiveThreshold: feedGone,
+		InactiveThreshold: consumerGone,
 	}
 	if !f.Since.IsZero() && f.after == 0 {
 		cfg.DeliverPolicy, cfg.OptStartSeq, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, 0, &f.Since
@@ -159,7 +166,7 @@ func (d *DeadLetters) letters(ctx context.Context, f Filter, yield func(Letter) 
 	} else if ci.NumPending == 0 {
 		return nil
 	}
-	messages, err := c.Messages(jetstream.PullMaxBytes(8 * mib))
+	messages, err := c.Messages(jetstream.PullMaxBytes(8 << 20))
 	if err != nil {
 		return fmt.Errorf("read stream %s: %w", events.StreamDead, err)
 	}
@@ -218,9 +225,9 @@ func (d *DeadLetters) letters(ctx context.Context, f Filter, yield func(Letter) 
 const chunk = 500
 
 // ForEach calls do for each letter that f means, the oldest first: those that are
-// there when it begins. Unlike with [DeadLetters.Letters], do may take its time and remove letters.
+// there when it begins. Unlike with [Store.Letters], do may take its time and remove letters.
 // Letters that are gone when their turn comes are passed over; an error of do ends it.
-func (d *DeadLetters) ForEach(ctx context.Context, f Filter, do func(Letter) error) error {
+func (d *Store) ForEach(ctx context.Context, f Filter, do func(Letter) error) error {
 	info, err := d.info(ctx)
 	if err != nil || info.State.LastSeq == 0 {
 		return err
@@ -246,7 +253,7 @@ func (d *DeadLetters) ForEach(ctx context.Context, f Filter, do func(Letter) err
 				continue
 			}
 			if err == nil && !l.StoredAt.Equal(p.at) {
-				return fmt.Errorf("stream %s: %w meanwhile: its letters have other numbers", events.StreamDead, ErrAnew)
+				return fmt.Errorf("stream %s: %w meanwhile: its letters have other numbers", events.StreamDead, bus.ErrAnew)
 			}
 			if err == nil {
 				err = do(l)
@@ -267,7 +274,7 @@ func (d *DeadLetters) ForEach(ctx context.Context, f Filter, do func(Letter) err
 	}
 }
 
-func (d *DeadLetters) info(ctx context.Context) (*jetstream.StreamInfo, error) {
+func (d *Store) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 	st, err := d.bus.JS.Stream(ctx, events.StreamDead)
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w: if it is not there, run `gas provision` once", events.StreamDead, err)
@@ -283,14 +290,14 @@ func (f Filter) subjects(kept []string) []string {
 	}
 	token := events.Token(f.Stream)
 	filter := []string{"dead." + token + ".>"}
-	if s := advisorySubject(token); slices.Contains(kept, s) {
+	if s := bus.AdvisorySubject(token); slices.Contains(kept, s) {
 		filter = append(filter, s)
 	}
 	return filter
 }
 
 // means reports whether f means l, and completes l when it may.
-func (d *DeadLetters) means(ctx context.Context, f Filter, l *Letter, adv *advisory) (bool, error) {
+func (d *Store) means(ctx context.Context, f Filter, l *Letter, adv *advisory) (bool, error) {
 	if f.Kind != "" && l.Kind != f.Kind || f.Cause != "" && !strings.EqualFold(l.Cause, f.Cause) || !f.Since.IsZero() && l.StoredAt.Before(f.Since) {
 		return false, nil
 	}
@@ -342,7 +349,7 @@ func readLetter(seq uint64, stored time.Time, subject string, header nats.Header
 func unreadable(subject string, at time.Time, err error) events.DeadLetter {
 	e := events.DeadLetter{Kind: KindUnreadable, Reason: "not a dead letter: " + err.Error(), FirstAt: at, LastAt: at}
 	tokens := strings.Split(subject, ".")
-	if rest, ok := strings.CutPrefix(subject, advisoryMaxDeliveries); ok {
+	if rest, ok := strings.CutPrefix(subject, bus.AdvisoryMaxDeliveries); ok {
 		tokens = append([]string{"dead"}, strings.Split(rest, ".")...)
 	}
 	if len(tokens) > 2 {
@@ -369,7 +376,7 @@ func owner(subject string, payload []byte) (job events.JobID, user events.UserID
 	if events.UnmarshalExact(payload, &env) == nil {
 		job, user = env.Data.JobID, env.Data.UserID
 	}
-	stream := streamOf(subject)
+	stream := bus.StreamOf(subject)
 	if stream == "" {
 		return job, user
 	}
@@ -389,16 +396,4 @@ func owner(subject string, payload []byte) (job events.JobID, user events.UserID
 	}
 	job = events.JobID(ids[len(ids)-1])
 	return job, user
-}
-
-// streamOf returns the work queue that takes a subject, "" if none does.
-func streamOf(subject string) string {
-	for _, q := range queues {
-		for _, pattern := range q.subjects {
-			if matches(subject, pattern) {
-				return q.stream
-			}
-		}
-	}
-	return ""
 }

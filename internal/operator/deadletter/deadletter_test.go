@@ -1,4 +1,4 @@
-package bus_test
+package deadletter_test
 
 import (
 	"context"
@@ -17,80 +17,21 @@ import (
 
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/operator/deadletter"
+	"github.com/gas-restore/gas/internal/test/bustest"
 	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// list returns the letters that f means.
-func list(t testing.TB, d *bus.DeadLetters, f bus.Filter) []bus.Letter {
-	t.Helper()
-	var all []bus.Letter
-	for l, err := range d.Letters(t.Context(), f) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, l)
-	}
-	return all
-}
-
-// one returns the one letter there is.
-func one(t testing.TB, d *bus.DeadLetters) bus.Letter {
-	t.Helper()
-	all := list(t, d, bus.Filter{})
-	if len(all) != 1 {
-		t.Fatalf("%d dead letters, want 1: %+v", len(all), all)
-	}
-	return all[0]
-}
-
-// await waits for n messages in DEAD: what the server stores by itself comes a moment
-// after its cause.
-func await(t testing.TB, b *bus.Bus, n uint64) {
-	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(time.Minute); ; <-tick.C {
-		st, err := b.JS.Stream(t.Context(), events.StreamDead)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if st.CachedInfo().State.Msgs == n {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%d messages in DEAD, want %d", st.CachedInfo().State.Msgs, n)
-		}
-	}
-}
-
-func store(t testing.TB, b *bus.Bus, letters ...events.DeadLetter) {
-	t.Helper()
-	es := make([]events.Event, len(letters))
-	for i, l := range letters {
-		es[i] = l
-	}
-	_, errs := b.PublishAll(t.Context(), es)
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func payload(t testing.TB, e events.Event) []byte {
-	t.Helper()
-	m, err := events.Encode(e)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m.Data
-}
+// at is when everything happens that needs a time.
+var at = bustest.UpgradedAt
 
 func TestAReplayIsANewMessageThatIsLinkedToItsDeadLetter(t *testing.T) {
 	ns := testenv.NATS(t)
 	op := testenv.Bus(t, ns, "operator")
-	dead := op.DeadLetters()
+	dead := deadletter.Open(op)
 	mended := make(chan struct{})
-	r := work(t, ns, 1, func(_ context.Context, e events.ThawRequested, _ bus.Emit) error {
+	r := bustest.Work(t, ns, 1, func(_ context.Context, e events.ThawRequested, _ bus.Emit) error {
 		select {
 		case <-mended:
 			return nil
@@ -101,14 +42,14 @@ func TestAReplayIsANewMessageThatIsLinkedToItsDeadLetter(t *testing.T) {
 	// As a planner publishes many: in a batch, whose headers must not come again.
 	var es []events.Event
 	for i := range 40 {
-		es = append(es, task(fmt.Sprint("j", i)))
+		es = append(es, bustest.Task(fmt.Sprint("j", i)))
 	}
-	publish(t, ns, es...)
+	bustest.Publish(t, ns, es...)
 	for range es {
-		r.expect(t, bus.Dead)
+		r.Expect(t, bus.Dead)
 	}
-	first := list(t, dead, bus.Filter{Job: "j7"})
-	if len(first) != 1 || first[0].UserID != "u" || first[0].Where != bus.InLetter {
+	first := bustest.Letters(t, dead, deadletter.Filter{Job: "j7"})
+	if len(first) != 1 || first[0].UserID != "u" || first[0].Where != deadletter.InLetter {
 		t.Fatalf("got %+v", first)
 	}
 
@@ -117,8 +58,8 @@ func TestAReplayIsANewMessageThatIsLinkedToItsDeadLetter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.expect(t, bus.Dead)
-	second := list(t, dead, bus.Filter{Job: "j7"})
+	r.Expect(t, bus.Dead)
+	second := bustest.Letters(t, dead, deadletter.Filter{Job: "j7"})
 	if len(second) != 1 {
 		t.Fatalf("%d letters of the job, want 1: the first is removed", len(second))
 	}
@@ -144,11 +85,11 @@ func TestAReplayIsANewMessageThatIsLinkedToItsDeadLetter(t *testing.T) {
 	if _, err := dead.Replay(t.Context(), l); err != nil {
 		t.Fatal(err)
 	}
-	r.expect(t, bus.Acked)
-	if n := len(list(t, dead, bus.Filter{Job: "j7"})); n != 0 {
+	r.Expect(t, bus.Acked)
+	if n := len(bustest.Letters(t, dead, deadletter.Filter{Job: "j7"})); n != 0 {
 		t.Errorf("%d letters of the job are left", n)
 	}
-	if n := messages(t, ns, events.StreamDead); n != 39 {
+	if n := bustest.Messages(t, ns, events.StreamDead); n != 39 {
 		t.Errorf("%d letters are left, want the other 39 and no advisories", n)
 	}
 }
@@ -156,17 +97,17 @@ func TestAReplayIsANewMessageThatIsLinkedToItsDeadLetter(t *testing.T) {
 func TestAReplayThatWasCutShortIsStoredOnce(t *testing.T) {
 	ns := testenv.NATS(t)
 	op := testenv.Bus(t, ns, "operator")
-	dead := op.DeadLetters()
+	dead := deadletter.Open(op)
 	letter := events.DeadLetter{
-		ID: "7-a", Stream: events.StreamThaw, Consumer: bus.ConsumerRequest, SourceSubject: task("j").Subject(),
-		Payload: payload(t, task("j")), Reason: "r", Kind: "invalid", Attempts: 1, FirstAt: at, LastAt: at,
+		ID: "7-a", Stream: events.StreamThaw, Consumer: bus.ConsumerRequest, SourceSubject: bustest.Task("j").Subject(),
+		Payload: bustest.Payload(t, bustest.Task("j")), Reason: "r", Kind: "invalid", Attempts: 1, FirstAt: at, LastAt: at,
 	}
-	store(t, op, letter)
-	l := one(t, dead)
+	bustest.StoreLetters(t, op, letter)
+	l := bustest.OneLetter(t, dead)
 	// What the first try did before it was cut short: the payload is there, and the letter too.
 	m := nats.NewMsg(l.SourceSubject)
 	m.Data = l.Payload
-	m.Header.Set(events.HeaderMsgID, bus.ReplayID(l.DeadLetter))
+	m.Header.Set(events.HeaderMsgID, deadletter.ReplayID(l.DeadLetter))
 	if _, err := op.JS.PublishMsg(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
@@ -174,14 +115,14 @@ func TestAReplayThatWasCutShortIsStoredOnce(t *testing.T) {
 	if err != nil || !did.Again {
 		t.Errorf("got %+v, %v; want it told that it was published before", did, err)
 	}
-	if thaw, left := messages(t, ns, events.StreamThaw), messages(t, ns, events.StreamDead); thaw != 1 || left != 0 {
+	if thaw, left := bustest.Messages(t, ns, events.StreamThaw), bustest.Messages(t, ns, events.StreamDead); thaw != 1 || left != 0 {
 		t.Errorf("%d messages and %d letters, want 1 and 0", thaw, left)
 	}
 	// And once more, by somebody who saw the letter before.
 	if did, err := dead.Replay(t.Context(), l); err != nil || !did.Again {
 		t.Errorf("got %+v, %v", did, err)
 	}
-	if thaw := messages(t, ns, events.StreamThaw); thaw != 1 {
+	if thaw := bustest.Messages(t, ns, events.StreamThaw); thaw != 1 {
 		t.Errorf("%d messages, want 1", thaw)
 	}
 }
@@ -189,17 +130,17 @@ func TestAReplayThatWasCutShortIsStoredOnce(t *testing.T) {
 func TestWhatCannotBeReplayedStaysAndIsToldWhy(t *testing.T) {
 	ns := testenv.NATS(t)
 	op := testenv.Bus(t, ns, "operator")
-	dead := op.DeadLetters()
-	var sent []bus.QueueMessage
-	dead.Queues = map[string]func(context.Context, bus.QueueMessage) error{
-		"known": func(_ context.Context, m bus.QueueMessage) error { sent = append(sent, m); return nil },
-		"down":  func(context.Context, bus.QueueMessage) error { return errors.New("queue is down") },
+	dead := deadletter.Open(op)
+	var sent []deadletter.QueueMessage
+	dead.Queues = map[string]func(context.Context, deadletter.QueueMessage) error{
+		"known": func(_ context.Context, m deadletter.QueueMessage) error { sent = append(sent, m); return nil },
+		"down":  func(context.Context, deadletter.QueueMessage) error { return errors.New("queue is down") },
 	}
 	letter := func(stream, consumer, subject, body string) events.DeadLetter {
 		return events.DeadLetter{ID: fmt.Sprint(stream, consumer, subject), Stream: stream, Consumer: consumer, SourceSubject: subject, Payload: []byte(body), Reason: "r", Kind: "invalid", Attempts: 1, FirstAt: at, LastAt: at}
 	}
 	newer := `{"v":2,"type":"thaw.requested","data":{}}`
-	store(t, op,
+	bustest.StoreLetters(t, op,
 		letter("SQS", "another", "", "rubbish"), letter("SQS", "down", "", "rubbish"), letter("THAW", "c", "thaw.requested.u.j", "rubbish"),
 		letter("THAW", "c", "premium.upgraded.u", newer), letter("THAW", "c", "thaw.requested.u.*", newer), letter("MINE", "c", "mine.x", "{}"),
 		letter("SQS", "known", "", "rubbish"), letter("THAW", "c", "thaw.requested.u.k", newer))
@@ -231,7 +172,7 @@ func TestWhatCannotBeReplayedStaysAndIsToldWhy(t *testing.T) {
 	if len(sent) != 1 || sent[0].Body != "rubbish" || len(events.Deaths(map[string][]string{events.HeaderReplayOf: {sent[0].ReplayOf}})) != 1 {
 		t.Errorf("sent to the queue: %+v", sent)
 	}
-	if n := messages(t, ns, events.StreamThaw); n != 1 {
+	if n := bustest.Messages(t, ns, events.StreamThaw); n != 1 {
 		t.Errorf("%d messages in THAW, want the newer release's", n)
 	}
 }
@@ -239,7 +180,7 @@ func TestWhatCannotBeReplayedStaysAndIsToldWhy(t *testing.T) {
 func TestLettersAreFilteredAndLimitedTheOldestFirst(t *testing.T) {
 	ns := testenv.NATS(t)
 	op := testenv.Bus(t, ns, "operator")
-	dead := op.DeadLetters()
+	dead := deadletter.Open(op)
 	dead.UserOf = func(_ context.Context, job events.JobID) (events.UserID, error) {
 		if job == "gone" {
 			return "", fault.Errorf(fault.NotFound, "unknown job")
@@ -247,51 +188,51 @@ func TestLettersAreFilteredAndLimitedTheOldestFirst(t *testing.T) {
 		return "fern", nil
 	}
 	letter := func(e events.Event, stream, kind, reason string) events.DeadLetter {
-		return events.DeadLetter{ID: e.MessageID(), Stream: stream, Consumer: "c", SourceSubject: e.Subject(), Payload: payload(t, e), Reason: reason, Kind: kind, Attempts: 1, FirstAt: at, LastAt: at}
+		return events.DeadLetter{ID: e.MessageID(), Stream: stream, Consumer: "c", SourceSubject: e.Subject(), Payload: bustest.Payload(t, e), Reason: reason, Kind: kind, Attempts: 1, FirstAt: at, LastAt: at}
 	}
 	retrieved := func(job string) events.Event {
 		return events.RetrievalCompleted{ID: "n-" + job, JobID: events.JobID(job), ArchiveID: "a", RetrievalID: "r", Status: "Succeeded", CompletedAt: at}
 	}
-	store(t, op,
+	bustest.StoreLetters(t, op,
 		letter(events.UserUpgraded{ID: "1", UserID: "moss", At: at}, "PREMIUM", "unknown", "Unknown user"),                                                        // 1
-		letter(task("j1"), "THAW", "invalid", "unknown job"),                                                                                                      // 2, of u
+		letter(bustest.Task("j1"), "THAW", "invalid", "unknown job"),                                                                                              // 2, of u
 		letter(retrieved("j2"), "RESTORE", "corrupt", "tree hash"),                                                                                                // 3, of fern
 		letter(retrieved("gone"), "RESTORE", "invalid", "unknown job"),                                                                                            // 4
 		events.DeadLetter{ID: "m", Stream: "SQS", Consumer: "q", Payload: []byte("{"), Reason: "not JSON", Kind: "invalid", Attempts: 1, FirstAt: at, LastAt: at}, // 5
-		letter(task("j6"), "THAW", "corrupt", "unknown job"))                                                                                                      // 6
+		letter(bustest.Task("j6"), "THAW", "corrupt", "unknown job"))                                                                                              // 6
 	three, err := dead.Letter(t.Context(), 3)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct {
-		f    bus.Filter
+		f    deadletter.Filter
 		want []uint64
 	}{
-		"all":             {bus.Filter{}, []uint64{1, 2, 3, 4, 5, 6}},
-		"two":             {bus.Filter{Limit: 2}, []uint64{1, 2}},
-		"a stream":        {bus.Filter{Stream: "RESTORE"}, []uint64{3, 4}},
-		"a queue":         {bus.Filter{Stream: "SQS"}, []uint64{5}},
-		"no stream":       {bus.Filter{Stream: "NONE"}, nil},
-		"a wild stream":   {bus.Filter{Stream: "*"}, nil},
-		"a user":          {bus.Filter{User: "moss"}, []uint64{1}},
-		"a task's user":   {bus.Filter{User: "u"}, []uint64{2, 6}},
-		"a job's user":    {bus.Filter{User: "fern"}, []uint64{3}},
-		"a job":           {bus.Filter{Job: "gone"}, []uint64{4}},
-		"a kind":          {bus.Filter{Kind: "corrupt"}, []uint64{3, 6}},
-		"a reason":        {bus.Filter{Reason: regexp.MustCompile("(?i)^unknown (user|job)$")}, []uint64{1, 2, 4, 6}},
-		"a limit of some": {bus.Filter{Reason: regexp.MustCompile("job"), Limit: 2}, []uint64{2, 4}},
-		"since":           {bus.Filter{Since: three.StoredAt}, nil},
-		"until":           {bus.Filter{Until: three.StoredAt.Add(-time.Nanosecond)}, nil},
-		"all at once":     {bus.Filter{Stream: "THAW", User: "u", Kind: "corrupt", Job: "j6"}, []uint64{6}},
+		"all":             {deadletter.Filter{}, []uint64{1, 2, 3, 4, 5, 6}},
+		"two":             {deadletter.Filter{Limit: 2}, []uint64{1, 2}},
+		"a stream":        {deadletter.Filter{Stream: "RESTORE"}, []uint64{3, 4}},
+		"a queue":         {deadletter.Filter{Stream: "SQS"}, []uint64{5}},
+		"no stream":       {deadletter.Filter{Stream: "NONE"}, nil},
+		"a wild stream":   {deadletter.Filter{Stream: "*"}, nil},
+		"a user":          {deadletter.Filter{User: "moss"}, []uint64{1}},
+		"a task's user":   {deadletter.Filter{User: "u"}, []uint64{2, 6}},
+		"a job's user":    {deadletter.Filter{User: "fern"}, []uint64{3}},
+		"a job":           {deadletter.Filter{Job: "gone"}, []uint64{4}},
+		"a kind":          {deadletter.Filter{Kind: "corrupt"}, []uint64{3, 6}},
+		"a reason":        {deadletter.Filter{Reason: regexp.MustCompile("(?i)^unknown (user|job)$")}, []uint64{1, 2, 4, 6}},
+		"a limit of some": {deadletter.Filter{Reason: regexp.MustCompile("job"), Limit: 2}, []uint64{2, 4}},
+		"since":           {deadletter.Filter{Since: three.StoredAt}, nil},
+		"until":           {deadletter.Filter{Until: three.StoredAt.Add(-time.Nanosecond)}, nil},
+		"all at once":     {deadletter.Filter{Stream: "THAW", User: "u", Kind: "corrupt", Job: "j6"}, []uint64{6}},
 	} {
 		var got, each []uint64
-		for _, l := range list(t, dead, c.f) {
+		for _, l := range bustest.Letters(t, dead, c.f) {
 			got = append(got, l.Seq)
 			if l.StoredAt.Before(c.f.Since) || !c.f.Until.IsZero() && l.StoredAt.After(c.f.Until) {
 				t.Errorf("%s: %d was stored at %s", name, l.Seq, l.StoredAt)
 			}
 		}
-		if err := dead.ForEach(t.Context(), c.f, func(l bus.Letter) error { each = append(each, l.Seq); return nil }); err != nil {
+		if err := dead.ForEach(t.Context(), c.f, func(l deadletter.Letter) error { each = append(each, l.Seq); return nil }); err != nil {
 			t.Error(err)
 		}
 		switch name { // those that were stored together have the same time or not
@@ -319,10 +260,10 @@ func TestLettersAreFilteredAndLimitedTheOldestFirst(t *testing.T) {
 	}
 	// Those in the middle go, and those that come while it lasts are not meant.
 	var dropped []uint64
-	err = dead.ForEach(t.Context(), bus.Filter{}, func(l bus.Letter) error {
+	err = dead.ForEach(t.Context(), deadletter.Filter{}, func(l deadletter.Letter) error {
 		if l.Seq == 2 {
-			store(t, op, letter(task("new"), "THAW", "invalid", "r"))
-			if err := dead.Drop(t.Context(), bus.Letter{Seq: 3}); err != nil {
+			bustest.StoreLetters(t, op, letter(bustest.Task("new"), "THAW", "invalid", "r"))
+			if err := dead.Drop(t.Context(), deadletter.Letter{Seq: 3}); err != nil {
 				return err
 			}
 		}
@@ -332,7 +273,7 @@ func TestLettersAreFilteredAndLimitedTheOldestFirst(t *testing.T) {
 	if want := []uint64{1, 2, 4, 5, 6}; err != nil || !slices.Equal(dropped, want) {
 		t.Errorf("dropped %v (%v), want %v", dropped, err, want)
 	}
-	if left := one(t, dead); left.JobID != "new" {
+	if left := bustest.OneLetter(t, dead); left.JobID != "new" {
 		t.Errorf("left: %+v", left)
 	}
 }
@@ -351,7 +292,7 @@ func giveUp(t *testing.T, ns *server.Server, e events.ThawRequested) {
 	if c, err = op.JS.UpdateConsumer(t.Context(), events.StreamThaw, cfg); err != nil {
 		t.Fatal(err)
 	}
-	publish(t, ns, e)
+	bustest.Publish(t, ns, e)
 	if _, err := c.Next(); err != nil {
 		t.Fatal(err)
 	}
@@ -360,18 +301,18 @@ func giveUp(t *testing.T, ns *server.Server, e events.ThawRequested) {
 func TestWhatJetStreamGivesUpIsKeptWithNobodyAliveAndCanBeReplayed(t *testing.T) {
 	ns := testenv.NATS(t)
 	op := testenv.Bus(t, ns, "operator")
-	dead := op.DeadLetters()
-	giveUp(t, ns, task("j"))
-	await(t, op, 1) // no worker, no pull, no subscription of ours
-	l := one(t, dead)
-	if l.Kind != bus.KindUndelivered || l.Where != bus.InStream || l.SourceSeq != 1 || l.JobID != "j" || l.UserID != "u" || l.Attempts != 1 ||
-		l.SourceSubject != "thaw.requested.u.j" || string(l.Payload) != string(payload(t, task("j"))) || l.Stream != events.StreamThaw || l.Consumer != bus.ConsumerRequest {
+	dead := deadletter.Open(op)
+	giveUp(t, ns, bustest.Task("j"))
+	bustest.AwaitLetters(t, op, 1) // no worker, no pull, no subscription of ours
+	l := bustest.OneLetter(t, dead)
+	if l.Kind != deadletter.KindUndelivered || l.Where != deadletter.InStream || l.SourceSeq != 1 || l.JobID != "j" || l.UserID != "u" || l.Attempts != 1 ||
+		l.SourceSubject != "thaw.requested.u.j" || string(l.Payload) != string(bustest.Payload(t, bustest.Task("j"))) || l.Stream != events.StreamThaw || l.Consumer != bus.ConsumerRequest {
 		t.Fatalf("got %+v", l)
 	}
-	if got := list(t, dead, bus.Filter{Stream: events.StreamThaw, Job: "j", Kind: bus.KindUndelivered}); len(got) != 1 {
+	if got := bustest.Letters(t, dead, deadletter.Filter{Stream: events.StreamThaw, Job: "j", Kind: deadletter.KindUndelivered}); len(got) != 1 {
 		t.Errorf("filtered: %+v", got)
 	}
-	if got := list(t, dead, bus.Filter{Stream: events.StreamRestore}); len(got) != 0 {
+	if got := bustest.Letters(t, dead, deadletter.Filter{Stream: events.StreamRestore}); len(got) != 0 {
 		t.Errorf("of another stream: %+v", got)
 	}
 	if err := op.CheckConsumer(t.Context(), events.StreamThaw, bus.ConsumerRequest); err == nil || !strings.Contains(err.Error(), "gas provision") {
@@ -389,18 +330,18 @@ func TestWhatJetStreamGivesUpIsKeptWithNobodyAliveAndCanBeReplayed(t *testing.T)
 	if err != nil || did.Again {
 		t.Fatalf("got %+v, %v", did, err)
 	}
-	if thaw, left := messages(t, ns, events.StreamThaw), messages(t, ns, events.StreamDead); thaw != 1 || left != 0 {
+	if thaw, left := bustest.Messages(t, ns, events.StreamThaw), bustest.Messages(t, ns, events.StreamDead); thaw != 1 || left != 0 {
 		t.Fatalf("%d messages and %d letters, want the new one and 0", thaw, left)
 	}
-	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
+	r := bustest.Work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
 		return fault.Errorf(fault.Invalid, "again")
 	})
-	r.expect(t, bus.Dead)
-	again := one(t, dead)
+	r.Expect(t, bus.Dead)
+	again := bustest.OneLetter(t, dead)
 	if again.Kind != "invalid" || again.Attempts != 2 || len(again.ReplayOf) != 1 || again.ReplayOf[0].Seq != l.Seq {
 		t.Errorf("got %+v", again)
 	}
-	if n := messages(t, ns, events.StreamThaw); n != 0 {
+	if n := bustest.Messages(t, ns, events.StreamThaw); n != 0 {
 		t.Errorf("%d messages are left in THAW", n)
 	}
 }
@@ -408,30 +349,30 @@ func TestWhatJetStreamGivesUpIsKeptWithNobodyAliveAndCanBeReplayed(t *testing.T)
 func TestAStuckMessageIsDroppedWithItsLetterAndOneThatIsGoneNeedsNoReplay(t *testing.T) {
 	ns := testenv.NATS(t)
 	op := testenv.Bus(t, ns, "operator")
-	dead := op.DeadLetters()
-	giveUp(t, ns, task("j1"))
-	giveUp(t, ns, task("j2"))
-	await(t, op, 2)
-	all := list(t, dead, bus.Filter{})
+	dead := deadletter.Open(op)
+	giveUp(t, ns, bustest.Task("j1"))
+	giveUp(t, ns, bustest.Task("j2"))
+	bustest.AwaitLetters(t, op, 2)
+	all := bustest.Letters(t, dead, deadletter.Filter{})
 	if err := dead.Drop(t.Context(), all[0]); err != nil {
 		t.Fatal(err)
 	}
-	if n := messages(t, ns, events.StreamThaw); n != 1 {
+	if n := bustest.Messages(t, ns, events.StreamThaw); n != 1 {
 		t.Errorf("%d messages in THAW, want 1", n)
 	}
 	// Somebody purged the queue, which begins anew with another message.
 	if err := op.JS.DeleteStream(t.Context(), events.StreamThaw); err != nil {
 		t.Fatal(err)
 	}
-	if l := one(t, dead); l.Where != bus.Gone {
+	if l := bustest.OneLetter(t, dead); l.Where != deadletter.Gone {
 		t.Errorf("without its stream it is %s", l.Where)
 	}
 	if err := bus.Provision(t.Context(), op.JS, bus.Settings{}); err != nil {
 		t.Fatal(err)
 	}
-	publish(t, ns, task("k1"), task("k2"))
-	l := one(t, testenv.Bus(t, ns, "operator").DeadLetters())
-	if l.Where != bus.Gone || l.JobID != "" {
+	bustest.Publish(t, ns, bustest.Task("k1"), bustest.Task("k2"))
+	l := bustest.OneLetter(t, deadletter.Open(testenv.Bus(t, ns, "operator")))
+	if l.Where != deadletter.Gone || l.JobID != "" {
 		t.Errorf("got %+v, want nobody else's message", l)
 	}
 	if _, err := dead.Replay(t.Context(), l); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "needs no replay") {
@@ -440,7 +381,7 @@ func TestAStuckMessageIsDroppedWithItsLetterAndOneThatIsGoneNeedsNoReplay(t *tes
 	if err := dead.Drop(t.Context(), l); err != nil {
 		t.Error(err)
 	}
-	if thaw, left := messages(t, ns, events.StreamThaw), messages(t, ns, events.StreamDead); thaw != 2 || left != 0 {
+	if thaw, left := bustest.Messages(t, ns, events.StreamThaw), bustest.Messages(t, ns, events.StreamDead); thaw != 2 || left != 0 {
 		t.Errorf("%d messages and %d letters, want 2 and 0", thaw, left)
 	}
 }
@@ -452,7 +393,7 @@ func TestWhatTheServerCallsTerminatedIsNoDeadLetter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	publish(t, ns, task("j"))
+	bustest.Publish(t, ns, bustest.Task("j"))
 	c, err := op.JS.Consumer(t.Context(), events.StreamThaw, bus.ConsumerRequest)
 	if err != nil {
 		t.Fatal(err)
@@ -478,8 +419,8 @@ func TestWhatTheServerCallsTerminatedIsNoDeadLetter(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What the stream took before this letter it has stored.
-	store(t, op, events.DeadLetter{ID: "1", Stream: "THAW", Consumer: "c", Payload: []byte("x"), Reason: "r", Kind: "invalid", Attempts: 1, FirstAt: at, LastAt: at})
-	if l := one(t, op.DeadLetters()); l.Kind != "invalid" {
+	bustest.StoreLetters(t, op, events.DeadLetter{ID: "1", Stream: "THAW", Consumer: "c", Payload: []byte("x"), Reason: "r", Kind: "invalid", Attempts: 1, FirstAt: at, LastAt: at})
+	if l := bustest.OneLetter(t, deadletter.Open(op)); l.Kind != "invalid" {
 		t.Errorf("got %+v", l)
 	}
 }
@@ -505,8 +446,8 @@ func TestADeadStreamWithoutTheBackstopIsNoticedAndProvisioned(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	// Its letters can be read all the same.
-	store(t, op, events.DeadLetter{ID: "1", Stream: "THAW", Consumer: "c", Payload: []byte("x"), Reason: "r", Kind: "invalid", Attempts: 1, FirstAt: at, LastAt: at})
-	if got := list(t, op.DeadLetters(), bus.Filter{Stream: "THAW"}); len(got) != 1 {
+	bustest.StoreLetters(t, op, events.DeadLetter{ID: "1", Stream: "THAW", Consumer: "c", Payload: []byte("x"), Reason: "r", Kind: "invalid", Attempts: 1, FirstAt: at, LastAt: at})
+	if got := bustest.Letters(t, deadletter.Open(op), deadletter.Filter{Stream: "THAW"}); len(got) != 1 {
 		t.Errorf("got %+v", got)
 	}
 	if err := bus.Provision(t.Context(), op.JS, bus.Settings{}); err != nil {
@@ -520,8 +461,8 @@ func TestADeadStreamWithoutTheBackstopIsNoticedAndProvisioned(t *testing.T) {
 func TestALetterIsWrittenAsJSONWithItsPayloadToRead(t *testing.T) {
 	ns := testenv.NATS(t)
 	op := testenv.Bus(t, ns, "operator")
-	store(t, op, events.DeadLetter{ID: "1", Stream: "THAW", Consumer: "c", SourceSubject: "thaw.requested.u.j", Payload: []byte(`{"a":1}`), Reason: "r", Kind: "invalid", Attempts: 1, FirstAt: at, LastAt: at})
-	data, err := json.Marshal(one(t, op.DeadLetters()))
+	bustest.StoreLetters(t, op, events.DeadLetter{ID: "1", Stream: "THAW", Consumer: "c", SourceSubject: "thaw.requested.u.j", Payload: []byte(`{"a":1}`), Reason: "r", Kind: "invalid", Attempts: 1, FirstAt: at, LastAt: at})
+	data, err := json.Marshal(bustest.OneLetter(t, deadletter.Open(op)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -539,13 +480,13 @@ func BenchmarkListing100000DeadLetters(b *testing.B) {
 	const n = 100_000
 	var batch []events.DeadLetter
 	for i := range n {
-		e := task(fmt.Sprint("j", i))
+		e := bustest.Task(fmt.Sprint("j", i))
 		batch = append(batch, events.DeadLetter{
-			ID: fmt.Sprint(i), Stream: "THAW", Consumer: "thaw-request", SourceSubject: e.Subject(), Payload: payload(b, e),
+			ID: fmt.Sprint(i), Stream: "THAW", Consumer: "thaw-request", SourceSubject: e.Subject(), Payload: bustest.Payload(b, e),
 			Header: map[string][]string{events.HeaderID: {e.MessageID()}}, Reason: "unknown job", Kind: "invalid", Attempts: 1, FirstAt: at, LastAt: at,
 		})
 		if len(batch) == 5000 {
-			store(b, op, batch...)
+			bustest.StoreLetters(b, op, batch...)
 			batch = batch[:0]
 		}
 	}
@@ -554,7 +495,7 @@ func BenchmarkListing100000DeadLetters(b *testing.B) {
 	runtime.ReadMemStats(&before)
 	for b.Loop() {
 		got := 0
-		for _, err := range op.DeadLetters().Letters(b.Context(), bus.Filter{Reason: regexp.MustCompile("(?i)job")}) {
+		for _, err := range deadletter.Open(op).Letters(b.Context(), deadletter.Filter{Reason: regexp.MustCompile("(?i)job")}) {
 			if err != nil {
 				b.Fatal(err)
 			}
