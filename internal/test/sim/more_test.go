@@ -31,7 +31,8 @@ func (w *world) surroundings(seed uint64) *rand.Rand {
 	}
 	if d.IntN(6) == 0 {
 		w.trouble(indexesLate, 1)
-		w.DynamoDB.SetIndexLag(minutes(d, 1) / 3)
+		w.indexLag = minutes(d, 1) / 3
+		w.DynamoDB.SetIndexLag(w.indexLag)
 		w.Glacier.SetListLag(minutes(d, 1) / 2)
 	}
 	if d.IntN(6) == 0 {

@@ -75,6 +75,8 @@ type world struct {
 	// clock of the nth process of a service is ahead; nil leaves both as they are.
 	config map[string]func(*config.Config)
 	apart  func(service string, n int) time.Duration
+	// indexLag is how late the indexes of DynamoDB are.
+	indexLag time.Duration
 	// fails says which retrievals Glacier fails, beside those that chance does.
 	fails func(glacier.Job) bool
 	// letters is how many dead letters there may have been.
