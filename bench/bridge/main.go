@@ -292,7 +292,7 @@ func (discard) Look(context.Context) error { return nil }
 type forward struct{ bus *bus.Bus }
 
 func (f forward) Look(ctx context.Context) error {
-	return bus.NewLook(f.bus, events.SubjectPremium).Err(ctx)
+	return bus.NewProbe(f.bus, events.SubjectPremium).Err(ctx)
 }
 
 func (f forward) Publish(ctx context.Context, es []events.Event) ([]bool, []error) {

@@ -195,7 +195,7 @@ func (r *statusReport) ofAll(ctx context.Context, d *deployment, bill bool) erro
 	if r.Reached, err = d.bus.Ceilings(ctx); err != nil {
 		return err
 	}
-	if note, _, err := d.bus.Notes(bus.BucketSweep).Get(ctx, reconcile.ReportKey); err == nil {
+	if note, _, err := d.bus.KV(bus.BucketSweep).Get(ctx, reconcile.ReportKey); err == nil {
 		swept, err := reconcile.DecodeReport(note)
 		if err != nil {
 			return err
@@ -204,7 +204,7 @@ func (r *statusReport) ofAll(ctx context.Context, d *deployment, bill bool) erro
 	} else if !fault.Is(err, fault.NotFound) {
 		return err
 	}
-	note, _, err := d.bus.Notes(bus.BucketPace).Get(ctx, thaw.BoardKey)
+	note, _, err := d.bus.KV(bus.BucketPace).Get(ctx, thaw.BoardKey)
 	if fault.Is(err, fault.NotFound) {
 		return nil
 	}
@@ -233,7 +233,7 @@ func (r *statusReport) take(d *deployment, all *summary.Summary) {
 // plans returns the plans of a bucket, the latest first.
 func plans(ctx context.Context, d *deployment, bucket, filter string) ([]thaw.Progress, error) {
 	var all []thaw.Progress
-	for note, err := range d.bus.Notes(bucket).List(ctx, filter) {
+	for note, err := range d.bus.KV(bucket).List(ctx, filter) {
 		if err != nil {
 			return nil, err
 		}

@@ -51,7 +51,7 @@ const (
 type switched struct{ atomic.Pointer[bus.Bus] }
 
 func (s *switched) Look(ctx context.Context) error {
-	return bus.NewLook(s.Load(), events.SubjectPremium).Err(ctx)
+	return bus.NewProbe(s.Load(), events.SubjectPremium).Err(ctx)
 }
 
 func (s *switched) Publish(ctx context.Context, es []events.Event) ([]bool, []error) {

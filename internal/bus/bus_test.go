@@ -490,7 +490,7 @@ func TestStatusesAreFollowedOfAllAndLookedUpOfOne(t *testing.T) {
 
 func TestKeptValuesAreFoundByPrefix(t *testing.T) {
 	ns := testenv.NATS(t)
-	keep, err := testenv.Bus(t, ns, "web").OpenKeep(t.Context(), bus.BucketSessions)
+	keep, err := testenv.Bus(t, ns, "web").OpenTTLStore(t.Context(), bus.BucketSessions)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -511,7 +511,7 @@ func TestKeptValuesAreFoundByPrefix(t *testing.T) {
 
 func TestAKeptValueEndsWithItsTime(t *testing.T) {
 	ns := testenv.NATS(t)
-	keep, err := testenv.Bus(t, ns, "web").OpenKeep(t.Context(), bus.BucketSessions)
+	keep, err := testenv.Bus(t, ns, "web").OpenTTLStore(t.Context(), bus.BucketSessions)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -165,7 +165,7 @@ type run[E events.Event] struct {
 	*Worker[E]
 	consumer jetstream.Consumer
 	readers  []*reader[E] // of what is put aside, one for each class
-	attempts   Attempts
+	attempts Attempts
 	slots    chan struct{}
 	breaker  breaker
 	log      *slog.Logger
@@ -196,7 +196,7 @@ func (w *Worker[E]) start(ctx context.Context) (*run[E], error) {
 	r := &run[E]{
 		Worker:   w,
 		consumer: c,
-		attempts:   Attempts{kv: kv, prefix: w.Stream + "." + w.Consumer},
+		attempts: Attempts{kv: kv, prefix: w.Stream + "." + w.Consumer},
 		slots:    make(chan struct{}, max(w.Slots, 1)),
 		log:      log.With("stream", w.Stream, "consumer", w.Consumer),
 		leases:   map[jetstream.Msg]context.CancelCauseFunc{},

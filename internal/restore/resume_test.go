@@ -22,7 +22,7 @@ import (
 // withNotes gives the restorer a bucket of NATS for what it notes.
 func (b *bench) withNotes() *bench {
 	b.t.Helper()
-	b.Notes = testenv.Bus(b.t, testenv.NATS(b.t), "restore").Notes(bus.BucketCopies)
+	b.Notes = testenv.Bus(b.t, testenv.NATS(b.t), "restore").KV(bus.BucketCopies)
 	return b
 }
 

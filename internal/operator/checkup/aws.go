@@ -237,7 +237,7 @@ type end struct {
 	channel         estate.Channel
 	topicVar, topic string
 	queueVar, queue string
-	topicFor        []config.Need
+	topicFor        []config.Service
 	foundTopic      *estate.FoundTopic
 	topicKnown      bool
 }
@@ -247,8 +247,8 @@ func (l *look) channels(ctx context.Context, sdk aws.Config) {
 	account := awsestate.New(sdk)
 	of := estate.Channels()
 	ends := []*end{
-		{channel: of[0], topicVar: "GAS_PREMIUM_TOPIC_ARN", topic: l.cfg.PremiumTopic, queueVar: "GAS_PREMIUM_QUEUE_URL", queue: l.cfg.PremiumQueue, topicFor: []config.Need{config.Bridge, config.Web}},
-		{channel: of[1], topicVar: "GAS_RESTORE_TOPIC_ARN", topic: l.cfg.RestoreTopic, queueVar: "GAS_RESTORE_QUEUE_URL", queue: l.cfg.RestoreQueue, topicFor: []config.Need{config.Bridge, config.Thaw}},
+		{channel: of[0], topicVar: "GAS_PREMIUM_TOPIC_ARN", topic: l.cfg.PremiumTopic, queueVar: "GAS_PREMIUM_QUEUE_URL", queue: l.cfg.PremiumQueue, topicFor: []config.Service{config.Bridge, config.Web}},
+		{channel: of[1], topicVar: "GAS_RESTORE_TOPIC_ARN", topic: l.cfg.RestoreTopic, queueVar: "GAS_RESTORE_QUEUE_URL", queue: l.cfg.RestoreQueue, topicFor: []config.Service{config.Bridge, config.Thaw}},
 	}
 	for i, e := range ends {
 		if !l.has(e.topicFor...) || l.bad[e.topicVar] {

@@ -13,7 +13,7 @@ import (
 type Options struct {
 	// For are the services whose needs are looked at; none is all of them, and then also
 	// at what only an operator can see.
-	For []config.Need
+	For []config.Service
 	// Timeout is how long to wait for each answer.
 	Timeout time.Duration
 	// Environ is the environment, as [os.Environ] has it, with which Config was read, and
@@ -29,7 +29,7 @@ type Options struct {
 type look struct {
 	report
 	cfg      config.Config
-	needs    []config.Need
+	needs    []config.Service
 	operator bool
 	timeout  time.Duration
 	// bad are the variables that are wrong by themselves: what they name is not tried.
@@ -37,8 +37,8 @@ type look struct {
 }
 
 // Services returns those that can be looked at.
-func Services() []config.Need {
-	return []config.Need{config.Bridge, config.Thaw, config.Restore, config.Web}
+func Services() []config.Service {
+	return []config.Service{config.Bridge, config.Thaw, config.Restore, config.Web}
 }
 
 // Run looks at everything, and returns a finding for each thing, in the order in which
@@ -62,8 +62,8 @@ func Run(ctx context.Context, o Options) []Finding {
 }
 
 // has reports whether one of the services is looked at.
-func (l *look) has(which ...config.Need) bool {
-	return slices.ContainsFunc(which, func(n config.Need) bool { return slices.Contains(l.needs, n) })
+func (l *look) has(which ...config.Service) bool {
+	return slices.ContainsFunc(which, func(n config.Service) bool { return slices.Contains(l.needs, n) })
 }
 
 // try calls f with the time limit.
@@ -76,7 +76,7 @@ func (l *look) try(ctx context.Context, f func(context.Context) error) error {
 // limits tells what none of the looks can prove: to try it would have an effect.
 func (l *look) limits() {
 	for _, limit := range []struct {
-		who         config.Need
+		who         config.Service
 		what, words string
 	}{
 		{config.Bridge, "sqs:ReceiveMessage", "to receive counts as a receive; nor DeleteMessage and ChangeMessageVisibility"},

@@ -23,7 +23,7 @@ type user struct {
 
 func (l *look) users() []user {
 	var all []user
-	add := func(need config.Need, u user) {
+	add := func(need config.Service, u user) {
 		if l.has(need) {
 			all = append(all, u)
 		}

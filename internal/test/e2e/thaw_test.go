@@ -133,7 +133,7 @@ func TestKilledThawsRequestEachArchiveOnce(t *testing.T) {
 			saved++
 		}
 	}
-	note, _, err := b.Notes(bus.BucketPlans).Get(ctx, thaw.PlanPrefix(upgrade.UserID)+events.Token(upgrade.ID))
+	note, _, err := b.KV(bus.BucketPlans).Get(ctx, thaw.PlanPrefix(upgrade.UserID)+events.Token(upgrade.ID))
 	if err != nil {
 		t.Fatal(err)
 	}

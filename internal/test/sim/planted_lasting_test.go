@@ -74,7 +74,7 @@ var lasts = []bug{
 		"if fault.Is(err, fault.NotFound) && e.Foreign {", `if fault.Is(err, fault.NotFound) && e.Foreign && e.JobID == "" {`, in("not-ours"), nil},
 	{"a connection that ends for good ends no process", "internal/bus/connect.go",
 		`		return fmt.Errorf("the connection to nats is closed for good: %w", b.cause)`, "		<-ctx.Done()\n		return nil", in("payload-lowered"), nil},
-	{"what a server took is believed for ever", "internal/bus/stray.go",
+	{"what a server took is believed for ever", "internal/bus/failover.go",
 		"if errors.Is(err, nats.ErrMaxPayload) {", "if errors.Is(err, nats.ErrMaxPayload) && b.log == nil {", in("payload-lowered"), nil},
 	{"who signs in a second time is another person", "internal/archive/issuer.go",
 		`a.Issuer != "" && a.Issuer != seen.Issuer`, `a.Issuer != "" && a.Issuer == seen.Issuer`, []string{"seed=1", "seed=2", "seed=3"}, nil},

@@ -10,18 +10,18 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// stray notices that the server of this connection has strayed from its cluster:
+// failover notices that the server of this connection has strayed from its cluster:
 // it keeps its clients and answers their pings, and serves no stream. The client
 // sees a connection that is up, and would stay for as long as the cut lasts.
-type stray struct {
+type failover struct {
 	mu        sync.Mutex // guards what follows
 	last      time.Time  // when JetStream last answered, or the connection changed
 	relearned time.Time  // when the connection was made anew to hear what the server takes
 }
 
-// strayAfter is for how long JetStream must not have answered. An election, after
+// failoverAfter is for how long JetStream must not have answered. An election, after
 // a leader died, takes about five seconds.
-const strayAfter = 8 * time.Second
+const failoverAfter = 8 * time.Second
 
 // errNoLeader is the server's code for a cluster without a leader
 // (nats-server/server/errors.json).
@@ -33,7 +33,7 @@ func (b *Bus) heard(err error) {
 	if errors.Is(err, nats.ErrMaxPayload) {
 		b.relearn()
 	}
-	s := &b.stray
+	s := &b.failover
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !unanswered(err) {
@@ -41,7 +41,7 @@ func (b *Bus) heard(err error) {
 		return
 	}
 	silent := time.Since(s.last)
-	if silent < strayAfter || b.Conn.Status() != nats.CONNECTED || len(b.Conn.Servers()) < 2 {
+	if silent < failoverAfter || b.Conn.Status() != nats.CONNECTED || len(b.Conn.Servers()) < 2 {
 		return
 	}
 	s.last = time.Now()
@@ -59,12 +59,12 @@ const relearnEvery = time.Minute
 // relearn makes the connection anew. The server tells only when a client connects how large a
 // message may be: one that was told a lower limit would go by it for ever.
 func (b *Bus) relearn() {
-	b.stray.mu.Lock()
-	soon := time.Since(b.stray.relearned) < relearnEvery
+	b.failover.mu.Lock()
+	soon := time.Since(b.failover.relearned) < relearnEvery
 	if !soon {
-		b.stray.relearned = time.Now()
+		b.failover.relearned = time.Now()
 	}
-	b.stray.mu.Unlock()
+	b.failover.mu.Unlock()
 	if soon {
 		return
 	}

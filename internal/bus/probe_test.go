@@ -31,7 +31,7 @@ func TestALookTellsWhetherWhatIsPublishedWouldBeStored(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			look := bus.NewLook(b, events.SubjectPremium, events.SubjectRestore, "dead.SQS.*")
+			look := bus.NewProbe(b, events.SubjectPremium, events.SubjectRestore, "dead.SQS.*")
 			for range 2 {
 				if err := look.Err(t.Context()); (err == nil) != c.good {
 					t.Errorf("got %v, want good %v", err, c.good)
@@ -52,7 +52,7 @@ func TestALookTellsWhetherWhatIsPublishedWouldBeStored(t *testing.T) {
 
 func TestALookThatIsStoppedSaysNothingToTheNext(t *testing.T) {
 	ns := testenv.NATS(t)
-	look := bus.NewLook(testenv.Bus(t, ns, "bridge"), events.SubjectPremium)
+	look := bus.NewProbe(testenv.Bus(t, ns, "bridge"), events.SubjectPremium)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
 	defer cancel()
 	<-ctx.Done()

@@ -15,7 +15,7 @@ import (
 
 func TestANoteIsSwappedOnlyIfItIsTheOneThatWasRead(t *testing.T) {
 	ns := testenv.NATS(t)
-	a, b := testenv.Bus(t, ns, "thaw").Notes(bus.BucketPlans), testenv.Bus(t, ns, "thaw").Notes(bus.BucketPlans)
+	a, b := testenv.Bus(t, ns, "thaw").KV(bus.BucketPlans), testenv.Bus(t, ns, "thaw").KV(bus.BucketPlans)
 	ctx := t.Context()
 	if _, _, err := a.Get(ctx, "k"); !fault.Is(err, fault.NotFound) {
 		t.Errorf("no note: got %v", err)
@@ -58,7 +58,7 @@ func TestNotesOfABucketThatIsNotThereFailUntilItIs(t *testing.T) {
 	if err := op.JS.DeleteKeyValue(t.Context(), bus.BucketPace); err != nil {
 		t.Fatal(err)
 	}
-	n := testenv.Bus(t, ns, "thaw").Notes(bus.BucketPace)
+	n := testenv.Bus(t, ns, "thaw").KV(bus.BucketPace)
 	if err := n.Put(t.Context(), "k", []byte("1")); !fault.Is(err, fault.Transient) {
 		t.Errorf("got %v of kind %s", err, fault.KindOf(err))
 	}
@@ -72,7 +72,7 @@ func TestNotesOfABucketThatIsNotThereFailUntilItIs(t *testing.T) {
 
 func TestTheOperatorListsTheNotesThatMatch(t *testing.T) {
 	ns := testenv.NATS(t)
-	n := testenv.Bus(t, ns, "operator").Notes(bus.BucketPlans)
+	n := testenv.Bus(t, ns, "operator").KV(bus.BucketPlans)
 	list := func(filter string) (got []string) {
 		for note, err := range n.List(t.Context(), filter) {
 			if err != nil {
