@@ -49,7 +49,7 @@ func makeTrouble(ctx context.Context, what string, args []string) error {
 	case "send": // BODY, to the premium queue
 		_, err = sqs.NewFromConfig(sdk).SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &cfg.PremiumQueue, MessageBody: &args[0]})
 	case "upgrade": // USER
-		_, err = b.Publish(ctx, events.UserUpgraded{ID: "trouble-" + args[0], UserID: events.UserID(args[0]), At: time.Now().UTC()})
+		_, err = b.Publish(ctx, events.UserUpgraded{ID: "trouble-" + args[0], UserID: events.UserID(args[0]), UpgradedAt: time.Now().UTC()})
 	case "bury": // FILE, of gas dead show --json: the same letter once more
 		var l bus.Letter
 		data, rerr := os.ReadFile(args[0])
@@ -124,7 +124,7 @@ func TestWhatIsShownCannotSpeakToTheTerminal(t *testing.T) {
 
 func TestEachLetterComesWithAdvice(t *testing.T) {
 	dead := (&bus.Bus{}).DeadLetters()
-	letter := func(kind, stream string, where bus.Where) bus.Letter {
+	letter := func(kind events.DeadKind, stream string, where bus.Where) bus.Letter {
 		return bus.Letter{Seq: 7, Where: where, DeadLetter: events.DeadLetter{Kind: kind, Stream: stream, Consumer: "q", SourceSubject: "thaw.requested.u.j",
 			Payload: []byte(`{"v":1,"type":"thaw.requested","data":{"id":"1","job_id":"j","user_id":"u","archive_id":"a","upgraded_at":"2026-11-24T10:00:00Z"}}`)}}
 	}
@@ -132,15 +132,15 @@ func TestEachLetterComesWithAdvice(t *testing.T) {
 		l    bus.Letter
 		says string
 	}{
-		{letter("invalid", "THAW", bus.InLetter), "mend what the reason says"},
-		{letter("corrupt", "THAW", bus.InLetter), "fetches them anew"},
-		{letter("denied", "THAW", bus.InLetter), "allow what"},
-		{letter("not-found", "THAW", bus.InLetter), "missing"},
-		{letter("unknown", "THAW", bus.InLetter), "left alone"},
-		{letter(bus.KindUndelivered, "THAW", bus.InStream), "gas provision"},
-		{letter(bus.KindUndelivered, "THAW", bus.Gone), "needs no replay"},
-		{letter("invalid", "SQS", bus.InLetter), "GAS_PREMIUM_QUEUE_URL"},
-		{letter(bus.KindUnreadable, "THAW", bus.InLetter), "cannot be read"},
+		{letter(events.DeadKindInvalid, "THAW", bus.InLetter), "mend what the reason says"},
+		{letter(events.DeadKindCorrupt, "THAW", bus.InLetter), "fetches them anew"},
+		{letter(events.DeadKindDenied, "THAW", bus.InLetter), "allow what"},
+		{letter(events.DeadKindNotFound, "THAW", bus.InLetter), "missing"},
+		{letter(events.DeadKindUnknown, "THAW", bus.InLetter), "left alone"},
+		{letter(events.DeadKindUndelivered, "THAW", bus.InStream), "gas provision"},
+		{letter(events.DeadKindUndelivered, "THAW", bus.Gone), "needs no replay"},
+		{letter(events.DeadKindInvalid, "SQS", bus.InLetter), "GAS_PREMIUM_QUEUE_URL"},
+		{letter(events.DeadKindUnreadable, "THAW", bus.InLetter), "cannot be read"},
 	} {
 		got := advice(c.l, dead.Replayable(c.l))
 		if !strings.Contains(got, c.says) || !strings.Contains(got, "gas dead ") || !strings.Contains(got, " 7`") {

@@ -112,7 +112,7 @@ func TestALookThatFailsWritesTheLetter(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.again(t, ns, "j")
-	if all := list(t, op.DeadLetters(), bus.Filter{}); len(all) != 2 || all[0].Kind != bus.KindUnreadable || all[0].Stream != "THAW" || all[0].Consumer != "thaw-request" || all[1].JobID != "j" {
+	if all := list(t, op.DeadLetters(), bus.Filter{}); len(all) != 2 || all[0].Kind != events.DeadKindUnreadable || all[0].Stream != "THAW" || all[0].Consumer != "thaw-request" || all[1].JobID != "j" {
 		t.Errorf("got %+v, want what cannot be read, and the letter", all)
 	}
 	if cause, ok, err := op.DeadOf(t.Context(), task("other")); ok || err != nil {
