@@ -13,7 +13,7 @@ type Build struct {
 	Version string
 	// Revision is the commit that was checked out, Time the commit's time in RFC 3339, and
 	// Modified says that files differed from it. They are empty in a build without version
-	// control, such as that of `go run` or `go install` of a released version.
+	// control, such as `go install` of a released version.
 	Revision string
 	Time     string
 	Modified bool
