@@ -15,6 +15,23 @@ lint: ## gofmt, go vet, staticcheck, go mod tidy
 
 verify: lint test ## most of what CI runs: it adds the simulation and the browser
 
+.PHONY: ci-test ci-faults ci-browser newest vuln
+
+ci-test: ## the tests as CI runs them: race detector, no skips (LONG="./internal/thaw ..." go first)
+	@./scripts/ci-test $(LONG)
+
+ci-faults: ## the simulation as CI runs it: each fault point in each mode once, 100 seeds, and what lasts
+	@GAS_SIM_POINTS=first GAS_SIM_SEEDS=100 GAS_SIM_TIME=15m $(MAKE) --no-print-directory faults
+
+ci-browser: ## the site in Chromium, which is installed from Debian's packages if it is not there
+	@./scripts/ci-browser
+
+newest: ## the tests with the newest release of every dependency; go.mod stays as it is
+	@./scripts/newest
+
+vuln: ## known vulnerabilities of what is called (needs the network: vuln.go.dev)
+	go tool govulncheck ./...
+
 demo: ## upgrade a user and watch every file come back
 	go run ./cmd/gas demo
 

@@ -362,7 +362,7 @@ func (b *bench) publish(ctx context.Context, n, at, publishers int, publish func
 				}
 				var es []events.Event
 				for i := from; i < min(from+at, n); i++ {
-					es = append(es, events.UserUpgraded{ID: fmt.Sprintf("b%d-%d", b.round, i), UserID: events.UserID(fmt.Sprintf("user-%d", i)), At: began.UTC(), Via: "sns"})
+					es = append(es, events.UserUpgraded{ID: fmt.Sprintf("b%d-%d", b.round, i), UserID: events.UserID(fmt.Sprintf("user-%d", i)), UpgradedAt: began.UTC(), Via: events.ViaSNS})
 				}
 				if err := publish(es); err != nil {
 					failed.Store(&err)

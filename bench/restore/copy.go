@@ -52,7 +52,7 @@ func (w *world) job(ctx context.Context, id, archiveID, hash string, size int64)
 	})
 	return events.RetrievalCompleted{
 		ID: id, JobID: events.JobID(id), ArchiveID: events.ArchiveID(archiveID), RetrievalID: r,
-		Status: string(archive.Succeeded), Size: size, TreeHash: hash, CompletedAt: time.Now(),
+		Status: archive.Succeeded, Size: size, TreeHash: hash, CompletedAt: time.Now(),
 	}, err
 }
 

@@ -89,7 +89,7 @@ func (w *world) plan(ctx context.Context, user string) (planned, error) {
 	g.Go(func() error { return takes.Run(ctx, drain) })
 	g.Go(func() error { return w.watch(ctx, user, st, drain, &got) })
 	began := time.Now()
-	if _, err := w.Operator.Publish(ctx, events.UserUpgraded{ID: "bench-" + user, UserID: events.UserID(user), At: time.Now()}); err != nil {
+	if _, err := w.Operator.Publish(ctx, events.UserUpgraded{ID: "bench-" + user, UserID: events.UserID(user), UpgradedAt: time.Now()}); err != nil {
 		return got, err
 	}
 	select {

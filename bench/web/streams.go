@@ -128,7 +128,7 @@ func measureStreams(ctx context.Context, s site, o options) (streamResult, error
 func changed(user, i int) events.StatusChanged {
 	return events.StatusChanged{
 		UserID: events.UserID(watcher(user)), JobID: events.JobID(fmt.Sprintf("job-%d", i)),
-		State: string(archive.Requested), Tier: string(archive.Expedited), At: time.Now().UTC(),
+		State: archive.Requested, Tier: archive.Expedited.Told(), At: time.Now().UTC(),
 	}
 }
 

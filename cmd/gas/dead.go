@@ -20,7 +20,6 @@ import (
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/config"
-	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/operator/deadletter"
 	"github.com/gas-restore/gas/internal/wiring"
 	"github.com/gas-restore/gas/pkg/events"
@@ -48,13 +47,13 @@ type deadFilter struct {
 
 func (f deadFilter) filter() (deadletter.Filter, error) {
 	b := deadletter.Filter{
-		Stream: strings.ToUpper(f.Stream), User: events.UserID(f.User), Job: events.JobID(f.Job), Kind: strings.ToLower(f.Kind), Cause: f.Cause,
+		Stream: strings.ToUpper(f.Stream), User: events.UserID(f.User), Job: events.JobID(f.Job), Kind: events.DeadKind(strings.ToLower(f.Kind)), Cause: f.Cause,
 		Since: f.Since.Time, Until: f.Until.Time, Limit: f.Limit,
 	}
 	if f.Limit < 0 {
 		return b, fmt.Errorf("--limit is %d", f.Limit)
 	}
-	if b.Kind != "" && !knownKind(b.Kind) {
+	if b.Kind != "" && !b.Kind.Known() {
 		return b, fmt.Errorf("--kind: there is no kind %q", f.Kind)
 	}
 	if !b.Until.IsZero() && b.Until.Before(b.Since) {
@@ -74,19 +73,6 @@ func (f deadFilter) filter() (deadletter.Filter, error) {
 func (f deadFilter) narrow() bool {
 	f.Limit = 0
 	return f != deadFilter{}
-}
-
-func knownKind(name string) bool {
-	switch name {
-	case deadletter.KindUndelivered, deadletter.KindUnreadable:
-		return true
-	}
-	for k := fault.Unknown; k <= fault.Corrupt; k++ {
-		if k.String() == name {
-			return true
-		}
-	}
-	return false
 }
 
 // moment is a time as an operator gives it.

@@ -50,7 +50,7 @@ func makeTrouble(ctx context.Context, what string, args []string) error {
 	case "send": // BODY, to the premium queue
 		_, err = sqs.NewFromConfig(sdk).SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &cfg.PremiumQueue, MessageBody: &args[0]})
 	case "upgrade": // USER
-		_, err = b.Publish(ctx, events.UserUpgraded{ID: "trouble-" + args[0], UserID: events.UserID(args[0]), At: time.Now().UTC()})
+		_, err = b.Publish(ctx, events.UserUpgraded{ID: "trouble-" + args[0], UserID: events.UserID(args[0]), UpgradedAt: time.Now().UTC()})
 	case "bury": // FILE, of gas dead show --json: the same letter once more
 		var l deadletter.Letter
 		data, rerr := os.ReadFile(args[0])
@@ -125,7 +125,7 @@ func TestWhatIsShownCannotSpeakToTheTerminal(t *testing.T) {
 
 func TestEachLetterComesWithAdvice(t *testing.T) {
 	dead := deadletter.Open(&bus.Bus{})
-	letter := func(kind, stream string, where deadletter.Where) deadletter.Letter {
+	letter := func(kind events.DeadKind, stream string, where deadletter.Where) deadletter.Letter {
 		return deadletter.Letter{Seq: 7, Where: where, DeadLetter: events.DeadLetter{Kind: kind, Stream: stream, Consumer: "q", SourceSubject: "thaw.requested.u.j",
 			Payload: []byte(`{"v":1,"type":"thaw.requested","data":{"id":"1","job_id":"j","user_id":"u","archive_id":"a","upgraded_at":"2026-11-24T10:00:00Z"}}`)}}
 	}
@@ -133,15 +133,15 @@ func TestEachLetterComesWithAdvice(t *testing.T) {
 		l    deadletter.Letter
 		says string
 	}{
-		{letter("invalid", "THAW", deadletter.InLetter), "mend what the reason says"},
-		{letter("corrupt", "THAW", deadletter.InLetter), "fetches them anew"},
-		{letter("denied", "THAW", deadletter.InLetter), "allow what"},
-		{letter("not-found", "THAW", deadletter.InLetter), "missing"},
-		{letter("unknown", "THAW", deadletter.InLetter), "left alone"},
-		{letter(deadletter.KindUndelivered, "THAW", deadletter.InStream), "gas provision"},
-		{letter(deadletter.KindUndelivered, "THAW", deadletter.Gone), "needs no replay"},
-		{letter("invalid", "SQS", deadletter.InLetter), "GAS_PREMIUM_QUEUE_URL"},
-		{letter(deadletter.KindUnreadable, "THAW", deadletter.InLetter), "cannot be read"},
+		{letter(events.DeadKindInvalid, "THAW", deadletter.InLetter), "mend what the reason says"},
+		{letter(events.DeadKindCorrupt, "THAW", deadletter.InLetter), "fetches them anew"},
+		{letter(events.DeadKindDenied, "THAW", deadletter.InLetter), "allow what"},
+		{letter(events.DeadKindNotFound, "THAW", deadletter.InLetter), "missing"},
+		{letter(events.DeadKindUnknown, "THAW", deadletter.InLetter), "left alone"},
+		{letter(events.DeadKindUndelivered, "THAW", deadletter.InStream), "gas provision"},
+		{letter(events.DeadKindUndelivered, "THAW", deadletter.Gone), "needs no replay"},
+		{letter(events.DeadKindInvalid, "SQS", deadletter.InLetter), "GAS_PREMIUM_QUEUE_URL"},
+		{letter(events.DeadKindUnreadable, "THAW", deadletter.InLetter), "cannot be read"},
 	} {
 		got := advice(c.l, dead.Replayable(c.l))
 		if !strings.Contains(got, c.says) || !strings.Contains(got, "gas dead ") || !strings.Contains(got, " 7`") {

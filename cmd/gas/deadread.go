@@ -15,7 +15,6 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/operator/deadletter"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -54,7 +53,7 @@ func (c *deadListCmd) Run(ctx context.Context, std streams) error {
 		if n == 1 {
 			fmt.Fprintf(out, row, "SEQ", "GIVEN UP", "FROM", "KIND", "CAUSE", "ATTEMPTS", "ABOUT", "REASON")
 		}
-		_, err := fmt.Fprintf(out, row, l.Seq, showTime(l.StoredAt), oneLine(l.Stream, 12), oneLine(l.Kind, 11), oneLine(cmp.Or(l.Cause, "-"), 16), l.Attempts, oneLine(about(l), 34), oneLine(brief(l.Reason), 240))
+		_, err := fmt.Fprintf(out, row, l.Seq, showTime(l.StoredAt), oneLine(l.Stream, 12), oneLine(string(l.Kind), 11), oneLine(cmp.Or(l.Cause, "-"), 16), l.Attempts, oneLine(about(l), 34), oneLine(brief(l.Reason), 240))
 		if err != nil {
 			return err
 		}
@@ -190,19 +189,19 @@ func advice(l deadletter.Letter, replayable error) string {
 		return replayable.Error() + tail
 	}
 	switch {
-	case l.Kind == deadletter.KindUndelivered:
+	case l.Kind == events.DeadKindUndelivered:
 		return "`gas provision` has JetStream deliver without end again; then " + replay + ", which also removes the stuck message"
 	case l.Stream == events.SourceSQS:
 		return "the bridge did not understand it. If its configuration was wrong (a topic's ARN, say), mend that and " + replay + " sends it to the queue again; if the sender was wrong, " + drop
 	}
 	switch l.Kind {
-	case fault.Corrupt.String():
+	case events.DeadKindCorrupt:
 		return "the bytes were wrong, and nothing was deleted. " + replay + " fetches them anew; if it comes back, the archive itself is to be looked at"
-	case fault.Denied.String():
+	case events.DeadKindDenied:
 		return "allow what the reason says was refused (a policy, a role, a key), then " + replay
-	case fault.NotFound.String():
+	case events.DeadKindNotFound:
 		return "make what the reason says is missing, then " + replay + "; if it is gone for good, " + drop
-	case fault.Invalid.String():
+	case events.DeadKindInvalid:
 		return "mend what the reason says, in the catalog, the bucket or at the sender, then " + replay + "; if nothing is to be mended, " + drop
 	}
 	return "mend the cause, then " + replay + ". What is already done by then is left alone; if nothing is to be done, " + drop

@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/gas-restore/gas/internal/daemon"
+	"github.com/gas-restore/gas/internal/version"
 )
 
 // cli is the command line.
@@ -28,7 +29,21 @@ type cli struct {
 	Dead      deadCmd      `cmd:"" help:"Dead letters, which are what could not be done: list, show, replay and drop them."`
 	Account   accountCmd   `cmd:"" help:"Accounts of users whom another system knows."`
 	Provision provisionCmd `cmd:"" help:"Make the JetStream streams, consumers and buckets, or bring them up to date; with --aws also what is missing there."`
+	Version   versionCmd   `cmd:"" help:"Tell which build this is: version, revision, version of Go."`
+
+	VersionFlag kong.VersionFlag `name:"version" help:"The same as the command version."`
 }
+
+// versionCmd is `gas version`.
+type versionCmd struct{}
+
+// Run tells which build this is.
+func (versionCmd) Run(std streams) error {
+	_, err := fmt.Fprintln(std.out, build())
+	return err
+}
+
+func build() string { return "gas " + version.Read().String() }
 
 // streams are what a command writes to.
 type streams struct{ out, err io.Writer }
@@ -44,6 +59,7 @@ func run(args []string, std streams) int {
 	parser, err := kong.New(&c,
 		kong.Name("gas"),
 		kong.Description("The restore pipeline of the Genomics Annotation Service."),
+		kong.Vars{"version": build()},
 		kong.UsageOnError(),
 		kong.Writers(std.out, std.err),
 		kong.Exit(func(n int) { code = n }),
@@ -57,7 +73,7 @@ func run(args []string, std streams) int {
 	}
 	kctx, err := parser.Parse(args)
 	if code >= 0 {
-		return code // --help
+		return code // --help or --version
 	}
 	if err != nil {
 		fmt.Fprintf(std.err, "gas: %v (gas --help tells more)\n", err)

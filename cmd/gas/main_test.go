@@ -7,12 +7,19 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/gas-restore/gas/internal/config"
+	"github.com/gas-restore/gas/internal/wiring"
 )
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"gas":     main,
 		"trouble": trouble,
+		"bridge":  func() { os.Exit(wiring.Main(config.Bridge, wiring.Bridge)) },
+		"thaw":    func() { os.Exit(wiring.Main(config.Thaw, wiring.Thaw)) },
+		"restore": func() { os.Exit(wiring.Main(config.Restore, wiring.Restore)) },
+		"web":     func() { os.Exit(wiring.Main(config.Web, wiring.Web)) },
 		// report checks a demo's JSON in standard input's place: a file.
 		"report": func() {
 			data, err := os.ReadFile(os.Args[1])

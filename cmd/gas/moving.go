@@ -43,7 +43,7 @@ func (m movement) progress() string {
 
 // moves tells whether a job whose last change is e is one of those to list.
 func moves(e events.StatusChanged, now time.Time) bool {
-	switch archive.State(e.State) {
+	switch e.State {
 	case archive.Copying, archive.Verifying, archive.Failed, archive.Expired:
 		return now.Sub(e.At) < stale
 	}
@@ -57,7 +57,7 @@ func (r *statusReport) follow(ctx context.Context, d *deployment) error {
 			return err
 		}
 		if moves(e, r.At) {
-			r.Moving = append(r.Moving, movement{e.JobID, e.UserID, archive.State(e.State), min(e.Bytes, e.Size), e.Size, e.At, e.Detail})
+			r.Moving = append(r.Moving, movement{e.JobID, e.UserID, e.State, min(e.Bytes, e.Size), e.Size, e.At, e.Detail})
 		}
 	}
 	slices.SortFunc(r.Moving, func(a, b movement) int { return b.At.Compare(a.At) })

@@ -27,7 +27,7 @@ func TestStatusIsTrueOfWhatIsQueuedHeldAndBack(t *testing.T) {
 			a.Archive(user, events.JobID(user+"-1"), []byte("x"))
 		}
 	}
-	if _, err := d.bus.Publish(t.Context(), events.UserUpgraded{ID: "m", UserID: "moss", At: time.Now()}); err != nil {
+	if _, err := d.bus.Publish(t.Context(), events.UserUpgraded{ID: "m", UserID: "moss", UpgradedAt: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	if err := a.Catalog.HoldPlan(t.Context(), "sorrel", testenv.PlanOf("sorrel"), "over the budget", time.Now().Add(time.Hour)); err != nil {

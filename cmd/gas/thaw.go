@@ -104,7 +104,7 @@ func (c *thawCmd) user(ctx context.Context, d *deployment) (thawReport, error) {
 		return r, err
 	}
 	plan := account.Plan
-	e := events.UserUpgraded{ID: "operator-" + rand.Text(), UserID: user, At: time.Now().UTC(), Via: "operator", Plan: plan.ID}
+	e := events.UserUpgraded{ID: "operator-" + rand.Text(), UserID: user, UpgradedAt: time.Now().UTC(), Via: events.ViaOperator, Plan: plan.ID}
 	r.Did = "asked thaw to carry out plan " + plan.ID
 	switch {
 	case c.Approve:

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/daemon"
 	"github.com/gas-restore/gas/internal/local/stack"
+	"github.com/gas-restore/gas/pkg/events"
 )
 
 type upCmd struct {
@@ -108,7 +109,9 @@ func (c *upCmd) welcome(std streams, s *stack.Stack, people []stack.Person) {
 		fmt.Fprintf(w, "  aws glacier list-jobs --account-id - --vault-name %s\n", s.Config.Vault)
 		fmt.Fprintf(w, "  aws s3 ls --recursive s3://%s\n", s.Config.Bucket)
 		fmt.Fprintf(w, "  aws dynamodb scan --table-name %s --max-items 3\n", s.Config.JobTable)
-		fmt.Fprintf(w, "  aws sns publish --topic-arn %s --message '{\"user_id\": \"moss\"}'\n", s.Config.PremiumTopic)
+		if upgrade, err := (events.UpgradeMessage{UserID: "moss"}).Encode(); err == nil {
+			fmt.Fprintf(w, "  aws sns publish --topic-arn %s --message '%s'\n", s.Config.PremiumTopic, upgrade)
+		}
 	}
 	if s.Has(stack.NATS) {
 		fmt.Fprintf(w, "  nats stream ls\n  nats consumer report THAW\n  nats stream view DEAD\n")

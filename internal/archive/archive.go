@@ -130,8 +130,9 @@ type Job struct {
 // sentence.
 const Restoring = "File is being restored. Please check back later."
 
-// State is how far a job's archive is on its way back.
-type State string
+// State is how far a job's archive is on its way back: a state of the events, or one of a
+// job that has nothing in the vault.
+type State = events.State
 
 // The states. The first seven are derived from the catalog by [Job.State]; the
 // others are moments that only the STATUS stream tells of.
@@ -141,23 +142,23 @@ const (
 	// Errored: the annotator failed, there will be no result.
 	Errored State = "errored"
 	// Archived: in the vault, its owner is a Free user.
-	Archived State = "archived"
+	Archived = events.StateArchived
 	// Planned: in the vault, its owner is Premium, no retrieval is known yet.
-	Planned State = "planned"
+	Planned = events.StatePlanned
 	// Requested: Glacier is working on it.
-	Requested State = "requested"
+	Requested = events.StateRequested
 	// Available: in S3. Never archived or back again, nobody needs to know.
 	Available State = "available"
 	// Unclear: the catalog does not say where the file is. It has something that means
 	// nothing here, see [Job.Unreadable], or neither an archive nor an object's key.
 	Unclear State = "unclear"
 
-	Ready     State = "ready"
-	Copying   State = "copying"
-	Verifying State = "verifying"
-	Restored  State = "restored"
-	Failed    State = "failed"
-	Expired   State = "expired"
+	Ready     = events.StateReady
+	Copying   = events.StateCopying
+	Verifying = events.StateVerifying
+	Restored  = events.StateRestored
+	Failed    = events.StateFailed
+	Expired   = events.StateExpired
 )
 
 // Doubt returns an error text that names each attribute of the job that the catalog has
@@ -223,13 +224,13 @@ func (r Retrieval) Usable(now time.Time) bool {
 }
 
 // RetrievalStatus is Glacier's StatusCode.
-type RetrievalStatus string
+type RetrievalStatus = events.RetrievalStatus
 
 // Glacier's status codes.
 const (
-	InProgress      RetrievalStatus = "InProgress"
-	Succeeded       RetrievalStatus = "Succeeded"
-	RetrievalFailed RetrievalStatus = "Failed"
+	InProgress      = events.RetrievalInProgress
+	Succeeded       = events.RetrievalSucceeded
+	RetrievalFailed = events.RetrievalFailed
 )
 
 // OutputLifetime is how long a retrieval's output can be downloaded at least.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/checksum/treehash"
+	"github.com/gas-restore/gas/pkg/events"
 )
 
 func TestTheStateFollowsFromTheItem(t *testing.T) {
@@ -133,6 +134,14 @@ func TestTiersAreAsAWSDocumentsThem(t *testing.T) {
 	for _, good := range []Tiers{DefaultTiers(), {Expedited, Standard, Bulk}, {Bulk}} {
 		if err := good.Check(); err != nil {
 			t.Errorf("%v: %v, want it taken", good, err)
+		}
+	}
+}
+
+func TestATierThatEventsDoNotKnowIsNotTold(t *testing.T) {
+	for tier, want := range map[Tier]events.Tier{Expedited: events.TierExpedited, Standard: events.TierStandard, Bulk: events.TierBulk, "": "", "express": "", "STANDARD": ""} {
+		if got := tier.Told(); got != want {
+			t.Errorf("%q: got %q, want %q", tier, got, want)
 		}
 	}
 }

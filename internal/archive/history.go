@@ -3,6 +3,8 @@ package archive
 import (
 	"fmt"
 	"time"
+
+	"github.com/gas-restore/gas/pkg/events"
 )
 
 // Failure is a way in which a retrieval comes to nothing.
@@ -11,10 +13,10 @@ type Failure string
 // The failures.
 const (
 	// GlacierFailed: Glacier says that the retrieval failed.
-	GlacierFailed Failure = "failed"
+	GlacierFailed = Failure(events.StateFailed)
 	// OutputExpired: the output was gone before it was copied, or Glacier does not
 	// know the retrieval any more.
-	OutputExpired Failure = "expired"
+	OutputExpired = Failure(events.StateExpired)
 )
 
 // Failures returns all of them.

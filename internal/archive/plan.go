@@ -96,7 +96,7 @@ func (a Account) Opens(e events.UserUpgraded) Entitlement {
 		return Nothing
 	case a.Role == Premium:
 		return Open
-	case e.At.After(a.RoleChangedAt):
+	case e.UpgradedAt.After(a.RoleChangedAt):
 		return Open
 	}
 	return Nothing

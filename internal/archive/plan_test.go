@@ -14,10 +14,10 @@ func TestWhoGetsAPlan(t *testing.T) {
 	before, after := change.Add(-time.Hour), change.Add(time.Hour)
 	plan := &Plan{ID: "p1", State: PlanOpen}
 	site := func(plan string, at time.Time) events.UserUpgraded {
-		return events.UserUpgraded{ID: "m", UserID: "u", Plan: plan, At: at, Via: "sns"}
+		return events.UserUpgraded{ID: "m", UserID: "u", Plan: plan, UpgradedAt: at, Via: events.ViaSNS}
 	}
 	operator := func(at time.Time) events.UserUpgraded {
-		return events.UserUpgraded{ID: "m", UserID: "u", At: at, Via: "sns"}
+		return events.UserUpgraded{ID: "m", UserID: "u", UpgradedAt: at, Via: events.ViaSNS}
 	}
 	for _, c := range []struct {
 		name    string

@@ -4,17 +4,28 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/gas-restore/gas/pkg/events"
 )
 
 // Tier is the speed and price of a retrieval.
-type Tier string
+type Tier events.Tier
 
 // Glacier's tiers.
 const (
-	Expedited Tier = "Expedited"
-	Standard  Tier = "Standard"
-	Bulk      Tier = "Bulk"
+	Expedited = Tier(events.TierExpedited)
+	Standard  = Tier(events.TierStandard)
+	Bulk      = Tier(events.TierBulk)
 )
+
+// Told returns the tier as events tell it; empty if it is none of these. The catalog is
+// written by others too, and Glacier may have a new one.
+func (t Tier) Told() events.Tier {
+	if told := events.Tier(t); told.Known() {
+		return told
+	}
+	return ""
+}
 
 // Typically returns how long a retrieval of this tier takes, from and to, as
 // AWS documents it. It is no promise.
@@ -41,7 +52,7 @@ func (t Tiers) Check() error {
 		return fmt.Errorf("no tier")
 	}
 	for i, tier := range t {
-		if tier != Expedited && tier != Standard && tier != Bulk {
+		if tier.Told() == "" {
 			return fmt.Errorf("%q is no tier: want Expedited, Standard or Bulk", tier)
 		}
 		if slices.Contains(t[:i], tier) {

@@ -251,7 +251,7 @@ func TestGoodMessagesArePublishedOnceAndDeleted(t *testing.T) {
 		t.Errorf("got %+v, want ünal's upgrade under the SNS id and one more", got)
 	}
 	for id, e := range got {
-		if id != msgID && (e.UserID != "raw" || e.Via != "sqs-raw" || e.At.IsZero()) {
+		if id != msgID && (e.UserID != "raw" || e.Via != "sqs-raw" || e.UpgradedAt.IsZero()) {
 			t.Errorf("raw: got %+v", e)
 		}
 	}
@@ -317,7 +317,7 @@ func TestAnUpgradeIsAsOldAsItSays(t *testing.T) {
 		e, err := bridge.PremiumSource(topic).Parse(bridge.Notice{ID: msgID, At: sent, Body: body, Via: "sns"})
 		if err != nil {
 			t.Errorf("%s: %v", body, err)
-		} else if got := e.(events.UserUpgraded).At; !got.Equal(want) {
+		} else if got := e.(events.UserUpgraded).UpgradedAt; !got.Equal(want) {
 			t.Errorf("%s is of %s, want %s", body, got, want)
 		}
 	}
@@ -559,13 +559,16 @@ func FuzzParseCompletionGivesWhatCanBePublished(f *testing.F) {
 func TestACompletionIsReadAsGlacierWritesIt(t *testing.T) {
 	parse := bridge.RestoreSource(other).Parse
 	got, err := parse(bridge.Notice{ID: msgID, Body: completion})
-	want := events.RetrievalCompleted{Notice: msgID, JobID: "job", ArchiveID: "a", RetrievalID: "r", Status: "Succeeded", Reason: "Succeeded", Tier: "Expedited",
+	want := events.RetrievalCompleted{Notification: msgID, JobID: "job", ArchiveID: "a", RetrievalID: "r", Status: "Succeeded", Reason: "Succeeded", Tier: "Expedited",
 		Size: 7, TreeHash: "00", CompletedAt: time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)}
 	if err == nil {
 		want.ID = got.(events.RetrievalCompleted).ID // see TestTwoNoticesOfARetrievalAreOneEvent
 	}
 	if err != nil || got != events.Event(want) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+	if e, err := parse(bridge.Notice{ID: msgID, Body: strings.Replace(completion, `"Expedited"`, `"Overnight"`, 1)}); err != nil || e.(events.RetrievalCompleted).Tier != "" {
+		t.Errorf("in a tier that this release does not know: got %+v, %v, want it without a tier", e, err)
 	}
 	for member, bad := range map[string]any{
 		"Action": "InventoryRetrieval", "Completed": false, "StatusCode": "InProgress", "ArchiveSizeInBytes": -1,

@@ -69,7 +69,7 @@ func (c completion) notOurs(body string, e events.RetrievalCompleted) error {
 // https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html.
 func fromS3(body string) error {
 	var test struct{ Service, Event string }
-	if decode([]byte(body), &test) == nil && test.Service == "Amazon S3" && test.Event == "s3:TestEvent" {
+	if events.UnmarshalObject([]byte(body), &test) == nil && test.Service == "Amazon S3" && test.Event == "s3:TestEvent" {
 		return &NotOurs{S3Event, errors.New("s3:TestEvent: a bucket was told to notify this topic")}
 	}
 	var event struct {
@@ -78,7 +78,7 @@ func fromS3(body string) error {
 			Name   string `json:"eventName"`
 		}
 	}
-	if decode([]byte(body), &event) == nil && len(event.Records) > 0 {
+	if events.UnmarshalObject([]byte(body), &event) == nil && len(event.Records) > 0 {
 		for _, r := range event.Records {
 			if r.Source != "aws:s3" {
 				return nil

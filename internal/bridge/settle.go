@@ -238,12 +238,12 @@ func (d *Drain) deadLetter(m queue.Message, reason error) events.DeadLetter {
 	now := d.Now().UTC()
 	return events.DeadLetter{
 		ID:       m.ID,
-		Stream:   "SQS",
+		Stream:   events.SourceSQS,
 		Consumer: d.Queue.Name(),
 		Header:   m.Attributes,
 		Payload:  []byte(m.Body),
 		Reason:   reason.Error(),
-		Kind:     fault.Invalid.String(),
+		Kind:     events.DeadKindInvalid,
 		Attempts: max(m.Receives, 1),
 		FirstAt:  m.SentAt.UTC(),
 		LastAt:   now,

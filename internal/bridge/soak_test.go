@@ -341,7 +341,7 @@ func TestAFullStreamStopsTheReceivingUntilThereIsRoom(t *testing.T) {
 		}
 	}
 	room(1)
-	if _, errs := b.publish.Publish(t.Context(), []events.Event{events.UserUpgraded{ID: "first", UserID: "u", At: time.Now().UTC(), Via: "sns"}}); errs[0] != nil {
+	if _, errs := b.publish.Publish(t.Context(), []events.Event{events.UserUpgraded{ID: "first", UserID: "u", UpgradedAt: time.Now().UTC(), Via: events.ViaSNS}}); errs[0] != nil {
 		t.Fatal(errs[0])
 	}
 	const n = 40

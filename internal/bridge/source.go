@@ -5,7 +5,7 @@
 package bridge
 
 import (
-	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -24,9 +24,9 @@ type Notice struct {
 	ID   string
 	At   time.Time
 	Body string
-	// Via is "sns" for an enveloped message, from the queue or the webhook, and
-	// "sqs-raw" for one without envelope.
-	Via string
+	// Via is [events.ViaSNS] for an enveloped message, from the queue or the webhook, and
+	// [events.ViaSQSRaw] for one without envelope.
+	Via events.Via
 }
 
 // Source is one topic with its queue, and what its messages mean.
@@ -61,14 +61,14 @@ func unwrap(m queue.Message, topic string) (Notice, error) {
 		return Notice{}, fmt.Errorf("message of %d bytes, more than %d", len(m.Body), maxMessage)
 	}
 	var marks struct{ Type, TopicArn json.RawMessage }
-	if err := decode([]byte(m.Body), &marks); err != nil {
+	if err := events.UnmarshalObject([]byte(m.Body), &marks); err != nil {
 		return Notice{}, err
 	}
 	if marks.Type == nil || marks.TopicArn == nil {
-		return Notice{ID: m.ID, At: m.SentAt, Body: m.Body, Via: "sqs-raw"}, nil
+		return Notice{ID: m.ID, At: m.SentAt, Body: m.Body, Via: events.ViaSQSRaw}, nil
 	}
 	var e envelope
-	if err := decode([]byte(m.Body), &e); err != nil {
+	if err := events.UnmarshalObject([]byte(m.Body), &e); err != nil {
 		return Notice{}, fmt.Errorf("SNS envelope: %w", err)
 	}
 	at, err := time.Parse(time.RFC3339, e.Timestamp)
@@ -87,50 +87,23 @@ func unwrap(m queue.Message, topic string) (Notice, error) {
 	if err := events.CheckID("SNS envelope: MessageId", e.MessageID); err != nil {
 		return Notice{}, err
 	}
-	return Notice{ID: e.MessageID, At: at, Body: *e.Message, Via: "sns"}, nil
+	return Notice{ID: e.MessageID, At: at, Body: *e.Message, Via: events.ViaSNS}, nil
 }
 
-// PremiumSource reads the premium topic: {"user_id": "…"}, and since when the user is
-// Premium, "upgraded_at", in RFC 3339, if that is not when the message was sent. The
-// site's messages name the plan that stands on the account, "plan_id", too.
+// PremiumSource reads the premium topic, which has [events.UpgradeMessage]s.
 func PremiumSource(topic string) Source {
 	return Source{Name: "premium", Topic: topic, Parse: parsePremium}
 }
 
 func parsePremium(n Notice) (events.Event, error) {
-	var body struct {
-		UserID     *string `json:"user_id"`
-		PlanID     *string `json:"plan_id"`
-		UpgradedAt *string `json:"upgraded_at"`
+	m, err := events.ParseUpgradeMessage(n.Body)
+	if errors.Is(err, events.ErrNoUser) {
+		err = cmp.Or(fromS3(n.Body), err)
 	}
-	if err := decode([]byte(n.Body), &body); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	if body.UserID == nil {
-		if err := fromS3(n.Body); err != nil {
-			return nil, err
-		}
-		return nil, errors.New("user_id is missing")
-	}
-	if err := events.CheckID("user_id", *body.UserID); err != nil {
-		return nil, err
-	}
-	if body.PlanID != nil {
-		if err := events.CheckID("plan_id", *body.PlanID); err != nil {
-			return nil, err
-		}
-	}
-	at := n.At
-	if body.UpgradedAt != nil {
-		since, err := time.Parse(time.RFC3339, *body.UpgradedAt)
-		if err != nil {
-			return nil, fmt.Errorf("upgraded_at is %q, want RFC 3339", *body.UpgradedAt)
-		}
-		if since.Before(at) {
-			at = since
-		}
-	}
-	return events.UserUpgraded{ID: n.ID, UserID: events.UserID(*body.UserID), Plan: text(body.PlanID), At: at.UTC(), Via: n.Via}, nil
+	return m.Event(n.ID, n.At, n.Via), nil
 }
 
 // RestoreSource reads the restore topic: what Glacier says when a retrieval
@@ -165,20 +138,22 @@ func (c completion) foreign(topic string) bool {
 
 func parseCompletion(n Notice, topic string) (events.Event, error) {
 	var c completion
-	if err := decode([]byte(n.Body), &c); err != nil {
+	if err := events.UnmarshalObject([]byte(n.Body), &c); err != nil {
 		return nil, err
 	}
 	e := events.RetrievalCompleted{
-		Notice:      n.ID,
-		Foreign:     c.foreign(topic),
-		JobID:       events.JobID(text(c.JobDescription)),
-		ArchiveID:   events.ArchiveID(c.ArchiveID),
-		RetrievalID: events.RetrievalID(c.JobID),
-		Status:      c.StatusCode,
-		Reason:      text(c.StatusMessage),
-		Tier:        text(c.Tier),
-		Size:        c.ArchiveSizeInBytes,
-		TreeHash:    c.ArchiveSHA256TreeHash,
+		Notification: n.ID,
+		Foreign:      c.foreign(topic),
+		JobID:        events.JobID(text(c.JobDescription)),
+		ArchiveID:    events.ArchiveID(c.ArchiveID),
+		RetrievalID:  events.RetrievalID(c.JobID),
+		Status:       events.RetrievalStatus(c.StatusCode),
+		Reason:       text(c.StatusMessage),
+		Size:         c.ArchiveSizeInBytes,
+		TreeHash:     c.ArchiveSHA256TreeHash,
+	}
+	if tier := events.Tier(text(c.Tier)); tier.Known() {
+		e.Tier = tier // one that Glacier has since this release tells nothing
 	}
 	e.ID = sameNotice(e)
 	if err := c.notOurs(n.Body, e); err != nil {
@@ -189,7 +164,7 @@ func parseCompletion(n Notice, topic string) (events.Event, error) {
 		return nil, fmt.Errorf("field Action is %q, want ArchiveRetrieval", c.Action)
 	case !c.Completed:
 		return nil, errors.New("field Completed is not true")
-	case c.StatusCode != "Succeeded" && c.StatusCode != "Failed":
+	case e.Status != events.RetrievalSucceeded && e.Status != events.RetrievalFailed:
 		return nil, fmt.Errorf("StatusCode is %q, want Succeeded or Failed", c.StatusCode)
 	case c.ArchiveSizeInBytes < 0:
 		return nil, fmt.Errorf("ArchiveSizeInBytes is %d", c.ArchiveSizeInBytes)
@@ -216,7 +191,7 @@ func parseCompletion(n Notice, topic string) (events.Event, error) {
 // no repetition, and keeps none from being heard.
 func sameNotice(e events.RetrievalCompleted) string {
 	h := sha256.New()
-	for _, part := range []string{string(e.RetrievalID), string(e.JobID), string(e.ArchiveID), e.Status, strconv.FormatInt(e.Size, 10), e.TreeHash} {
+	for _, part := range []string{string(e.RetrievalID), string(e.JobID), string(e.ArchiveID), string(e.Status), strconv.FormatInt(e.Size, 10), e.TreeHash} {
 		fmt.Fprintf(h, "%d:%s", len(part), part)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
@@ -227,22 +202,4 @@ func text(s *string) string {
 		return ""
 	}
 	return *s
-}
-
-// decode reads the one JSON object in data, by the exact names of the fields.
-func decode(data []byte, v any) error {
-	trimmed := bytes.TrimLeft(data, " \t\r\n")
-	if len(trimmed) == 0 {
-		return errors.New("message is empty, want a JSON object")
-	}
-	if trimmed[0] != '{' {
-		return errors.New("message is not a JSON object")
-	}
-	if err := events.UnmarshalExact(trimmed, v); err != nil {
-		if te, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-			return fmt.Errorf("%s is a JSON %s, want a %s", te.Field, te.Value, te.Type)
-		}
-		return fmt.Errorf("message is not one JSON object: %w", err)
-	}
-	return nil
 }

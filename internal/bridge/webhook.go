@@ -149,7 +149,7 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (h *Webhook) notification(w http.ResponseWriter, r *http.Request, d *Drain, m snsverify.Message) {
 	// The queue has the same message, and a dead letter is made of that one.
-	e, err := d.Source.Parse(Notice{ID: m.ID, At: m.Timestamp, Body: m.Message, Via: "sns"})
+	e, err := d.Source.Parse(Notice{ID: m.ID, At: m.Timestamp, Body: m.Message, Via: events.ViaSNS})
 	d.Wake()
 	if other, ok := errors.AsType[*NotOurs](err); ok {
 		h.Tally.Foreign.Add(1)

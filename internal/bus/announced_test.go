@@ -11,7 +11,7 @@ import (
 func TestWhoseAnnouncementWaitsIsKnown(t *testing.T) {
 	b := testenv.Bus(t, testenv.NATS(t), "operator")
 	for _, user := range []events.UserID{"moss", "a.b c", "moss"} {
-		if _, err := b.Publish(t.Context(), events.UserUpgraded{ID: string(user), UserID: user, At: time.Now()}); err != nil {
+		if _, err := b.Publish(t.Context(), events.UserUpgraded{ID: string(user), UserID: user, UpgradedAt: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 func upgrades(from, to int) []events.Event {
 	var es []events.Event
 	for i := from; i < to; i++ {
-		es = append(es, events.UserUpgraded{ID: fmt.Sprintf("id-%d", i), UserID: events.UserID(fmt.Sprintf("user-%d", i)), At: time.Unix(int64(i), 0).UTC(), Via: "sns"})
+		es = append(es, events.UserUpgraded{ID: fmt.Sprintf("id-%d", i), UserID: events.UserID(fmt.Sprintf("user-%d", i)), UpgradedAt: time.Unix(int64(i), 0).UTC(), Via: events.ViaSNS})
 	}
 	return es
 }
@@ -82,7 +82,7 @@ func TestAnEventThatCannotBePublishedSpoilsNoOther(t *testing.T) {
 	ns := testenv.NATS(t)
 	b := testenv.Bus(t, ns, "bridge")
 	es := upgrades(0, 60)
-	es[4] = events.UserUpgraded{ID: "x", At: time.Unix(0, 0)} // no user
+	es[4] = events.UserUpgraded{ID: "x", UpgradedAt: time.Unix(0, 0)} // no user
 	_, errs := b.PublishAll(t.Context(), es)
 	for i, err := range errs {
 		if (i == 4) != (err != nil) {

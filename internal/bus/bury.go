@@ -34,7 +34,7 @@ func (r *run[E]) bury(ctx context.Context, log *slog.Logger, m jetstream.Msg, me
 		Header:        LetterHeader(m.Headers()),
 		Payload:       m.Data(),
 		Reason:        a.Reason,
-		Kind:          a.Kind,
+		Kind:          events.DeadKind(a.Kind),
 		Cause:         a.Cause,
 		Attempts:      max(a.Failures, 1),
 		FirstAt:       a.FirstAt,

@@ -114,7 +114,7 @@ func TestALookThatFailsWritesTheLetter(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.again(t, ns, "j")
-	if all := bustest.Letters(t, deadletter.Open(op), deadletter.Filter{}); len(all) != 2 || all[0].Kind != deadletter.KindUnreadable || all[0].Stream != "THAW" || all[0].Consumer != "thaw-request" || all[1].JobID != "j" {
+	if all := bustest.Letters(t, deadletter.Open(op), deadletter.Filter{}); len(all) != 2 || all[0].Kind != events.DeadKindUnreadable || all[0].Stream != "THAW" || all[0].Consumer != "thaw-request" || all[1].JobID != "j" {
 		t.Errorf("got %+v, want what cannot be read, and the letter", all)
 	}
 	if cause, ok, err := op.DeadOf(t.Context(), bustest.Task("other")); ok || err != nil {

@@ -438,7 +438,7 @@ func TestStatusIsFollowedFromASequenceOnAndOfOneUserOnly(t *testing.T) {
 
 func TestStatusesAreFollowedOfAllAndLookedUpOfOne(t *testing.T) {
 	ns := testenv.NATS(t)
-	status := func(user, job, state string) events.Event {
+	status := func(user, job string, state events.State) events.Event {
 		return events.StatusChanged{JobID: events.JobID(job), UserID: events.UserID(user), State: state, At: at}
 	}
 	bustest.Publish(t, ns, status("u", "a", "planned"), status("other", "x", "planned"), status("u", "a", "requested"), status("u", "b", "planned"))

@@ -296,7 +296,7 @@ func TestAnAccountAtItsLimitIsNotTakenForAFullDisk(t *testing.T) {
 	n := 0
 	publish := func() error {
 		n++
-		_, err := b.Publish(t.Context(), events.UserUpgraded{ID: fmt.Sprint("m", n), UserID: "u", At: time.Now(), Via: "sns"})
+		_, err := b.Publish(t.Context(), events.UserUpgraded{ID: fmt.Sprint("m", n), UserID: "u", UpgradedAt: time.Now(), Via: events.ViaSNS})
 		return err
 	}
 	eventually(t, "the limit", func() bool { return publish() != nil })

@@ -63,13 +63,10 @@ func (b *Bus) has(ctx context.Context, name, subject string) (bool, error) {
 
 // queueOf returns the work queue of an event.
 func queueOf(e events.Event) (string, error) {
-	switch e.(type) {
-	case events.UserUpgraded:
-		return events.StreamPremium, nil
-	case events.ThawRequested:
-		return events.StreamThaw, nil
-	case events.RetrievalCompleted:
-		return events.StreamRestore, nil
+	for _, t := range events.Types() {
+		if t.Type == e.Type() && consumerOf(t.Stream) != "" {
+			return t.Stream, nil
+		}
 	}
 	return "", fault.Errorf(fault.Invalid, "a %s does not wait for anything", e.Type())
 }

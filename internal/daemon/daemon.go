@@ -21,6 +21,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/gas-restore/gas/internal/version"
 )
 
 // Exit codes.
@@ -156,7 +158,7 @@ func Health(addr string, log *slog.Logger, parts ...Part) (Part, error) {
 		return Part{}, fmt.Errorf("listen for health checks: %w", err)
 	}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(buildInfo(version.Read()), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, p := range parts {
 		registry.MustRegister(p.Metrics...)
 	}
@@ -188,6 +190,14 @@ func Health(addr string, log *slog.Logger, parts ...Part) (Part, error) {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	log.Info("health and metrics", "url", "http://"+ln.Addr().String()+"/readyz")
 	return HTTP("health", ln, mux), nil
+}
+
+// buildInfo exports which build runs.
+func buildInfo(b version.Build) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "gas_build_info", Help: "Always 1: the version, the revision and the version of Go are in the labels.",
+		ConstLabels: prometheus.Labels{"version": b.Version, "revision": b.Revision, "goversion": b.Go},
+	}, func() float64 { return 1 })
 }
 
 // HTTP returns a part that serves h on ln. Slow clients are cut.
@@ -247,7 +257,7 @@ func Main(name string, log *slog.Logger, grace time.Duration, healthAddr string,
 		log.Error("not started", "err", err)
 		return ExitFailure
 	}
-	log.Info("started")
+	log.Info("started", "version", version.Read().String())
 	if err := Run(ctx, stopper, grace, append(parts, health)...); err != nil {
 		log.Error("stopped", "err", err)
 		return ExitFailure

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"regexp"
@@ -52,5 +53,14 @@ func TestANoteIsSaidAndReadinessStaysGreen(t *testing.T) {
 		if err != nil || resp.StatusCode != c.status || got["bridge"] != c.says {
 			t.Errorf("answered %d %q, %v, want %d %q", resp.StatusCode, got, err, c.status, c.says)
 		}
+	}
+	resp, err := http.Get(strings.Replace(url, "/readyz", "/metrics", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	metrics, err := io.ReadAll(resp.Body)
+	if err != nil || !regexp.MustCompile(`(?m)^gas_build_info\{goversion="go1\.[^"]+",revision="[^"]*",version="[^"]+"\} 1$`).Match(metrics) {
+		t.Errorf("the metrics do not tell which build runs: %v\n%s", err, metrics)
 	}
 }

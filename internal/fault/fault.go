@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/gas-restore/gas/pkg/events"
 )
 
 // Kind is a class of error by what can be done about it.
@@ -44,9 +46,9 @@ const (
 	Corrupt
 )
 
-var names = [...]string{
-	"unknown", "transient", "throttled", "capacity", "policy", "wait",
-	"conflict", "not-found", "denied", "invalid", "corrupt",
+var names = [...]events.DeadKind{
+	events.DeadKindUnknown, events.DeadKindTransient, events.DeadKindThrottled, events.DeadKindCapacity, events.DeadKindPolicy, events.DeadKindWait,
+	events.DeadKindConflict, events.DeadKindNotFound, events.DeadKindDenied, events.DeadKindInvalid, events.DeadKindCorrupt,
 }
 
 // String returns the kind's name, as it stands in dead letters and metrics.
@@ -54,7 +56,7 @@ func (k Kind) String() string {
 	if k < 0 || int(k) >= len(names) {
 		return fmt.Sprintf("kind(%d)", int(k))
 	}
-	return names[k]
+	return string(names[k])
 }
 
 // Error is an error with a kind.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/gas-restore/gas/pkg/events"
 )
 
 func TestTheKindIsThatOfTheOutermostFault(t *testing.T) {
@@ -60,6 +62,14 @@ func TestEveryKindHasAName(t *testing.T) {
 			t.Errorf("kind %d is called %q", int(k), name)
 		} else {
 			seen[name] = true
+		}
+	}
+}
+
+func TestADeadLetterMayHaveEveryKind(t *testing.T) {
+	for k := Unknown; k <= Corrupt; k++ {
+		if !events.DeadKind(k.String()).Known() {
+			t.Errorf("a letter of kind %s cannot be written", k)
 		}
 	}
 }

@@ -255,7 +255,7 @@ func (p *sweep) forgotten(ctx context.Context, plan archive.Plan, job archive.Jo
 // plan from another.
 func (p *sweep) announce(ctx context.Context, user events.UserID, plan archive.Plan, n int64) error {
 	return p.Streams.Publish(ctx, events.UserUpgraded{
-		ID: fmt.Sprintf("sweep-%d-%d-%s", n, p.now.UnixMilli(), plan.ID), UserID: user, At: p.now.UTC(), Via: "sweep", Plan: plan.ID,
+		ID: fmt.Sprintf("sweep-%d-%d-%s", n, p.now.UnixMilli(), plan.ID), UserID: user, UpgradedAt: p.now.UTC(), Via: events.ViaSweep, Plan: plan.ID,
 	})
 }
 

@@ -140,7 +140,7 @@ func everythingComesBackThoughEveryNoticeIsDropped(t *testing.T, w *world) {
 		w.archived("fern", id("job-%04d", i))
 	}
 	w.start()
-	if _, err := w.operator.Publish(t.Context(), events.UserUpgraded{ID: "up", UserID: "fern", At: w.now(), Via: "operator"}); err != nil {
+	if _, err := w.operator.Publish(t.Context(), events.UserUpgraded{ID: "up", UserID: "fern", UpgradedAt: w.now(), Via: events.ViaOperator}); err != nil {
 		t.Fatal(err)
 	}
 	w.quiesce()
@@ -184,7 +184,7 @@ func TestWhatIsInOrderIsLeftAlone(t *testing.T) {
 		},
 		"a plan that waits": func(w *world) {
 			w.archived("u", "job")
-			publish(w, events.UserUpgraded{ID: "up", UserID: "u", At: w.now()})
+			publish(w, events.UserUpgraded{ID: "up", UserID: "u", UpgradedAt: w.now()})
 		},
 		"a task that waits": func(w *world) {
 			job := w.archived("u", "job")

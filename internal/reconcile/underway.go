@@ -192,6 +192,9 @@ func (p *sweep) heard(ctx context.Context, job archive.Job, listed map[events.Re
 			return err
 		}
 	}
+	if known && !r.Status.Known() {
+		r.Status = archive.InProgress
+	}
 	found := InOrder
 	switch {
 	case !known:
@@ -204,6 +207,6 @@ func (p *sweep) heard(ctx context.Context, job archive.Job, listed map[events.Re
 	}
 	return p.nudge(ctx, job, found, events.RetrievalCompleted{
 		ID: fmt.Sprintf("sweep-%d-%s", job.Nudges, job.RetrievalID), JobID: job.ID, ArchiveID: job.ArchiveID, RetrievalID: job.RetrievalID,
-		Status: string(r.Status), Reason: r.Reason, Tier: string(r.Tier), Size: max(r.Size, 0), TreeHash: r.TreeHash, CompletedAt: r.CompletedAt,
+		Status: r.Status, Reason: r.Reason, Tier: r.Tier.Told(), Size: max(r.Size, 0), TreeHash: r.TreeHash, CompletedAt: r.CompletedAt,
 	})
 }

@@ -158,7 +158,7 @@ func (r *Restorer) restore(ctx context.Context, log *slog.Logger, job archive.Jo
 			// An earlier delivery restored it, and may have died before it said so, or says
 			// so at this moment. Each notice tells it under an id of its own: were one taken
 			// for a repetition of another, what that one said before could come last.
-			return emit(ctx, r.status(job, archive.Restored, string(e.RetrievalID)+"."+cmp.Or(e.Notice, e.ID), e.Size))
+			return emit(ctx, r.status(job, archive.Restored, string(e.RetrievalID)+"."+cmp.Or(e.Notification, e.ID), e.Size))
 		}
 		return nil
 	case job.ArchiveID != e.ArchiveID && job.RestoredBy == e.RetrievalID:
@@ -248,7 +248,7 @@ func (r *Restorer) init() {
 // bring copies the output to its place, or finds that an earlier delivery did.
 // The error is a [nothingError] if the retrieval came to nothing.
 func (r *Restorer) bring(ctx context.Context, log *slog.Logger, job archive.Job, e events.RetrievalCompleted, emit Emit) (archive.Verified, error) {
-	if e.Status != string(archive.Succeeded) {
+	if e.Status != archive.Succeeded {
 		return r.failed(ctx, log, job, e)
 	}
 	if err := emit(ctx, r.status(job, archive.Ready, string(e.RetrievalID), 0)); err != nil {
@@ -372,9 +372,9 @@ func (r *Restorer) status(job archive.Job, state archive.State, step string, siz
 	return events.StatusChanged{
 		JobID:  job.ID,
 		UserID: job.UserID,
-		State:  string(state),
+		State:  state,
 		At:     r.Now().UTC(),
-		Tier:   string(job.Tier),
+		Tier:   job.Tier.Told(),
 		Size:   size,
 		Step:   step,
 	}

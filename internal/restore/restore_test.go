@@ -94,8 +94,8 @@ func (b *bench) notice(job archive.Job, r events.RetrievalID) events.RetrievalCo
 		b.t.Fatal("the retrieval is not done at its time")
 	}
 	return events.RetrievalCompleted{
-		ID: "n-" + string(r), JobID: job.ID, ArchiveID: job.ArchiveID, RetrievalID: r, Status: string(d.Status),
-		Tier: string(d.Tier), Size: d.Size, TreeHash: d.TreeHash, CompletedAt: d.CompletedAt,
+		ID: "n-" + string(r), JobID: job.ID, ArchiveID: job.ArchiveID, RetrievalID: r, Status: d.Status,
+		Tier: d.Tier.Told(), Size: d.Size, TreeHash: d.TreeHash, CompletedAt: d.CompletedAt,
 	}
 }
 

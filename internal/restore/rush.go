@@ -33,7 +33,7 @@ type rush struct {
 
 // yield returns an error of kind Wait if the notification is to come back later.
 func (r *rush) yield(e events.RetrievalCompleted, now time.Time) error {
-	if e.Status != string(archive.Succeeded) || e.CompletedAt.IsZero() {
+	if e.Status != archive.Succeeded || e.CompletedAt.IsZero() {
 		return nil
 	}
 	left := e.CompletedAt.Add(archive.OutputLifetime).Sub(now)

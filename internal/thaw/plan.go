@@ -182,12 +182,12 @@ func (p *Planner) standing(ctx context.Context, log *slog.Logger, account archiv
 		return nil, nil
 	}
 	why := archive.Announcement
-	if e.Via == "operator" {
+	if e.Via == events.ViaOperator {
 		why = archive.Operator
 	}
 	since := account.RoleChangedAt
 	if account.Role != archive.Premium || since.IsZero() {
-		since = e.At
+		since = e.UpgradedAt
 	}
 	now := p.Now().UTC()
 	// The id is the message's, so that the message opens one plan however often it comes.
@@ -251,7 +251,7 @@ func (p *Planner) carryOut(ctx context.Context, log *slog.Logger, progress *Prog
 				continue
 			}
 			states = append(states, events.StatusChanged{
-				JobID: job.ID, UserID: job.UserID, State: string(archive.Planned), At: p.Now().UTC(), Step: progress.ID,
+				JobID: job.ID, UserID: job.UserID, State: archive.Planned, At: p.Now().UTC(), Step: progress.ID,
 			})
 			tasks = append(tasks, events.ThawRequested{
 				ID: progress.ID, JobID: job.ID, UserID: job.UserID, ArchiveID: job.ArchiveID, Plan: progress.Plan, UpgradedAt: progress.Since,

@@ -44,7 +44,7 @@ func TestAPlanHasOneTaskPerArchivedJobAndTheSameIDsEachTime(t *testing.T) {
 	}
 	for run := range 2 {
 		var out testenv.Emitted
-		if err := newPlanner(t, a, &out).Plan(t.Context(), events.UserUpgraded{ID: "up-1", UserID: "u", At: upgraded}, nil); err != nil {
+		if err := newPlanner(t, a, &out).Plan(t.Context(), events.UserUpgraded{ID: "up-1", UserID: "u", UpgradedAt: upgraded}, nil); err != nil {
 			t.Fatal(err)
 		}
 		got := map[string]bool{}
@@ -65,7 +65,7 @@ func TestAPlanHasOneTaskPerArchivedJobAndTheSameIDsEachTime(t *testing.T) {
 func TestAPlanForAnUnknownUserIsRefused(t *testing.T) {
 	a := testenv.NewAWS(t)
 	var out testenv.Emitted
-	err := newPlanner(t, a, &out).Plan(t.Context(), events.UserUpgraded{ID: "up", UserID: "nobody", At: upgraded}, nil)
+	err := newPlanner(t, a, &out).Plan(t.Context(), events.UserUpgraded{ID: "up", UserID: "nobody", UpgradedAt: upgraded}, nil)
 	if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), `unknown user "nobody"`) {
 		t.Errorf("got %v", err)
 	}
@@ -79,7 +79,7 @@ func TestAnUpgradeThatWasUndoneSincePlansNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out testenv.Emitted
-	if err := newPlanner(t, a, &out).Plan(t.Context(), events.UserUpgraded{ID: "up", UserID: "u", At: upgraded}, nil); err != nil {
+	if err := newPlanner(t, a, &out).Plan(t.Context(), events.UserUpgraded{ID: "up", UserID: "u", UpgradedAt: upgraded}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(out.All()); n != 0 {
@@ -102,7 +102,7 @@ func TestPlanningCostsWhatIsArchivedAndNotWhatWasEverComputed(t *testing.T) {
 		}
 		a.ResetCounts()
 		var out testenv.Emitted
-		if err := newPlanner(t, a, &out).Plan(t.Context(), events.UserUpgraded{ID: "up", UserID: "u", At: upgraded}, nil); err != nil {
+		if err := newPlanner(t, a, &out).Plan(t.Context(), events.UserUpgraded{ID: "up", UserID: "u", UpgradedAt: upgraded}, nil); err != nil {
 			t.Fatal(err)
 		}
 		calls[others] = a.Counts()["dynamodb.Query"]

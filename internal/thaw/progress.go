@@ -39,10 +39,10 @@ type Progress struct {
 	ID   string        `json:"id"`
 	User events.UserID `json:"user"`
 	// Plan is the plan, Since since when the user is entitled to it; zero if nobody said.
-	Plan    string    `json:"plan,omitempty"`
-	Since   time.Time `json:"since,omitzero"`
-	Via     string    `json:"via,omitempty"`
-	Outcome Outcome   `json:"outcome"`
+	Plan    string     `json:"plan,omitempty"`
+	Since   time.Time  `json:"since,omitzero"`
+	Via     events.Via `json:"via,omitempty"`
+	Outcome Outcome    `json:"outcome"`
 	// Reason is a sentence about the outcome.
 	Reason string `json:"reason,omitempty"`
 	// Planned is how many tasks were published, Thawing how many archives needed none.

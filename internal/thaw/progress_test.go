@@ -238,7 +238,7 @@ func TestAUserInEachSituationGetsWhatIsRightAndIsToldWhich(t *testing.T) {
 		}, thaw.NothingArchived, "nothing of the user's is in the vault", 0, 0},
 		{"unknown", func(_ *testing.T, _ *crashWorld, e *events.UserUpgraded, _ []events.JobID) { e.UserID = "nobody" }, "", `unknown user "nobody"`, 0, fault.Invalid},
 		{"downgraded meanwhile", func(t *testing.T, w *crashWorld, e *events.UserUpgraded, _ []events.JobID) {
-			if _, err := w.Catalog.SetRole(t.Context(), e.UserID, archive.Free, e.At.Add(time.Minute)); err != nil {
+			if _, err := w.Catalog.SetRole(t.Context(), e.UserID, archive.Free, e.UpgradedAt.Add(time.Minute)); err != nil {
 				t.Fatal(err)
 			}
 		}, thaw.NotEntitled, "no plan of the user's stands", 0, 0},

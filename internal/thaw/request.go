@@ -423,9 +423,9 @@ func (r *Requester) requested(job archive.Job) events.StatusChanged {
 	return events.StatusChanged{
 		JobID:    job.ID,
 		UserID:   job.UserID,
-		State:    string(archive.Requested),
+		State:    archive.Requested,
 		At:       r.Now().UTC(),
-		Tier:     string(job.Tier),
+		Tier:     job.Tier.Told(),
 		Fallback: job.Tier != r.Tiers[0],
 		ReadyBy:  &by,
 		Step:     string(job.RetrievalID),

@@ -111,7 +111,7 @@ func (s *stall) publish(es ...events.Event) {
 }
 
 func (s *stall) upgrade(user events.UserID) {
-	s.publish(events.UserUpgraded{ID: "up-" + string(user), UserID: user, At: time.Now()})
+	s.publish(events.UserUpgraded{ID: "up-" + string(user), UserID: user, UpgradedAt: time.Now()})
 }
 
 // asked upgrades a user with ten archives and returns how long it took until all of them
@@ -187,7 +187,7 @@ func TestPlansThatWaitKeepNoPlanWaiting(t *testing.T) {
 				// each upgrades three times.
 				user := events.UserID(fmt.Sprint("p", i/3))
 				sw.Users[user] = archive.Hold{Reason: "paused", At: time.Now().UTC().Truncate(time.Second)}
-				es = append(es, events.UserUpgraded{ID: fmt.Sprint("up-", i), UserID: user, At: time.Now()})
+				es = append(es, events.UserUpgraded{ID: fmt.Sprint("up-", i), UserID: user, UpgradedAt: time.Now()})
 			}
 		})
 		if err != nil {

@@ -162,7 +162,7 @@ func (w *crashWorld) user(t *testing.T, archives int) (events.UserUpgraded, []ev
 		}
 		jobs = append(jobs, job.ID)
 	}
-	return events.UserUpgraded{ID: "up-" + string(id), UserID: id, At: upgraded}, jobs
+	return events.UserUpgraded{ID: "up-" + string(id), UserID: id, UpgradedAt: upgraded}, jobs
 }
 
 func (w *crashWorld) planner(t *testing.T, l *life, budget thaw.Budget) *thaw.Planner {
@@ -196,7 +196,7 @@ func (w *crashWorld) approve(t *testing.T, e events.UserUpgraded, limit archive.
 		t.Fatal(err)
 	}
 	w.made++
-	return events.UserUpgraded{ID: fmt.Sprint("approved-", w.made), UserID: e.UserID, At: w.now, Via: "operator", Plan: plan}
+	return events.UserUpgraded{ID: fmt.Sprint("approved-", w.made), UserID: e.UserID, UpgradedAt: w.now, Via: events.ViaOperator, Plan: plan}
 }
 
 func (w *crashWorld) isHeld(t *testing.T, user events.UserID) bool {

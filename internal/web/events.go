@@ -30,17 +30,17 @@ const (
 // change is an event on the wire: what the page shows, in the words that the
 // page has them in.
 type change struct {
-	Job      events.JobID `json:"job"`
-	State    string       `json:"state"`
-	Label    string       `json:"label"`
-	Icon     string       `json:"icon"`
-	Tone     string       `json:"tone"`
-	Step     int          `json:"step"`
-	Sentence string       `json:"sentence"`
-	At       time.Time    `json:"at"`
-	Bytes    int64        `json:"bytes,omitempty"`
-	Size     int64        `json:"size,omitempty"`
-	Tier     string       `json:"tier,omitempty"`
+	Job      events.JobID  `json:"job"`
+	State    archive.State `json:"state"`
+	Label    string        `json:"label"`
+	Icon     string        `json:"icon"`
+	Tone     string        `json:"tone"`
+	Step     int           `json:"step"`
+	Sentence string        `json:"sentence"`
+	At       time.Time     `json:"at"`
+	Bytes    int64         `json:"bytes,omitempty"`
+	Size     int64         `json:"size,omitempty"`
+	Tier     events.Tier   `json:"tier,omitempty"`
 	// From and To are when the archive hands the file over, as a rule.
 	From time.Time `json:"from,omitzero"`
 	To   time.Time `json:"to,omitzero"`
@@ -50,16 +50,16 @@ type change struct {
 
 // changeOf returns the change where tiers are the order in which they are tried.
 func changeOf(e events.StatusChanged, tiers archive.Tiers) change {
-	l := lookOf(archive.State(e.State))
+	l := lookOf(e.State)
 	c := change{
 		Job: e.JobID, State: e.State, Label: l.Label, Icon: l.Icon, Tone: l.Tone, Step: l.Step,
 		Sentence: l.Sentence, At: e.At.UTC(), Tier: e.Tier,
 	}
 	// Bytes are told while they move, and only then.
-	if archive.State(e.State) == archive.Copying {
+	if e.State == archive.Copying {
 		c.Bytes, c.Size = e.Bytes, e.Size
 	}
-	if archive.State(e.State) == archive.Requested && e.Tier != "" {
+	if e.State == archive.Requested && e.Tier != "" {
 		from, to := archive.Tier(e.Tier).Typically()
 		c.From, c.To = e.At.Add(from).UTC(), e.At.Add(to).UTC()
 		c.Fallback = fallback(tiers, archive.Tier(e.Tier))

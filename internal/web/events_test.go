@@ -115,7 +115,7 @@ func (s *eventStream) change() (string, change) {
 }
 
 func status(user events.UserID, job events.JobID, st archive.State) events.StatusChanged {
-	return events.StatusChanged{UserID: user, JobID: job, State: string(st), At: time.Now(), Detail: "for the operator", Bytes: 5, Size: 10}
+	return events.StatusChanged{UserID: user, JobID: job, State: st, At: time.Now(), Detail: "for the operator", Bytes: 5, Size: 10}
 }
 
 func TestAPageFollowsItsUsersChanges(t *testing.T) {

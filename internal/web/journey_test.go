@@ -286,7 +286,7 @@ func TestAPageSaysWhichTiersWereFull(t *testing.T) {
 		}
 		// And so does the stream.
 		e := status("ada", "j1", archive.Requested)
-		e.Tier = string(tt.tier)
+		e.Tier = tt.tier.Told()
 		b.world.tell(e)
 		if _, c := ada.stream("/events?after=0").change(); c.Fallback != tt.want {
 			t.Errorf("%s of %v: the stream says %q, want %q", tt.tier, tt.tiers, c.Fallback, tt.want)

@@ -82,7 +82,7 @@ func (s *Server) stage(c fiber.Ctx, jv *jobView) {
 	if !ok || e.At.Before(jv.RetrievalRequestedAt) {
 		return
 	}
-	switch st := archive.State(e.State); {
+	switch st := e.State; {
 	case jv.State == archive.Requested && (st == archive.Ready || st == archive.Copying || st == archive.Verifying),
 		jv.State == archive.Planned && (st == archive.Failed || st == archive.Expired):
 		jv.Stage, jv.Look = st, lookOf(st)

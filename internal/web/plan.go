@@ -12,6 +12,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/pkg/events"
 )
 
 type subscribeBody struct {
@@ -127,7 +128,9 @@ func (s *Server) planned(ctx context.Context, account archive.Account) (archive.
 func (s *Server) announce(ctx context.Context, account archive.Account) error {
 	due := account.AnnounceDue
 	if account.Plan != nil {
-		if err := s.deps.Announcer.AnnounceUpgrade(ctx, account.ID, account.Plan.ID, cmp.Or(account.Plan.Since, due)); err != nil {
+		if err := s.deps.Announcer.AnnounceUpgrade(ctx, events.UpgradeMessage{
+			UserID: account.ID, PlanID: account.Plan.ID, UpgradedAt: cmp.Or(account.Plan.Since, due),
+		}); err != nil {
 			return err
 		}
 	}

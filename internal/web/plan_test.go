@@ -360,7 +360,7 @@ func TestAListTellsHowFarTheCopiesAre(t *testing.T) {
 	b.world.archived("ada", "j2", at)
 	b.world.requested("j1", archive.Standard, at)
 	b.world.requested("j2", archive.Standard, at)
-	b.world.tell(events.StatusChanged{UserID: "ada", JobID: "j1", State: string(archive.Copying), Bytes: 1, Size: 2, At: at.Add(time.Minute)})
+	b.world.tell(events.StatusChanged{UserID: "ada", JobID: "j1", State: archive.Copying, Bytes: 1, Size: 2, At: at.Add(time.Minute)})
 	ada := b.browser()
 	a := ada.signIn("ada", "/annotations")
 	ada.wants(a, 200, "Copying", "Being restored")

@@ -58,11 +58,11 @@ type Switches interface {
 
 // Announcer tells the pipeline that a user became Premium.
 type Announcer interface {
-	// AnnounceUpgrade returns once the message is safe. plan is the one that stands on the
-	// account, since is when the user became Premium: the message may come after they
-	// have left it again. It may be called again for the same user: the pipeline plans
-	// what is left.
-	AnnounceUpgrade(ctx context.Context, user events.UserID, plan string, since time.Time) error
+	// AnnounceUpgrade returns once the message is safe. The message names the plan that
+	// stands on the account, and when the user became Premium: the user may have left
+	// Premium again before the message comes. It may be called again for the same user: the
+	// pipeline plans the archives that are left.
+	AnnounceUpgrade(context.Context, events.UpgradeMessage) error
 }
 
 // Downloads hands out result files.

@@ -262,17 +262,17 @@ func (w *world) HasArchived(_ context.Context, user events.UserID) (bool, error)
 	return false, nil
 }
 
-func (w *world) AnnounceUpgrade(_ context.Context, user events.UserID, plan string, since time.Time) error {
+func (w *world) AnnounceUpgrade(_ context.Context, m events.UpgradeMessage) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if plan == "" {
+	if m.PlanID == "" {
 		return errors.New("an upgrade is announced without its plan")
 	}
 	if err := w.fault("AnnounceUpgrade"); err != nil {
 		return err
 	}
-	w.announced = append(w.announced, user)
-	w.since = append(w.since, since)
+	w.announced = append(w.announced, m.UserID)
+	w.since = append(w.since, m.UpgradedAt)
 	return nil
 }
 

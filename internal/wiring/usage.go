@@ -8,6 +8,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/config"
 	"github.com/gas-restore/gas/internal/daemon"
+	"github.com/gas-restore/gas/internal/version"
 )
 
 // does says what each service does.
@@ -18,15 +19,21 @@ var does = map[config.Service]string{
 	config.Web:     "Web is the site: sign-in, jobs, upgrade and download.",
 }
 
-// command answers to the arguments of a service, of which there are none but help. done
-// says that the process is to exit, with the code.
+// command answers to the arguments of a service, of which there are none but help and
+// version. done says that the process is to exit, with the code.
 func command(name config.Service, args []string, out, errs io.Writer) (code int, done bool) {
 	if len(args) == 0 {
 		return 0, false
 	}
-	if len(args) == 1 && (args[0] == "--help" || args[0] == "-h" || args[0] == "-help" || args[0] == "help") {
-		help(name, out)
-		return daemon.ExitOK, true
+	if len(args) == 1 {
+		switch args[0] {
+		case "--help", "-h", "-help", "help":
+			help(name, out)
+			return daemon.ExitOK, true
+		case "--version", "-version", "version":
+			fmt.Fprintln(out, name, version.Read())
+			return daemon.ExitOK, true
+		}
 	}
 	fmt.Fprintf(errs, "%s: unexpected argument %q: %s takes none, it is configured by environment variables; %s --help lists them\n", name, args[0], name, name)
 	return daemon.ExitUsage, true
@@ -34,7 +41,7 @@ func command(name config.Service, args []string, out, errs io.Writer) (code int,
 
 // help tells what the service does and what can be set.
 func help(name config.Service, out io.Writer) {
-	fmt.Fprintf(out, "Usage: %s [--help]\n\n%s It runs until a signal:\nthe first SIGTERM finishes what is in hand, a second hands it back, a third exits.\n\nEnvironment variables, with their defaults:\n\n", name, does[name])
+	fmt.Fprintf(out, "Usage: %s [--help | --version]\n\n%s It runs until a signal:\nthe first SIGTERM finishes what is in hand, a second hands it back, a third exits.\n\nEnvironment variables, with their defaults:\n\n", name, does[name])
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, s := range config.Of(name) {
 		words := s.Help

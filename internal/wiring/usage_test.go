@@ -39,9 +39,21 @@ func TestHelpListsTheVariablesOfTheServiceWithDefaultsAndStartsNothing(t *testin
 	}
 }
 
+func TestVersionTellsTheBuildAndStartsNothing(t *testing.T) {
+	for _, name := range services() {
+		for _, arg := range []string{"--version", "-version", "version"} {
+			var out, errs bytes.Buffer
+			code, done := command(name, []string{arg}, &out, &errs)
+			if !done || code != daemon.ExitOK || errs.Len() > 0 || !strings.HasPrefix(out.String(), string(name)+" ") || !strings.Contains(out.String(), ", go1.") {
+				t.Errorf("%s %s: done %v, code %d, tells %q, says %q", name, arg, done, code, &out, &errs)
+			}
+		}
+	}
+}
+
 func TestAnUnknownArgumentIsAMistakeAndStartsNothing(t *testing.T) {
 	for _, name := range services() {
-		for _, args := range [][]string{{"--slots=3"}, {"run"}, {"--help", "me"}, {""}} {
+		for _, args := range [][]string{{"--slots=3"}, {"run"}, {"--help", "me"}, {"--version", "2"}, {""}} {
 			var out, errs bytes.Buffer
 			if code, done := command(name, args, &out, &errs); !done || code != daemon.ExitUsage || out.Len() > 0 || !strings.Contains(errs.String(), "unexpected argument") {
 				t.Errorf("%s %q: done %v, code %d, says %q", name, args, done, code, &errs)

@@ -5,20 +5,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
-
-// MaxSize is the largest encoded event, in bytes. It has room for a dead letter
-// around the largest SQS message (1 MiB) with every character escaped, and is
-// below the max_payload of nats.conf.
-const MaxSize = 3 << 20
 
 var (
 	// ErrNewerVersion means that the event was written by a newer release.
 	ErrNewerVersion = errors.New("event is of a newer version")
 	// ErrMalformed means that the bytes are not an event of the wanted type.
 	ErrMalformed = errors.New("event is malformed")
+	// ErrUnknownType means that the event is of a type that this release does not
+	// have: a newer release may have written it.
+	ErrUnknownType = errors.New("event is of an unknown type")
 )
 
 // Message is an encoded event: what is published.
@@ -34,9 +33,49 @@ type envelope struct {
 	Data    json.RawMessage `json:"data"`
 }
 
-// Encode checks e and returns the message that carries it.
+// TypeInfo says how the events of one type travel.
+type TypeInfo struct {
+	// Type is the value of [HeaderType].
+	Type string
+	// Stream is the stream that takes the event.
+	Stream string
+	// Subject matches the subjects of the type; ids are wildcards.
+	Subject string
+
+	decode func([]byte) (Event, error)
+}
+
+// Decode is [Decode] for an event of the type.
+func (t TypeInfo) Decode(data []byte) (Event, error) { return t.decode(data) }
+
+// types has every type of event. A new one is added here and nowhere else.
+var types = []TypeInfo{
+	typeOf[UserUpgraded](StreamPremium, SubjectPremium),
+	typeOf[ThawRequested](StreamThaw, SubjectThaw),
+	typeOf[RetrievalCompleted](StreamRestore, SubjectRestore),
+	typeOf[StatusChanged](StreamStatus, SubjectStatus),
+	typeOf[DeadLetter](StreamDead, SubjectDead),
+}
+
+func typeOf[E Event](stream, subject string) TypeInfo {
+	var e E
+	return TypeInfo{Type: e.Type(), Stream: stream, Subject: subject, decode: func(data []byte) (Event, error) {
+		e, err := Decode[E](data)
+		if err != nil {
+			return nil, err
+		}
+		return e, nil
+	}}
+}
+
+// Types returns all types of events, in the order in which an upgrade goes through them.
+func Types() []TypeInfo { return slices.Clone(types) }
+
+// Encode checks e and returns the message that carries it. It refuses an event without its
+// ids, and a state, tier, status, way or kind that this release does not know; the error
+// names the field.
 func Encode(e Event) (Message, error) {
-	if err := e.validate(); err != nil {
+	if err := errors.Join(e.validate(), e.values()); err != nil {
 		return Message{}, fmt.Errorf("encode %s: %w", e.Type(), err)
 	}
 	data, err := marshal(e)
@@ -63,8 +102,9 @@ func Encode(e Event) (Message, error) {
 	}, nil
 }
 
-// Decode returns the event of type E in data. Unknown fields are ignored, also those
-// that differ from a known one in case alone; see [UnmarshalExact]. The
+// Decode returns the event of type E in data. Unknown fields are ignored, also fields
+// that differ from a known one in case alone; see [UnmarshalExact]. A state, tier, way or
+// kind may be unknown to this release: ask its Known. The
 // error wraps [ErrNewerVersion] or [ErrMalformed] and names the field at fault.
 func Decode[E Event](data []byte) (E, error) {
 	var e E
@@ -97,6 +137,23 @@ func Decode[E Event](data []byte) (E, error) {
 	return v, nil
 }
 
+// DecodeMessage returns the event of a message, by the message's [HeaderType]: a
+// [UserUpgraded], [ThawRequested], [RetrievalCompleted], [StatusChanged] or [DeadLetter]. A
+// reader that passes over an [ErrUnknownType] goes on to work when a newer release adds a type.
+// Other errors are those of [Decode].
+func DecodeMessage(header map[string][]string, data []byte) (Event, error) {
+	values := header[HeaderType]
+	if len(values) != 1 {
+		return nil, fmt.Errorf("%w: it has %d headers %s, want 1", ErrMalformed, len(values), HeaderType)
+	}
+	for _, t := range types {
+		if t.Type == values[0] {
+			return t.decode(data)
+		}
+	}
+	return nil, fmt.Errorf("%w: %s is %.100q", ErrUnknownType, HeaderType, values[0])
+}
+
 // marshal is json.Marshal without the escaping of <, > and &: events are read
 // by people with `nats stream view`.
 func marshal(v any) ([]byte, error) {
@@ -113,7 +170,7 @@ func (e UserUpgraded) validate() error {
 	err := errors.Join(
 		CheckID("id", e.ID),
 		CheckID("user_id", e.UserID),
-		checkTime("at", e.At),
+		checkTime("at", e.UpgradedAt),
 	)
 	if e.ApprovedMicroUSD < 0 {
 		err = errors.Join(err, fmt.Errorf("approved_micro_usd is %d", e.ApprovedMicroUSD))
@@ -136,7 +193,7 @@ func (e RetrievalCompleted) validate() error {
 		CheckID("job_id", e.JobID),
 		CheckID("archive_id", e.ArchiveID),
 		CheckID("retrieval_id", e.RetrievalID),
-		CheckID("status", e.Status),
+		checkKnown("status", e.Status, retrievalStatuses),
 	)
 	if e.Size < 0 {
 		err = errors.Join(err, fmt.Errorf("size is %d", e.Size))
@@ -165,6 +222,30 @@ func (e DeadLetter) validate() error {
 		CheckID("kind", e.Kind),
 		checkTime("last_at", e.LastAt),
 	)
+}
+
+func (e UserUpgraded) values() error {
+	if e.Via == "" {
+		return nil
+	}
+	return checkKnown("via", e.Via, vias)
+}
+
+func (ThawRequested) values() error { return nil }
+
+func (e RetrievalCompleted) values() error { return checkTier(e.Tier) }
+
+func (e StatusChanged) values() error {
+	return errors.Join(checkKnown("state", e.State, states), checkTier(e.Tier))
+}
+
+func (e DeadLetter) values() error { return checkKnown("kind", e.Kind, deadKinds) }
+
+func checkTier(t Tier) error {
+	if t == "" {
+		return nil
+	}
+	return checkKnown("tier", t, tiers)
 }
 
 func checkTime(field string, t time.Time) error {

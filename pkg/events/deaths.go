@@ -1,14 +1,12 @@
 package events
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
 )
-
-// SourceSQS stands in a dead letter's Stream when the message came from an SQS
-// queue, whose name is the Consumer.
-const SourceSQS = "SQS"
 
 // Death is one dead letter of a message that was replayed since.
 type Death struct {
@@ -43,7 +41,7 @@ func EncodeDeaths(deaths []Death) (string, error) {
 	return string(b), err
 }
 
-// Deaths returns the dead letters that a message with this header was before, the
+// Deaths returns the earlier dead letters of a message with this header, the
 // oldest first; none if the header does not say so in a way that can be read.
 func Deaths(header map[string][]string) []Death {
 	values := header[HeaderReplayOf]
@@ -57,8 +55,8 @@ func Deaths(header map[string][]string) []Death {
 	return deaths[max(len(deaths)-maxDeaths, 0):]
 }
 
-// Again returns the letter of a message that may be a replay: what its header
-// says of earlier deaths is in ReplayOf, and counts in Attempts and FirstAt.
+// Again returns the letter of a message that may be a replay: the earlier deaths in
+// its header are in ReplayOf, and count in Attempts and FirstAt.
 func (e DeadLetter) Again() DeadLetter {
 	deaths := Deaths(e.Header)
 	if len(deaths) == 0 {
@@ -80,13 +78,41 @@ func (e DeadLetter) Again() DeadLetter {
 	return e
 }
 
-// Death returns what a replay of this letter remembers of it; seq is its place in
+// Death returns what a replay remembers of this letter; seq is the letter's place in
 // the DEAD stream.
 func (e DeadLetter) Death(seq uint64) Death {
 	return Death{Seq: seq, ID: e.MessageID(), At: e.LastAt, Attempts: e.Attempts, FirstAt: e.FirstAt, Reason: e.Reason}
 }
 
-// Cut returns at most n bytes of s, whole characters; what was cut off shows.
+// ReplayID returns the message id of the letter's replay. It follows from the letter, so
+// that JetStream stores a replay once that was cut short and is done again. It is not the id
+// that the message had, because JetStream would take that for a repetition.
+func (e DeadLetter) ReplayID() string { return "replay:" + e.MessageID() }
+
+// Replay returns the message that puts the letter's payload back where it came from; seq is
+// the letter's place in the DEAD stream. Mend the cause, publish the message, and delete the
+// letter from DEAD when JetStream has stored it. A letter from SQS has no subject: send its
+// payload to the queue again.
+func (e DeadLetter) Replay(seq uint64) (Message, error) {
+	if owner(e.SourceSubject) == "" {
+		return Message{}, fmt.Errorf("replay: nothing can be published under subject %q", e.SourceSubject)
+	}
+	deaths, err := EncodeDeaths(append(slices.Clip(e.ReplayOf), e.Death(seq)))
+	if err != nil {
+		return Message{}, fmt.Errorf("replay: %w", err)
+	}
+	header := make(map[string][]string, len(e.Header)+2)
+	for k, v := range e.Header {
+		// JetStream's own headers are about the first publication: its place in a batch, say.
+		if !strings.HasPrefix(k, "Nats-") && k != HeaderAttempts {
+			header[k] = v
+		}
+	}
+	header[HeaderMsgID], header[HeaderReplayOf] = []string{e.ReplayID()}, []string{deaths}
+	return Message{Subject: e.SourceSubject, Header: header, Data: e.Payload}, nil
+}
+
+// Cut returns at most n bytes of s, whole characters. A cut string ends with "…".
 func Cut(s string, n int) string {
 	if len(s) <= n {
 		return s

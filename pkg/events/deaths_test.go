@@ -72,3 +72,35 @@ func FuzzDeaths(f *testing.F) {
 		}
 	})
 }
+
+func TestAReplayIsTheMessageUnderAnIDOfItsOwnThatIsLinkedToTheLetter(t *testing.T) {
+	letter := examples()["dead_letter_again"].(DeadLetter)
+	letter.Header = map[string][]string{
+		HeaderMsgID: {"old"}, HeaderID: {"x"}, HeaderType: {"thaw.requested"}, HeaderAttempts: {"{}"}, "Nats-Batch-Id": {"b"}, "Mine": {"1", "2"},
+	}
+	m, err := letter.Replay(12)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Subject != "thaw.requested.u.j" || string(m.Data) != `{"v":1}` {
+		t.Errorf("got %s to %s", m.Data, m.Subject)
+	}
+	deaths := Deaths(m.Header)
+	if len(deaths) != 2 || deaths[0].Seq != 3 || deaths[1].Seq != 12 || deaths[1].ID != letter.MessageID() {
+		t.Errorf("got the deaths %+v", deaths)
+	}
+	delete(m.Header, HeaderReplayOf)
+	want := map[string][]string{HeaderMsgID: {"replay:dead:THAW:thaw-request:9-abd"}, HeaderID: {"x"}, HeaderType: {"thaw.requested"}, "Mine": {"1", "2"}}
+	if !reflect.DeepEqual(m.Header, want) {
+		t.Errorf("got the header %v, want %v", m.Header, want)
+	}
+	if len(letter.ReplayOf) != 1 || len(letter.Header[HeaderAttempts]) != 1 {
+		t.Errorf("the letter changed: %+v", letter)
+	}
+	for _, subject := range []string{"", "thaw.requested.*", "thaw.requested", "thaw.requested.j\r\nPUB x"} {
+		letter.SourceSubject = subject
+		if m, err := letter.Replay(12); err == nil {
+			t.Errorf("%q: got %+v", subject, m)
+		}
+	}
+}

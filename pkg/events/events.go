@@ -1,7 +1,3 @@
-// Package events is the contract between the services of the restore pipeline:
-// the ids, the event structs, the subjects and headers they travel under, and
-// the codec. It depends on the standard library alone, so that anything may
-// import it.
 package events
 
 import (
@@ -10,11 +6,6 @@ import (
 	"time"
 	"unicode/utf8"
 )
-
-// Version is the event format that this package writes. A reader takes any
-// version up to its own, ignores fields it does not know, and refuses a newer
-// version with [ErrNewerVersion]: fields are added, never given a new meaning.
-const Version = 1
 
 // Event is a fact that happened. The implementations are the structs of this
 // package.
@@ -27,7 +18,11 @@ type Event interface {
 	// into the Nats-Msg-Id header and lets JetStream drop repetitions.
 	MessageID() string
 
+	// validate checks what each reader may rely on.
 	validate() error
+	// values checks the fields that have one of a list of values: a writer knows them all,
+	// and a reader may be older than the writer.
+	values() error
 }
 
 // UserUpgraded says that a Free user became Premium.
@@ -35,32 +30,33 @@ type UserUpgraded struct {
 	// ID is the id of the source message, the same over webhook and queue: the
 	// SNS MessageId, or an id of the operator's command.
 	ID string `json:"id"`
-	// UserID is whose archives are to come back.
+	// UserID names the user. The user's archives are to come back.
 	UserID UserID `json:"user_id"`
-	// At is since when the user is Premium, as far as the source says; else when that
-	// was announced.
-	At time.Time `json:"at"`
-	// Via is how the message came in: "sns", "sqs-raw", "operator" or "sweep".
-	Via string `json:"via,omitempty"`
-	// Plan is the plan that the message is of; empty if whoever sent it opened none.
+	// UpgradedAt is when the user became Premium, if the source says so; else when the
+	// source sent the message.
+	UpgradedAt time.Time `json:"at"`
+	// Via is the way on which the message came in; empty if the publisher did not say.
+	Via Via `json:"via,omitempty"`
+	// Plan names the plan that stands on the user's account; empty if the publisher opened
+	// none.
 	Plan string `json:"plan,omitempty"`
-	// ApprovedMicroUSD is what an operator lets this user's plan cost, in millionths
-	// of a US dollar, whatever the budgets say; 0 leaves it to them.
+	// ApprovedMicroUSD is the limit, in millionths of a US dollar, that an operator set for
+	// this user's plan in place of the budgets; 0 leaves it to the budgets.
 	ApprovedMicroUSD int64 `json:"approved_micro_usd,omitempty"`
 }
 
 // ThawRequested asks for the retrieval of one job's archive.
 type ThawRequested struct {
-	// ID is that of the upgrade that led here, so that a second upgrade of the
+	// ID is the id of the upgrade that led here, so that a second upgrade of the
 	// same user is a new request and not a repetition.
 	ID     string `json:"id"`
 	JobID  JobID  `json:"job_id"`
 	UserID UserID `json:"user_id"`
 	// ArchiveID is the archive that the planner saw. The catalog decides.
 	ArchiveID ArchiveID `json:"archive_id"`
-	// Plan is the plan that the task is of. The catalog decides.
+	// Plan names the plan of the task. The catalog decides.
 	Plan string `json:"plan,omitempty"`
-	// UpgradedAt is since when the user is entitled, as far as whoever asks knows. It is
+	// UpgradedAt is when the user became Premium, as far as the publisher knows. It is
 	// for people, and for releases that knew no plans: nothing goes by it.
 	UpgradedAt time.Time `json:"upgraded_at,omitzero"`
 }
@@ -68,24 +64,24 @@ type ThawRequested struct {
 // RetrievalCompleted says that Glacier finished a retrieval job, well or
 // badly. It is a hint: the catalog and Glacier itself decide.
 type RetrievalCompleted struct {
-	// ID is the same for each notice that says the same of a retrieval: one may be of the
-	// retrieval's own topic and another of the vault's. Who finds that a notice was lost
-	// makes one up.
+	// ID is the same for each notification that says the same of a retrieval: the topic of
+	// the retrieval and the topic of the vault may both have one. The sweep makes an id of
+	// its own for a notification that was lost.
 	ID string `json:"id"`
-	// Notice is the SNS MessageId of the notification, if there was one.
-	Notice string `json:"notice,omitempty"`
-	// Foreign is true if the retrieval names no topic, or not ours: somebody else may have
-	// asked for it.
+	// Notification is the SNS MessageId of the notification, if there was one.
+	Notification string `json:"notice,omitempty"`
+	// Foreign is true if the retrieval names no topic, or not ours: another program may
+	// have asked for it.
 	Foreign     bool        `json:"foreign,omitempty"`
 	JobID       JobID       `json:"job_id"`
 	ArchiveID   ArchiveID   `json:"archive_id"`
 	RetrievalID RetrievalID `json:"retrieval_id"`
-	// Status is Glacier's StatusCode, Succeeded or Failed.
-	Status string `json:"status"`
+	// Status is Glacier's StatusCode.
+	Status RetrievalStatus `json:"status"`
 	// Reason is Glacier's StatusMessage.
 	Reason string `json:"reason,omitempty"`
-	// Tier is the tier that Glacier used: Expedited, Standard or Bulk.
-	Tier string `json:"tier,omitempty"`
+	// Tier is the tier that Glacier used; empty if that is not known.
+	Tier Tier `json:"tier,omitempty"`
 	// Size is the archive's size in bytes.
 	Size int64 `json:"size"`
 	// TreeHash is the archive's SHA-256 tree hash, lower-case hex.
@@ -95,22 +91,22 @@ type RetrievalCompleted struct {
 }
 
 // StatusChanged tells a user's web page (and an operator) what happened to one
-// job. It reports, it decides nothing.
+// job. It reports; nothing is decided by it.
 type StatusChanged struct {
 	JobID  JobID  `json:"job_id"`
 	UserID UserID `json:"user_id"`
-	// State is one of the states of the pipeline: archived, planned, requested,
-	// ready, copying, verifying, restored, failed or expired.
-	State string    `json:"state"`
-	At    time.Time `json:"at"`
-	// Tier is set from "requested" on.
-	Tier string `json:"tier,omitempty"`
-	// Fallback is true when a slower tier than the first was used because the
+	// State is the state that the job came to.
+	State State `json:"state"`
+	// At is when it came to the state.
+	At time.Time `json:"at"`
+	// Tier is the tier of the retrieval. It is set from [StateRequested] on.
+	Tier Tier `json:"tier,omitempty"`
+	// Fallback is true if a slower tier than the first was used, because the
 	// first had no capacity.
 	Fallback bool `json:"fallback,omitempty"`
 	// ReadyBy is when the retrieval is expected to be ready at the latest.
 	ReadyBy *time.Time `json:"ready_by,omitempty"`
-	// Bytes and Size tell how far a copy is. Both are zero outside of it.
+	// Bytes and Size tell how far a copy is: Bytes of Size are in S3.
 	Bytes int64 `json:"bytes,omitempty"`
 	Size  int64 `json:"size,omitempty"`
 	// Detail is a sentence for the operator.
@@ -123,30 +119,30 @@ type StatusChanged struct {
 // and headers are as they were received, so that it can be replayed. The fields
 // stand in the order in which a person wants to read them, the payload last.
 type DeadLetter struct {
-	// ID is the same each time the same message is given up.
+	// ID is the same each time the worker gives the same message up.
 	ID string `json:"id"`
 	// Reason says why it was given up, in a sentence.
 	Reason string `json:"reason"`
-	// Kind is the fault kind, "invalid" for example.
-	Kind string `json:"kind"`
-	// Cause names what has to be mended, the same each time; empty if the kind says enough.
-	// Two letters of one subject, kind and cause say the same thing.
+	// Kind is the kind of the error.
+	Kind DeadKind `json:"kind"`
+	// Cause names the thing to mend, in words that stay the same; empty if the kind says
+	// enough. Two letters of one subject, kind and cause say the same thing.
 	Cause string `json:"cause,omitempty"`
-	// Attempts counts how often handling it was tried, with the attempts of the
-	// dead letters that it is a replay of; FirstAt is the first of them all.
+	// Attempts counts how often handling it was tried. The attempts of earlier dead
+	// letters of a replayed message count too; FirstAt is the first of them all.
 	Attempts int       `json:"attempts"`
 	FirstAt  time.Time `json:"first_at"`
 	LastAt   time.Time `json:"last_at"`
 	// Stream and Consumer are where the message came from: a JetStream stream
-	// and consumer, or "SQS" and the queue's name.
+	// and consumer, or [SourceSQS] and the queue's name.
 	Stream   string `json:"stream"`
 	Consumer string `json:"consumer"`
 	// SourceSubject is where the message was published, and where a replay
-	// publishes the payload again; empty if the message was never understood.
+	// publishes the payload again; empty if the bridge did not understand the message.
 	SourceSubject string `json:"subject,omitempty"`
-	// ReplayOf has the dead letters that this message was before, the oldest first.
+	// ReplayOf has the earlier dead letters of this message, the oldest first.
 	ReplayOf []Death `json:"replay_of,omitempty"`
-	// Header holds the message's headers or attributes, but for what ReplayOf has.
+	// Header holds the message's headers or attributes, without [HeaderReplayOf].
 	Header map[string][]string `json:"header,omitempty"`
 	// Payload is the message's raw body.
 	Payload Payload `json:"payload"`
@@ -186,46 +182,6 @@ func (p *Payload) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// The JetStream streams.
-const (
-	StreamPremium = "PREMIUM"
-	StreamThaw    = "THAW"
-	StreamRestore = "RESTORE"
-	StreamStatus  = "STATUS"
-	StreamDead    = "DEAD"
-)
-
-// Subjects with a wildcard for the ids: what the streams hold.
-const (
-	SubjectPremium = "premium.upgraded.*"
-	SubjectThaw    = "thaw.requested.*.*"
-	// SubjectThawOld is where releases before this one published tasks, without the
-	// user: some may still lie in the stream.
-	SubjectThawOld = "thaw.requested.*"
-	SubjectRestore = "restore.completed.*"
-	SubjectStatus  = "status.*.*"
-	SubjectDead    = "dead.>"
-)
-
-// The headers of an event's message.
-const (
-	// HeaderMsgID is JetStream's de-duplication header.
-	HeaderMsgID = "Nats-Msg-Id"
-	// HeaderID repeats the id under a name that survives a scheduled or
-	// replayed publication, where JetStream drops its own.
-	HeaderID = "Gas-Id"
-	// HeaderType is the event's type.
-	HeaderType = "Gas-Type"
-	// HeaderVersion is the event's format version.
-	HeaderVersion = "Gas-Version"
-	// HeaderAttempts is what a message that was put aside is known to have been through,
-	// in JSON; a message that is new does not have it.
-	HeaderAttempts = "Gas-Attempts"
-	// HeaderReplayOf links a replayed message to the dead letters that it was; see
-	// [EncodeDeaths].
-	HeaderReplayOf = "Gas-Replay-Of"
-)
-
 // Type implements [Event].
 func (UserUpgraded) Type() string { return "premium.upgraded" }
 
@@ -257,37 +213,16 @@ func (e StatusChanged) Subject() string {
 	return "status." + Token(string(e.UserID)) + "." + Token(string(e.JobID))
 }
 
-// Subject implements [Event]. It ends with what the source's subject ends with, a job or a
-// user, so that the last letter about it is found; what was never understood has no such end,
-// and letters of older releases have none.
+// Subject implements [Event]. It ends with the job or the user of the source's subject, so
+// that the last letter about a job or a user is found. A letter of a message that the bridge
+// did not understand has no such end, and letters of older releases have none.
 func (e DeadLetter) Subject() string {
 	s := "dead." + Token(e.Stream) + "." + Token(e.Consumer)
-	if whose := whose(e.SourceSubject); whose != "" {
-		s += "." + whose
+	if owner := owner(e.SourceSubject); owner != "" {
+		s += "." + owner
 	}
 	return s
 }
-
-// whose returns the tokens of a subject behind the two that name the event; empty if
-// nothing can be published under them.
-func whose(subject string) string {
-	tokens := strings.Split(subject, ".")
-	if len(tokens) < 3 {
-		return ""
-	}
-	for _, t := range tokens[2:] {
-		if t == "" || strings.ContainsAny(t, "*> \t\r\n") {
-			return ""
-		}
-	}
-	return strings.Join(tokens[2:], ".")
-}
-
-// ThawSubject matches every task of one user.
-func ThawSubject(user UserID) string { return "thaw.requested." + Token(string(user)) + ".*" }
-
-// StatusSubject matches every status change of one user.
-func StatusSubject(user UserID) string { return "status." + Token(string(user)) + ".*" }
 
 // MessageID implements [Event].
 func (e UserUpgraded) MessageID() string { return "premium:" + e.ID }
@@ -302,7 +237,7 @@ func (e RetrievalCompleted) MessageID() string { return "restore:" + e.ID }
 
 // MessageID implements [Event].
 func (e StatusChanged) MessageID() string {
-	parts := []string{"status", string(e.JobID), e.State, e.Step}
+	parts := []string{"status", string(e.JobID), string(e.State), e.Step}
 	if e.Step == "" {
 		parts[3] = e.At.UTC().Format(time.RFC3339Nano)
 	}

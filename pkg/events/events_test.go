@@ -18,10 +18,10 @@ var at = time.Date(2026, 11, 23, 10, 20, 30, 0, time.UTC)
 func examples() map[string]Event {
 	by := at.Add(5 * time.Minute)
 	return map[string]Event{
-		"premium_upgraded": UserUpgraded{ID: "6f1d9f0e-8a1c-4b7e-9a55-0c3f5f2f8a11", UserID: "user <1>", At: at, Via: "sns"},
+		"premium_upgraded": UserUpgraded{ID: "6f1d9f0e-8a1c-4b7e-9a55-0c3f5f2f8a11", UserID: "user <1>", UpgradedAt: at, Via: ViaSNS},
 		"thaw_requested":   ThawRequested{ID: "up-1", JobID: "job.1", UserID: "u1", ArchiveID: "arch-1", UpgradedAt: at},
 		"restore_completed": RetrievalCompleted{
-			ID: "ret-1", Notice: "n-1", Foreign: true, JobID: "job.1", ArchiveID: "arch-1", RetrievalID: "ret-1", Status: "Succeeded", Tier: "Expedited",
+			ID: "ret-1", Notification: "n-1", Foreign: true, JobID: "job.1", ArchiveID: "arch-1", RetrievalID: "ret-1", Status: "Succeeded", Tier: "Expedited",
 			Size: 1048577, TreeHash: strings.Repeat("ab", 32), CompletedAt: at,
 		},
 		"status_changed": StatusChanged{

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 )
@@ -16,6 +17,25 @@ import (
 // the path from v.
 func UnmarshalExact(data []byte, v any) error {
 	return exact(data, reflect.ValueOf(v).Elem(), "")
+}
+
+// UnmarshalObject is [UnmarshalExact] for a message from outside, which is one JSON object. The
+// error is a sentence for the sender and names the field at fault.
+func UnmarshalObject(data []byte, v any) error {
+	trimmed := bytes.TrimLeft(data, " \t\r\n")
+	if len(trimmed) == 0 {
+		return errors.New("message is empty, want a JSON object")
+	}
+	if trimmed[0] != '{' {
+		return errors.New("message is not a JSON object")
+	}
+	if err := UnmarshalExact(trimmed, v); err != nil {
+		if te, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			return fmt.Errorf("%s is a JSON %s, want a %s", te.Field, te.Value, te.Type)
+		}
+		return fmt.Errorf("message is not one JSON object: %w", err)
+	}
+	return nil
 }
 
 // exact reads data, one JSON value, into v; path leads there.

@@ -5,11 +5,6 @@ import (
 	"strings"
 )
 
-// MaxIDLength is the longest id, in bytes, that an event may carry. A NATS
-// subject has no hard limit, but the server's protocol line does (4 KiB by
-// default), and an id escaped by [Token] may be three times its own length.
-const MaxIDLength = 512
-
 // The identifiers that travel through the pipeline. Each has its own type so
 // that swapping two of them does not compile.
 type (

@@ -3,9 +3,6 @@ package sns
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
@@ -25,19 +22,14 @@ func New(cfg aws.Config, premium string) *Topics {
 	return &Topics{client: sns.NewFromConfig(cfg), premium: premium}
 }
 
-// AnnounceUpgrade says on the premium topic that the user is Premium since then, and
-// which plan stands on the account; the zero time says nothing of when.
-func (t *Topics) AnnounceUpgrade(ctx context.Context, user events.UserID, plan string, since time.Time) error {
-	body, err := json.Marshal(struct {
-		UserID events.UserID `json:"user_id"`
-		Plan   string        `json:"plan_id,omitempty"`
-		Since  time.Time     `json:"upgraded_at,omitzero"`
-	}{user, plan, since.UTC()})
+// AnnounceUpgrade publishes the message on the premium topic.
+func (t *Topics) AnnounceUpgrade(ctx context.Context, m events.UpgradeMessage) error {
+	body, err := m.Encode()
 	if err != nil {
-		return fmt.Errorf("announce upgrade: %w", err)
+		return err
 	}
-	_, err = t.client.Publish(ctx, &sns.PublishInput{TopicArn: &t.premium, Message: aws.String(string(body))})
-	return awsfault.Wrap(err, "announce upgrade of %s", user)
+	_, err = t.client.Publish(ctx, &sns.PublishInput{TopicArn: &t.premium, Message: &body})
+	return awsfault.Wrap(err, "announce upgrade of %s", m.UserID)
 }
 
 // ConfirmSubscription confirms a subscription to topic by the token that its

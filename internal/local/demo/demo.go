@@ -134,7 +134,7 @@ func (d *drive) run(ctx context.Context) (Report, error) {
 // watch follows the status stream until every file is restored or ctx ends.
 func (d *drive) watch(ctx context.Context) {
 	for e := range d.s.Bus.FollowStatus(ctx, events.UserID(d.person.ID), events.Position{}) {
-		p := d.watched.saw(e.JobID, archive.State(e.State), e.At)
+		p := d.watched.saw(e.JobID, e.State, e.At)
 		if d.o.Progress != nil {
 			d.o.Progress(p)
 		}

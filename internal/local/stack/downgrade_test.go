@@ -145,7 +145,7 @@ func wait(t *testing.T, s *stack.Stack, user events.UserID, state archive.State)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for e := range s.Bus.FollowStatus(ctx, user, events.Position{}) {
-		if e.State == string(state) {
+		if e.State == state {
 			return
 		}
 	}

@@ -111,7 +111,7 @@ func restored(t *testing.T, s *stack.Stack, user events.UserID, want int) {
 	defer cancel()
 	back := map[events.JobID]bool{}
 	for e := range s.Bus.FollowStatus(ctx, user, events.Position{}) {
-		if e.State == string(archive.Restored) {
+		if e.State == archive.Restored {
 			back[e.JobID] = true
 		}
 		if len(back) == want {

@@ -43,7 +43,7 @@ func readAdvisory(data []byte) (advisory, error) {
 func (a advisory) letter() events.DeadLetter {
 	return events.DeadLetter{
 		ID: a.ID, Stream: a.Stream, Consumer: a.Consumer, Attempts: a.Deliveries,
-		FirstAt: a.Time.UTC(), LastAt: a.Time.UTC(), Kind: KindUndelivered,
+		FirstAt: a.Time.UTC(), LastAt: a.Time.UTC(), Kind: events.DeadKindUndelivered,
 		Reason: fmt.Sprintf("JetStream stopped delivering it after %d deliveries: consumer %s had a MaxDeliver", a.Deliveries, a.Consumer),
 	}
 }

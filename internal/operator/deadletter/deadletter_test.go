@@ -107,7 +107,7 @@ func TestAReplayThatWasCutShortIsStoredOnce(t *testing.T) {
 	// What the first try did before it was cut short: the payload is there, and the letter too.
 	m := nats.NewMsg(l.SourceSubject)
 	m.Data = l.Payload
-	m.Header.Set(events.HeaderMsgID, deadletter.ReplayID(l.DeadLetter))
+	m.Header.Set(events.HeaderMsgID, l.ReplayID())
 	if _, err := op.JS.PublishMsg(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
@@ -187,14 +187,14 @@ func TestLettersAreFilteredAndLimitedTheOldestFirst(t *testing.T) {
 		}
 		return "fern", nil
 	}
-	letter := func(e events.Event, stream, kind, reason string) events.DeadLetter {
+	letter := func(e events.Event, stream string, kind events.DeadKind, reason string) events.DeadLetter {
 		return events.DeadLetter{ID: e.MessageID(), Stream: stream, Consumer: "c", SourceSubject: e.Subject(), Payload: bustest.Payload(t, e), Reason: reason, Kind: kind, Attempts: 1, FirstAt: at, LastAt: at}
 	}
 	retrieved := func(job string) events.Event {
 		return events.RetrievalCompleted{ID: "n-" + job, JobID: events.JobID(job), ArchiveID: "a", RetrievalID: "r", Status: "Succeeded", CompletedAt: at}
 	}
 	bustest.StoreLetters(t, op,
-		letter(events.UserUpgraded{ID: "1", UserID: "moss", At: at}, "PREMIUM", "unknown", "Unknown user"),                                                        // 1
+		letter(events.UserUpgraded{ID: "1", UserID: "moss", UpgradedAt: at}, "PREMIUM", "unknown", "Unknown user"),                                                // 1
 		letter(bustest.Task("j1"), "THAW", "invalid", "unknown job"),                                                                                              // 2, of u
 		letter(retrieved("j2"), "RESTORE", "corrupt", "tree hash"),                                                                                                // 3, of fern
 		letter(retrieved("gone"), "RESTORE", "invalid", "unknown job"),                                                                                            // 4
@@ -305,11 +305,11 @@ func TestWhatJetStreamGivesUpIsKeptWithNobodyAliveAndCanBeReplayed(t *testing.T)
 	giveUp(t, ns, bustest.Task("j"))
 	bustest.AwaitLetters(t, op, 1) // no worker, no pull, no subscription of ours
 	l := bustest.OneLetter(t, dead)
-	if l.Kind != deadletter.KindUndelivered || l.Where != deadletter.InStream || l.SourceSeq != 1 || l.JobID != "j" || l.UserID != "u" || l.Attempts != 1 ||
+	if l.Kind != events.DeadKindUndelivered || l.Where != deadletter.InStream || l.SourceSeq != 1 || l.JobID != "j" || l.UserID != "u" || l.Attempts != 1 ||
 		l.SourceSubject != "thaw.requested.u.j" || string(l.Payload) != string(bustest.Payload(t, bustest.Task("j"))) || l.Stream != events.StreamThaw || l.Consumer != bus.ConsumerRequest {
 		t.Fatalf("got %+v", l)
 	}
-	if got := bustest.Letters(t, dead, deadletter.Filter{Stream: events.StreamThaw, Job: "j", Kind: deadletter.KindUndelivered}); len(got) != 1 {
+	if got := bustest.Letters(t, dead, deadletter.Filter{Stream: events.StreamThaw, Job: "j", Kind: events.DeadKindUndelivered}); len(got) != 1 {
 		t.Errorf("filtered: %+v", got)
 	}
 	if got := bustest.Letters(t, dead, deadletter.Filter{Stream: events.StreamRestore}); len(got) != 0 {

@@ -21,15 +21,6 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// The kinds of letters that no service of ours wrote, beside those of [fault.Kind].
-const (
-	// KindUndelivered: JetStream stopped delivering the message, because somebody
-	// gave its consumer a MaxDeliver.
-	KindUndelivered = "undelivered"
-	// KindUnreadable: what lies in DEAD is no dead letter that this release can read.
-	KindUnreadable = "unreadable"
-)
-
 // Where says where the payload of a letter is.
 type Where string
 
@@ -64,8 +55,7 @@ type Filter struct {
 	Stream string
 	User   events.UserID
 	Job    events.JobID
-	// Kind is a [fault.Kind]'s name or one of the kinds above.
-	Kind string
+	Kind   events.DeadKind
 	// Cause is a letter's cause, small and large letters alike.
 	Cause  string
 	Reason *regexp.Regexp
@@ -347,7 +337,7 @@ func readLetter(seq uint64, stored time.Time, subject string, header nats.Header
 }
 
 func unreadable(subject string, at time.Time, err error) events.DeadLetter {
-	e := events.DeadLetter{Kind: KindUnreadable, Reason: "not a dead letter: " + err.Error(), FirstAt: at, LastAt: at}
+	e := events.DeadLetter{Kind: events.DeadKindUnreadable, Reason: "not a dead letter: " + err.Error(), FirstAt: at, LastAt: at}
 	tokens := strings.Split(subject, ".")
 	if rest, ok := strings.CutPrefix(subject, bus.AdvisoryMaxDeliveries); ok {
 		tokens = append([]string{"dead"}, strings.Split(rest, ".")...)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -35,15 +34,10 @@ type Replayed struct {
 	Again bool `json:"again,omitempty"`
 }
 
-// ReplayID returns the message id of a letter's replay. It follows from the letter,
-// so that a replay that was cut short and is done again is stored once; and it is not
-// the id that the message had, which JetStream would take for a repetition.
-func ReplayID(e events.DeadLetter) string { return "replay:" + e.MessageID() }
-
 // Replayable returns an error that says why the letter cannot be replayed, nil if it can.
 func (d *Store) Replayable(l Letter) error {
 	switch {
-	case l.Kind == KindUnreadable:
+	case l.Kind == events.DeadKindUnreadable:
 		return fault.Errorf(fault.Invalid, "dead letter %d cannot be replayed: it cannot be read", l.Seq)
 	case l.Where == Gone:
 		return fault.Errorf(fault.Invalid, "dead letter %d needs no replay: its message is no longer in %s, so it was done, replayed or dropped since", l.Seq, l.Stream)
@@ -58,13 +52,10 @@ func (d *Store) Replayable(l Letter) error {
 		return fault.Errorf(fault.Invalid, "dead letter %d cannot be replayed: no work queue of that name takes its subject: %q of %s", l.Seq, l.SourceSubject, l.Stream)
 	}
 	var err error
-	switch stream {
-	case events.StreamPremium:
-		_, err = events.Decode[events.UserUpgraded](l.Payload)
-	case events.StreamThaw:
-		_, err = events.Decode[events.ThawRequested](l.Payload)
-	case events.StreamRestore:
-		_, err = events.Decode[events.RetrievalCompleted](l.Payload)
+	for _, t := range events.Types() {
+		if t.Stream == stream {
+			_, err = t.Decode(l.Payload)
+		}
 	}
 	if err != nil && !errors.Is(err, events.ErrNewerVersion) {
 		return fault.Errorf(fault.Invalid, "dead letter %d cannot be replayed: its payload is no event: %w", l.Seq, err)
@@ -82,16 +73,13 @@ func (d *Store) Replay(ctx context.Context, l Letter) (Replayed, error) {
 	if err := d.Replayable(l); err != nil {
 		return r, err
 	}
-	deaths, err := events.EncodeDeaths(append(l.ReplayOf, l.Death(l.Seq)))
-	if err != nil {
-		return r, fault.Errorf(fault.Invalid, "dead letter %d: %w", l.Seq, err)
-	}
+	var err error
 	if l.Stream == events.SourceSQS {
 		r.Subject = l.Consumer
-		err = d.Queues[l.Consumer](ctx, QueueMessage{Body: string(l.Payload), ReplayOf: deaths})
+		err = d.requeue(ctx, l)
 	} else {
-		r.Subject, r.NewID = l.SourceSubject, ReplayID(l.DeadLetter)
-		r.Again, err = d.republish(ctx, l, r.NewID, deaths)
+		r.Subject, r.NewID = l.SourceSubject, l.ReplayID()
+		r.Again, err = d.republish(ctx, l)
 	}
 	if err != nil {
 		return r, fmt.Errorf("replay dead letter %d: %w", l.Seq, err)
@@ -102,18 +90,20 @@ func (d *Store) Replay(ctx context.Context, l Letter) (Replayed, error) {
 	return r, nil
 }
 
-func (d *Store) republish(ctx context.Context, l Letter, id, deaths string) (bool, error) {
-	m := nats.NewMsg(l.SourceSubject)
-	m.Data = l.Payload
-	for k, v := range l.Header {
-		// What is JetStream's own was about the first publication: its place in a batch, say.
-		if !strings.HasPrefix(k, "Nats-") && k != events.HeaderAttempts {
-			m.Header[k] = v
-		}
+func (d *Store) requeue(ctx context.Context, l Letter) error {
+	deaths, err := events.EncodeDeaths(append(l.ReplayOf, l.Death(l.Seq)))
+	if err != nil {
+		return fault.New(fault.Invalid, err)
 	}
-	m.Header.Set(events.HeaderMsgID, id)
-	m.Header.Set(events.HeaderReplayOf, deaths)
-	ack, err := d.bus.PublishMessage(ctx, m)
+	return d.Queues[l.Consumer](ctx, QueueMessage{Body: string(l.Payload), ReplayOf: deaths})
+}
+
+func (d *Store) republish(ctx context.Context, l Letter) (bool, error) {
+	m, err := l.DeadLetter.Replay(l.Seq)
+	if err != nil {
+		return false, fault.New(fault.Invalid, err)
+	}
+	ack, err := d.bus.PublishMessage(ctx, &nats.Msg{Subject: m.Subject, Header: nats.Header(m.Header), Data: m.Data})
 	return ack.Duplicate, err
 }
 

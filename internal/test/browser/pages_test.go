@@ -147,7 +147,7 @@ func gallery(t *testing.T, s *stack.Stack, user events.UserID) []shownState {
 		}
 	}
 	tell := func(j archive.Job, st archive.State, bytes int64) {
-		e := events.StatusChanged{UserID: user, JobID: j.ID, State: string(st), At: time.Now().UTC()}
+		e := events.StatusChanged{UserID: user, JobID: j.ID, State: st, At: time.Now().UTC()}
 		if st == archive.Copying {
 			e.Bytes, e.Size = bytes, j.ArchiveSize
 		}

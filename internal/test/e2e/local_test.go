@@ -115,7 +115,10 @@ func (l *local) bus() *bus.Bus {
 // upgrade announces that the user became Premium, as web does.
 func (l *local) upgrade(user events.UserID) {
 	l.t.Helper()
-	message := `{"user_id": "` + string(user) + `"}`
+	message, err := events.UpgradeMessage{UserID: user}.Encode()
+	if err != nil {
+		l.t.Fatal(err)
+	}
 	if _, err := sns.NewFromConfig(l.cfg).Publish(l.ctx, &sns.PublishInput{TopicArn: aws.String(l.vars["GAS_PREMIUM_TOPIC_ARN"]), Message: &message}); err != nil {
 		l.t.Fatal(err)
 	}

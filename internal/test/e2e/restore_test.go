@@ -168,7 +168,7 @@ func (p place) retrieved(ctx context.Context, i, size int) (e events.RetrievalCo
 		return e, err
 	}
 	return events.RetrievalCompleted{
-		ID: "n-" + string(id), JobID: id, ArchiveID: job.ArchiveID, RetrievalID: r, Status: string(archive.Succeeded),
+		ID: "n-" + string(id), JobID: id, ArchiveID: job.ArchiveID, RetrievalID: r, Status: archive.Succeeded,
 		Size: int64(size), TreeHash: job.TreeHash, CompletedAt: time.Now(),
 	}, nil
 }

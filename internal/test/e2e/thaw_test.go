@@ -87,7 +87,7 @@ func TestKilledThawsRequestEachArchiveOnce(t *testing.T) {
 		dead = append(dead, thaws[i])
 		thaws[i] = l.start("thaw")
 	}
-	upgrade := events.UserUpgraded{ID: "crash", UserID: "fern", At: time.Now(), Via: "operator"}
+	upgrade := events.UserUpgraded{ID: "crash", UserID: "fern", UpgradedAt: time.Now(), Via: events.ViaOperator}
 	if _, err := b.Publish(ctx, upgrade); err != nil {
 		t.Fatal(err)
 	}

@@ -98,7 +98,7 @@ func (m *Model) planner(s *State, i int, emit emit) {
 
 // message is what Opens gets to see.
 func message(msg Msg) events.UserUpgraded {
-	e := events.UserUpgraded{ID: "m", UserID: "u", At: moment(msg.B), Via: "sns"}
+	e := events.UserUpgraded{ID: "m", UserID: "u", UpgradedAt: moment(msg.B), Via: events.ViaSNS}
 	if msg.A != 0 {
 		e.Plan = "p"
 	}

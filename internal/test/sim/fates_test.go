@@ -41,10 +41,12 @@ func (w *world) sizeOf(j glacier.Job) int64 { return int64(len(w.bodies[events.J
 
 // publish is an operator's `aws sns publish`: a user, and nothing else.
 func (w *world) publish(user events.UserID) {
+	message, err := events.UpgradeMessage{UserID: user}.Encode()
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	w.tries(func() error {
-		_, err := sns.NewFromConfig(w.Config).Publish(w.t.Context(), &sns.PublishInput{
-			TopicArn: &w.cfg.PremiumTopic, Message: aws.String(fmt.Sprintf(`{"user_id": %q}`, user)),
-		})
+		_, err := sns.NewFromConfig(w.Config).Publish(w.t.Context(), &sns.PublishInput{TopicArn: &w.cfg.PremiumTopic, Message: &message})
 		return err
 	})
 }
@@ -153,7 +155,7 @@ func (w *world) approve(user events.UserID, upTo archive.MicroUSD) {
 	w.tries(func() error {
 		return w.Catalog.ResumePlan(w.t.Context(), user, plan.ID, upTo, time.Now())
 	})
-	w.emit(events.UserUpgraded{ID: "operator-" + plan.ID, UserID: user, At: time.Now().UTC(), Via: "operator", Plan: plan.ID})
+	w.emit(events.UserUpgraded{ID: "operator-" + plan.ID, UserID: user, UpgradedAt: time.Now().UTC(), Via: events.ViaOperator, Plan: plan.ID})
 }
 
 func (w *world) emit(e events.Event) {
@@ -172,7 +174,7 @@ type letter struct {
 // standing returns the letters that stand now.
 func (w *world) standing() (all []letter) {
 	w.eachLetter(func(l deadletter.Letter) error {
-		all = append(all, letter{l.DeadLetter.Subject(), l.Kind + " " + l.Cause, len(l.ReplayOf) > 0})
+		all = append(all, letter{l.DeadLetter.Subject(), string(l.Kind) + " " + l.Cause, len(l.ReplayOf) > 0})
 		return nil
 	})
 	return all

@@ -34,7 +34,7 @@ func (w *world) checkTold() {
 			continue
 		}
 		told, ok, err := w.operator.LastStatusOf(w.t.Context(), job.UserID, id)
-		if err != nil || !ok || told.State != string(archive.Restored) {
+		if err != nil || !ok || told.State != archive.Restored {
 			w.untold++
 			w.t.Errorf("%s is back, and what was told last is %q; %v; all: %s", id, told.State, err, w.told(events.StatusChanged{UserID: job.UserID, JobID: id}.Subject()))
 		}

@@ -276,7 +276,7 @@ func (e *Emitted) States() []string {
 	var states []string
 	for _, ev := range e.All() {
 		if s, ok := ev.(events.StatusChanged); ok {
-			states = append(states, s.State)
+			states = append(states, string(s.State))
 		}
 	}
 	return states
