@@ -165,6 +165,7 @@ func TestAPanicIsAFailureLikeAnyOther(t *testing.T) {
 }
 
 func TestCorruptBytesAreTriedThreeTimes(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	ns := testenv.NATS(t)
 	r := bustest.Work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
 		return fault.Errorf(fault.Corrupt, "tree hash differs")

@@ -264,6 +264,7 @@ func TestWhoMayNotPullIsNotReady(t *testing.T) {
 	b := s.over("thaw", nil)
 	w := &bus.Worker[events.ThawRequested]{Bus: b, Stream: events.StreamThaw, Consumer: bus.ConsumerRequest, Slots: 1, Logger: testenv.Log(t),
 		Handle: func(context.Context, events.ThawRequested, bus.Emit) error { return nil }}
+	bus.PullFor(w, 3*time.Second)
 	drain, done := make(chan struct{}), make(chan error, 1)
 	go func() { done <- w.Run(t.Context(), drain) }()
 	outlook := b.Outlook("thaw")

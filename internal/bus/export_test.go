@@ -31,6 +31,9 @@ func Quicken(t interface{ Cleanup(func()) }, waits ...time.Duration) {
 	t.Cleanup(func() { classes = was })
 }
 
+// PullFor lets a worker's pulls wait for messages for d.
+func PullFor[E events.Event](w *Worker[E], d time.Duration) { w.pull = d }
+
 // Move publishes what a worker does when it moves m to subject, and dies then, before the ack.
 func Move(ctx context.Context, b *Bus, m jetstream.Msg, subject string) error {
 	meta, err := m.Metadata()

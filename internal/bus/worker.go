@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,6 +64,8 @@ type Worker[E events.Event] struct {
 	// OnFill is told every minute how much of what the consumer allows is used; it may be nil.
 	OnFill func(Fill)
 	Logger *slog.Logger
+
+	pull time.Duration // how long a pull waits for messages; fetchWait if zero
 }
 
 // ErrLeaseLost is the cause of a handler's context when the server may have
@@ -132,7 +135,7 @@ func (w *Worker[E]) Run(ctx context.Context, drain <-chan struct{}) error {
 		}
 		used := 0
 		openCtx, done := r.whileOpen(fetchCtx)
-		err := r.fetch(openCtx, r.consumer, min(free, most), fetchWait, func(m jetstream.Msg) {
+		err := r.fetch(openCtx, r.consumer, min(free, most), cmp.Or(w.pull, fetchWait), func(m jetstream.Msg) {
 			used++
 			handlers.Go(func() {
 				defer func() { <-r.slots }()

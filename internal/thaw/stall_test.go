@@ -153,7 +153,7 @@ const soon = 10 * time.Second
 
 func TestAUserWhoseArchivesAreRefusedKeepsNobodyWaiting(t *testing.T) {
 	inStall(t, func(t *testing.T, s *stall) {
-		n := size(t, "GAS_STALL_ARCHIVES", 5_000)
+		n := size(t, "GAS_STALL_ARCHIVES", 2_500)
 		s.whale(n)
 		s.upgrade("whale")
 		most := 0
