@@ -9,7 +9,7 @@ test: ## run the tests, with the race detector
 lint: ## gofmt, go vet, staticcheck, go mod tidy
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "not gofmt'ed"; exit 1; }
 	go vet ./...
-	go vet -tags 'browser disk faults' ./internal/browser ./internal/e2e ./internal/sim
+	go vet -tags 'browser disk faults' ./internal/test/browser ./internal/test/e2e ./internal/test/sim
 	go tool staticcheck ./...
 	go mod tidy -diff
 
@@ -42,28 +42,28 @@ fuzz: ## fuzz every parser for FUZZTIME (default 30s) each
 	./scripts/fuzz $(or $(FUZZTIME),30s)
 
 e2e: ## two thaws and two restores as processes, 1,000 files, kill -9 midway
-	GAS_E2E_FILES=1000 go test -count=1 -run TestKilled -v ./internal/e2e
+	GAS_E2E_FILES=1000 go test -count=1 -run TestKilled -v ./internal/test/e2e
 
 soak-bridge: ## 100,000 messages while SQS fails and JetStream is restarted
 	GAS_BRIDGE_MESSAGES=100000 go test -count=1 -timeout 20m -run TestWhateverFails -v ./internal/bridge | grep -v level=
 
 kill-bridge: ## kill -9 the bridge 50 times
-	GAS_E2E_KILLS=50 go test -count=1 -timeout 20m -run TestAKilledBridge -v ./internal/e2e
+	GAS_E2E_KILLS=50 go test -count=1 -timeout 20m -run TestAKilledBridge -v ./internal/test/e2e
 
 cluster: ## three servers: leaders killed and cut off, each restarted, disks lost
 	GAS_CLUSTER_ROUNDS=3 go test -count=1 -timeout 20m -run TestWhatIsAcknowledged -v ./deploy/nats | grep -v level=
 
 kill-leaders: ## 10,000 files come back over three servers, whose leaders are killed all the time
-	GAS_CLUSTER_FILES=10000 GAS_CLUSTER_KILLS=1000 go test -count=1 -timeout 60m -run TestFilesComeBackWhile -v ./internal/e2e
+	GAS_CLUSTER_FILES=10000 GAS_CLUSTER_KILLS=1000 go test -count=1 -timeout 60m -run TestFilesComeBackWhile -v ./internal/test/e2e
 
 disk-full: ## take the last byte of JetStream's disk while files come back (needs Linux namespaces)
-	go test -tags disk -count=1 -timeout 10m -run TestAFullDisk -v ./internal/e2e | grep -v level=
+	go test -tags disk -count=1 -timeout 10m -run TestAFullDisk -v ./internal/test/e2e | grep -v level=
 
 bench-bridge: ## messages/s from SQS to PubAck and deletion, beside its limits
 	go run ./bench/bridge $(BENCHFLAGS)
 
 crash-thaw: ## 10,000 archives, four thaws, 30 % without capacity, 5 % throttled, kill -9 at random
-	GAS_CRASH_FILES=10000 GAS_CRASH_WORKERS=4 GAS_CRASH_KILLS=40 go test -count=1 -timeout 60m -run TestKilledThaws -v ./internal/e2e
+	GAS_CRASH_FILES=10000 GAS_CRASH_WORKERS=4 GAS_CRASH_KILLS=40 go test -count=1 -timeout 60m -run TestKilledThaws -v ./internal/test/e2e
 
 bench-thaw: ## how fast archives are requested and planned, beside the bare SDK
 	go run ./bench/thaw
@@ -76,40 +76,40 @@ stall: ## a million refused tasks, 10,050 plans and 10,050 notices that wait, an
 	GAS_STALL_NOTICES=10050 go test -count=1 -timeout 20m -run TestNoticesThatWait -v ./internal/restore | grep -v level=
 
 browser: ## see the site in Chromium (Debian's package), from sign-in to the bytes
-	go test -tags browser -count=1 -parallel 6 -timeout 10m ./internal/browser
+	go test -tags browser -count=1 -parallel 6 -timeout 10m ./internal/test/browser
 
 screenshots: ## picture every page in light, dark and narrow, into screenshots/
-	GAS_SCREENSHOTS=$(CURDIR)/screenshots go test -tags browser -count=1 -parallel 4 -timeout 10m -run TestEveryPage ./internal/browser
+	GAS_SCREENSHOTS=$(CURDIR)/screenshots go test -tags browser -count=1 -parallel 4 -timeout 10m -run TestEveryPage ./internal/test/browser
 
 bench-web: ## pages a second at 10,000 jobs, going through 100,000, and 10,000 live streams
 	go run ./bench/web $(BENCHFLAGS)
 
 long-restore: ## 1,000 files of every size, faults in every call, four restores, kill -9 at random
-	GAS_RESTORE_FILES=1000 GAS_RESTORE_HUGE=6 GAS_RESTORE_WORKERS=4 GAS_RESTORE_KILLS=12 go test -count=1 -timeout 60m -run TestKilledRestores -v ./internal/e2e
+	GAS_RESTORE_FILES=1000 GAS_RESTORE_HUGE=6 GAS_RESTORE_WORKERS=4 GAS_RESTORE_KILLS=12 go test -count=1 -timeout 60m -run TestKilledRestores -v ./internal/test/e2e
 
 crash-restore: ## break every call of a restore, and every call of the next one, for files of every shape
 	GAS_CRASH_LONG=1 go test -race -count=1 -timeout 30m -run TestWhereverAWorkerDies -v ./internal/restore | grep -v level=
 
 faults: ## the pipeline in simulated time: all fault points in all modes, 1,000 seeds (or GAS_SIM_SEEDS, from GAS_SIM_SEED on)
-	cd internal/sim && GAS_SIM_POINTS=$(or $(GAS_SIM_POINTS),all) GAS_SIM_SEEDS=$(or $(GAS_SIM_SEEDS),1000) GAS_SIM_LASTING=all go test -vet=off -timeout $(or $(GAS_SIM_TIME),48h) -run 'TestEvery|TestSeeds|TestWhatLasts'
+	cd internal/test/sim && GAS_SIM_POINTS=$(or $(GAS_SIM_POINTS),all) GAS_SIM_SEEDS=$(or $(GAS_SIM_SEEDS),1000) GAS_SIM_LASTING=all go test -vet=off -timeout $(or $(GAS_SIM_TIME),48h) -run 'TestEvery|TestSeeds|TestWhatLasts'
 
 faults-bugs: ## plant each bug of the list, and see the simulation find it
-	cd internal/sim && GAS_SIM_BUGS=1000 go test -vet=off -timeout 4h -run TestPlanted
+	cd internal/test/sim && GAS_SIM_BUGS=1000 go test -vet=off -timeout 4h -run TestPlanted
 
 faults-report: ## all of both, written to docs/faults.md
-	cd internal/sim && GAS_SIM_DOCS=$(CURDIR)/docs/faults.md go test -tags faults -vet=off -timeout 48h -run 'TestReport$$'
+	cd internal/test/sim && GAS_SIM_DOCS=$(CURDIR)/docs/faults.md go test -tags faults -vet=off -timeout 48h -run 'TestReport$$'
 
 faults-lasting: ## play what lasts, and write what it came to into docs/faults.md
-	cd internal/sim && GAS_SIM_DOCS=$(CURDIR)/docs/faults.md go test -tags faults -vet=off -timeout 2h -run TestReportOfWhatLasts
+	cd internal/test/sim && GAS_SIM_DOCS=$(CURDIR)/docs/faults.md go test -tags faults -vet=off -timeout 2h -run TestReportOfWhatLasts
 
 model: ## every interleaving of the protocol of one archive, within larger bounds, and without each planted bug
-	GAS_MODEL=large go test -count=1 -timeout 60m -v ./internal/model
+	GAS_MODEL=large go test -count=1 -timeout 60m -v ./internal/test/model
 
 stress: ## each package's tests STRESS_ROUNDS times beside a load, at 1, 2, 4 and 8 processors (PKG="./internal/bus ...")
 	go run ./scripts/stress $(STRESSFLAGS) $(PKG)
 
 mutants: ## mistakes of one line that no test notices (PKG="internal/thaw ...", MUTANTS_SAMPLE=50 of each)
-	go run ./internal/mutants $(MUTANTSFLAGS) $(PKG)
+	go run ./internal/test/mutants $(MUTANTSFLAGS) $(PKG)
 
 bench-restore: ## how fast archives come back, with what memory and calls, beside a bare pipe
 	go run ./bench/restore $(BENCHFLAGS)

@@ -30,13 +30,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
+	"github.com/gas-restore/gas/bench/internal/benchtab"
 	"github.com/gas-restore/gas/internal/aws/awsclient"
 	"github.com/gas-restore/gas/internal/aws/sqs"
-	"github.com/gas-restore/gas/internal/benchtab"
 	"github.com/gas-restore/gas/internal/bridge"
 	"github.com/gas-restore/gas/internal/bus"
-	"github.com/gas-restore/gas/internal/localaws"
-	"github.com/gas-restore/gas/internal/localnats"
+	localaws "github.com/gas-restore/gas/internal/local/aws"
+	localnats "github.com/gas-restore/gas/internal/local/nats"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -292,7 +292,7 @@ func (discard) Look(context.Context) error { return nil }
 type forward struct{ bus *bus.Bus }
 
 func (f forward) Look(ctx context.Context) error {
-	return bus.NewLook(f.bus, events.SubjectPremium).Err(ctx)
+	return bus.NewProbe(f.bus, events.SubjectPremium).Err(ctx)
 }
 
 func (f forward) Publish(ctx context.Context, es []events.Event) ([]bool, []error) {

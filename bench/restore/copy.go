@@ -17,15 +17,15 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/gas-restore/gas/bench/internal/benchworld"
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
 	adapter "github.com/gas-restore/gas/internal/aws/glacier"
 	"github.com/gas-restore/gas/internal/aws/s3"
-	"github.com/gas-restore/gas/internal/benchworld"
 	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/checksum/treehash"
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/restore"
-	"github.com/gas-restore/gas/internal/treehash"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -93,7 +93,7 @@ func (w *world) work(ctx context.Context, es []events.Event, workers int) (perSe
 		objects := s3.New(cfg)
 		r := &restore.Restorer{
 			Catalog: dynamodb.New(cfg, benchworld.Tables()), Vault: adapter.New(cfg, benchworld.Vault, benchworld.RestoreTopic), Bucket: objects, Uploads: objects,
-			Notes: b.Notes(bus.BucketCopies), PartSize: span, Parallel: parallel, Now: time.Now, Log: quiet,
+			Notes: b.KV(bus.BucketCopies), PartSize: span, Parallel: parallel, Now: time.Now, Log: quiet,
 		}
 		handle := func(ctx context.Context, e events.RetrievalCompleted, emit bus.Emit) error {
 			err := r.Restore(ctx, e, emit)

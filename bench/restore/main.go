@@ -18,8 +18,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gas-restore/gas/internal/benchtab"
-	"github.com/gas-restore/gas/internal/treehash"
+	"github.com/gas-restore/gas/bench/internal/benchtab"
+	"github.com/gas-restore/gas/internal/checksum/treehash"
 )
 
 const (

@@ -5,9 +5,9 @@ import (
 	"os"
 	"strconv"
 
-	"github.com/gas-restore/gas/internal/benchworld"
-	"github.com/gas-restore/gas/internal/localaws"
-	standin "github.com/gas-restore/gas/internal/localaws/glacier"
+	"github.com/gas-restore/gas/bench/internal/benchworld"
+	localaws "github.com/gas-restore/gas/internal/local/aws"
+	standin "github.com/gas-restore/gas/internal/local/aws/glacier"
 )
 
 type world struct{ *benchworld.World }

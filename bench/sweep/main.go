@@ -9,7 +9,7 @@ import (
 	"os"
 	"os/signal"
 
-	"github.com/gas-restore/gas/internal/benchtab"
+	"github.com/gas-restore/gas/bench/internal/benchtab"
 )
 
 func main() {

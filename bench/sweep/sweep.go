@@ -9,10 +9,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gas-restore/gas/bench/internal/benchtab"
+	"github.com/gas-restore/gas/bench/internal/benchworld"
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
-	"github.com/gas-restore/gas/internal/benchtab"
-	"github.com/gas-restore/gas/internal/benchworld"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/reconcile"
 	"github.com/gas-restore/gas/pkg/events"
@@ -131,7 +131,7 @@ func (w *world) round(ctx context.Context, name string, atLeast int) (round, err
 		// With a new one its calls' rate begins anew, as it does in so long a time.
 		sweeper := &reconcile.Sweeper{
 			Catalog: parted{w.catalog, w.meter}, Vault: w.vault, Streams: streams{w.sweep, w.now, lapses},
-			Notes: w.sweep.Notes(bus.BucketSweep), Slack: slack, Now: w.now, Log: slog.New(slog.DiscardHandler),
+			Notes: w.sweep.KV(bus.BucketSweep), Slack: slack, Now: w.now, Log: slog.New(slog.DiscardHandler),
 		}
 		w.meter.Phase("")
 		began := time.Now()

@@ -10,7 +10,7 @@ import (
 	"os/signal"
 	"time"
 
-	"github.com/gas-restore/gas/internal/benchtab"
+	"github.com/gas-restore/gas/bench/internal/benchtab"
 )
 
 const (

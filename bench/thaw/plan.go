@@ -9,10 +9,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/gas-restore/gas/bench/internal/benchtab"
+	"github.com/gas-restore/gas/bench/internal/benchworld"
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
-	"github.com/gas-restore/gas/internal/benchtab"
-	"github.com/gas-restore/gas/internal/benchworld"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/cost"
 	"github.com/gas-restore/gas/internal/fault"
@@ -52,7 +52,7 @@ func (w *world) plan(ctx context.Context, user string) (planned, error) {
 	}
 	catalog := dynamodb.New(cfg, benchworld.Tables())
 	p := &thaw.Planner{
-		Accounts: catalog, Jobs: catalog, Tasks: bus.Tasks{Bus: b}, Plans: catalog, Ledger: catalog, Notes: b.Notes(bus.BucketPlans),
+		Accounts: catalog, Jobs: catalog, Tasks: bus.Tasks{Bus: b}, Plans: catalog, Ledger: catalog, Notes: b.KV(bus.BucketPlans),
 		Tiers: archive.DefaultTiers(), Prices: cost.Public().In(w.Region), Now: time.Now, Log: quiet,
 	}
 	var got planned

@@ -14,11 +14,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/glacier/types"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/gas-restore/gas/bench/internal/benchtab"
+	"github.com/gas-restore/gas/bench/internal/benchworld"
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
 	adapter "github.com/gas-restore/gas/internal/aws/glacier"
-	"github.com/gas-restore/gas/internal/benchtab"
-	"github.com/gas-restore/gas/internal/benchworld"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/cost"
 	"github.com/gas-restore/gas/internal/fault"
@@ -106,7 +106,7 @@ func (w *world) ours(ctx context.Context, user string, n, workers, calls int) (r
 		catalog := dynamodb.New(cfg, benchworld.Tables())
 		r := &thaw.Requester{
 			Accounts: catalog, Catalog: catalog, Plans: catalog, Ledger: catalog, Switches: thaw.NewStops(catalog, time.Now), Vault: adapter.New(cfg, benchworld.Vault, benchworld.RestoreTopic), Tiers: archive.Tiers{archive.Standard},
-			Pace:   &thaw.Pace{Board: b.Notes(bus.BucketPace), Calls: calls},
+			Pace:   &thaw.Pace{Board: b.KV(bus.BucketPace), Calls: calls},
 			Prices: cost.Public().In(w.Region), Now: time.Now, Log: quiet,
 		}
 		worker := &bus.Worker[events.ThawRequested]{

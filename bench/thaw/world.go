@@ -13,10 +13,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/glacier"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/gas-restore/gas/bench/internal/benchworld"
 	"github.com/gas-restore/gas/internal/archive"
-	"github.com/gas-restore/gas/internal/benchworld"
-	"github.com/gas-restore/gas/internal/localaws"
-	standin "github.com/gas-restore/gas/internal/localaws/glacier"
+	localaws "github.com/gas-restore/gas/internal/local/aws"
+	standin "github.com/gas-restore/gas/internal/local/aws/glacier"
 	"github.com/gas-restore/gas/pkg/events"
 )
 

@@ -26,12 +26,12 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/gas-restore/gas/bench/internal/benchtab"
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
-	"github.com/gas-restore/gas/internal/benchtab"
 	"github.com/gas-restore/gas/internal/config"
 	"github.com/gas-restore/gas/internal/daemon"
-	"github.com/gas-restore/gas/internal/stack"
+	"github.com/gas-restore/gas/internal/local/stack"
 	"github.com/gas-restore/gas/internal/wiring"
 	"github.com/gas-restore/gas/pkg/events"
 )

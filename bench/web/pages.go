@@ -21,7 +21,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"golang.org/x/net/html"
 
-	"github.com/gas-restore/gas/internal/benchtab"
+	"github.com/gas-restore/gas/bench/internal/benchtab"
 )
 
 // pageResult is what one page did.

@@ -13,7 +13,7 @@ import (
 	"github.com/gas-restore/gas/internal/aws/awsclient"
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
 	"github.com/gas-restore/gas/internal/config"
-	"github.com/gas-restore/gas/internal/people"
+	"github.com/gas-restore/gas/internal/operator/accounts"
 	"github.com/gas-restore/gas/internal/wiring"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -89,7 +89,7 @@ func (c *accountImportCmd) each(do func(archive.Account) error) (int, []string, 
 	}
 	defer f.Close()
 	total := 0
-	ignored, err := people.Read(f, c.File, func(a archive.Account) error {
+	ignored, err := accounts.Read(f, c.File, func(a archive.Account) error {
 		total++
 		if do == nil {
 			return nil

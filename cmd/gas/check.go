@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gas-restore/gas/internal/checkup"
 	"github.com/gas-restore/gas/internal/config"
+	"github.com/gas-restore/gas/internal/operator/checkup"
 )
 
 type checkCmd struct {
@@ -22,9 +22,9 @@ func (c *checkCmd) Run(ctx context.Context, std streams) error {
 	if c.Catalog {
 		return c.survey(ctx, std, c.JSON)
 	}
-	var needs []config.Need
+	var needs []config.Service
 	for _, name := range c.For {
-		if n := config.Need(name); slices.Contains(checkup.Services(), n) {
+		if n := config.Service(name); slices.Contains(checkup.Services(), n) {
 			needs = append(needs, n)
 		} else {
 			return fmt.Errorf("--for: %q is none of bridge, thaw, restore, web", name)

@@ -20,6 +20,7 @@ import (
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/config"
+	"github.com/gas-restore/gas/internal/operator/deadletter"
 	"github.com/gas-restore/gas/internal/wiring"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -44,8 +45,8 @@ type deadFilter struct {
 	Limit  int    `help:"At most so many, the oldest first." placeholder:"N"`
 }
 
-func (f deadFilter) filter() (bus.Filter, error) {
-	b := bus.Filter{
+func (f deadFilter) filter() (deadletter.Filter, error) {
+	b := deadletter.Filter{
 		Stream: strings.ToUpper(f.Stream), User: events.UserID(f.User), Job: events.JobID(f.Job), Kind: events.DeadKind(strings.ToLower(f.Kind)), Cause: f.Cause,
 		Since: f.Since.Time, Until: f.Until.Time, Limit: f.Limit,
 	}
@@ -102,7 +103,7 @@ func (m *moment) UnmarshalText(text []byte) error {
 // openDead connects to the dead letters as the operator. What needs AWS (whose a job
 // is, an SQS queue) connects to it when it is needed: letters can be read and replayed
 // while AWS cannot be reached. Close the bus.
-func openDead(ctx context.Context, name string) (*bus.Bus, *bus.DeadLetters, error) {
+func openDead(ctx context.Context, name string) (*bus.Bus, *deadletter.Store, error) {
 	cfg, err := config.Load()
 	if err != nil {
 		return nil, nil, err
@@ -112,7 +113,7 @@ func openDead(ctx context.Context, name string) (*bus.Bus, *bus.DeadLetters, err
 		return nil, nil, err
 	}
 	sdk := sync.OnceValues(func() (aws.Config, error) { return awsclient.Load(ctx, awsclient.Options{}) })
-	dead := b.DeadLetters()
+	dead := deadletter.Open(b)
 	dead.UserOf = func(ctx context.Context, job events.JobID) (events.UserID, error) {
 		c, err := sdk()
 		if err != nil {
@@ -121,12 +122,12 @@ func openDead(ctx context.Context, name string) (*bus.Bus, *bus.DeadLetters, err
 		j, err := dynamodb.New(c, wiring.Tables(cfg)).Job(ctx, job)
 		return j.UserID, err
 	}
-	dead.Queues = map[string]func(context.Context, bus.QueueMessage) error{}
+	dead.Queues = map[string]func(context.Context, deadletter.QueueMessage) error{}
 	for _, url := range []string{cfg.PremiumQueue, cfg.RestoreQueue} {
 		if url == "" {
 			continue
 		}
-		dead.Queues[path.Base(url)] = func(ctx context.Context, m bus.QueueMessage) error {
+		dead.Queues[path.Base(url)] = func(ctx context.Context, m deadletter.QueueMessage) error {
 			c, err := sdk()
 			if err != nil {
 				return err

@@ -15,6 +15,7 @@ import (
 	"github.com/gas-restore/gas/internal/aws/awsclient"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/config"
+	"github.com/gas-restore/gas/internal/operator/deadletter"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -51,7 +52,7 @@ func makeTrouble(ctx context.Context, what string, args []string) error {
 	case "upgrade": // USER
 		_, err = b.Publish(ctx, events.UserUpgraded{ID: "trouble-" + args[0], UserID: events.UserID(args[0]), UpgradedAt: time.Now().UTC()})
 	case "bury": // FILE, of gas dead show --json: the same letter once more
-		var l bus.Letter
+		var l deadletter.Letter
 		data, rerr := os.ReadFile(args[0])
 		if rerr != nil {
 			return rerr
@@ -123,24 +124,24 @@ func TestWhatIsShownCannotSpeakToTheTerminal(t *testing.T) {
 }
 
 func TestEachLetterComesWithAdvice(t *testing.T) {
-	dead := (&bus.Bus{}).DeadLetters()
-	letter := func(kind events.DeadKind, stream string, where bus.Where) bus.Letter {
-		return bus.Letter{Seq: 7, Where: where, DeadLetter: events.DeadLetter{Kind: kind, Stream: stream, Consumer: "q", SourceSubject: "thaw.requested.u.j",
+	dead := deadletter.Open(&bus.Bus{})
+	letter := func(kind events.DeadKind, stream string, where deadletter.Where) deadletter.Letter {
+		return deadletter.Letter{Seq: 7, Where: where, DeadLetter: events.DeadLetter{Kind: kind, Stream: stream, Consumer: "q", SourceSubject: "thaw.requested.u.j",
 			Payload: []byte(`{"v":1,"type":"thaw.requested","data":{"id":"1","job_id":"j","user_id":"u","archive_id":"a","upgraded_at":"2026-11-24T10:00:00Z"}}`)}}
 	}
 	for _, c := range []struct {
-		l    bus.Letter
+		l    deadletter.Letter
 		says string
 	}{
-		{letter(events.DeadKindInvalid, "THAW", bus.InLetter), "mend what the reason says"},
-		{letter(events.DeadKindCorrupt, "THAW", bus.InLetter), "fetches them anew"},
-		{letter(events.DeadKindDenied, "THAW", bus.InLetter), "allow what"},
-		{letter(events.DeadKindNotFound, "THAW", bus.InLetter), "missing"},
-		{letter(events.DeadKindUnknown, "THAW", bus.InLetter), "left alone"},
-		{letter(events.DeadKindUndelivered, "THAW", bus.InStream), "gas provision"},
-		{letter(events.DeadKindUndelivered, "THAW", bus.Gone), "needs no replay"},
-		{letter(events.DeadKindInvalid, "SQS", bus.InLetter), "GAS_PREMIUM_QUEUE_URL"},
-		{letter(events.DeadKindUnreadable, "THAW", bus.InLetter), "cannot be read"},
+		{letter(events.DeadKindInvalid, "THAW", deadletter.InLetter), "mend what the reason says"},
+		{letter(events.DeadKindCorrupt, "THAW", deadletter.InLetter), "fetches them anew"},
+		{letter(events.DeadKindDenied, "THAW", deadletter.InLetter), "allow what"},
+		{letter(events.DeadKindNotFound, "THAW", deadletter.InLetter), "missing"},
+		{letter(events.DeadKindUnknown, "THAW", deadletter.InLetter), "left alone"},
+		{letter(events.DeadKindUndelivered, "THAW", deadletter.InStream), "gas provision"},
+		{letter(events.DeadKindUndelivered, "THAW", deadletter.Gone), "needs no replay"},
+		{letter(events.DeadKindInvalid, "SQS", deadletter.InLetter), "GAS_PREMIUM_QUEUE_URL"},
+		{letter(events.DeadKindUnreadable, "THAW", deadletter.InLetter), "cannot be read"},
 	} {
 		got := advice(c.l, dead.Replayable(c.l))
 		if !strings.Contains(got, c.says) || !strings.Contains(got, "gas dead ") || !strings.Contains(got, " 7`") {

@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/operator/deadletter"
 )
 
 // deadChoice is which letters a command changes: by number, by filters, or all.
@@ -38,7 +38,7 @@ func (c deadChoice) check() error {
 
 // each calls do for each letter that is meant. Letters that are not there are told
 // of, and the others are done all the same.
-func (c deadChoice) each(ctx context.Context, dead *bus.DeadLetters, say func(seq uint64, err error) error, do func(bus.Letter) error) error {
+func (c deadChoice) each(ctx context.Context, dead *deadletter.Store, say func(seq uint64, err error) error, do func(deadletter.Letter) error) error {
 	if len(c.Seqs) == 0 {
 		f, err := c.filter()
 		if err != nil {
@@ -65,7 +65,7 @@ type deadRow struct {
 	Seq uint64 `json:"seq"`
 	// Did is "replayed", "dropped", "would be replayed", "would be dropped" or "left".
 	Did string `json:"did"`
-	*bus.Replayed
+	*deadletter.Replayed
 	// Error says why it was left.
 	Error string `json:"error,omitempty"`
 }
@@ -147,7 +147,7 @@ func (c *deadReplayCmd) Run(ctx context.Context, std streams) error {
 		did = "would be replayed"
 	}
 	err = c.each(ctx, dead, func(seq uint64, err error) error { return r.say(deadRow{Seq: seq, Error: err.Error()}, "") },
-		func(l bus.Letter) error {
+		func(l deadletter.Letter) error {
 			row := deadRow{Seq: l.Seq, Did: did}
 			if err := dead.Replayable(l); err != nil {
 				row.Error = err.Error()
@@ -199,14 +199,14 @@ func (c *deadDropCmd) Run(ctx context.Context, std streams) error {
 		did = "would be dropped"
 	}
 	err = c.each(ctx, dead, func(seq uint64, err error) error { return r.say(deadRow{Seq: seq, Error: err.Error()}, "") },
-		func(l bus.Letter) error {
+		func(l deadletter.Letter) error {
 			if !c.DryRun {
 				if err := dead.Drop(ctx, l); err != nil {
 					return err
 				}
 			}
 			with := ": " + oneLine(about(l), 80)
-			if l.Where == bus.InStream {
+			if l.Where == deadletter.InStream {
 				with += fmt.Sprintf(", and message %d of %s", l.SourceSeq, l.Stream)
 			}
 			return r.say(deadRow{Seq: l.Seq, Did: did}, with)

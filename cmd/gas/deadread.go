@@ -15,7 +15,7 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/operator/deadletter"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -82,7 +82,7 @@ func letters(n int) string {
 }
 
 // about says what a letter is about, in a word or two.
-func about(l bus.Letter) string {
+func about(l deadletter.Letter) string {
 	switch {
 	case l.JobID != "":
 		return "job " + string(l.JobID)
@@ -122,7 +122,7 @@ func (c *deadShowCmd) Run(ctx context.Context, std streams) error {
 	return showLetter(std.out, l, dead.Replayable(l))
 }
 
-func showLetter(out io.Writer, l bus.Letter, replayable error) error {
+func showLetter(out io.Writer, l deadletter.Letter, replayable error) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(w, "%s\t%s\n", name, safe(fmt.Sprintf(format, args...)))
@@ -164,24 +164,24 @@ func showLetter(out io.Writer, l bus.Letter, replayable error) error {
 	return err
 }
 
-func payloadIs(l bus.Letter) string {
+func payloadIs(l deadletter.Letter) string {
 	switch l.Where {
-	case bus.InStream:
+	case deadletter.InStream:
 		return fmt.Sprintf("still message %d of stream %s", l.SourceSeq, l.Stream)
-	case bus.Gone:
+	case deadletter.Gone:
 		return "not kept"
 	}
 	return "in the letter"
 }
 
 // advice says what can be done about a letter.
-func advice(l bus.Letter, replayable error) string {
+func advice(l deadletter.Letter, replayable error) string {
 	replay := fmt.Sprintf("`gas dead replay %d`", l.Seq)
 	drop := fmt.Sprintf("`gas dead drop %d`", l.Seq)
 	if replayable != nil {
 		tail := ". Read it and " + drop
 		switch {
-		case l.Where == bus.Gone:
+		case l.Where == deadletter.Gone:
 			tail = ": " + drop
 		case l.Stream == events.SourceSQS:
 			tail = ". Set GAS_PREMIUM_QUEUE_URL or GAS_RESTORE_QUEUE_URL to that queue to send it there again, or " + drop

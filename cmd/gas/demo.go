@@ -14,7 +14,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 
 	"github.com/gas-restore/gas/internal/daemon"
-	"github.com/gas-restore/gas/internal/demo"
+	"github.com/gas-restore/gas/internal/local/demo"
 )
 
 type demoCmd struct {

@@ -31,8 +31,8 @@ type deployment struct {
 }
 
 // deployed connects to the deployment, as the operator. Close it.
-func deployed(ctx context.Context, name string, needs ...config.Need) (*deployment, error) {
-	cfg, err := config.Load(needs...)
+func deployed(ctx context.Context, name string, services ...config.Service) (*deployment, error) {
+	cfg, err := config.Load(services...)
 	if err != nil {
 		return nil, err
 	}

@@ -7,8 +7,8 @@ import (
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/bus"
-	"github.com/gas-restore/gas/internal/census"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/operator/summary"
 	"github.com/gas-restore/gas/internal/reconcile"
 	"github.com/gas-restore/gas/internal/thaw"
 	"github.com/gas-restore/gas/pkg/events"
@@ -27,7 +27,7 @@ type statusReport struct {
 	At   time.Time     `json:"at"`
 	User events.UserID `json:"user,omitempty"`
 	Role archive.Role  `json:"role,omitempty"`
-	Jobs []census.Row  `json:"jobs"`
+	Jobs []summary.Row `json:"jobs"`
 	// ReadyBy is when all that is on its way should be back at the latest, if what is not
 	// asked for yet, which is Unasked archives, is asked for now. What is held is not in it.
 	ReadyBy time.Time `json:"ready_by,omitzero"`
@@ -110,7 +110,7 @@ func (r *statusReport) ofUser(ctx context.Context, d *deployment) error {
 	if err != nil {
 		return err
 	}
-	all := census.New(r.At)
+	all := summary.New(r.At)
 	for cursor := ""; ; {
 		jobs, next, err := d.catalog.Jobs(ctx, r.User, cursor, 1000)
 		if err != nil {
@@ -138,7 +138,7 @@ func (r *statusReport) ofUser(ctx context.Context, d *deployment) error {
 }
 
 func (r *statusReport) ofAll(ctx context.Context, d *deployment, bill bool) error {
-	all := census.New(r.At)
+	all := summary.New(r.At)
 	announced, err := d.bus.Announced(ctx, "")
 	if err != nil {
 		return err
@@ -195,7 +195,7 @@ func (r *statusReport) ofAll(ctx context.Context, d *deployment, bill bool) erro
 	if r.Reached, err = d.bus.Ceilings(ctx); err != nil {
 		return err
 	}
-	if note, _, err := d.bus.Notes(bus.BucketSweep).Get(ctx, reconcile.ReportKey); err == nil {
+	if note, _, err := d.bus.KV(bus.BucketSweep).Get(ctx, reconcile.ReportKey); err == nil {
 		swept, err := reconcile.DecodeReport(note)
 		if err != nil {
 			return err
@@ -204,7 +204,7 @@ func (r *statusReport) ofAll(ctx context.Context, d *deployment, bill bool) erro
 	} else if !fault.Is(err, fault.NotFound) {
 		return err
 	}
-	note, _, err := d.bus.Notes(bus.BucketPace).Get(ctx, thaw.BoardKey)
+	note, _, err := d.bus.KV(bus.BucketPace).Get(ctx, thaw.BoardKey)
 	if fault.Is(err, fault.NotFound) {
 		return nil
 	}
@@ -224,16 +224,16 @@ func (r *statusReport) stops(ctx context.Context, d *deployment) error {
 	return err
 }
 
-func (r *statusReport) take(d *deployment, all *census.Census) {
+func (r *statusReport) take(d *deployment, all *summary.Summary) {
 	r.Jobs, r.Billed = all.Rows(), &all.Billed
-	r.Unasked, r.Held = all.Of(archive.Planned)+all.Of(census.Queued), all.Of(census.Held)
+	r.Unasked, r.Held = all.Of(archive.Planned)+all.Of(summary.Queued), all.Of(summary.Held)
 	r.ReadyBy, _ = all.ReadyBy(d.cfg.TierOrder())
 }
 
 // plans returns the plans of a bucket, the latest first.
 func plans(ctx context.Context, d *deployment, bucket, filter string) ([]thaw.Progress, error) {
 	var all []thaw.Progress
-	for note, err := range d.bus.Notes(bucket).List(ctx, filter) {
+	for note, err := range d.bus.KV(bucket).List(ctx, filter) {
 		if err != nil {
 			return nil, err
 		}

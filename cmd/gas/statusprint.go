@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
-	"github.com/gas-restore/gas/internal/census"
+	"github.com/gas-restore/gas/internal/operator/summary"
 	"github.com/gas-restore/gas/internal/reconcile"
 )
 
@@ -45,7 +45,7 @@ func (r statusReport) print(out io.Writer) error {
 	for _, row := range r.Jobs {
 		size, note := "-", ""
 		switch row.State {
-		case archive.Archived, census.Queued, census.Held, archive.Planned, archive.Requested:
+		case archive.Archived, summary.Queued, summary.Held, archive.Planned, archive.Requested:
 			size = showBytes(row.Bytes)
 			if row.Unsized > 0 {
 				size += "+"

@@ -16,7 +16,7 @@ import (
 	"github.com/gas-restore/gas/internal/aws/awsestate"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/estate"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
 

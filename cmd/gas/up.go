@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/daemon"
-	"github.com/gas-restore/gas/internal/stack"
+	"github.com/gas-restore/gas/internal/local/stack"
 	"github.com/gas-restore/gas/pkg/events"
 )
 

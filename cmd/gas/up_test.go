@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gas-restore/gas/internal/stack"
+	"github.com/gas-restore/gas/internal/local/stack"
 )
 
 func TestUpTellsOfNothingThatDoesNotRun(t *testing.T) {

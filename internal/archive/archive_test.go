@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gas-restore/gas/internal/treehash"
+	"github.com/gas-restore/gas/internal/checksum/treehash"
 	"github.com/gas-restore/gas/pkg/events"
 )
 

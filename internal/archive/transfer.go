@@ -4,7 +4,7 @@ import (
 	"context"
 	"io"
 
-	"github.com/gas-restore/gas/internal/crc64nvme"
+	"github.com/gas-restore/gas/internal/checksum/crc64nvme"
 )
 
 // Output is a retrieval's output, or a range of it, opened for reading.

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/gas-restore/gas/internal/treehash"
+	"github.com/gas-restore/gas/internal/checksum/treehash"
 	"github.com/gas-restore/gas/pkg/events"
 )
 

@@ -22,9 +22,9 @@ import (
 	"github.com/gas-restore/gas/internal/aws/sqs"
 	"github.com/gas-restore/gas/internal/bridge"
 	"github.com/gas-restore/gas/internal/bus"
-	"github.com/gas-restore/gas/internal/localaws/sns"
+	"github.com/gas-restore/gas/internal/local/aws/sns"
 	"github.com/gas-restore/gas/internal/snsverify"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -51,7 +51,7 @@ const (
 type switched struct{ atomic.Pointer[bus.Bus] }
 
 func (s *switched) Look(ctx context.Context) error {
-	return bus.NewLook(s.Load(), events.SubjectPremium).Err(ctx)
+	return bus.NewProbe(s.Load(), events.SubjectPremium).Err(ctx)
 }
 
 func (s *switched) Publish(ctx context.Context, es []events.Event) ([]bool, []error) {

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/gas-restore/gas/internal/bridge"
-	"github.com/gas-restore/gas/internal/localaws/sns"
+	"github.com/gas-restore/gas/internal/local/aws/sns"
 	"github.com/gas-restore/gas/pkg/events"
 )
 

@@ -23,10 +23,10 @@ import (
 	"github.com/gas-restore/gas/internal/bridge"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
-	"github.com/gas-restore/gas/internal/localaws"
-	"github.com/gas-restore/gas/internal/localaws/sns"
-	"github.com/gas-restore/gas/internal/localnats"
-	"github.com/gas-restore/gas/internal/testenv"
+	localaws "github.com/gas-restore/gas/internal/local/aws"
+	"github.com/gas-restore/gas/internal/local/aws/sns"
+	localnats "github.com/gas-restore/gas/internal/local/nats"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
 

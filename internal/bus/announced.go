@@ -30,7 +30,7 @@ func (b *Bus) Announced(ctx context.Context, user events.UserID) (Announced, err
 			return nil, fmt.Errorf("subjects of stream %s: %w", events.StreamPremium, err)
 		}
 		for subject, n := range info.State.Subjects {
-			all[workSubject(subject)] += n
+			all[WorkSubject(subject)] += n
 		}
 	}
 	return all, nil

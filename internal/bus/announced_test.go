@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
 

@@ -44,8 +44,8 @@ func classFor(d time.Duration) (class, bool) {
 // consumer names the consumer of the class, beside the one of the work.
 func (c class) consumer(work string) string { return work + "-aside-" + c.name }
 
-// workSubject returns where a message is handled: what was put aside goes back there.
-func workSubject(subject string) string {
+// WorkSubject returns where a message is handled: what was put aside goes back there.
+func WorkSubject(subject string) string {
 	if rest, ok := strings.CutPrefix(subject, asidePrefix); ok {
 		if _, work, ok := strings.Cut(rest, "."); ok {
 			return work
@@ -57,7 +57,7 @@ func workSubject(subject string) string {
 // note is the header of a message that was put aside: what it has been through, and what it
 // has still to wait.
 type note struct {
-	attempt
+	Attempt
 	// Until is when it is to be tried again, for people; it is nobody's alarm clock.
 	Until time.Time `json:"until,omitzero"`
 	// Left is how long it has to wait on when its class has waited.
@@ -84,12 +84,12 @@ func noted(h nats.Header) note {
 // putAside stores the message under an aside subject and then acks it, so that it holds no
 // place among those that the consumer waits for. Cut short between the two, it is delivered
 // again; what is then put aside once more is a repetition.
-func (r *run[E]) putAside(ctx context.Context, m jetstream.Msg, meta *jetstream.MsgMetadata, a attempt, delay time.Duration) error {
+func (r *run[E]) putAside(ctx context.Context, m jetstream.Msg, meta *jetstream.MsgMetadata, a Attempt, delay time.Duration) error {
 	c, ok := classFor(delay)
 	if !ok {
 		return fault.Errorf(fault.Invalid, "put aside for %s: that is too short", delay)
 	}
-	n := note{attempt: a, Until: time.Now().Add(delay).UTC().Truncate(time.Millisecond), Left: delay - c.wait}
+	n := note{Attempt: a, Until: time.Now().Add(delay).UTC().Truncate(time.Millisecond), Left: delay - c.wait}
 	moved, err := move(m, meta, asidePrefix+c.name+"."+m.Subject(), n)
 	if err != nil {
 		return err
@@ -103,7 +103,7 @@ func (r *run[E]) putAside(ctx context.Context, m jetstream.Msg, meta *jetstream.
 	}
 	r.confirm(ctx, m)
 	if meta.NumDelivered > 1 {
-		if err := r.ledger.forget(ctx, meta.Sequence.Stream); err != nil {
+		if err := r.attempts.Forget(ctx, meta.Sequence.Stream); err != nil {
 			r.log.Debug("forget attempts", "err", err)
 		}
 	}
@@ -127,7 +127,7 @@ func move(m jetstream.Msg, meta *jetstream.MsgMetadata, subject string, n note) 
 			to.Header[k] = v
 		}
 	}
-	to.Header.Set(events.HeaderMsgID, "moved:"+letterID(meta.Sequence.Stream, meta.Timestamp))
+	to.Header.Set(events.HeaderMsgID, "moved:"+LetterID(meta.Sequence.Stream, meta.Timestamp))
 	to.Header.Set(events.HeaderAttempts, string(value))
 	return to, nil
 }

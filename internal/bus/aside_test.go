@@ -15,7 +15,9 @@ import (
 
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/operator/deadletter"
+	"github.com/gas-restore/gas/internal/test/bustest"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -28,7 +30,7 @@ func TestMoreThanMayBePendingWaitForAnHourAndAnothersTaskIsHandledAtOnce(t *test
 	ns := testenv.NATS(t)
 	const many = 10_050
 	handled := make(chan time.Time, 1)
-	r := work(t, ns, 64, func(_ context.Context, e events.ThawRequested, _ bus.Emit) error {
+	r := bustest.Work(t, ns, 64, func(_ context.Context, e events.ThawRequested, _ bus.Emit) error {
 		if e.UserID == "other" {
 			handled <- time.Now()
 			return nil
@@ -40,18 +42,18 @@ func TestMoreThanMayBePendingWaitForAnHourAndAnothersTaskIsHandledAtOnce(t *test
 		es = append(es, taskOf("whale", fmt.Sprint("j", i)))
 	}
 	began := time.Now()
-	publish(t, ns, es...)
+	bustest.Publish(t, ns, es...)
 	// As many as the server gives out without an ack have been refused.
 	for range 10_000 {
 		select {
-		case <-r.outcomes:
+		case <-r.Outcomes:
 		case <-time.After(30 * time.Second):
 			t.Fatal("the whale's tasks are not handled")
 		}
 	}
 	refusedIn := time.Since(began)
 	published := time.Now()
-	publish(t, ns, taskOf("other", "o"))
+	bustest.Publish(t, ns, taskOf("other", "o"))
 	select {
 	case at := <-handled:
 		t.Logf("%d were refused in %s, the other's was handled after %s", many, refusedIn.Round(time.Millisecond), at.Sub(published).Round(time.Millisecond))
@@ -86,9 +88,9 @@ func aclass(t *testing.T, ns *server.Server, class string) jetstream.Consumer {
 
 func TestWhatIsPutAsideHoldsNoPlaceAndIsFoundAndCounted(t *testing.T) {
 	ns := testenv.NATS(t)
-	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error { return refused() })
-	publish(t, ns, task("j"))
-	r.expect(t, bus.Retried)
+	r := bustest.Work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error { return refused() })
+	bustest.Publish(t, ns, bustest.Task("j"))
+	r.Expect(t, bus.Retried)
 	if got := asides(t, ns); got != 1 {
 		t.Fatalf("%d are put aside, want 1", got)
 	}
@@ -99,7 +101,7 @@ func TestWhatIsPutAsideHoldsNoPlaceAndIsFoundAndCounted(t *testing.T) {
 	if info := c.CachedInfo(); info.NumAckPending != 0 || info.NumPending != 0 {
 		t.Errorf("the consumer has %d in hand and %d waiting, want none", info.NumAckPending, info.NumPending)
 	}
-	if found, err := testenv.Bus(t, ns, "sweep").Waiting(t.Context(), task("j")); err != nil || !found {
+	if found, err := testenv.Bus(t, ns, "sweep").Waiting(t.Context(), bustest.Task("j")); err != nil || !found {
 		t.Errorf("waiting: %v, %v; want it found", found, err)
 	}
 	if n, err := testenv.Bus(t, ns, "thaw").Outstanding(t.Context(), "u", 10); err != nil || n != 1 {
@@ -111,26 +113,26 @@ func TestWhatIsPutAsideComesBackWithItsAttemptsAndItsID(t *testing.T) {
 	bus.Quicken(t, 500*time.Millisecond, 900*time.Millisecond)
 	ns := testenv.NATS(t)
 	calls := 0
-	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
+	r := bustest.Work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
 		if calls++; calls < 3 {
 			return fmt.Errorf("try %d", calls)
 		}
 		return fault.Errorf(fault.Invalid, "unknown job")
 	})
-	publish(t, ns, task("j"))
-	r.expect(t, bus.Retried, bus.Retried, bus.Dead)
+	bustest.Publish(t, ns, bustest.Task("j"))
+	r.Expect(t, bus.Retried, bus.Retried, bus.Dead)
 	op := testenv.Bus(t, ns, "operator")
-	l := one(t, op.DeadLetters())
-	if l.Attempts != 3 || l.SourceSubject != task("j").Subject() || string(l.Payload) != string(payload(t, task("j"))) {
+	l := bustest.OneLetter(t, deadletter.Open(op))
+	if l.Attempts != 3 || l.SourceSubject != bustest.Task("j").Subject() || string(l.Payload) != string(bustest.Payload(t, bustest.Task("j"))) {
 		t.Errorf("got %+v", l)
 	}
-	if id := l.Header[events.HeaderID]; len(id) != 1 || id[0] != task("j").MessageID() {
-		t.Errorf("its id is %v, want %s", id, task("j").MessageID())
+	if id := l.Header[events.HeaderID]; len(id) != 1 || id[0] != bustest.Task("j").MessageID() {
+		t.Errorf("its id is %v, want %s", id, bustest.Task("j").MessageID())
 	}
 	if h := l.Header[events.HeaderAttempts]; len(h) != 0 {
 		t.Errorf("a replay would go on from %v", h)
 	}
-	if got := messages(t, ns, events.StreamThaw); got != 0 {
+	if got := bustest.Messages(t, ns, events.StreamThaw); got != 0 {
 		t.Errorf("left in the work queue: %d", got)
 	}
 	kv, err := op.JS.KeyValue(t.Context(), bus.BucketAttempts)
@@ -147,7 +149,7 @@ func TestADelayIsKeptThoughNoClassIsAsLong(t *testing.T) {
 	ns := testenv.NATS(t)
 	var failed time.Time
 	back := make(chan time.Duration, 1)
-	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
+	r := bustest.Work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
 		if failed.IsZero() {
 			failed = time.Now()
 			return fault.Errorf(fault.Corrupt, "after 5 s or more")
@@ -155,8 +157,8 @@ func TestADelayIsKeptThoughNoClassIsAsLong(t *testing.T) {
 		back <- time.Since(failed)
 		return nil
 	})
-	publish(t, ns, task("j"))
-	r.expect(t, bus.Retried, bus.Acked)
+	bustest.Publish(t, ns, bustest.Task("j"))
+	r.Expect(t, bus.Retried, bus.Acked)
 	if got := <-back; got < 4*time.Second || got > 10*time.Second {
 		t.Errorf("it came back after %s, want 5 s to 6.25 s, but for what is not worth waiting for", got)
 	}
@@ -167,7 +169,7 @@ func TestWhatWaitsTogetherComesBackInItsOrder(t *testing.T) {
 	ns := testenv.NATS(t)
 	seen := map[events.JobID]bool{}
 	var back []events.JobID
-	r := work(t, ns, 1, func(_ context.Context, e events.ThawRequested, _ bus.Emit) error {
+	r := bustest.Work(t, ns, 1, func(_ context.Context, e events.ThawRequested, _ bus.Emit) error {
 		if !seen[e.JobID] {
 			seen[e.JobID] = true
 			return errors.New("not yet")
@@ -178,13 +180,13 @@ func TestWhatWaitsTogetherComesBackInItsOrder(t *testing.T) {
 	var want []events.JobID
 	var es []events.Event
 	for i := range 150 {
-		e := task(fmt.Sprint("j", i))
+		e := bustest.Task(fmt.Sprint("j", i))
 		want, es = append(want, e.JobID), append(es, e)
 	}
-	publish(t, ns, es...)
+	bustest.Publish(t, ns, es...)
 	for range 2 * len(es) {
 		select {
-		case <-r.outcomes:
+		case <-r.Outcomes:
 		case <-time.After(20 * time.Second):
 			t.Fatalf("%d came back of %d", len(back), len(es))
 		}
@@ -196,7 +198,7 @@ func TestWhatWaitsTogetherComesBackInItsOrder(t *testing.T) {
 
 func TestAWorkerThatDiesBetweenPuttingAsideAndAckLosesAndDoublesNothing(t *testing.T) {
 	ns := testenv.NATS(t)
-	publish(t, ns, task("j"))
+	bustest.Publish(t, ns, bustest.Task("j"))
 	thaw := testenv.Bus(t, ns, "thaw")
 	c, err := thaw.JS.Consumer(t.Context(), events.StreamThaw, bus.ConsumerRequest)
 	if err != nil {
@@ -212,9 +214,9 @@ func TestAWorkerThatDiesBetweenPuttingAsideAndAckLosesAndDoublesNothing(t *testi
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error { return refused() })
-	r.expect(t, bus.Retried)
-	if all, waiting := messages(t, ns, events.StreamThaw), asides(t, ns); all != 1 || waiting != 1 {
+	r := bustest.Work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error { return refused() })
+	r.Expect(t, bus.Retried)
+	if all, waiting := bustest.Messages(t, ns, events.StreamThaw), asides(t, ns); all != 1 || waiting != 1 {
 		t.Errorf("%d messages, %d of them put aside; want 1 and 1", all, waiting)
 	}
 }
@@ -223,14 +225,14 @@ func TestAReaderThatDiesBetweenBringingBackAndAckLosesAndDoublesNothing(t *testi
 	bus.Quicken(t, 500*time.Millisecond, 900*time.Millisecond)
 	ns := testenv.NATS(t)
 	op := testenv.Bus(t, ns, "operator")
-	put := nats.NewMsg("aside.1m." + task("j").Subject())
-	put.Data = payload(t, task("j"))
+	put := nats.NewMsg("aside.1m." + bustest.Task("j").Subject())
+	put.Data = bustest.Payload(t, bustest.Task("j"))
 	if _, err := op.JS.PublishMsg(t.Context(), put); err != nil {
 		t.Fatal(err)
 	}
 	m, err := aclass(t, ns, "1m").Next()
 	if err == nil {
-		err = bus.Move(t.Context(), op, m, task("j").Subject())
+		err = bus.Move(t.Context(), op, m, bustest.Task("j").Subject())
 	}
 	if err == nil {
 		err = m.Nak()
@@ -240,27 +242,27 @@ func TestAReaderThatDiesBetweenBringingBackAndAckLosesAndDoublesNothing(t *testi
 	}
 	// It is not acked until the aside is gone, so that the two have to meet.
 	gone := make(chan struct{})
-	r := work(t, ns, 2, func(context.Context, events.ThawRequested, bus.Emit) error { <-gone; return nil })
+	r := bustest.Work(t, ns, 2, func(context.Context, events.ThawRequested, bus.Emit) error { <-gone; return nil })
 	for asides(t, ns) > 0 {
 		if t.Context().Err() != nil {
 			t.Fatal("the aside stays")
 		}
 	}
-	if got := messages(t, ns, events.StreamThaw); got != 1 {
+	if got := bustest.Messages(t, ns, events.StreamThaw); got != 1 {
 		t.Errorf("%d messages, want the one that was brought back before", got)
 	}
 	close(gone)
-	r.expect(t, bus.Acked)
-	if got := messages(t, ns, events.StreamThaw); got != 0 {
+	r.Expect(t, bus.Acked)
+	if got := bustest.Messages(t, ns, events.StreamThaw); got != 0 {
 		t.Errorf("left in the work queue: %d", got)
 	}
 }
 
 func TestADrainLetsGoOfWhatIsNotDue(t *testing.T) {
 	ns := testenv.NATS(t)
-	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error { return refused() })
-	publish(t, ns, task("j"))
-	r.expect(t, bus.Retried)
+	r := bustest.Work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error { return refused() })
+	bustest.Publish(t, ns, bustest.Task("j"))
+	r.Expect(t, bus.Retried)
 	c := aclass(t, ns, "1h")
 	for {
 		info, err := c.Info(t.Context())
@@ -272,16 +274,16 @@ func TestADrainLetsGoOfWhatIsNotDue(t *testing.T) {
 		}
 	}
 	began := time.Now()
-	close(r.drain)
-	if err := <-r.done; err != nil {
+	close(r.Drain)
+	if err := <-r.Done; err != nil {
 		t.Fatal(err)
 	}
-	r.done <- nil
+	r.Done <- nil
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("the drain took %s", took)
 	}
 	// Another reader gets it at once, and not when the lease ends.
-	if m, err := c.Next(jetstream.FetchMaxWait(5 * time.Second)); err != nil || m.Subject() != "aside.1h."+task("j").Subject() {
+	if m, err := c.Next(jetstream.FetchMaxWait(5 * time.Second)); err != nil || m.Subject() != "aside.1h."+bustest.Task("j").Subject() {
 		t.Errorf("got %v, %v", m, err)
 	}
 }
@@ -290,7 +292,7 @@ func TestAStreamThatIsFullOfWhatWaitsStillMoves(t *testing.T) {
 	bus.Quicken(t, 500*time.Millisecond, 900*time.Millisecond)
 	ns := testenv.NATS(t)
 	mended := make(chan struct{})
-	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
+	r := bustest.Work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
 		select {
 		case <-mended:
 			return nil
@@ -298,8 +300,8 @@ func TestAStreamThatIsFullOfWhatWaitsStillMoves(t *testing.T) {
 			return errors.New("not yet")
 		}
 	})
-	publish(t, ns, task("j1"), task("j2"), task("j3"))
-	r.expect(t, bus.Retried, bus.Retried, bus.Retried)
+	bustest.Publish(t, ns, bustest.Task("j1"), bustest.Task("j2"), bustest.Task("j3"))
+	r.Expect(t, bus.Retried, bus.Retried, bus.Retried)
 	js := testenv.Bus(t, ns, "operator").JS
 	st, err := js.Stream(t.Context(), events.StreamThaw)
 	if err != nil {
@@ -311,8 +313,8 @@ func TestAStreamThatIsFullOfWhatWaitsStillMoves(t *testing.T) {
 		t.Fatal(err)
 	}
 	close(mended)
-	r.expect(t, bus.Acked, bus.Acked, bus.Acked)
-	if got := messages(t, ns, events.StreamThaw); got != 0 {
+	r.Expect(t, bus.Acked, bus.Acked, bus.Acked)
+	if got := bustest.Messages(t, ns, events.StreamThaw); got != 0 {
 		t.Errorf("left in the work queue: %d", got)
 	}
 }
@@ -370,13 +372,13 @@ func TestAQueueWithoutTheConsumersOfWhatWaitsIsNoticedAndProvisioned(t *testing.
 	if _, err := op.JS.CreateConsumer(t.Context(), events.StreamThaw, jetstream.ConsumerConfig{Durable: bus.ConsumerRequest, AckPolicy: jetstream.AckExplicitPolicy}); err != nil {
 		t.Fatal(err)
 	}
-	old(t, op, task("j"))
+	old(t, op, bustest.Task("j"))
 	if err := bus.Provision(t.Context(), op.JS, bus.Settings{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := thaw.CheckConsumer(t.Context(), events.StreamThaw, bus.ConsumerRequest); err != nil {
 		t.Error(err)
 	}
-	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error { return nil })
-	r.expect(t, bus.Acked)
+	r := bustest.Work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error { return nil })
+	r.Expect(t, bus.Acked)
 }

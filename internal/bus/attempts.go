@@ -10,10 +10,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// attempt is what is known of a message that was tried and is to be tried
+// Attempt is what is known of a message that was tried and is to be tried
 // again. It lives in the ATTEMPTS bucket only while the message does: a message
 // that is handled at once costs nothing here.
-type attempt struct {
+type Attempt struct {
 	// Failures counts outcomes that burn an attempt, Waits those that don't.
 	Failures int `json:"failures"`
 	Waits    int `json:"waits,omitempty"`
@@ -30,37 +30,47 @@ type attempt struct {
 	Stored time.Time `json:"stored,omitzero"`
 }
 
-// of reports whether the note is of the message that was stored then. What an older
+// Of reports whether the note is Of the message that was stored then. What an older
 // release noted does not say; a message is not tried before it is stored.
-func (a attempt) of(stored time.Time) bool {
+func (a Attempt) Of(stored time.Time) bool {
 	if a.Stored.IsZero() {
 		return !a.FirstAt.Before(stored)
 	}
 	return a.Stored.Equal(stored)
 }
 
-// ledger keeps the attempts of one consumer's messages.
-type ledger struct {
+// Attempts keeps the attempts of one consumer's messages in the bucket [BucketAttempts].
+type Attempts struct {
 	kv     jetstream.KeyValue
 	prefix string
 }
 
-func (l ledger) key(seq uint64) string { return fmt.Sprintf("%s.%d", l.prefix, seq) }
+// Attempts returns the attempts of a consumer's messages. A bucket that is not there is an
+// error.
+func (b *Bus) Attempts(ctx context.Context, stream, consumer string) (Attempts, error) {
+	kv, err := b.JS.KeyValue(ctx, BucketAttempts)
+	if err != nil {
+		return Attempts{}, fmt.Errorf("bucket %s: %w", BucketAttempts, err)
+	}
+	return Attempts{kv: kv, prefix: stream + "." + consumer}, nil
+}
+
+func (l Attempts) key(seq uint64) string { return fmt.Sprintf("%s.%d", l.prefix, seq) }
 
 // load returns what is noted of the message with this sequence that was stored then; if
 // nothing is, what it was before.
-func (l ledger) load(ctx context.Context, seq uint64, stored time.Time, before attempt) (attempt, error) {
-	a, err := l.entry(ctx, seq)
-	if err != nil || !a.of(stored) {
+func (l Attempts) load(ctx context.Context, seq uint64, stored time.Time, before Attempt) (Attempt, error) {
+	a, err := l.Entry(ctx, seq)
+	if err != nil || !a.Of(stored) {
 		a = before
 	}
 	a.Stored = stored.UTC()
 	return a, err
 }
 
-// entry returns what is noted at a sequence, whichever message it is of.
-func (l ledger) entry(ctx context.Context, seq uint64) (attempt, error) {
-	var a attempt
+// Entry returns what is noted at a sequence, whichever message it is of.
+func (l Attempts) Entry(ctx context.Context, seq uint64) (Attempt, error) {
+	var a Attempt
 	e, err := l.kv.Get(ctx, l.key(seq))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return a, nil
@@ -74,7 +84,7 @@ func (l ledger) entry(ctx context.Context, seq uint64) (attempt, error) {
 	return a, nil
 }
 
-func (l ledger) save(ctx context.Context, seq uint64, a attempt) error {
+func (l Attempts) save(ctx context.Context, seq uint64, a Attempt) error {
 	data, err := json.Marshal(a)
 	if err != nil {
 		return err
@@ -85,6 +95,7 @@ func (l ledger) save(ctx context.Context, seq uint64, a attempt) error {
 	return nil
 }
 
-func (l ledger) forget(ctx context.Context, seq uint64) error {
+// Forget removes what is noted at a sequence.
+func (l Attempts) Forget(ctx context.Context, seq uint64) error {
 	return l.kv.Purge(ctx, l.key(seq))
 }

@@ -7,19 +7,21 @@ import (
 
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/operator/deadletter"
+	"github.com/gas-restore/gas/internal/test/bustest"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
 func TestTheAttemptsOfAMessageAreNotThoseOfItsNumberInAnEarlierStream(t *testing.T) {
 	ns := testenv.NATS(t)
 	op := testenv.Bus(t, ns, "operator")
-	first := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error { return errors.New("not yet") })
-	publish(t, ns, task("old"))
-	first.expect(t, bus.Retried)
-	first.stop()
-	<-first.done
-	first.done <- nil
+	first := bustest.Work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error { return errors.New("not yet") })
+	bustest.Publish(t, ns, bustest.Task("old"))
+	first.Expect(t, bus.Retried)
+	first.Stop()
+	<-first.Done
+	first.Done <- nil
 
 	// Somebody deletes the stream, and it is made anew: sequences start again.
 	if err := op.JS.DeleteStream(t.Context(), events.StreamThaw); err != nil {
@@ -28,12 +30,12 @@ func TestTheAttemptsOfAMessageAreNotThoseOfItsNumberInAnEarlierStream(t *testing
 	if err := bus.Provision(t.Context(), op.JS, bus.Settings{}); err != nil {
 		t.Fatal(err)
 	}
-	second := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
+	second := bustest.Work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
 		return fault.Errorf(fault.Invalid, "unknown job")
 	})
-	publish(t, ns, task("new"))
-	second.expect(t, bus.Dead)
-	if l := one(t, op.DeadLetters()); l.JobID != "new" || l.Attempts != 1 {
+	bustest.Publish(t, ns, bustest.Task("new"))
+	second.Expect(t, bus.Dead)
+	if l := bustest.OneLetter(t, deadletter.Open(op)); l.JobID != "new" || l.Attempts != 1 {
 		t.Errorf("job %q was given up after %d attempts, want new after 1", l.JobID, l.Attempts)
 	}
 }

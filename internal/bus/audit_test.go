@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/gas-restore/gas/internal/bus"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/testenv"
 )
 
 func TestTheAuditFindsNothingAfterProvisionAndEachChangeByItsName(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/testenv"
 )
 
 // TestWhatTheSiteAsksWhileTheServerIsAwayIsTransient: the site says "try again" to that, and
@@ -22,7 +22,7 @@ func TestWhatTheSiteAsksWhileTheServerIsAwayIsTransient(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ns := testenv.NATS(t)
 			b := testenv.Bus(t, ns, "web")
-			keep, err := b.OpenKeep(t.Context(), bus.BucketSessions)
+			keep, err := b.OpenTTLStore(t.Context(), bus.BucketSessions)
 			if err != nil {
 				t.Fatal(err)
 			}

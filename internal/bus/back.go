@@ -129,7 +129,7 @@ func (rd *reader[E]) back(ctx, drain context.Context, got []held) bool {
 
 // send publishes the message where it waits on, or where it came from.
 func (rd *reader[E]) send(m jetstream.Msg, meta *jetstream.MsgMetadata) (future, error) {
-	n, subject := noted(m.Headers()), workSubject(m.Subject())
+	n, subject := noted(m.Headers()), WorkSubject(m.Subject())
 	if next, ok := classFor(n.Left); ok {
 		n.Left -= next.wait
 		subject = asidePrefix + next.name + "." + subject

@@ -25,13 +25,13 @@ const (
 const lookTime = 2 * time.Second
 
 // bury stores the dead letter, if none stands for it, and only then ends the message.
-func (r *run[E]) bury(ctx context.Context, log *slog.Logger, m jetstream.Msg, meta *jetstream.MsgMetadata, a attempt) error {
+func (r *run[E]) bury(ctx context.Context, log *slog.Logger, m jetstream.Msg, meta *jetstream.MsgMetadata, a Attempt) error {
 	letter := events.DeadLetter{
-		ID:            letterID(meta.Sequence.Stream, meta.Timestamp),
+		ID:            LetterID(meta.Sequence.Stream, meta.Timestamp),
 		Stream:        r.Stream,
 		Consumer:      r.Consumer,
 		SourceSubject: m.Subject(),
-		Header:        letterHeader(m.Headers()),
+		Header:        LetterHeader(m.Headers()),
 		Payload:       m.Data(),
 		Reason:        a.Reason,
 		Kind:          events.DeadKind(a.Kind),
@@ -52,7 +52,7 @@ func (r *run[E]) bury(ctx context.Context, log *slog.Logger, m jetstream.Msg, me
 		log.Warn("ack of a dead message not confirmed", "err", err)
 		return nil
 	}
-	if err := r.ledger.forget(ctx, meta.Sequence.Stream); err != nil {
+	if err := r.attempts.Forget(ctx, meta.Sequence.Stream); err != nil {
 		log.Debug("forget attempts", "err", err)
 	}
 	return nil
@@ -84,7 +84,7 @@ func (r *run[E]) standing(ctx context.Context, log *slog.Logger, letter events.D
 // lastDead returns the last letter under a subject and its number, 0 if there is none.
 func (b *Bus) lastDead(ctx context.Context, subject string) (uint64, events.DeadLetter, error) {
 	var m *jetstream.RawStreamMsg
-	st, err := b.stream(ctx, events.StreamDead)
+	st, err := b.Stream(ctx, events.StreamDead)
 	if err == nil {
 		m, err = st.GetLastMsgForSubject(ctx, subject)
 	}
@@ -122,9 +122,9 @@ func (b *Bus) DeadOf(ctx context.Context, e events.Event) (cause string, ok bool
 	return letter.Cause, true, nil
 }
 
-// letterID names the message of a stream that was stored at a time: the same for
+// LetterID names the message of a stream that was stored at a time: the same for
 // each of its dead letters, and another for what has its number in a stream that
 // was made anew.
-func letterID(seq uint64, at time.Time) string {
+func LetterID(seq uint64, at time.Time) string {
 	return strconv.FormatUint(seq, 10) + "-" + strconv.FormatInt(at.UnixNano(), 36)
 }

@@ -14,14 +14,16 @@ import (
 	gas "github.com/gas-restore/gas"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
-	"github.com/gas-restore/gas/internal/localnats"
-	"github.com/gas-restore/gas/internal/testenv"
+	localnats "github.com/gas-restore/gas/internal/local/nats"
+	"github.com/gas-restore/gas/internal/operator/deadletter"
+	"github.com/gas-restore/gas/internal/test/bustest"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
 // dying is a worker whose work dies of a cause, and says more each time.
 type dying struct {
-	*running
+	*bustest.Running
 	cause atomic.Value
 	n     atomic.Int64
 }
@@ -29,7 +31,7 @@ type dying struct {
 func die(t *testing.T, ns *server.Server, cause string) *dying {
 	d := &dying{}
 	d.cause.Store(cause)
-	d.running = work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
+	d.Running = bustest.Work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
 		return fault.Because(fault.Invalid, d.cause.Load().(string), fmt.Errorf("no, for the %dth time", d.n.Add(1)))
 	})
 	return d
@@ -38,67 +40,67 @@ func die(t *testing.T, ns *server.Server, cause string) *dying {
 // again publishes the task once more, as a sweep does: under another id.
 func (d *dying) again(t *testing.T, ns *server.Server, job string) {
 	t.Helper()
-	e := task(job)
+	e := bustest.Task(job)
 	e.ID = fmt.Sprint("up-", job, d.n.Load()+100)
-	publish(t, ns, e)
-	d.expect(t, bus.Dead)
+	bustest.Publish(t, ns, e)
+	d.Expect(t, bus.Dead)
 }
 
 func TestADeathOfTheSameCauseWritesNoSecondLetter(t *testing.T) {
 	ns := testenv.NATS(t)
 	op := testenv.Bus(t, ns, "operator")
-	dead := op.DeadLetters()
+	dead := deadletter.Open(op)
 	d := die(t, ns, "key occupied")
 	for range 3 {
 		d.again(t, ns, "j")
 	}
 	d.again(t, ns, "other")
-	all := list(t, dead, bus.Filter{})
+	all := bustest.Letters(t, dead, deadletter.Filter{})
 	if len(all) != 2 || all[0].JobID != "j" || all[0].Cause != "key occupied" || all[0].Reason != "no, for the 1th time" || all[1].JobID != "other" {
 		t.Fatalf("got %+v, want one letter for each job", all)
 	}
-	if n := messages(t, ns, events.StreamThaw); n != 0 {
+	if n := bustest.Messages(t, ns, events.StreamThaw); n != 0 {
 		t.Errorf("%d messages are left in THAW, want none: they are acked", n)
 	}
 
 	// Another cause is another thing to mend.
 	d.cause.Store("asked already")
 	d.again(t, ns, "j")
-	if got := list(t, dead, bus.Filter{Job: "j"}); len(got) != 2 || got[1].Cause != "asked already" {
+	if got := bustest.Letters(t, dead, deadletter.Filter{Job: "j"}); len(got) != 2 || got[1].Cause != "asked already" {
 		t.Fatalf("of another cause: %+v", got)
 	}
-	if got := list(t, dead, bus.Filter{Cause: "Key Occupied"}); len(got) != 2 {
+	if got := bustest.Letters(t, dead, deadletter.Filter{Cause: "Key Occupied"}); len(got) != 2 {
 		t.Errorf("filtered by cause: %+v", got)
 	}
 
 	// Dropped, it is written again: somebody thought that it was mended.
-	for _, l := range list(t, dead, bus.Filter{Job: "j"}) {
+	for _, l := range bustest.Letters(t, dead, deadletter.Filter{Job: "j"}) {
 		if err := dead.Drop(t.Context(), l); err != nil {
 			t.Fatal(err)
 		}
 	}
 	d.again(t, ns, "j")
 	d.again(t, ns, "j")
-	if got := list(t, dead, bus.Filter{Job: "j"}); len(got) != 1 || got[0].Seq != 4 {
+	if got := bustest.Letters(t, dead, deadletter.Filter{Job: "j"}); len(got) != 1 || got[0].Seq != 4 {
 		t.Errorf("after the drop: %+v", got)
 	}
 }
 
 func TestAReplayThatDiesWritesItsLetterWhateverStandsThere(t *testing.T) {
 	ns := testenv.NATS(t)
-	dead := testenv.Bus(t, ns, "operator").DeadLetters()
+	dead := deadletter.Open(testenv.Bus(t, ns, "operator"))
 	d := die(t, ns, "key occupied")
 	d.again(t, ns, "j")
-	first := one(t, dead)
+	first := bustest.OneLetter(t, dead)
 	// Two letters that stand for the same, of which one is replayed.
 	second := first.DeadLetter
 	second.ID += "-again"
-	store(t, testenv.Bus(t, ns, "operator"), second)
+	bustest.StoreLetters(t, testenv.Bus(t, ns, "operator"), second)
 	if _, err := dead.Replay(t.Context(), first); err != nil {
 		t.Fatal(err)
 	}
-	d.expect(t, bus.Dead)
-	all := list(t, dead, bus.Filter{})
+	d.Expect(t, bus.Dead)
+	all := bustest.Letters(t, dead, deadletter.Filter{})
 	if len(all) != 2 || len(all[1].ReplayOf) != 1 || all[1].ReplayOf[0].Seq != first.Seq || all[1].Cause != "key occupied" {
 		t.Errorf("got %+v, want a second that is linked to the first", all)
 	}
@@ -112,10 +114,10 @@ func TestALookThatFailsWritesTheLetter(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.again(t, ns, "j")
-	if all := list(t, op.DeadLetters(), bus.Filter{}); len(all) != 2 || all[0].Kind != events.DeadKindUnreadable || all[0].Stream != "THAW" || all[0].Consumer != "thaw-request" || all[1].JobID != "j" {
+	if all := bustest.Letters(t, deadletter.Open(op), deadletter.Filter{}); len(all) != 2 || all[0].Kind != events.DeadKindUnreadable || all[0].Stream != "THAW" || all[0].Consumer != "thaw-request" || all[1].JobID != "j" {
 		t.Errorf("got %+v, want what cannot be read, and the letter", all)
 	}
-	if cause, ok, err := op.DeadOf(t.Context(), task("other")); ok || err != nil {
+	if cause, ok, err := op.DeadOf(t.Context(), bustest.Task("other")); ok || err != nil {
 		t.Errorf("of a job without a letter: %q, %v, %v", cause, ok, err)
 	}
 }
@@ -148,7 +150,7 @@ func TestAServiceThatMayNotLookWritesItsLetters(t *testing.T) {
 	d := die(t, ns, "key occupied")
 	d.again(t, ns, "j")
 	d.again(t, ns, "j")
-	if all := list(t, testenv.Bus(t, ns, "operator").DeadLetters(), bus.Filter{}); len(all) != 2 {
+	if all := bustest.Letters(t, deadletter.Open(testenv.Bus(t, ns, "operator")), deadletter.Filter{}); len(all) != 2 {
 		t.Errorf("got %+v, want both", all)
 	}
 }
@@ -161,14 +163,14 @@ func TestWhatIsNoEventIsKeptEachTime(t *testing.T) {
 		if _, err := op.JS.Publish(t.Context(), "thaw.requested.j", []byte(body)); err != nil {
 			t.Fatal(err)
 		}
-		d.expect(t, bus.Dead)
+		d.Expect(t, bus.Dead)
 	}
-	all := list(t, op.DeadLetters(), bus.Filter{Cause: "no event"})
+	all := bustest.Letters(t, deadletter.Open(op), deadletter.Filter{Cause: "no event"})
 	if len(all) != 2 || string(all[1].Payload) != "other rubbish" {
 		t.Errorf("got %+v, want both: their bytes are nowhere else", all)
 	}
 	// It stands for no work: its replay would not do it.
-	if _, ok, err := op.DeadOf(t.Context(), task("j")); ok || err != nil {
+	if _, ok, err := op.DeadOf(t.Context(), bustest.Task("j")); ok || err != nil {
 		t.Errorf("it stands for the job's task: %v, %v", ok, err)
 	}
 }
@@ -179,12 +181,12 @@ func TestTheSweepSeesWhatDied(t *testing.T) {
 	d := die(t, ns, "key occupied")
 	d.again(t, ns, "j.1")
 	for job, want := range map[string]bool{"j.1": true, "j": false} {
-		cause, ok, err := sweep.DeadOf(t.Context(), task(job))
+		cause, ok, err := sweep.DeadOf(t.Context(), bustest.Task(job))
 		if err != nil || ok != want || ok && cause != "key occupied" {
 			t.Errorf("%s: got %q, %v, %v; want %v", job, cause, ok, err, want)
 		}
 	}
-	store(t, testenv.Bus(t, ns, "operator"),
+	bustest.StoreLetters(t, testenv.Bus(t, ns, "operator"),
 		events.DeadLetter{ID: "1", Stream: "PREMIUM", Consumer: bus.ConsumerPlan, SourceSubject: "premium.upgraded.u", Reason: "r", Kind: "unknown", LastAt: at},
 		events.DeadLetter{ID: "2", Stream: "RESTORE", Consumer: bus.ConsumerRestore, SourceSubject: "restore.completed.j", Reason: "r", Kind: "corrupt", Cause: "tree hash", LastAt: at})
 	if cause, ok, err := sweep.DeadOf(t.Context(), events.UserUpgraded{UserID: "u"}); err != nil || !ok || cause != "" {
@@ -202,10 +204,10 @@ func TestTheSweepSeesWhatDied(t *testing.T) {
 func TestALetterOfAnOlderReleaseIsListedReplayedAndDropped(t *testing.T) {
 	ns := testenv.NATS(t)
 	op := testenv.Bus(t, ns, "operator")
-	dead := op.DeadLetters()
+	dead := deadletter.Open(op)
 	for _, job := range []string{"j1", "j2"} {
-		m, err := events.Encode(events.DeadLetter{ID: job, Stream: "THAW", Consumer: bus.ConsumerRequest, SourceSubject: task(job).Subject(),
-			Payload: payload(t, task(job)), Reason: "r", Kind: "invalid", Attempts: 1, FirstAt: at, LastAt: at})
+		m, err := events.Encode(events.DeadLetter{ID: job, Stream: "THAW", Consumer: bus.ConsumerRequest, SourceSubject: bustest.Task(job).Subject(),
+			Payload: bustest.Payload(t, bustest.Task(job)), Reason: "r", Kind: "invalid", Attempts: 1, FirstAt: at, LastAt: at})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -215,19 +217,19 @@ func TestALetterOfAnOlderReleaseIsListedReplayedAndDropped(t *testing.T) {
 	}
 	d := die(t, ns, "")
 	d.again(t, ns, "j1") // which none under its own subject stands for
-	if all := list(t, dead, bus.Filter{Stream: "THAW"}); len(all) != 3 || all[1].JobID != "j2" {
+	if all := bustest.Letters(t, dead, deadletter.Filter{Stream: "THAW"}); len(all) != 3 || all[1].JobID != "j2" {
 		t.Fatalf("got %+v", all)
 	}
-	old := list(t, dead, bus.Filter{Job: "j2"})
+	old := bustest.Letters(t, dead, deadletter.Filter{Job: "j2"})
 	if _, err := dead.Replay(t.Context(), old[0]); err != nil {
 		t.Fatal(err)
 	}
-	d.expect(t, bus.Dead)
-	if got := list(t, dead, bus.Filter{Job: "j2"}); len(got) != 1 || len(got[0].ReplayOf) != 1 {
+	d.Expect(t, bus.Dead)
+	if got := bustest.Letters(t, dead, deadletter.Filter{Job: "j2"}); len(got) != 1 || len(got[0].ReplayOf) != 1 {
 		t.Errorf("got %+v, want what came of the replay", got)
 	}
-	err := dead.ForEach(t.Context(), bus.Filter{}, func(l bus.Letter) error { return dead.Drop(t.Context(), l) })
-	if n := messages(t, ns, events.StreamDead); err != nil || n != 0 {
+	err := dead.ForEach(t.Context(), deadletter.Filter{}, func(l deadletter.Letter) error { return dead.Drop(t.Context(), l) })
+	if n := bustest.Messages(t, ns, events.StreamDead); err != nil || n != 0 {
 		t.Errorf("%d letters are left, %v", n, err)
 	}
 }
@@ -235,9 +237,9 @@ func TestALetterOfAnOlderReleaseIsListedReplayedAndDropped(t *testing.T) {
 func TestANumberOfADeadStreamThatWasMadeAnewRemovesNothing(t *testing.T) {
 	ns := testenv.NATS(t)
 	op := testenv.Bus(t, ns, "operator")
-	dead := op.DeadLetters()
+	dead := deadletter.Open(op)
 	letter := func(job string) events.DeadLetter {
-		return events.DeadLetter{ID: job, Stream: "THAW", Consumer: "c", SourceSubject: task(job).Subject(), Payload: payload(t, task(job)), Reason: "r", Kind: "invalid", LastAt: at}
+		return events.DeadLetter{ID: job, Stream: "THAW", Consumer: "c", SourceSubject: bustest.Task(job).Subject(), Payload: bustest.Payload(t, bustest.Task(job)), Reason: "r", Kind: "invalid", LastAt: at}
 	}
 	remake := func() {
 		if err := op.JS.DeleteStream(t.Context(), events.StreamDead); err != nil {
@@ -246,11 +248,11 @@ func TestANumberOfADeadStreamThatWasMadeAnewRemovesNothing(t *testing.T) {
 		if err := bus.Provision(t.Context(), op.JS, bus.Settings{}); err != nil {
 			t.Fatal(err)
 		}
-		store(t, op, letter("new1"), letter("new2"))
+		bustest.StoreLetters(t, op, letter("new1"), letter("new2"))
 	}
-	store(t, op, letter("old1"), letter("old2"))
-	old := list(t, dead, bus.Filter{})
-	err := dead.ForEach(t.Context(), bus.Filter{}, func(l bus.Letter) error {
+	bustest.StoreLetters(t, op, letter("old1"), letter("old2"))
+	old := bustest.Letters(t, dead, deadletter.Filter{})
+	err := dead.ForEach(t.Context(), deadletter.Filter{}, func(l deadletter.Letter) error {
 		if l.JobID != "old1" {
 			t.Errorf("called for %+v", l)
 		}
@@ -266,7 +268,7 @@ func TestANumberOfADeadStreamThatWasMadeAnewRemovesNothing(t *testing.T) {
 	if _, err := dead.Replay(t.Context(), old[0]); err != nil {
 		t.Error(err)
 	}
-	if all := list(t, dead, bus.Filter{}); len(all) != 2 || all[0].JobID != "new1" {
+	if all := bustest.Letters(t, dead, deadletter.Filter{}); len(all) != 2 || all[0].JobID != "new1" {
 		t.Errorf("left: %+v, want both that were never named", all)
 	}
 }

@@ -18,7 +18,8 @@ import (
 
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/bustest"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -30,68 +31,8 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushLoop"))
 }
 
-var at = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
-
-func task(job string) events.ThawRequested {
-	return events.ThawRequested{ID: "up-1", JobID: events.JobID(job), UserID: "u", ArchiveID: "a", UpgradedAt: at}
-}
-
-// running is a worker on the THAW stream.
-type running struct {
-	stop     context.CancelFunc
-	drain    chan struct{}
-	done     chan error
-	outcomes chan bus.Outcome
-}
-
-func work(t *testing.T, ns *server.Server, slots int, handle bus.Handler[events.ThawRequested]) *running {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	r := &running{stop: cancel, drain: make(chan struct{}), done: make(chan error, 1), outcomes: make(chan bus.Outcome, 1000)}
-	w := &bus.Worker[events.ThawRequested]{
-		Bus: testenv.Bus(t, ns, "thaw"), Stream: events.StreamThaw, Consumer: bus.ConsumerRequest, Slots: slots, Handle: handle,
-		Observe: func(o bus.Outcome, _ fault.Kind, _ time.Duration) { r.outcomes <- o },
-		Logger:  testenv.Log(t),
-	}
-	go func() { r.done <- w.Run(ctx, r.drain) }()
-	t.Cleanup(func() {
-		cancel()
-		<-r.done
-		r.done <- nil
-	})
-	return r
-}
-
-func (r *running) expect(t *testing.T, want ...bus.Outcome) {
-	t.Helper()
-	for i, w := range want {
-		select {
-		case got := <-r.outcomes:
-			if got != w {
-				t.Fatalf("outcome %d: got %s, want %s", i+1, got, w)
-			}
-		case <-time.After(20 * time.Second):
-			t.Fatalf("outcome %d: none, want %s", i+1, w)
-		}
-	}
-}
-
-func publish(t *testing.T, ns *server.Server, es ...events.Event) {
-	t.Helper()
-	_, errs := testenv.Bus(t, ns, "operator").PublishAll(t.Context(), es)
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func messages(t *testing.T, ns *server.Server, stream string) uint64 {
-	t.Helper()
-	st, err := testenv.Bus(t, ns, "operator").JS.Stream(t.Context(), stream)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return st.CachedInfo().State.Msgs
-}
+// at is when everything happens that needs a time.
+var at = bustest.UpgradedAt
 
 func letters(t *testing.T, ns *server.Server) []events.DeadLetter {
 	t.Helper()
@@ -116,7 +57,7 @@ func letters(t *testing.T, ns *server.Server) []events.DeadLetter {
 
 func TestAMessageIsAckedWhenItsHandlerReturnsAndItsOutputsAreStored(t *testing.T) {
 	ns := testenv.NATS(t)
-	r := work(t, ns, 4, func(ctx context.Context, e events.ThawRequested, emit bus.Emit) error {
+	r := bustest.Work(t, ns, 4, func(ctx context.Context, e events.ThawRequested, emit bus.Emit) error {
 		for i := range 600 { // more than are kept in flight
 			if err := emit(ctx, events.StatusChanged{JobID: e.JobID, UserID: e.UserID, State: "planned", At: at, Step: fmt.Sprint(i)}); err != nil {
 				return err
@@ -124,12 +65,12 @@ func TestAMessageIsAckedWhenItsHandlerReturnsAndItsOutputsAreStored(t *testing.T
 		}
 		return nil
 	})
-	publish(t, ns, task("j1"))
-	r.expect(t, bus.Acked)
-	if got := messages(t, ns, events.StreamStatus); got != 600 {
+	bustest.Publish(t, ns, bustest.Task("j1"))
+	r.Expect(t, bus.Acked)
+	if got := bustest.Messages(t, ns, events.StreamStatus); got != 600 {
 		t.Errorf("outputs: got %d, want 600", got)
 	}
-	if got := messages(t, ns, events.StreamThaw); got != 0 {
+	if got := bustest.Messages(t, ns, events.StreamThaw); got != 0 {
 		t.Errorf("left in the work queue: %d", got)
 	}
 }
@@ -137,14 +78,14 @@ func TestAMessageIsAckedWhenItsHandlerReturnsAndItsOutputsAreStored(t *testing.T
 func TestAFailureComesBackAndIsForgottenOnSuccess(t *testing.T) {
 	ns := testenv.NATS(t)
 	var calls atomic.Int32
-	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
+	r := bustest.Work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
 		if calls.Add(1) < 3 {
 			return errors.New("not yet")
 		}
 		return nil
 	})
-	publish(t, ns, task("j1"))
-	r.expect(t, bus.Retried, bus.Retried, bus.Acked)
+	bustest.Publish(t, ns, bustest.Task("j1"))
+	r.Expect(t, bus.Retried, bus.Retried, bus.Acked)
 	kv, err := testenv.Bus(t, ns, "operator").JS.KeyValue(t.Context(), bus.BucketAttempts)
 	if err != nil {
 		t.Fatal(err)
@@ -157,14 +98,14 @@ func TestAFailureComesBackAndIsForgottenOnSuccess(t *testing.T) {
 
 func TestWhatCanNeverBeHandledBecomesADeadLetterAndTheNextIsHandled(t *testing.T) {
 	ns := testenv.NATS(t)
-	r := work(t, ns, 1, func(_ context.Context, e events.ThawRequested, _ bus.Emit) error {
+	r := bustest.Work(t, ns, 1, func(_ context.Context, e events.ThawRequested, _ bus.Emit) error {
 		if e.JobID == "bad" {
 			return fault.Errorf(fault.Invalid, "unknown job %q", e.JobID)
 		}
 		return nil
 	})
-	publish(t, ns, task("bad"), task("good"))
-	r.expect(t, bus.Dead, bus.Acked)
+	bustest.Publish(t, ns, bustest.Task("bad"), bustest.Task("good"))
+	r.Expect(t, bus.Dead, bus.Acked)
 	all := letters(t, ns)
 	if len(all) != 1 {
 		t.Fatalf("%d dead letters, want 1", len(all))
@@ -176,20 +117,20 @@ func TestWhatCanNeverBeHandledBecomesADeadLetterAndTheNextIsHandled(t *testing.T
 	if e, err := events.Decode[events.ThawRequested](d.Payload); err != nil || e.JobID != "bad" {
 		t.Errorf("the payload is not the message: %+v, %v", e, err)
 	}
-	if got := messages(t, ns, events.StreamThaw); got != 0 {
+	if got := bustest.Messages(t, ns, events.StreamThaw); got != 0 {
 		t.Errorf("left in the work queue: %d", got)
 	}
 }
 
 func TestAMessageThatIsNoEventBecomesADeadLetter(t *testing.T) {
 	ns := testenv.NATS(t)
-	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error { return nil })
+	r := bustest.Work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error { return nil })
 	op := testenv.Bus(t, ns, "operator")
 	if _, err := op.JS.Publish(t.Context(), "thaw.requested.u.x", []byte("not an event")); err != nil {
 		t.Fatal(err)
 	}
-	publish(t, ns, task("good"))
-	r.expect(t, bus.Dead, bus.Acked)
+	bustest.Publish(t, ns, bustest.Task("good"))
+	r.Expect(t, bus.Dead, bus.Acked)
 	if all := letters(t, ns); len(all) != 1 || string(all[0].Payload) != "not an event" || !strings.Contains(all[0].Reason, "malformed") {
 		t.Errorf("got %+v", all)
 	}
@@ -197,14 +138,14 @@ func TestAMessageThatIsNoEventBecomesADeadLetter(t *testing.T) {
 
 func TestAMessageOfANewerReleaseWaitsForItsWorker(t *testing.T) {
 	ns := testenv.NATS(t)
-	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
+	r := bustest.Work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
 		t.Error("handled")
 		return nil
 	})
 	if _, err := testenv.Bus(t, ns, "operator").JS.Publish(t.Context(), "thaw.requested.u.x", []byte(`{"v":9,"type":"thaw.requested","data":{}}`)); err != nil {
 		t.Fatal(err)
 	}
-	r.expect(t, bus.Retried)
+	r.Expect(t, bus.Retried)
 	if got := len(letters(t, ns)); got != 0 {
 		t.Errorf("%d dead letters", got)
 	}
@@ -213,23 +154,23 @@ func TestAMessageOfANewerReleaseWaitsForItsWorker(t *testing.T) {
 func TestAPanicIsAFailureLikeAnyOther(t *testing.T) {
 	ns := testenv.NATS(t)
 	var calls atomic.Int32
-	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
+	r := bustest.Work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
 		if calls.Add(1) == 1 {
 			panic("at the disco")
 		}
 		return nil
 	})
-	publish(t, ns, task("j1"))
-	r.expect(t, bus.Retried, bus.Acked)
+	bustest.Publish(t, ns, bustest.Task("j1"))
+	r.Expect(t, bus.Retried, bus.Acked)
 }
 
 func TestCorruptBytesAreTriedThreeTimes(t *testing.T) {
 	ns := testenv.NATS(t)
-	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
+	r := bustest.Work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
 		return fault.Errorf(fault.Corrupt, "tree hash differs")
 	})
-	publish(t, ns, task("j1"))
-	r.expect(t, bus.Retried, bus.Retried, bus.Dead)
+	bustest.Publish(t, ns, bustest.Task("j1"))
+	r.Expect(t, bus.Retried, bus.Retried, bus.Dead)
 	if all := letters(t, ns); len(all) != 1 || all[0].Attempts != 3 || all[0].Kind != "corrupt" {
 		t.Errorf("got %+v", all)
 	}
@@ -238,17 +179,17 @@ func TestCorruptBytesAreTriedThreeTimes(t *testing.T) {
 func TestAStopHandsBackAndBurnsNoAttempt(t *testing.T) {
 	ns := testenv.NATS(t)
 	entered := make(chan struct{})
-	r := work(t, ns, 1, func(ctx context.Context, _ events.ThawRequested, _ bus.Emit) error {
+	r := bustest.Work(t, ns, 1, func(ctx context.Context, _ events.ThawRequested, _ bus.Emit) error {
 		close(entered)
 		<-ctx.Done()
 		return ctx.Err()
 	})
-	publish(t, ns, task("j1"))
+	bustest.Publish(t, ns, bustest.Task("j1"))
 	<-entered
-	r.stop()
-	r.expect(t, bus.HandedBack)
-	second := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error { return nil })
-	second.expect(t, bus.Acked)
+	r.Stop()
+	r.Expect(t, bus.HandedBack)
+	second := bustest.Work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error { return nil })
+	second.Expect(t, bus.Acked)
 	kv, err := testenv.Bus(t, ns, "operator").JS.KeyValue(t.Context(), bus.BucketAttempts)
 	if err != nil {
 		t.Fatal(err)
@@ -262,23 +203,23 @@ func TestADrainFinishesWhatIsInHandAndTakesNothingNew(t *testing.T) {
 	ns := testenv.NATS(t)
 	entered, release := make(chan struct{}), make(chan struct{})
 	var calls atomic.Int32
-	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
+	r := bustest.Work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error {
 		if calls.Add(1) == 1 {
 			close(entered)
 			<-release
 		}
 		return nil
 	})
-	publish(t, ns, task("j1"), task("j2"))
+	bustest.Publish(t, ns, bustest.Task("j1"), bustest.Task("j2"))
 	<-entered
-	close(r.drain)
+	close(r.Drain)
 	close(release)
-	r.expect(t, bus.Acked)
-	if err := <-r.done; err != nil {
+	r.Expect(t, bus.Acked)
+	if err := <-r.Done; err != nil {
 		t.Fatal(err)
 	}
-	r.done <- nil
-	if got := messages(t, ns, events.StreamThaw); got != 1 {
+	r.Done <- nil
+	if got := bustest.Messages(t, ns, events.StreamThaw); got != 1 {
 		t.Errorf("left in the work queue: %d, want 1", got)
 	}
 }
@@ -302,18 +243,18 @@ func TestWorkersShareTheWorkAndNoMessageIsHandledTwice(t *testing.T) {
 			return nil
 		}
 	}
-	a, b := work(t, ns, 4, handle()), work(t, ns, 4, handle())
+	a, b := bustest.Work(t, ns, 4, handle()), bustest.Work(t, ns, 4, handle())
 	var es []events.Event
 	for i := range n {
-		es = append(es, task(fmt.Sprint("j", i)))
+		es = append(es, bustest.Task(fmt.Sprint("j", i)))
 	}
-	publish(t, ns, es...)
+	bustest.Publish(t, ns, es...)
 	count := [2]int{}
 	for range n {
 		select {
-		case <-a.outcomes:
+		case <-a.Outcomes:
 			count[0]++
-		case <-b.outcomes:
+		case <-b.Outcomes:
 			count[1]++
 		case <-time.After(20 * time.Second):
 			t.Fatalf("%v of %d handled", count, n)
@@ -334,27 +275,27 @@ func TestWorkersShareTheWorkAndNoMessageIsHandledTwice(t *testing.T) {
 func TestTheSameEventIsStoredOnce(t *testing.T) {
 	ns := testenv.NATS(t)
 	b := testenv.Bus(t, ns, "operator")
-	first, err := b.Publish(t.Context(), task("j"))
+	first, err := b.Publish(t.Context(), bustest.Task("j"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := b.Publish(t.Context(), task("j"))
+	again, err := b.Publish(t.Context(), bustest.Task("j"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if first.Duplicate || !again.Duplicate || messages(t, ns, events.StreamThaw) != 1 {
+	if first.Duplicate || !again.Duplicate || bustest.Messages(t, ns, events.StreamThaw) != 1 {
 		t.Errorf("first %+v, again %+v", first, again)
 	}
 }
 
 func TestProvisioningTwiceChangesNothing(t *testing.T) {
 	ns := testenv.NATS(t)
-	publish(t, ns, task("j"))
+	bustest.Publish(t, ns, bustest.Task("j"))
 	b := testenv.Bus(t, ns, "operator")
 	if err := bus.Provision(t.Context(), b.JS, bus.Settings{}); err != nil {
 		t.Fatal(err)
 	}
-	if got := messages(t, ns, events.StreamThaw); got != 1 {
+	if got := bustest.Messages(t, ns, events.StreamThaw); got != 1 {
 		t.Errorf("messages after provisioning again: %d, want 1", got)
 	}
 	if err := bus.CheckStreams(t.Context(), b.JS, events.StreamPremium, events.StreamThaw, events.StreamRestore, events.StreamDead); err != nil {
@@ -472,7 +413,7 @@ func TestStatusIsFollowedFromASequenceOnAndOfOneUserOnly(t *testing.T) {
 	status := func(user, job string) events.Event {
 		return events.StatusChanged{JobID: events.JobID(job), UserID: events.UserID(user), State: "planned", At: at, Step: "s"}
 	}
-	publish(t, ns, status("u", "old"), status("other", "x"), status("u", "kept"))
+	bustest.Publish(t, ns, status("u", "old"), status("other", "x"), status("u", "kept"))
 	web := testenv.Bus(t, ns, "web")
 	if last, err := web.LastStatus(t.Context()); err != nil || last.Seq != 3 || last.Incarnation == "" {
 		t.Fatalf("last is %s, %v; want 3", last, err)
@@ -484,7 +425,7 @@ func TestStatusIsFollowedFromASequenceOnAndOfOneUserOnly(t *testing.T) {
 		}
 		got = append(got, fmt.Sprint(e.Position.Seq, " ", e.JobID))
 		if len(got) == 1 {
-			publish(t, ns, status("other", "y"), status("u", "live"))
+			bustest.Publish(t, ns, status("other", "y"), status("u", "live"))
 		}
 		if len(got) == 2 {
 			break
@@ -500,7 +441,7 @@ func TestStatusesAreFollowedOfAllAndLookedUpOfOne(t *testing.T) {
 	status := func(user, job string, state events.State) events.Event {
 		return events.StatusChanged{JobID: events.JobID(job), UserID: events.UserID(user), State: state, At: at}
 	}
-	publish(t, ns, status("u", "a", "planned"), status("other", "x", "planned"), status("u", "a", "requested"), status("u", "b", "planned"))
+	bustest.Publish(t, ns, status("u", "a", "planned"), status("other", "x", "planned"), status("u", "a", "requested"), status("u", "b", "planned"))
 	web := testenv.Bus(t, ns, "web")
 	var all []string
 	here, err := web.LastStatus(t.Context())
@@ -549,7 +490,7 @@ func TestStatusesAreFollowedOfAllAndLookedUpOfOne(t *testing.T) {
 
 func TestKeptValuesAreFoundByPrefix(t *testing.T) {
 	ns := testenv.NATS(t)
-	keep, err := testenv.Bus(t, ns, "web").OpenKeep(t.Context(), bus.BucketSessions)
+	keep, err := testenv.Bus(t, ns, "web").OpenTTLStore(t.Context(), bus.BucketSessions)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -570,7 +511,7 @@ func TestKeptValuesAreFoundByPrefix(t *testing.T) {
 
 func TestAKeptValueEndsWithItsTime(t *testing.T) {
 	ns := testenv.NATS(t)
-	keep, err := testenv.Bus(t, ns, "web").OpenKeep(t.Context(), bus.BucketSessions)
+	keep, err := testenv.Bus(t, ns, "web").OpenTTLStore(t.Context(), bus.BucketSessions)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,11 +42,11 @@ type Bus struct {
 	Conn *nats.Conn
 	JS   jetstream.JetStream
 
-	log     *slog.Logger
-	recent  recent
-	stray   stray
-	storing storing
-	pulls   pulls
+	log      *slog.Logger
+	recent   recent
+	failover failover
+	storing  storing
+	pulls    pulls
 
 	closing atomic.Bool   // Close was called
 	gone    chan struct{} // closed when the connection is closed for good
@@ -107,7 +107,7 @@ func Connect(ctx context.Context, cfg Config) (*Bus, error) {
 	if cfg.InProcess != nil {
 		opts = append(opts, nats.InProcessServer(cfg.InProcess))
 	}
-	b := &Bus{log: log, stray: stray{last: time.Now()}, gone: make(chan struct{})}
+	b := &Bus{log: log, failover: failover{last: time.Now()}, gone: make(chan struct{})}
 	opts = append(opts, nats.ClosedHandler(b.closed))
 	nc, err := nats.Connect(cfg.URL, opts...)
 	if err != nil {

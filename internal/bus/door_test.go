@@ -9,33 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/bustest"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
-
-// start runs a worker on THAW that is set as with says.
-func start(t *testing.T, ns *server.Server, with func(*bus.Worker[events.ThawRequested])) *running {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	r := &running{stop: cancel, drain: make(chan struct{}), done: make(chan error, 1), outcomes: make(chan bus.Outcome, 1000)}
-	w := &bus.Worker[events.ThawRequested]{
-		Bus: testenv.Bus(t, ns, "thaw"), Stream: events.StreamThaw, Consumer: bus.ConsumerRequest, Slots: 8,
-		Handle:  func(context.Context, events.ThawRequested, bus.Emit) error { return nil },
-		Observe: func(o bus.Outcome, _ fault.Kind, _ time.Duration) { r.outcomes <- o },
-		Logger:  testenv.Log(t),
-	}
-	with(w)
-	go func() { r.done <- w.Run(ctx, r.drain) }()
-	t.Cleanup(func() {
-		cancel()
-		<-r.done
-	})
-	return r
-}
 
 // door is one that a test opens and closes.
 type door struct {
@@ -73,11 +52,11 @@ func (d *door) said(t *testing.T, closed bool) {
 func TestAClosedDoorFetchesNothingAndItsOpeningIsNoticedWithinASecond(t *testing.T) {
 	ns := testenv.NATS(t)
 	d := &door{asked: make(chan bool)}
-	r := start(t, ns, func(w *bus.Worker[events.ThawRequested]) { w.Door = d.look })
+	r := bustest.Start(t, ns, func(w *bus.Worker[events.ThawRequested]) { w.Door = d.look })
 	d.said(t, false)
 	// It waits for a message, and the door closes: the next one stays where it is.
-	publish(t, ns, task("j1"))
-	r.expect(t, bus.Acked)
+	bustest.Publish(t, ns, bustest.Task("j1"))
+	r.Expect(t, bus.Acked)
 	d.closed.Store(true)
 	d.said(t, true)
 	// What was asked for when it first said so is given up; the server hears of that by and
@@ -85,7 +64,7 @@ func TestAClosedDoorFetchesNothingAndItsOpeningIsNoticedWithinASecond(t *testing
 	for range 3 {
 		d.said(t, true)
 	}
-	publish(t, ns, task("j2"))
+	bustest.Publish(t, ns, bustest.Task("j2"))
 	d.said(t, true)
 	c, err := testenv.Bus(t, ns, "operator").JS.Consumer(t.Context(), events.StreamThaw, bus.ConsumerRequest)
 	if err != nil {
@@ -94,7 +73,7 @@ func TestAClosedDoorFetchesNothingAndItsOpeningIsNoticedWithinASecond(t *testing
 	if info := c.CachedInfo(); info.NumPending != 1 || info.NumAckPending != 0 {
 		t.Errorf("%d wait and %d are in hand, want 1 and 0", info.NumPending, info.NumAckPending)
 	}
-	if len(r.outcomes) != 0 {
+	if len(r.Outcomes) != 0 {
 		t.Error("a message was handled")
 	}
 	d.closed.Store(false)
@@ -103,12 +82,12 @@ func TestAClosedDoorFetchesNothingAndItsOpeningIsNoticedWithinASecond(t *testing
 		for range d.asked { // the door must not wait for the test
 		}
 	}()
-	r.expect(t, bus.Acked)
+	r.Expect(t, bus.Acked)
 	if took := time.Since(opened); took > 3*time.Second {
 		t.Errorf("the open door was noticed after %s", took)
 	}
-	close(r.drain)
-	r.done <- <-r.done
+	close(r.Drain)
+	r.Done <- <-r.Done
 	close(d.asked)
 }
 
@@ -118,7 +97,7 @@ func TestAnOutageDoesNotMakeEveryMessageOneThatFailed(t *testing.T) {
 	var tries []time.Time
 	mended := false
 	cautious := make(chan bool, 10)
-	r := start(t, ns, func(w *bus.Worker[events.ThawRequested]) {
+	r := bustest.Start(t, ns, func(w *bus.Worker[events.ThawRequested]) {
 		w.OnCautious = func(on bool) { cautious <- on }
 		w.Handle = func(context.Context, events.ThawRequested, bus.Emit) error {
 			mu.Lock()
@@ -132,9 +111,9 @@ func TestAnOutageDoesNotMakeEveryMessageOneThatFailed(t *testing.T) {
 	})
 	var es []events.Event
 	for i := range 200 {
-		es = append(es, task(fmt.Sprint("j", i)))
+		es = append(es, bustest.Task(fmt.Sprint("j", i)))
 	}
-	publish(t, ns, es...)
+	bustest.Publish(t, ns, es...)
 	wait := func(want bool) {
 		t.Helper()
 		select {
@@ -150,7 +129,7 @@ func TestAnOutageDoesNotMakeEveryMessageOneThatFailed(t *testing.T) {
 	failed := 0
 	for failed < 26 {
 		select {
-		case <-r.outcomes:
+		case <-r.Outcomes:
 			failed++
 			continue
 		case <-time.After(3 * time.Second):
@@ -167,7 +146,7 @@ func TestAnOutageDoesNotMakeEveryMessageOneThatFailed(t *testing.T) {
 	wait(false)
 	for range len(es) - failed {
 		select {
-		case <-r.outcomes:
+		case <-r.Outcomes:
 		case <-time.After(20 * time.Second):
 			t.Fatal("the rest is not handled")
 		}

@@ -14,8 +14,8 @@ import (
 	"github.com/gas-restore/gas"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
-	"github.com/gas-restore/gas/internal/localnats"
-	"github.com/gas-restore/gas/internal/testenv"
+	localnats "github.com/gas-restore/gas/internal/local/nats"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
 

@@ -18,7 +18,7 @@ func Die[E events.Event](ctx context.Context, w *Worker[E], message, delivery ui
 	if err != nil {
 		return err
 	}
-	return r.suspect(ctx, &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: message}, NumDelivered: delivery}, attempt{})
+	return r.suspect(ctx, &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: message}, NumDelivered: delivery}, Attempt{})
 }
 
 // Quicken gives the classes of what is put aside other waits, until the test is over.

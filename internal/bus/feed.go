@@ -34,7 +34,7 @@ const feedGone = 5 * time.Minute
 // LastStatusOf returns the last status change of the user's job; ok is false if
 // none is kept. It asks the stream's leader.
 func (b *Bus) LastStatusOf(ctx context.Context, user events.UserID, job events.JobID) (e events.StatusChanged, ok bool, err error) {
-	st, err := b.stream(ctx, events.StreamStatus)
+	st, err := b.Stream(ctx, events.StreamStatus)
 	if err != nil {
 		return e, false, fault.New(fault.Transient, err)
 	}
@@ -63,7 +63,7 @@ func (b *Bus) StatusesOf(ctx context.Context, user events.UserID, after, upto ev
 			yield(Status{}, err)
 			return
 		}
-		st, err := b.stream(ctx, events.StreamStatus)
+		st, err := b.Stream(ctx, events.StreamStatus)
 		if err != nil {
 			yield(Status{}, fault.New(fault.Transient, err))
 			return

@@ -9,7 +9,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/gas-restore/gas/internal/bus"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/bustest"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -30,7 +31,7 @@ func TestAFeedEndsWithinSecondsWhenItsStreamIsMadeAnew(t *testing.T) {
 	status := func(job string) events.Event {
 		return events.StatusChanged{JobID: events.JobID(job), UserID: "u", State: "planned", At: at, Step: "s"}
 	}
-	publish(t, ns, status("a"), status("b"), status("c"))
+	bustest.Publish(t, ns, status("a"), status("b"), status("c"))
 	web := testenv.Bus(t, ns, "web")
 	old, err := web.LastStatus(t.Context())
 	if err != nil {
@@ -49,7 +50,7 @@ func TestAFeedEndsWithinSecondsWhenItsStreamIsMadeAnew(t *testing.T) {
 		ended <- err
 	}()
 	remakeStatus(t, ns)
-	publish(t, ns, status("d"))
+	bustest.Publish(t, ns, status("d"))
 	select {
 	case err := <-ended:
 		if !errors.Is(err, bus.ErrAnew) {
@@ -91,7 +92,7 @@ func TestAFeedGoesOnWhenItsConsumerIsGone(t *testing.T) {
 	status := func(job string) events.Event {
 		return events.StatusChanged{JobID: events.JobID(job), UserID: "u", State: "planned", At: at, Step: "s"}
 	}
-	publish(t, ns, status("a"))
+	bustest.Publish(t, ns, status("a"))
 	next, stop := iter.Pull2(testenv.Bus(t, ns, "web").FollowStatuses(t.Context(), events.Position{}))
 	defer stop()
 	if _, err, _ := next(); err != nil {
@@ -106,7 +107,7 @@ func TestAFeedGoesOnWhenItsConsumerIsGone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	publish(t, ns, status("b"))
+	bustest.Publish(t, ns, status("b"))
 	if e, err, _ := next(); err != nil || e.JobID != "b" || e.Position.Seq != 2 {
 		t.Errorf("got %+v, %v; want the second change", e, err)
 	}

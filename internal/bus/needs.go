@@ -68,7 +68,7 @@ func NeedsOf(user string) Needs {
 type Outlook struct {
 	bus   *Bus
 	needs Needs
-	look  *Look
+	look  *Probe
 
 	turn chan struct{} // who has it asks the server, and may touch what follows
 	at   time.Time     // of the last answer
@@ -81,7 +81,7 @@ const outlookFor = 2 * time.Second
 // Outlook returns that of the user with the name.
 func (b *Bus) Outlook(user string) *Outlook {
 	n := NeedsOf(user)
-	return &Outlook{bus: b, needs: n, look: NewLook(b, n.Subjects...), turn: make(chan struct{}, 1)}
+	return &Outlook{bus: b, needs: n, look: NewProbe(b, n.Subjects...), turn: make(chan struct{}, 1)}
 }
 
 // Err returns an error that names each thing that is not there or not allowed, nil if
@@ -113,7 +113,7 @@ func (o *Outlook) ask(ctx context.Context) error {
 	}
 	errs = append(errs, o.bus.streamsThere(ctx, o.needs.Streams))
 	for _, name := range o.needs.Buckets {
-		if err := o.bus.CheckNotes(ctx, name); err != nil {
+		if err := o.bus.CheckKV(ctx, name); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -177,7 +177,7 @@ func (p *pulls) trouble() error {
 	defer p.mu.Unlock()
 	var errs []error
 	for consumer, f := range p.since {
-		if silent := time.Since(f.at); silent >= strayAfter {
+		if silent := time.Since(f.at); silent >= failoverAfter {
 			errs = append(errs, fmt.Errorf("nothing can be fetched from consumer %s for %s: %w", consumer, silent.Round(time.Second), f.err))
 		}
 	}

@@ -44,6 +44,16 @@ func (b *Bus) publishAsync(e events.Event) (future, error) {
 	return b.send(&nats.Msg{Subject: m.Subject, Header: nats.Header(m.Header), Data: m.Data})
 }
 
+// PublishMessage stores a message as it is. The error is of kind Transient, or Throttled if
+// the stream is full.
+func (b *Bus) PublishMessage(ctx context.Context, m *nats.Msg) (Ack, error) {
+	f, err := b.send(m)
+	if err != nil {
+		return Ack{}, err
+	}
+	return f.wait(ctx)
+}
+
 func (b *Bus) send(m *nats.Msg) (future, error) {
 	f, err := b.JS.PublishMsgAsync(m)
 	if err != nil {

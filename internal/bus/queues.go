@@ -54,3 +54,15 @@ func consumerOf(stream string) string {
 	}
 	return ""
 }
+
+// StreamOf returns the work queue that takes a subject, "" if none does.
+func StreamOf(subject string) string {
+	for _, q := range queues {
+		for _, pattern := range q.subjects {
+			if matches(subject, pattern) {
+				return q.stream
+			}
+		}
+	}
+	return ""
+}

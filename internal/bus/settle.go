@@ -25,7 +25,7 @@ func (r *run[E]) settle(ctx context.Context, m jetstream.Msg, meta *jetstream.Ms
 			log.Warn("ack not confirmed", "err", err)
 		}
 		if meta.NumDelivered > 1 {
-			if err := r.ledger.forget(ctx, seq); err != nil {
+			if err := r.attempts.Forget(ctx, seq); err != nil {
 				log.Debug("forget attempts", "err", err)
 			}
 		}
@@ -41,13 +41,13 @@ func (r *run[E]) settle(ctx context.Context, m jetstream.Msg, meta *jetstream.Ms
 		if err := m.NakWithDelay(100 * time.Millisecond); err != nil {
 			log.Warn("hand back", "err", err)
 		}
-		r.ended(ctx, meta, noted(m.Headers()).attempt)
+		r.ended(ctx, meta, noted(m.Headers()).Attempt)
 		return HandedBack
 	}
 
 	kind := fault.KindOf(err)
 	rule := policy[kind]
-	a, lerr := r.ledger.load(ctx, seq, meta.Timestamp, noted(m.Headers()).attempt)
+	a, lerr := r.attempts.load(ctx, seq, meta.Timestamp, noted(m.Headers()).Attempt)
 	if lerr != nil {
 		// The count is unknown: nothing is given up on a guess.
 		log.Warn("attempts unknown", "err", lerr)
@@ -69,7 +69,7 @@ func (r *run[E]) settle(ctx context.Context, m jetstream.Msg, meta *jetstream.Ms
 		if err := r.bury(ctx, log, m, meta, a); err != nil {
 			log.Error("dead letter not written, the message stays", "err", err)
 			// Its worker lives: what there was no room for is not taken for what kills it.
-			r.ended(ctx, meta, noted(m.Headers()).attempt)
+			r.ended(ctx, meta, noted(m.Headers()).Attempt)
 			r.nak(log, m, rule.delay(a.Failures, 10*time.Second))
 			return Retried
 		}
@@ -93,7 +93,7 @@ func (r *run[E]) settle(ctx context.Context, m jetstream.Msg, meta *jetstream.Ms
 		// It waits where it is, and holds a place there: better than not at all.
 		log.Warn("not put aside", "err", perr)
 	}
-	if err := r.ledger.save(ctx, seq, a); err != nil {
+	if err := r.attempts.save(ctx, seq, a); err != nil {
 		log.Warn("attempts not saved", "err", err)
 		// Or the delay would never grow.
 		delay = rule.delay(max(*count, int(meta.NumDelivered)), fault.DelayOf(err))
@@ -108,9 +108,9 @@ func (r *run[E]) nak(log *slog.Logger, m jetstream.Msg, delay time.Duration) {
 	}
 }
 
-// letterHeader is what a dead letter keeps of a message's header. The attempts stand in the
+// LetterHeader is what a dead letter keeps of a message's header. The attempts stand in the
 // letter itself; a replay begins to count anew.
-func letterHeader(h map[string][]string) map[string][]string {
+func LetterHeader(h map[string][]string) map[string][]string {
 	h = maps.Clone(h)
 	delete(h, events.HeaderAttempts)
 	return h

@@ -21,7 +21,7 @@ type storing struct {
 
 // storesNothingAfter is for how long nothing may have been stored until somebody
 // should look; an election in a cluster takes less.
-const storesNothingAfter = strayAfter
+const storesNothingAfter = failoverAfter
 
 // heard is told of the outcome of each publication.
 func (s *storing) heard(err error) {

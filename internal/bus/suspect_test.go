@@ -8,7 +8,8 @@ import (
 
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/bustest"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -47,11 +48,11 @@ func room(t *testing.T, ns *server.Server, bucket string, bytes int64) {
 
 func TestWhatIsDeliveredOftenWhileTheServerIsFullIsHandledInTheEnd(t *testing.T) {
 	ns := testenv.NATS(t)
-	publish(t, ns, task("j1"))
+	bustest.Publish(t, ns, bustest.Task("j1"))
 	deliver(t, ns, 60)
 	room(t, ns, bus.BucketAttempts, 1)
-	r := work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error { return nil })
-	r.expect(t, bus.Acked)
+	r := bustest.Work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error { return nil })
+	r.Expect(t, bus.Acked)
 	if all := letters(t, ns); len(all) > 0 {
 		t.Errorf("%d dead letters, the first because %q", len(all), all[0].Reason)
 	}

@@ -47,7 +47,7 @@ func (b *Bus) Waiting(ctx context.Context, e events.Event) (bool, error) {
 
 // has reports whether a stream has a message with a subject, which may have wildcards.
 func (b *Bus) has(ctx context.Context, name, subject string) (bool, error) {
-	st, err := b.stream(ctx, name)
+	st, err := b.Stream(ctx, name)
 	if err == nil {
 		_, err = st.GetLastMsgForSubject(ctx, subject)
 	}
@@ -118,10 +118,10 @@ func (b *Bus) count(ctx context.Context, stream, filter string) (int, error) {
 // countWait is the longest that counting may take.
 const countWait = 5 * time.Second
 
-// stream returns a stream by its name, which is looked up once: what it tells by itself
+// Stream returns a stream by its name, which is looked up once: what it tells by itself
 // (its CachedInfo) is of then. The stream of that name may have been made anew since, and
 // whoever keeps a number beside it asks JS.Stream.
-func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error) {
+func (b *Bus) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
 	b.kvsMu.Lock()
 	st := b.streams[name]
 	b.kvsMu.Unlock()

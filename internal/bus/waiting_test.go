@@ -9,7 +9,9 @@ import (
 
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/operator/deadletter"
+	"github.com/gas-restore/gas/internal/test/bustest"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -17,7 +19,7 @@ import (
 func old(t *testing.T, b *bus.Bus, e events.ThawRequested) {
 	t.Helper()
 	m := nats.NewMsg("thaw.requested." + events.Token(string(e.JobID)))
-	m.Data = payload(t, e)
+	m.Data = bustest.Payload(t, e)
 	m.Header.Set(events.HeaderMsgID, e.MessageID())
 	if _, err := b.JS.PublishMsg(t.Context(), m); err != nil {
 		t.Fatal(err)
@@ -27,34 +29,34 @@ func old(t *testing.T, b *bus.Bus, e events.ThawRequested) {
 func TestATaskOfAnOlderReleaseIsFoundAndHandled(t *testing.T) {
 	ns := testenv.NATS(t)
 	op := testenv.Bus(t, ns, "operator")
-	old(t, op, task("j.1"))
-	if found, err := testenv.Bus(t, ns, "sweep").Waiting(t.Context(), task("j.1")); err != nil || !found {
+	old(t, op, bustest.Task("j.1"))
+	if found, err := testenv.Bus(t, ns, "sweep").Waiting(t.Context(), bustest.Task("j.1")); err != nil || !found {
 		t.Errorf("waiting: %v, %v; want it found", found, err)
 	}
-	r := work(t, ns, 1, func(_ context.Context, e events.ThawRequested, _ bus.Emit) error {
+	r := bustest.Work(t, ns, 1, func(_ context.Context, e events.ThawRequested, _ bus.Emit) error {
 		if e.JobID == "j.1" {
 			return nil
 		}
 		return fault.Errorf(fault.Invalid, "unknown job")
 	})
-	r.expect(t, bus.Acked)
-	if found, err := op.Waiting(t.Context(), task("j.1")); err != nil || found {
+	r.Expect(t, bus.Acked)
+	if found, err := op.Waiting(t.Context(), bustest.Task("j.1")); err != nil || found {
 		t.Errorf("waiting when it is done: %v, %v", found, err)
 	}
-	old(t, op, task("j.2"))
-	r.expect(t, bus.Dead)
-	l := one(t, op.DeadLetters())
+	old(t, op, bustest.Task("j.2"))
+	r.Expect(t, bus.Dead)
+	l := bustest.OneLetter(t, deadletter.Open(op))
 	if l.JobID != "j.2" || l.UserID != "u" {
 		t.Errorf("the letter is of job %q of user %q", l.JobID, l.UserID)
 	}
-	if err := op.DeadLetters().Replayable(l); err != nil {
+	if err := deadletter.Open(op).Replayable(l); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestTheTasksOfOneUserAreCounted(t *testing.T) {
 	ns := testenv.NATS(t)
-	publish(t, ns, taskOf("a.b", "1"), taskOf("a.b", "2"), taskOf("a.b", "3"), taskOf("a", "b.4"), taskOf("c", "5"))
+	bustest.Publish(t, ns, taskOf("a.b", "1"), taskOf("a.b", "2"), taskOf("a.b", "3"), taskOf("a", "b.4"), taskOf("c", "5"))
 	b := testenv.Bus(t, ns, "thaw")
 	for _, c := range []struct {
 		user events.UserID
@@ -72,7 +74,7 @@ func TestTheTasksOfOneUserAreCounted(t *testing.T) {
 
 // taskOf is a task of a user.
 func taskOf(user, job string) events.ThawRequested {
-	e := task(job)
+	e := bustest.Task(job)
 	e.UserID = events.UserID(user)
 	return e
 }

@@ -165,7 +165,7 @@ type run[E events.Event] struct {
 	*Worker[E]
 	consumer jetstream.Consumer
 	readers  []*reader[E] // of what is put aside, one for each class
-	ledger   ledger
+	attempts Attempts
 	slots    chan struct{}
 	breaker  breaker
 	log      *slog.Logger
@@ -196,7 +196,7 @@ func (w *Worker[E]) start(ctx context.Context) (*run[E], error) {
 	r := &run[E]{
 		Worker:   w,
 		consumer: c,
-		ledger:   ledger{kv: kv, prefix: w.Stream + "." + w.Consumer},
+		attempts: Attempts{kv: kv, prefix: w.Stream + "." + w.Consumer},
 		slots:    make(chan struct{}, max(w.Slots, 1)),
 		log:      log.With("stream", w.Stream, "consumer", w.Consumer),
 		leases:   map[jetstream.Msg]context.CancelCauseFunc{},
@@ -285,7 +285,7 @@ func (r *run[E]) deliver(ctx context.Context, m jetstream.Msg) {
 	defer release()
 
 	if meta.NumDelivered >= suspicious {
-		err = r.suspect(hctx, meta, before.attempt)
+		err = r.suspect(hctx, meta, before.Attempt)
 	}
 	if err == nil {
 		err = r.handle(hctx, m)
@@ -304,7 +304,7 @@ func messageID(m jetstream.Msg, meta *jetstream.MsgMetadata) string {
 	if id := m.Headers().Get(events.HeaderID); id != "" {
 		return id
 	}
-	return letterID(meta.Sequence.Stream, meta.Timestamp)
+	return LetterID(meta.Sequence.Stream, meta.Timestamp)
 }
 
 func (r *run[E]) observed(outcome Outcome, kind fault.Kind, took time.Duration) {
@@ -316,8 +316,8 @@ func (r *run[E]) observed(outcome Outcome, kind fault.Kind, took time.Duration) 
 // suspect notes that a delivery begins, and returns an error if too many began that
 // came to nothing. What could not be noted proves nothing: a server that is full for
 // an hour must not condemn what it makes wait.
-func (r *run[E]) suspect(ctx context.Context, meta *jetstream.MsgMetadata, before attempt) error {
-	a, err := r.ledger.load(ctx, meta.Sequence.Stream, meta.Timestamp, before)
+func (r *run[E]) suspect(ctx context.Context, meta *jetstream.MsgMetadata, before Attempt) error {
+	a, err := r.attempts.load(ctx, meta.Sequence.Stream, meta.Timestamp, before)
 	if err != nil {
 		return nil
 	}
@@ -325,20 +325,20 @@ func (r *run[E]) suspect(ctx context.Context, meta *jetstream.MsgMetadata, befor
 		return fault.Because(fault.Invalid, causeKills, fmt.Errorf("delivered %d times, and %d of them ended without an outcome: its workers die", meta.NumDelivered, a.Begun))
 	}
 	a.Begun++
-	if err := r.ledger.save(ctx, meta.Sequence.Stream, a); err != nil {
+	if err := r.attempts.save(ctx, meta.Sequence.Stream, a); err != nil {
 		r.log.Debug("beginning not noted", "seq", meta.Sequence.Stream, "err", err)
 	}
 	return nil
 }
 
 // ended takes back the note of a delivery whose end is no outcome of the message.
-func (r *run[E]) ended(ctx context.Context, meta *jetstream.MsgMetadata, before attempt) {
+func (r *run[E]) ended(ctx context.Context, meta *jetstream.MsgMetadata, before Attempt) {
 	if meta.NumDelivered < suspicious {
 		return
 	}
-	if a, err := r.ledger.load(ctx, meta.Sequence.Stream, meta.Timestamp, before); err == nil && a.Begun > 0 {
+	if a, err := r.attempts.load(ctx, meta.Sequence.Stream, meta.Timestamp, before); err == nil && a.Begun > 0 {
 		a.Begun--
-		if err := r.ledger.save(ctx, meta.Sequence.Stream, a); err != nil {
+		if err := r.attempts.save(ctx, meta.Sequence.Stream, a); err != nil {
 			r.log.Debug("end not noted", "seq", meta.Sequence.Stream, "err", err)
 		}
 	}

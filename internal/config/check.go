@@ -20,13 +20,13 @@ var (
 
 // Check returns an error that is made of a [Fault] for each setting which the parts
 // cannot work with; nil if there is none.
-func (c Config) Check(needs ...Need) error {
+func (c Config) Check(services ...Service) error {
 	var errs []error
 	bad := func(name, format string, args ...any) {
 		errs = append(errs, Fault{name, fmt.Sprintf(format, args...)})
 	}
-	need := func(which ...Need) bool {
-		return slices.ContainsFunc(which, func(n Need) bool { return slices.Contains(needs, n) })
+	need := func(which ...Service) bool {
+		return slices.ContainsFunc(which, func(n Service) bool { return slices.Contains(services, n) })
 	}
 	link := func(name, value string, schemes ...string) {
 		u, err := url.Parse(value)
@@ -174,7 +174,7 @@ func (c Config) Check(needs ...Need) error {
 		listen("GAS_WEB_LISTEN", c.WebListen)
 		site("GAS_WEB_BASE_URL", c.WebBaseURL)
 		if u, err := url.Parse(c.WebBaseURL); err == nil && u.Host != "" && u.Path != "" && u.Path != "/" {
-			bad("GAS_WEB_BASE_URL", "%q has a path: the site needs a host of its own", c.WebBaseURL)
+			bad("GAS_WEB_BASE_URL", "%q has a path: the site services a host of its own", c.WebBaseURL)
 		}
 		site("GAS_OIDC_ISSUER", c.OIDCIssuer)
 		for _, former := range c.OIDCFormer {

@@ -102,17 +102,17 @@ type Config struct {
 	StopGrace    time.Duration `env:"GAS_STOP_GRACE" envDefault:"25s" help:"how long a stop waits for work in hand"`
 }
 
-// Need is a part of the pipeline: what is checked depends on it.
-type Need string
+// Service is a part of the pipeline: what is checked depends on it.
+type Service string
 
 // The parts.
 const (
-	Bridge  Need = "bridge"
-	Thaw    Need = "thaw"
-	Restore Need = "restore"
-	Web     Need = "web"
+	Bridge  Service = "bridge"
+	Thaw    Service = "thaw"
+	Restore Service = "restore"
+	Web     Service = "web"
 	// Operator is the gas command.
-	Operator Need = "operator"
+	Operator Service = "operator"
 )
 
 // Budgets returns what plans may cost a day, of one user and of all; zero is no

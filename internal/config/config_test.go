@@ -54,7 +54,7 @@ func TestASecretIsNeverPrinted(t *testing.T) {
 }
 
 // required are the variables without a default, by part.
-var required = map[Need][]string{
+var required = map[Service][]string{
 	Bridge: {
 		"GAS_PREMIUM_TOPIC_ARN=arn:aws:sns:us-east-1:123456789012:premium", "GAS_RESTORE_TOPIC_ARN=arn:aws:sns:us-east-1:123456789012:restore",
 		"GAS_PREMIUM_QUEUE_URL=https://sqs.us-east-1.amazonaws.com/123456789012/premium",

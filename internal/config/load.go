@@ -37,12 +37,12 @@ func Faults(err error) []Fault {
 
 // Load reads the environment and checks what the parts need. The error is made of a
 // [Fault] for each variable that is wrong.
-func Load(needs ...Need) (Config, error) { return load(os.Environ(), needs...) }
+func Load(services ...Service) (Config, error) { return load(os.Environ(), services...) }
 
 // From reads the environment that it is given, as [Load] does.
-func From(environ []string, needs ...Need) (Config, error) { return load(environ, needs...) }
+func From(environ []string, services ...Service) (Config, error) { return load(environ, services...) }
 
-func load(environ []string, needs ...Need) (Config, error) {
+func load(environ []string, services ...Service) (Config, error) {
 	var c Config
 	vars := env.ToMap(environ)
 	unread := unreadable(env.ParseWithOptions(&c, env.Options{Environment: vars}))
@@ -52,7 +52,7 @@ func load(environ []string, needs ...Need) (Config, error) {
 	for _, f := range unread {
 		errs = append(errs, f)
 	}
-	for _, f := range Faults(c.Check(needs...)) {
+	for _, f := range Faults(c.Check(services...)) {
 		// Of what cannot be read, the value that stands in its place is no fault of its own.
 		if !slices.ContainsFunc(unread, func(u Fault) bool { return u.Variable == f.Variable }) {
 			errs = append(errs, f)

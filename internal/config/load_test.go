@@ -100,7 +100,7 @@ func TestAMisspeltVariableIsNamedWithTheNearestOne(t *testing.T) {
 }
 
 func TestEachSettingSaysWhatItIsAndWhoReadsIt(t *testing.T) {
-	parts := []Need{Bridge, Thaw, Restore, Web, Operator}
+	parts := []Service{Bridge, Thaw, Restore, Web, Operator}
 	for _, s := range Settings() {
 		if s.Name == "" || s.Help == "" {
 			t.Errorf("%+v has no name or no help", s)
@@ -111,8 +111,8 @@ func TestEachSettingSaysWhatItIsAndWhoReadsIt(t *testing.T) {
 			}
 		}
 	}
-	for name, want := range map[string]Need{"GAS_THAW_SLOTS": Thaw, "GAS_WEBHOOK_LISTEN": Bridge, "GAS_WEB_LISTEN": Web, "GAS_RESTORE_SLOTS": Restore} {
-		for _, part := range []Need{Bridge, Thaw, Restore, Web} {
+	for name, want := range map[string]Service{"GAS_THAW_SLOTS": Thaw, "GAS_WEBHOOK_LISTEN": Bridge, "GAS_WEB_LISTEN": Web, "GAS_RESTORE_SLOTS": Restore} {
+		for _, part := range []Service{Bridge, Thaw, Restore, Web} {
 			has := slices.ContainsFunc(Of(part), func(s Setting) bool { return s.Name == name })
 			if has != (part == want) {
 				t.Errorf("%s among the settings of %s: %v", name, part, has)

@@ -12,7 +12,7 @@ import (
 
 // Secret is a string that refuses to be printed. It stands in a variable, or in a file that
 // the variable with the ending _FILE names: a file is read each time, so that a new
-// secret in it needs no restart. The zero Secret is none.
+// secret in it services no restart. The zero Secret is none.
 type Secret struct{ value, file string }
 
 // NewSecret returns the secret with the value.

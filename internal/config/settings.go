@@ -18,7 +18,7 @@ type Setting struct {
 	// Help says in a few words what it is.
 	Help string
 	// For are the parts that read it; none is all of them.
-	For []Need
+	For []Service
 }
 
 // Settings returns all that can be set, in the order of [Config].
@@ -33,7 +33,7 @@ func Settings() []Setting {
 		}
 		for part := range strings.SplitSeq(f.Tag.Get("for"), ",") {
 			if part != "" {
-				s.For = append(s.For, Need(part))
+				s.For = append(s.For, Service(part))
 			}
 		}
 		all = append(all, s)
@@ -45,7 +45,7 @@ func Settings() []Setting {
 }
 
 // Of returns the settings that the part reads.
-func Of(part Need) []Setting {
+func Of(part Service) []Setting {
 	return slices.DeleteFunc(Settings(), func(s Setting) bool { return len(s.For) > 0 && !slices.Contains(s.For, part) })
 }
 

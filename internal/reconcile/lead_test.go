@@ -10,7 +10,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/reconcile"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/testenv"
 )
 
 // replica is a process with a sweeper, which can die.
@@ -35,7 +35,7 @@ func oneReplicaSweeps(t *testing.T, ns *server.Server) {
 	start := func(name string) *replica {
 		r := &replica{bus: testenv.Bus(t, ns, "sweep"), leads: make(chan bool, 10), done: make(chan struct{})}
 		runner := &reconcile.Runner{
-			Sweeper: &reconcile.Sweeper{Catalog: a.Catalog, Streams: streams{r.bus}, Notes: r.bus.Notes(bus.BucketSweep), Now: time.Now, Log: quiet},
+			Sweeper: &reconcile.Sweeper{Catalog: a.Catalog, Streams: streams{r.bus}, Notes: r.bus.KV(bus.BucketSweep), Now: time.Now, Log: quiet},
 			Name:    name, Every: 5 * time.Second, Hold: hold, Log: quiet,
 			OnLead: func(now bool) {
 				mu.Lock()
@@ -94,7 +94,7 @@ func oneReplicaSweeps(t *testing.T, ns *server.Server) {
 	t.Logf("with a hold of %s: taken over %s after the leader was cut off, %s after it stopped", hold, took.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 
 	// What was swept is there to be read.
-	note, _, err := testenv.Bus(t, ns, "operator").Notes(bus.BucketSweep).Get(t.Context(), reconcile.ReportKey)
+	note, _, err := testenv.Bus(t, ns, "operator").KV(bus.BucketSweep).Get(t.Context(), reconcile.ReportKey)
 	if err != nil {
 		t.Fatal(err)
 	}

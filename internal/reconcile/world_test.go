@@ -22,10 +22,10 @@ import (
 	"github.com/gas-restore/gas/internal/aws/s3"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/cost"
-	local "github.com/gas-restore/gas/internal/localaws/glacier"
+	local "github.com/gas-restore/gas/internal/local/aws/glacier"
 	"github.com/gas-restore/gas/internal/reconcile"
 	"github.com/gas-restore/gas/internal/restore"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/internal/thaw"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -63,13 +63,13 @@ func newWorld(t *testing.T, ns *server.Server) *world {
 	w.Glacier.FailWhen(w.fails)
 	w.vault = glacier.New(w.Config, testenv.VaultID, "arn:aws:sns:us-east-1:000000000000:none")
 	w.sweeper = &reconcile.Sweeper{
-		Catalog: w.Catalog, Vault: w.vault, Streams: streams{w.sweep}, Notes: w.sweep.Notes(bus.BucketSweep),
+		Catalog: w.Catalog, Vault: w.vault, Streams: streams{w.sweep}, Notes: w.sweep.KV(bus.BucketSweep),
 		Calls: 1_000_000_000, Now: w.now, Log: quiet,
 	}
 	w.start = func() {
 		tb, rb := testenv.Bus(t, ns, "thaw"), testenv.Bus(t, ns, "restore")
 		planner := &thaw.Planner{
-			Accounts: w.Catalog, Jobs: w.Catalog, Plans: w.Catalog, Ledger: w.Catalog, Tasks: bus.Tasks{Bus: tb}, Notes: tb.Notes(bus.BucketPlans), Budget: w.budget,
+			Accounts: w.Catalog, Jobs: w.Catalog, Plans: w.Catalog, Ledger: w.Catalog, Tasks: bus.Tasks{Bus: tb}, Notes: tb.KV(bus.BucketPlans), Budget: w.budget,
 			Tiers: archive.DefaultTiers(), Prices: cost.Public().In("us-east-1"), Now: w.now, Log: quiet,
 		}
 		requester := &thaw.Requester{

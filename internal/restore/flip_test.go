@@ -12,11 +12,11 @@ import (
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/bus"
-	"github.com/gas-restore/gas/internal/crc64nvme"
+	"github.com/gas-restore/gas/internal/checksum/crc64nvme"
 	"github.com/gas-restore/gas/internal/fault"
-	"github.com/gas-restore/gas/internal/localaws"
+	localaws "github.com/gas-restore/gas/internal/local/aws"
 	"github.com/gas-restore/gas/internal/restore"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
 

@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
-	"github.com/gas-restore/gas/internal/crc64nvme"
+	"github.com/gas-restore/gas/internal/checksum/crc64nvme"
+	"github.com/gas-restore/gas/internal/checksum/treehash"
 	"github.com/gas-restore/gas/internal/fault"
-	"github.com/gas-restore/gas/internal/treehash"
 	"github.com/gas-restore/gas/pkg/events"
 )
 

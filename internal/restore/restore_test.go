@@ -20,9 +20,9 @@ import (
 	"github.com/gas-restore/gas/internal/aws/glacier"
 	"github.com/gas-restore/gas/internal/aws/s3"
 	"github.com/gas-restore/gas/internal/fault"
-	"github.com/gas-restore/gas/internal/localaws"
+	localaws "github.com/gas-restore/gas/internal/local/aws"
 	"github.com/gas-restore/gas/internal/restore"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
 

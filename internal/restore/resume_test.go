@@ -15,14 +15,14 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
-	"github.com/gas-restore/gas/internal/localaws"
-	"github.com/gas-restore/gas/internal/testenv"
+	localaws "github.com/gas-restore/gas/internal/local/aws"
+	"github.com/gas-restore/gas/internal/test/testenv"
 )
 
 // withNotes gives the restorer a bucket of NATS for what it notes.
 func (b *bench) withNotes() *bench {
 	b.t.Helper()
-	b.Notes = testenv.Bus(b.t, testenv.NATS(b.t), "restore").Notes(bus.BucketCopies)
+	b.Notes = testenv.Bus(b.t, testenv.NATS(b.t), "restore").KV(bus.BucketCopies)
 	return b
 }
 

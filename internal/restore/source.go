@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/gas-restore/gas/internal/crc64nvme"
-	"github.com/gas-restore/gas/internal/treehash"
+	"github.com/gas-restore/gas/internal/checksum/crc64nvme"
+	"github.com/gas-restore/gas/internal/checksum/treehash"
 )
 
 // source is one part's bytes as they come from Glacier, proven: a span at a

@@ -28,8 +28,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/gas-restore/gas/internal/localaws"
-	"github.com/gas-restore/gas/internal/localaws/sns"
+	localaws "github.com/gas-restore/gas/internal/local/aws"
+	"github.com/gas-restore/gas/internal/local/aws/sns"
 	"github.com/gas-restore/gas/internal/snsverify"
 )
 

@@ -12,7 +12,7 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/internal/thaw"
 )
 
@@ -126,7 +126,7 @@ func TestARateAndAConcurrencyLimitHold(t *testing.T) {
 func TestOneWorkersRefusalSlowsAndRestsTheOthers(t *testing.T) {
 	ns := testenv.NATS(t)
 	worker := func() *thaw.Pace {
-		return &thaw.Pace{Board: testenv.Bus(t, ns, "thaw").Notes(bus.BucketPace), Log: testenv.Log(t)}
+		return &thaw.Pace{Board: testenv.Bus(t, ns, "thaw").KV(bus.BucketPace), Log: testenv.Log(t)}
 	}
 	a, b := worker(), worker()
 	a.Rest(t.Context())
@@ -166,7 +166,7 @@ func TestWithoutABoardAWorkerGoesByItsOwnAnswers(t *testing.T) {
 	if err := op.JS.DeleteKeyValue(t.Context(), bus.BucketPace); err != nil {
 		t.Fatal(err)
 	}
-	for name, board := range map[string]thaw.Notes{"an error": lost{}, "no bucket": testenv.Bus(t, ns, "thaw").Notes(bus.BucketPace), "none": nil} {
+	for name, board := range map[string]thaw.Notes{"an error": lost{}, "no bucket": testenv.Bus(t, ns, "thaw").KV(bus.BucketPace), "none": nil} {
 		p := &thaw.Pace{Board: board}
 		p.Rest(t.Context())
 		p.Slow(t.Context())

@@ -16,14 +16,14 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/internal/thaw"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
 func (w *crashWorld) planOf(t *testing.T, e events.UserUpgraded) thaw.Progress {
 	t.Helper()
-	note, _, err := w.operator.Notes(bus.BucketPlans).Get(t.Context(), thaw.PlanPrefix(e.UserID)+events.Token(e.ID))
+	note, _, err := w.operator.KV(bus.BucketPlans).Get(t.Context(), thaw.PlanPrefix(e.UserID)+events.Token(e.ID))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,12 +120,12 @@ func TestProgressThatIsNotOfThisPlanOrTooOldIsNotTrusted(t *testing.T) {
 			p := w.planOf(t, *e)
 			note := fmt.Sprintf(`{"id":%q,"user":%q,"plan":%q,"outcome":"planning","cursor":"bm9uc2Vuc2U","planned":9,"updated_at":%q}`,
 				p.ID, p.User, p.Plan, w.now.Format(time.RFC3339Nano))
-			if err := w.operator.Notes(bus.BucketPlans).Put(t.Context(), thaw.PlanPrefix(e.UserID)+events.Token(e.ID), []byte(note)); err != nil {
+			if err := w.operator.KV(bus.BucketPlans).Put(t.Context(), thaw.PlanPrefix(e.UserID)+events.Token(e.ID), []byte(note)); err != nil {
 				t.Fatal(err)
 			}
 		},
 		"no JSON": func(t *testing.T, w *crashWorld, e *events.UserUpgraded) {
-			if err := w.operator.Notes(bus.BucketPlans).Put(t.Context(), thaw.PlanPrefix(e.UserID)+events.Token(e.ID), []byte("{")); err != nil {
+			if err := w.operator.KV(bus.BucketPlans).Put(t.Context(), thaw.PlanPrefix(e.UserID)+events.Token(e.ID), []byte("{")); err != nil {
 				t.Fatal(err)
 			}
 		},

@@ -18,7 +18,7 @@ import (
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/cost"
 	"github.com/gas-restore/gas/internal/fault"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/internal/thaw"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -39,12 +39,12 @@ func inStall(t *testing.T, f func(*testing.T, *stall)) {
 		prices := cost.Public().In("us-east-1")
 		p := &thaw.Planner{
 			Accounts: s.Catalog, Plans: s.Catalog, Ledger: s.Catalog, Switches: stops, Jobs: s.Catalog, Tasks: bus.Tasks{Bus: b},
-			Notes: b.Notes(bus.BucketPlans), Tiers: archive.DefaultTiers(), Prices: prices, Now: time.Now, Log: quiet,
+			Notes: b.KV(bus.BucketPlans), Tiers: archive.DefaultTiers(), Prices: prices, Now: time.Now, Log: quiet,
 		}
 		r := &thaw.Requester{
 			Accounts: s.Catalog, Catalog: s.Catalog, Plans: s.Catalog, Ledger: s.Catalog, Switches: stops,
 			Vault: policed{glacier.New(s.Config, testenv.VaultID, topic)}, Tiers: archive.DefaultTiers(),
-			Pace: &thaw.Pace{Board: b.Notes(bus.BucketPace), Calls: 8}, Prices: prices, Now: time.Now, Log: quiet,
+			Pace: &thaw.Pace{Board: b.KV(bus.BucketPace), Calls: 8}, Prices: prices, Now: time.Now, Log: quiet,
 		}
 		work(t, &bus.Worker[events.UserUpgraded]{Bus: b, Stream: events.StreamPremium, Consumer: bus.ConsumerPlan, Slots: 2, Handle: p.Plan, Door: stops.Door, Logger: quiet})
 		work(t, &bus.Worker[events.ThawRequested]{Bus: b, Stream: events.StreamThaw, Consumer: bus.ConsumerRequest, Slots: 32, Handle: r.Request, Door: stops.Door, Logger: quiet})

@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"github.com/gas-restore/gas/internal/archive"
-	"github.com/gas-restore/gas/internal/localaws"
-	"github.com/gas-restore/gas/internal/testenv"
+	localaws "github.com/gas-restore/gas/internal/local/aws"
+	"github.com/gas-restore/gas/internal/test/testenv"
 )
 
 // TestOneRetrievalPerArchiveWhateverTheWireDoes breaks each call of AWS as it was

@@ -12,8 +12,8 @@ import (
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/cost"
 	"github.com/gas-restore/gas/internal/fault"
-	"github.com/gas-restore/gas/internal/localaws"
-	"github.com/gas-restore/gas/internal/testenv"
+	localaws "github.com/gas-restore/gas/internal/local/aws"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/internal/thaw"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -84,7 +84,7 @@ func (w *crashWorld) requester(t *testing.T, l *life) *thaw.Requester {
 		Plans: plansIn{l, w.Catalog}, Ledger: ledgerIn{l, w.Catalog}, Switches: switchesIn{l, w.Catalog}, Budget: w.budget,
 		Vault:  vaultIn{l, glacier.New(w.Config, testenv.VaultID, topic)},
 		Tiers:  archive.DefaultTiers(),
-		Pace:   &thaw.Pace{Board: notesIn{l, "Board", w.worker.Notes(bus.BucketPace)}, Now: clock},
+		Pace:   &thaw.Pace{Board: notesIn{l, "Board", w.worker.KV(bus.BucketPace)}, Now: clock},
 		Prices: cost.Public().In("us-east-1"), Now: clock, Log: quiet,
 		OnDuplicates: func(n int) { t.Errorf("%d duplicates", n) },
 	}
@@ -168,7 +168,7 @@ func (w *crashWorld) user(t *testing.T, archives int) (events.UserUpgraded, []ev
 func (w *crashWorld) planner(t *testing.T, l *life, budget thaw.Budget) *thaw.Planner {
 	return &thaw.Planner{
 		Accounts: accountsIn{l, w.Catalog}, Jobs: jobsIn{l, w.Catalog.Paged(2)}, Tasks: tasksIn{l, bus.Tasks{Bus: w.worker}},
-		Plans: plansIn{l, w.Catalog}, Ledger: ledgerIn{l, w.Catalog}, Switches: switchesIn{l, w.Catalog}, Notes: notesIn{l, "Notes", w.worker.Notes(bus.BucketPlans)},
+		Plans: plansIn{l, w.Catalog}, Ledger: ledgerIn{l, w.Catalog}, Switches: switchesIn{l, w.Catalog}, Notes: notesIn{l, "Notes", w.worker.KV(bus.BucketPlans)},
 		Budget: budget, Tiers: archive.DefaultTiers(), Prices: cost.Public().In("us-east-1"),
 		Now: func() time.Time { return w.now }, Log: quiet,
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/gofiber/fiber/v3"
 
 	"github.com/gas-restore/gas/internal/fault"
-	"github.com/gas-restore/gas/internal/localidp"
+	localidp "github.com/gas-restore/gas/internal/local/idp"
 	"github.com/gas-restore/gas/pkg/events"
 )
 

@@ -20,7 +20,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/net/html"
 
-	"github.com/gas-restore/gas/internal/localidp"
+	localidp "github.com/gas-restore/gas/internal/local/idp"
 )
 
 func TestMain(m *testing.M) {
@@ -116,7 +116,7 @@ func newBedWith(t *testing.T, provider func(*localidp.Config), change ...func(*C
 			{Subject: "ada", Name: "Ada Lovelace", Email: "ada@example.org"},
 			{Subject: "bob", Name: "Bob", Email: "bob@example.org"},
 		},
-		// As Globus Auth does; internal/stack signs with RS256.
+		// As Globus Auth does; internal/local/stack signs with RS256.
 		Algorithm: "RS512",
 		Key:       signingKey(),
 		Now:       b.clock.now,

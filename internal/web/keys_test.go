@@ -11,7 +11,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/gas-restore/gas/internal/localidp"
+	localidp "github.com/gas-restore/gas/internal/local/idp"
 )
 
 // TestKeysThatAreOfNoUseAreLeftOut: of a kind that is not known here, for encryption,

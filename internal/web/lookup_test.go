@@ -7,7 +7,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/gas-restore/gas/internal/localidp"
+	localidp "github.com/gas-restore/gas/internal/local/idp"
 )
 
 // TestACrowdBeforeAProviderInTroubleMakesOneLookup: each of them has a token of a key that is

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/gas-restore/gas/internal/archive"
-	"github.com/gas-restore/gas/internal/census"
 	"github.com/gas-restore/gas/internal/cost"
+	"github.com/gas-restore/gas/internal/operator/summary"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -143,7 +143,7 @@ func (o *overviews) of(ctx context.Context, account archive.Account) (*overview,
 
 func (o *overviews) count(ctx context.Context, account archive.Account) (overview, error) {
 	now := o.now()
-	count := census.New(now)
+	count := summary.New(now)
 	var over overview
 	var ask cost.Estimate
 	for page, cursor := 0, ""; ; page++ {

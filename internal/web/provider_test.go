@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/oauth2"
 
-	"github.com/gas-restore/gas/internal/localidp"
+	localidp "github.com/gas-restore/gas/internal/local/idp"
 )
 
 func (b *bed) rotate(algorithm string, keep bool) {

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gas-restore/gas/internal/localidp"
+	localidp "github.com/gas-restore/gas/internal/local/idp"
 )
 
 // hostile are return paths that some browser, proxy or parser reads as

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/testenv"
 )
 
 func TestTheChainFileHasCertificates(t *testing.T) {

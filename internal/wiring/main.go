@@ -11,7 +11,7 @@ import (
 
 // Main runs one service as the environment says, until a signal, and returns
 // the exit code. With --help it only tells what can be set.
-func Main(name config.Need, build func(context.Context, Env) (daemon.Part, error)) int {
+func Main(name config.Service, build func(context.Context, Env) (daemon.Part, error)) int {
 	if code, done := command(name, os.Args[1:], os.Stdout, os.Stderr); done {
 		return code
 	}

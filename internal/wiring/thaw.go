@@ -62,7 +62,7 @@ func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
 		Switches:    stops,
 		Jobs:        catalog,
 		Tasks:       bus.Tasks{Bus: b},
-		Notes:       b.Notes(bus.BucketPlans),
+		Notes:       b.KV(bus.BucketPlans),
 		Tiers:       e.Config.TierOrder(),
 		Prices:      prices,
 		AssumedSize: e.Config.AssumedSize,
@@ -72,7 +72,7 @@ func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
 	}
 	planner.Budget.User, planner.Budget.Day = e.Config.Budgets()
 	pace := &thaw.Pace{
-		Board: b.Notes(bus.BucketPace),
+		Board: b.KV(bus.BucketPace),
 		Rate:  e.Config.ThawRate,
 		Calls: e.Config.ThawCalls,
 		Now:   e.clock(),

@@ -12,7 +12,7 @@ import (
 )
 
 // does says what each service does.
-var does = map[config.Need]string{
+var does = map[config.Service]string{
 	config.Bridge:  "Bridge brings what SNS says, over SQS queues and a webhook, into JetStream.",
 	config.Thaw:    "Thaw plans which archives of a Premium user are to come back, and asks Glacier for each. One of all thaws looks for lost work.",
 	config.Restore: "Restore copies what Glacier retrieved to S3, proves it, deletes the archive, and clears the catalog.",
@@ -21,7 +21,7 @@ var does = map[config.Need]string{
 
 // command answers to the arguments of a service, of which there are none but help and
 // version. done says that the process is to exit, with the code.
-func command(name config.Need, args []string, out, errs io.Writer) (code int, done bool) {
+func command(name config.Service, args []string, out, errs io.Writer) (code int, done bool) {
 	if len(args) == 0 {
 		return 0, false
 	}
@@ -40,7 +40,7 @@ func command(name config.Need, args []string, out, errs io.Writer) (code int, do
 }
 
 // help tells what the service does and what can be set.
-func help(name config.Need, out io.Writer) {
+func help(name config.Service, out io.Writer) {
 	fmt.Fprintf(out, "Usage: %s [--help | --version]\n\n%s It runs until a signal:\nthe first SIGTERM finishes what is in hand, a second hands it back, a third exits.\n\nEnvironment variables, with their defaults:\n\n", name, does[name])
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, s := range config.Of(name) {

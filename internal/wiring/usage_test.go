@@ -9,12 +9,12 @@ import (
 	"github.com/gas-restore/gas/internal/daemon"
 )
 
-func services() []config.Need {
-	return []config.Need{config.Bridge, config.Thaw, config.Restore, config.Web}
+func services() []config.Service {
+	return []config.Service{config.Bridge, config.Thaw, config.Restore, config.Web}
 }
 
 func TestHelpListsTheVariablesOfTheServiceWithDefaultsAndStartsNothing(t *testing.T) {
-	own := map[config.Need]string{config.Bridge: "GAS_WEBHOOK_LISTEN", config.Thaw: "GAS_THAW_SLOTS", config.Restore: "GAS_RESTORE_SLOTS", config.Web: "GAS_WEB_LISTEN"}
+	own := map[config.Service]string{config.Bridge: "GAS_WEBHOOK_LISTEN", config.Thaw: "GAS_THAW_SLOTS", config.Restore: "GAS_RESTORE_SLOTS", config.Web: "GAS_WEB_LISTEN"}
 	for _, name := range services() {
 		for _, arg := range []string{"--help", "-h", "-help", "help"} {
 			var out, errs bytes.Buffer

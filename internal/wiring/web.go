@@ -32,11 +32,11 @@ func Web(ctx context.Context, e Env) (daemon.Part, error) {
 }
 
 func (e Env) web(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Part, error) {
-	sessions, err := b.OpenKeep(ctx, bus.BucketSessions)
+	sessions, err := b.OpenTTLStore(ctx, bus.BucketSessions)
 	if err != nil {
 		return daemon.Part{}, err
 	}
-	logins, err := b.OpenKeep(ctx, bus.BucketLogins)
+	logins, err := b.OpenTTLStore(ctx, bus.BucketLogins)
 	if err != nil {
 		return daemon.Part{}, err
 	}

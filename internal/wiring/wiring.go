@@ -71,7 +71,7 @@ func listen(given net.Listener, addr, what string) (net.Listener, error) {
 	return ln, nil
 }
 
-func (e Env) connect(ctx context.Context, service config.Need, password config.Secret) (*bus.Bus, aws.Config, error) {
+func (e Env) connect(ctx context.Context, service config.Service, password config.Secret) (*bus.Bus, aws.Config, error) {
 	cfg, err := awsclient.Load(ctx, e.AWS)
 	if err != nil {
 		return nil, aws.Config{}, err
@@ -110,7 +110,7 @@ func (e Env) bridge(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Par
 		return daemon.Part{}, err
 	}
 	// One for both queues: they wait for the same answer.
-	publish := publisher{b, bus.NewLook(b, events.SubjectPremium, events.SubjectRestore, "dead.SQS.*")}
+	publish := publisher{b, bus.NewProbe(b, events.SubjectPremium, events.SubjectRestore, "dead.SQS.*")}
 	drain := func(source bridge.Source, queueURL string) *bridge.Drain {
 		return &bridge.Drain{
 			Source:  source,
@@ -231,7 +231,7 @@ func Restore(ctx context.Context, e Env) (daemon.Part, error) {
 	})
 	kept := prometheus.NewCounter(prometheus.CounterOpts{Name: "gas_archives_kept_total", Help: "Restored archives whose deletion the vault denied."})
 	foreign := prometheus.NewCounter(prometheus.CounterOpts{Name: "gas_foreign_retrievals_total", Help: "Notices of retrievals that are not ours: no job of the catalog, and another topic than ours."})
-	if err := b.CheckNotes(ctx, bus.BucketCopies); err != nil {
+	if err := b.CheckKV(ctx, bus.BucketCopies); err != nil {
 		// It works without; a large copy that is interrupted then begins anew.
 		e.Log.Warn("interrupted copies will not be resumed", "err", err)
 	}
@@ -241,7 +241,7 @@ func Restore(ctx context.Context, e Env) (daemon.Part, error) {
 		Vault:      glacier.New(cfg, e.Config.Vault, e.Config.RestoreTopic),
 		Bucket:     bucket,
 		Uploads:    bucket,
-		Notes:      b.Notes(bus.BucketCopies),
+		Notes:      b.KV(bus.BucketCopies),
 		PartSize:   e.Config.PartSize,
 		Now:        e.clock(),
 		Log:        e.Log,
@@ -266,7 +266,7 @@ func Restore(ctx context.Context, e Env) (daemon.Part, error) {
 // publisher is the bridge's way to the bus.
 type publisher struct {
 	bus  *bus.Bus
-	look *bus.Look
+	look *bus.Probe
 }
 
 func (p publisher) Look(ctx context.Context) error { return p.look.Err(ctx) }

@@ -31,7 +31,7 @@ var processors = []int{1, 2, 4, 8}
 
 // few are the packages that start processes or worlds of their own, minutes of them:
 // a quarter of the rounds has to do.
-var few = []string{"internal/e2e", "internal/sim", "internal/browser", "deploy/nats"}
+var few = []string{"internal/test/e2e", "internal/test/sim", "internal/test/browser", "deploy/nats"}
 
 // options are what a run is asked for.
 type options struct {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/aws/awsestate"
 	"github.com/gas-restore/gas/internal/estate"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/testenv"
 )
 
 // channel makes the channel called name, as gas up does.

@@ -8,7 +8,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/gas-restore/gas/internal/treehash"
+	"github.com/gas-restore/gas/internal/checksum/treehash"
 )
 
 // An item may have been written by anybody: boto3 writes None as NULL, a table that

@@ -14,7 +14,7 @@ import (
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
 	"github.com/gas-restore/gas/internal/config"
 	"github.com/gas-restore/gas/internal/estate"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
 

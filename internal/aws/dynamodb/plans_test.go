@@ -6,7 +6,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/fault"
-	"github.com/gas-restore/gas/internal/testenv"
+	"github.com/gas-restore/gas/internal/test/testenv"
 )
 
 // TestAPlanIsNotOpenedOnAnAccountOnWhichAnotherWasMeanwhile: who read the account and

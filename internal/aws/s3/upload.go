@@ -14,7 +14,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/aws/awsfault"
-	"github.com/gas-restore/gas/internal/crc64nvme"
+	"github.com/gas-restore/gas/internal/checksum/crc64nvme"
 	"github.com/gas-restore/gas/internal/fault"
 )
 

@@ -1,0 +1,284 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/aws/dynamodb"
+	"github.com/gas-restore/gas/internal/aws/glacier"
+	"github.com/gas-restore/gas/internal/daemon"
+	"github.com/gas-restore/gas/internal/local/stack"
+	"github.com/gas-restore/gas/internal/wiring"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// Options say how much work there is.
+type Options struct {
+	// Dir keeps the state while the demo runs; the caller removes it.
+	Dir string
+	// Files and Size of the user's archives; size 0 is a mix.
+	Files int
+	Size  int64
+	// Workers is how many thaws and restores there are.
+	Workers int
+	// ExpeditedDelay is how long Glacier takes.
+	ExpeditedDelay time.Duration
+	Log            *slog.Logger
+	// Progress is told whenever something moved; it may be nil.
+	Progress func(Progress)
+}
+
+// Progress counts the files that have come so far at least.
+type Progress struct {
+	Files, Planned, Requested, Ready, Restored int
+	Bytes, TotalBytes                          int64
+}
+
+// Step is how long the files took from one state to the next, in seconds.
+type Step struct {
+	Name    string  `json:"name"`
+	Median  float64 `json:"median_seconds"`
+	Longest float64 `json:"longest_seconds"`
+}
+
+// Report is what came of a demo.
+type Report struct {
+	Files    int              `json:"files"`
+	Restored int              `json:"restored"`
+	Bytes    int64            `json:"bytes"`
+	Seconds  float64          `json:"seconds"`
+	Workers  int              `json:"workers"`
+	Steps    []Step           `json:"steps"`
+	Calls    map[string]int64 `json:"api_calls"`
+	// Retrievals is how many retrieval jobs Glacier had.
+	Retrievals int `json:"retrievals"`
+	// ArchivesLeft, Pending and DeadLetters are 0 when all is well.
+	ArchivesLeft int    `json:"archives_left"`
+	Pending      uint64 `json:"messages_pending"`
+	DeadLetters  uint64 `json:"dead_letters"`
+	// Missing names what is not as it should be.
+	Missing []string `json:"missing"`
+}
+
+// OK reports whether every file came back and nothing was left behind.
+func (r Report) OK() bool { return len(r.Missing) == 0 }
+
+const grace = 10 * time.Second
+
+// Run runs the demo until every file is back or ctx ends. The error says that
+// the demo could not be run; what is missing is in the report.
+func Run(ctx context.Context, o Options) (Report, error) {
+	person := stack.People(o.Files, o.Size)[0]
+	const free = "127.0.0.1:0"
+	s, err := stack.Start(ctx, stack.Options{
+		Dir: o.Dir, ExpeditedDelay: o.ExpeditedDelay, Workers: o.Workers, Log: o.Log,
+		AWSAddr: free, NATSAddr: free, IDPAddr: free, WebAddr: free, WebhookAddr: free,
+	}, []stack.Person{person})
+	if err != nil {
+		return Report{}, err
+	}
+	defer s.Close()
+	stopper, runCtx := daemon.NewStopper(context.WithoutCancel(ctx))
+	stopped := make(chan error, 1)
+	go func() { stopped <- daemon.Run(runCtx, stopper, grace, s.Parts...) }()
+
+	d := &drive{o: o, s: s, person: person, watched: newWatched(person, o.Files)}
+	report, err := d.run(ctx)
+	stopper.Stop(grace)
+	if serr := <-stopped; serr != nil {
+		err = errors.Join(err, serr)
+	}
+	return report, err
+}
+
+type drive struct {
+	o       Options
+	s       *stack.Stack
+	person  stack.Person
+	watched *watched
+}
+
+func (d *drive) run(ctx context.Context) (Report, error) {
+	before := d.s.AWS.Counts()
+	began := time.Now()
+	if err := subscribe(ctx, d.s.Config.WebBaseURL, d.person.ID); err != nil {
+		return Report{}, err
+	}
+	d.watch(ctx)
+	r := Report{
+		Files: d.o.Files, Workers: d.o.Workers, Seconds: time.Since(began).Seconds(),
+		Steps: d.watched.steps(began), Calls: map[string]int64{}, Missing: []string{},
+	}
+	for name, n := range d.s.AWS.Counts() {
+		if n -= before[name]; n > 0 {
+			r.Calls[name] = n
+		}
+	}
+	// What is checked is checked even if the time was up.
+	checkCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	return r, d.check(checkCtx, &r)
+}
+
+// watch follows the status stream until every file is restored or ctx ends.
+func (d *drive) watch(ctx context.Context) {
+	for e := range d.s.Bus.FollowStatus(ctx, events.UserID(d.person.ID), events.Position{}) {
+		p := d.watched.saw(e.JobID, e.State, e.At)
+		if d.o.Progress != nil {
+			d.o.Progress(p)
+		}
+		if p.Restored == d.o.Files {
+			return
+		}
+	}
+}
+
+// check compares what is there now with what should be.
+func (d *drive) check(ctx context.Context, r *Report) error {
+	miss := func(format string, args ...any) { r.Missing = append(r.Missing, fmt.Sprintf(format, args...)) }
+	catalog := dynamodb.New(d.s.AWSConfig, wiring.Tables(d.s.Config))
+	objects := s3.NewFromConfig(d.s.AWSConfig, func(o *s3.Options) { o.UsePathStyle = true })
+	for i := range d.o.Files {
+		want := d.person.Job(d.s.Config.Bucket, i)
+		job, err := catalog.Job(ctx, want.ID)
+		if err != nil {
+			return err
+		}
+		if job.ArchiveID != "" || job.RetrievalID != "" || job.Intent != nil {
+			r.ArchivesLeft++
+			miss("%s: the catalog still says %s", want.ID, job.State(archive.Premium))
+			continue
+		}
+		if err := d.compare(ctx, objects, want.Result, i); err != nil {
+			miss("%s: %v", want.ID, err)
+			continue
+		}
+		r.Restored++
+		r.Bytes += d.person.ResultSize(i)
+	}
+	perArchive := map[events.ArchiveID]int{}
+	for retrieval, err := range glacier.New(d.s.AWSConfig, d.s.Config.Vault, d.s.Config.RestoreTopic).Retrievals(ctx) {
+		if err != nil {
+			return err
+		}
+		r.Retrievals++
+		perArchive[retrieval.ArchiveID]++
+	}
+	for id, n := range perArchive {
+		if n > 1 {
+			miss("archive %s was retrieved %d times", id, n)
+		}
+	}
+	if r.Retrievals < d.o.Files {
+		miss("%d archives were retrieved, want %d", r.Retrievals, d.o.Files)
+	}
+	for _, name := range []string{events.StreamPremium, events.StreamThaw, events.StreamRestore, events.StreamDead} {
+		st, err := d.s.Bus.JS.Stream(ctx, name)
+		if err != nil {
+			return err
+		}
+		n := st.CachedInfo().State.Msgs
+		if name == events.StreamDead {
+			r.DeadLetters = n
+		} else {
+			// An ack may be a moment behind the status that says restored, and on a machine
+			// with much to do that is a long one.
+			for end := time.Now().Add(longestAck); n > 0 && time.Now().Before(end); {
+				if err := pause(ctx, 20*time.Millisecond); err != nil {
+					return err
+				}
+				info, err := st.Info(ctx)
+				if err != nil {
+					return err
+				}
+				n = info.State.Msgs
+			}
+			r.Pending += n
+		}
+		if n > 0 {
+			miss("stream %s holds %d messages", name, n)
+		}
+	}
+	return nil
+}
+
+// longestAck is how long after the last file is back its message may still be there.
+const longestAck = 30 * time.Second
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// compare reads the object and compares every byte with what was archived.
+func (d *drive) compare(ctx context.Context, client *s3.Client, o archive.Object, i int) error {
+	out, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: &o.Bucket, Key: &o.Key})
+	if err != nil {
+		return err
+	}
+	defer out.Body.Close()
+	if got, want := aws.ToInt64(out.ContentLength), d.person.ResultSize(i); got != want {
+		return fmt.Errorf("%s has %d bytes, want %d", o, got, want)
+	}
+	return same(out.Body, d.person.Result(i))
+}
+
+// same returns an error that tells where two streams differ.
+func same(got, want io.Reader) error {
+	var a, b [64 << 10]byte
+	for at := int64(0); ; {
+		n, err := io.ReadFull(got, a[:])
+		m, werr := io.ReadFull(want, b[:])
+		if n != m || string(a[:n]) != string(b[:m]) {
+			return fmt.Errorf("differs in the %d bytes from %d on", max(n, m), at)
+		}
+		at += int64(n)
+		switch {
+		case err == nil && werr == nil:
+		case ended(err) && ended(werr):
+			return nil
+		default:
+			return fmt.Errorf("read at %d: %w", at, errors.Join(err, werr))
+		}
+	}
+}
+
+func ended(err error) bool { return err == io.EOF || err == io.ErrUnexpectedEOF }
+
+// Table writes the report for people.
+func (r Report) Table(w io.Writer, showBytes func(int64) string) {
+	fmt.Fprintf(w, "%-34s %12d\n", "files", r.Files)
+	fmt.Fprintf(w, "%-34s %12d\n", "restored, equal byte for byte", r.Restored)
+	fmt.Fprintf(w, "%-34s %12s\n", "bytes", showBytes(r.Bytes))
+	fmt.Fprintf(w, "%-34s %10.1f s\n\n", "from subscribe to the last byte", r.Seconds)
+	fmt.Fprintf(w, "%-34s %12s %12s\n", "step, per file", "median", "longest")
+	for _, s := range r.Steps {
+		fmt.Fprintf(w, "%-34s %10.3f s %10.3f s\n", s.Name, s.Median, s.Longest)
+	}
+	fmt.Fprintf(w, "\n%-34s %12s\n", "AWS calls", "")
+	for _, name := range slices.Sorted(maps.Keys(r.Calls)) {
+		fmt.Fprintf(w, "  %-32s %12d\n", name, r.Calls[name])
+	}
+	fmt.Fprintf(w, "\n%-34s %12d\n%-34s %12d\n%-34s %12d\n%-34s %12d\n",
+		"retrieval jobs", r.Retrievals, "archives left", r.ArchivesLeft, "messages pending", r.Pending, "dead letters", r.DeadLetters)
+	if !r.OK() {
+		fmt.Fprintf(w, "\nmissing:\n  %s\n", strings.Join(r.Missing, "\n  "))
+	}
+}

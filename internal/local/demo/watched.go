@@ -1,0 +1,94 @@
+package demo
+
+import (
+	"slices"
+	"time"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/local/stack"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// watched is how far the files are, as the status stream told. What one more change costs
+// does not depend on how many files there are.
+type watched struct {
+	files map[events.JobID]*file
+	// progress counts them.
+	progress Progress
+}
+
+// file is one that is on its way back.
+type file struct {
+	size int64
+	// seen has the time at which it first came to a state, way how far it has come at least.
+	seen map[archive.State]time.Time
+	way  int
+}
+
+// way returns the states in which a file comes back. Whoever is in one has been through
+// those before it, whether that was told or not.
+func way() []archive.State {
+	return []archive.State{archive.Planned, archive.Requested, archive.Ready, archive.Restored}
+}
+
+func newWatched(person stack.Person, files int) *watched {
+	w := &watched{files: make(map[events.JobID]*file, files), progress: Progress{Files: files}}
+	for i := range files {
+		size := person.ResultSize(i)
+		w.files[person.Job("", i).ID] = &file{size: size, seen: map[archive.State]time.Time{}}
+		w.progress.TotalBytes += size
+	}
+	return w
+}
+
+// saw notes that the job came to the state, and returns how far all are.
+func (w *watched) saw(job events.JobID, state archive.State, at time.Time) Progress {
+	f := w.files[job]
+	if f == nil {
+		return w.progress // somebody else's
+	}
+	if _, again := f.seen[state]; !again {
+		f.seen[state] = at
+	}
+	for step := slices.Index(way(), state) + 1; f.way < step; f.way++ {
+		switch way()[f.way] {
+		case archive.Planned:
+			w.progress.Planned++
+		case archive.Requested:
+			w.progress.Requested++
+		case archive.Ready:
+			w.progress.Ready++
+		case archive.Restored:
+			w.progress.Restored++
+			w.progress.Bytes += f.size
+		}
+	}
+	return w.progress
+}
+
+// steps returns how long the files took from one state to the next.
+func (w *watched) steps(began time.Time) []Step {
+	step := func(name string, from, to archive.State) Step {
+		var took []float64
+		for _, f := range w.files {
+			a, ok := f.seen[from]
+			if from == "" {
+				a, ok = began, true
+			}
+			if b, ok2 := f.seen[to]; ok && ok2 {
+				took = append(took, max(b.Sub(a).Seconds(), 0))
+			}
+		}
+		if len(took) == 0 {
+			return Step{Name: name}
+		}
+		slices.Sort(took)
+		return Step{name, took[len(took)/2], took[len(took)-1]}
+	}
+	return []Step{
+		step("subscribe to planned", "", archive.Planned),
+		step("planned to requested", archive.Planned, archive.Requested),
+		step("requested to ready (Glacier)", archive.Requested, archive.Ready),
+		step("ready to restored", archive.Ready, archive.Restored),
+	}
+}

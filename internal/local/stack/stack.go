@@ -1,0 +1,313 @@
+// Package stack runs the whole service on one machine: NATS from nats.conf, the
+// AWS stand-in, a sign-in provider, the four services, and a few users with
+// files in the vault.
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/gas-restore/gas/internal/aws/awsclient"
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/config"
+	"github.com/gas-restore/gas/internal/daemon"
+	localaws "github.com/gas-restore/gas/internal/local/aws"
+	"github.com/gas-restore/gas/internal/local/aws/glacier"
+	localidp "github.com/gas-restore/gas/internal/local/idp"
+	localnats "github.com/gas-restore/gas/internal/local/nats"
+	"github.com/gas-restore/gas/internal/wiring"
+)
+
+// What can be started alone with Options.Only.
+const (
+	AWS      = "aws"
+	NATS     = "nats"
+	IDP      = "idp"
+	Services = "services"
+)
+
+// Options say what to start and where.
+type Options struct {
+	// Dir keeps all state: the stand-in's, and NATS's.
+	Dir string
+	// Only names the parts to start; empty is all of them.
+	Only []string
+	// Addresses to listen on, host:port; port 0 takes a free one.
+	AWSAddr, NATSAddr, IDPAddr, WebAddr, WebhookAddr string
+	// ExpeditedDelay is how long an Expedited retrieval takes at the stand-in;
+	// Standard and Bulk take 3 and 5 times as long. Zero is AWS's own pace.
+	ExpeditedDelay time.Duration
+	// Workers is how many thaws and restores run.
+	Workers int
+	Log     *slog.Logger
+}
+
+func (o Options) has(part string) bool { return len(o.Only) == 0 || slices.Contains(o.Only, part) }
+
+// Check returns an error if the options name a part that does not exist.
+func (o Options) Check() error {
+	for _, part := range o.Only {
+		if !slices.Contains([]string{AWS, NATS, IDP, Services}, part) {
+			return fmt.Errorf("--only: %q is none of aws, nats, idp, services", part)
+		}
+	}
+	if o.has(Services) && !(o.has(AWS) && o.has(NATS) && o.has(IDP)) {
+		return errors.New("--only: the services of one process need aws, nats and idp in it too; run cmd/bridge, cmd/thaw, cmd/restore and cmd/web beside it instead")
+	}
+	return nil
+}
+
+// Stack is what runs. Close it after its parts have stopped.
+type Stack struct {
+	Config config.Config
+	AWS    *localaws.Server
+	NATS   *server.Server
+	// AWSConfig is the SDK's, for the stand-in over its wire.
+	AWSConfig aws.Config
+	// Bus is connected as the operator; nil without NATS.
+	Bus *bus.Bus
+	// Parts are to be run with [daemon.Run].
+	Parts []daemon.Part
+	// CAFile is the stand-in's certificate authority for SNS signatures.
+	CAFile string
+
+	opts    Options
+	closers []func()
+}
+
+const (
+	clientID     = "gas-web"
+	clientSecret = "local-client-secret"
+)
+
+// Start starts what the options name, makes the queues, tables and streams, and
+// puts the people's files in the vault. What is there from an earlier run stays.
+func Start(ctx context.Context, o Options, people []Person) (_ *Stack, err error) {
+	if err := o.Check(); err != nil {
+		return nil, err
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	o.Workers = max(o.Workers, 1)
+	s := &Stack{opts: o}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	if s.Config, err = config.Load(); err != nil {
+		return nil, err
+	}
+	if err := s.lockFolder(); err != nil {
+		return nil, err
+	}
+	if o.has(NATS) {
+		if err := s.startNATS(ctx); err != nil {
+			return nil, err
+		}
+	}
+	webLn, hookLn, err := s.listenWeb()
+	if err != nil {
+		return nil, err
+	}
+	if o.has(AWS) {
+		if err := s.startAWS(ctx, hookLn); err != nil {
+			return nil, err
+		}
+	}
+	if o.has(IDP) {
+		if err := s.startIDP(people); err != nil {
+			return nil, err
+		}
+	}
+	if o.has(AWS) {
+		if err := s.seed(ctx, people); err != nil {
+			return nil, err
+		}
+	}
+	if o.has(Services) {
+		if err := s.startServices(ctx, webLn, hookLn); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// Has reports whether the part runs in this process.
+func (s *Stack) Has(part string) bool { return s.opts.has(part) }
+
+// Note says in a few words who the person is. Without the stand-in nobody has files or an
+// account: what becomes of who signs in is up to the services beside.
+func (s *Stack) Note(p Person) string {
+	if !s.Has(AWS) {
+		return "can sign in; accounts and files are where the services look for them"
+	}
+	return p.note()
+}
+
+// Close stops the servers. The parts must have stopped.
+func (s *Stack) Close() {
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		s.closers[i]()
+	}
+	s.closers = nil
+}
+
+func (s *Stack) onClose(f func()) { s.closers = append(s.closers, f) }
+
+func listen(addr, what, flag string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen for %s: %w (choose another address with %s; port 0 takes a free one)", what, err, flag)
+	}
+	return ln, nil
+}
+
+// listenWeb listens for the services that others must know the address of
+// before they run. If the services are run by hand, it only notes where they
+// will be.
+func (s *Stack) listenWeb() (webLn, hookLn net.Listener, err error) {
+	webAddr, hookAddr := s.opts.WebAddr, s.opts.WebhookAddr
+	if s.opts.has(Services) {
+		if webLn, err = listen(webAddr, "the web site", "--web-addr"); err != nil {
+			return nil, nil, err
+		}
+		if hookLn, err = listen(hookAddr, "the webhook", "--webhook-addr"); err != nil {
+			webLn.Close()
+			return nil, nil, err
+		}
+		webAddr, hookAddr = webLn.Addr().String(), hookLn.Addr().String()
+		s.onClose(func() { webLn.Close(); hookLn.Close() })
+	}
+	s.Config.WebListen, s.Config.WebBaseURL = webAddr, "http://"+webAddr
+	s.Config.WebhookListen = hookAddr
+	return webLn, hookLn, nil
+}
+
+func (s *Stack) startNATS(ctx context.Context) error {
+	ns, err := localnats.Start(filepath.Join(s.opts.Dir, "nats"), s.opts.NATSAddr)
+	if err != nil {
+		return fmt.Errorf("%w (choose another address with --nats-addr; port 0 takes a free one)", err)
+	}
+	s.onClose(func() { localnats.Stop(ns) })
+	s.NATS = ns
+	s.Config.NATSURL = ns.ClientURL()
+	s.Bus, err = bus.Connect(ctx, bus.Config{
+		URL: s.Config.NATSURL, User: "operator", PasswordFrom: s.Config.OperatorPassword.Read,
+		Name: "gas-up", InProcess: ns, Logger: s.opts.Log,
+	})
+	if err != nil {
+		return err
+	}
+	s.onClose(s.Bus.Close)
+	return bus.Provision(ctx, s.Bus.JS, bus.Settings{Replicas: 1})
+}
+
+func (s *Stack) startAWS(ctx context.Context, hookLn net.Listener) error {
+	ln, err := listen(s.opts.AWSAddr, "the AWS stand-in", "--aws-addr")
+	if err != nil {
+		return err
+	}
+	endpoint := "http://" + ln.Addr().String()
+	s.AWS, err = localaws.New(localaws.Config{
+		Dir:            filepath.Join(s.opts.Dir, "aws"),
+		Endpoint:       endpoint,
+		HTTPRetryDelay: 2 * time.Second,
+	})
+	if err != nil {
+		ln.Close()
+		return err
+	}
+	srv := &http.Server{Handler: s.AWS, ReadHeaderTimeout: 10 * time.Second}
+	go srv.Serve(ln)
+	s.onClose(func() {
+		srv.Close()
+		s.AWS.Close()
+	})
+	if d := s.opts.ExpeditedDelay; d > 0 {
+		s.AWS.Glacier.SetDelay(glacier.Expedited, d, d+d/2)
+		s.AWS.Glacier.SetDelay(glacier.Standard, 3*d, 5*d)
+		s.AWS.Glacier.SetDelay(glacier.Bulk, 5*d, 12*d)
+	}
+	s.CAFile = filepath.Join(s.opts.Dir, "sns-ca.pem")
+	if err := os.WriteFile(s.CAFile, s.AWS.SNS.CACertPEM(), 0o600); err != nil {
+		return fmt.Errorf("write the stand-in's certificate authority: %w", err)
+	}
+	if s.CAFile, err = filepath.Abs(s.CAFile); err != nil {
+		return err
+	}
+	s.Config.SNSCAFile, s.Config.SNSCertEndpoint = s.CAFile, endpoint
+	if s.AWSConfig, err = awsclient.Load(ctx, s.awsOptions()); err != nil {
+		return err
+	}
+	return s.provisionAWS(ctx)
+}
+
+func (s *Stack) awsOptions() awsclient.Options {
+	key, secret := s.AWS.Credentials()
+	return awsclient.Options{Region: s.AWS.Region(), Endpoint: s.AWS.Endpoint(), AccessKey: key, SecretKey: secret}
+}
+
+func (s *Stack) startIDP(people []Person) error {
+	ln, err := listen(s.opts.IDPAddr, "the sign-in provider", "--idp-addr")
+	if err != nil {
+		return err
+	}
+	issuer := "http://" + ln.Addr().String()
+	var known []localidp.Person
+	for _, p := range people {
+		known = append(known, localidp.Person{Subject: p.ID, Name: p.Name, Email: p.ID + "@example.org", Note: s.Note(p)})
+	}
+	provider, err := localidp.New(localidp.Config{
+		Issuer: issuer,
+		Clients: []localidp.Client{{
+			ID: clientID, Secret: clientSecret,
+			RedirectURIs:           []string{s.Config.WebBaseURL + "/callback"},
+			PostLogoutRedirectURIs: []string{s.Config.WebBaseURL + "/"},
+		}},
+		People: known,
+	})
+	if err != nil {
+		ln.Close()
+		return err
+	}
+	srv := &http.Server{Handler: provider, ReadHeaderTimeout: 10 * time.Second}
+	go srv.Serve(ln)
+	s.onClose(func() { srv.Close() })
+	s.Config.OIDCIssuer, s.Config.OIDCClientID, s.Config.OIDCSecret = issuer, clientID, config.NewSecret(clientSecret)
+	return nil
+}
+
+func (s *Stack) startServices(ctx context.Context, webLn, hookLn net.Listener) error {
+	env := wiring.Env{Config: s.Config, AWS: s.awsOptions(), NATS: s.NATS, Web: webLn, Webhook: hookLn}
+	add := func(name string, build func(context.Context, wiring.Env) (daemon.Part, error)) error {
+		env.Log = s.opts.Log.With("service", name)
+		part, err := build(ctx, env)
+		if err != nil {
+			return fmt.Errorf("start %s: %w", name, err)
+		}
+		s.Parts = append(s.Parts, part)
+		return nil
+	}
+	if err := add("bridge", wiring.Bridge); err != nil {
+		return err
+	}
+	for range s.opts.Workers {
+		if err := errors.Join(add("thaw", wiring.Thaw), add("restore", wiring.Restore)); err != nil {
+			return err
+		}
+	}
+	return add("web", wiring.Web)
+}

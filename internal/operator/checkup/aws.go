@@ -1,0 +1,336 @@
+package checkup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/aws/awsclient"
+	"github.com/gas-restore/gas/internal/aws/awsestate"
+	"github.com/gas-restore/gas/internal/aws/dynamodb"
+	"github.com/gas-restore/gas/internal/aws/glacier"
+	"github.com/gas-restore/gas/internal/aws/s3"
+	"github.com/gas-restore/gas/internal/config"
+	"github.com/gas-restore/gas/internal/estate"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/wiring"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// enter enters faults of the estate.
+func (l *look) enter(what string, faults []estate.Fault, right string) {
+	for _, f := range faults {
+		if f.Unsure {
+			l.unproven(what, f.Problem, f.Fix)
+		} else {
+			l.wrong(what, f.Problem, f.Fix)
+		}
+	}
+	if len(faults) == 0 {
+		l.ok(what, "%s", right)
+	}
+}
+
+// aws looks at everything there.
+func (l *look) aws(ctx context.Context, o awsclient.Options) {
+	sdk, err := awsclient.Load(ctx, o)
+	if err != nil {
+		l.wrong("AWS_REGION", err.Error(), "set AWS_REGION, or name a profile that has a region")
+		return
+	}
+	if err := l.try(ctx, func(ctx context.Context) error { _, err := sdk.Credentials.Retrieve(ctx); return err }); err != nil {
+		l.wrong("AWS credentials", err.Error(), "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile, or give the machine a role")
+		return
+	}
+	if l.has(config.Thaw, config.Web) && !l.bad["GAS_PRICES_FILE"] {
+		l.prices(sdk.Region)
+	}
+	if l.has(config.Thaw, config.Restore, config.Web) {
+		l.tables(ctx, sdk)
+	}
+	if l.has(config.Thaw, config.Restore) && !l.bad["GAS_VAULT"] {
+		l.vault(ctx, sdk)
+	}
+	if l.has(config.Restore, config.Web) {
+		l.bucket(ctx, sdk)
+	}
+	l.channels(ctx, sdk)
+}
+
+func (l *look) prices(region string) {
+	const name = "GAS_PRICES_FILE"
+	prices, err := wiring.Prices(l.cfg, region)
+	switch {
+	case err != nil:
+		l.wrong(name, strings.ReplaceAll(strings.TrimPrefix(err.Error(), name+": "), "\n", "; "), "write it as README says, or unset it for the built-in list")
+	case prices.StandIn != "" && l.cfg.PricesFile != "":
+		l.wrong(name, fmt.Sprintf("%s has no prices of region %s: those of %s are taken", l.cfg.PricesFile, region, prices.StandIn), "add the region to the file")
+	case prices.StandIn != "":
+		l.unproven(name, fmt.Sprintf("what retrievals cost in %s: the built-in list has the prices of %s", region, prices.StandIn), "write a price list with the region, as README says")
+	case l.cfg.PricesFile != "":
+		l.ok(name, "has the prices of %s as of %s", region, prices.AsOf)
+	}
+}
+
+// tables compares the tables, and then reads each and each index, which proves that it may
+// be read.
+func (l *look) tables(ctx context.Context, sdk aws.Config) {
+	names := wiring.Tables(l.cfg)
+	catalog := dynamodb.New(sdk, names)
+	variables := []string{"GAS_JOB_TABLE", "GAS_ACCOUNT_TABLE", "GAS_PLAN_TABLE"}
+	renames := []string{"GAS_JOB_ATTRIBUTES", "GAS_ACCOUNT_ATTRIBUTES", ""}
+	reads := []func(context.Context) error{
+		func(ctx context.Context) error {
+			_, err := catalog.Job(ctx, nobody)
+			_, _, err2 := catalog.Jobs(ctx, nobody, "", 1)
+			_, _, err3 := catalog.ArchivedPage(ctx, nobody, "")
+			return errors.Join(absent(err), err2, err3, first(catalog.DueJobs(ctx, time.UnixMilli(0))))
+		},
+		func(ctx context.Context) error {
+			_, err := catalog.Account(ctx, nobody)
+			return errors.Join(absent(err), first(catalog.DuePlans(ctx, time.UnixMilli(0))))
+		},
+		func(ctx context.Context) error { _, err := catalog.Switches(ctx); return err },
+	}
+	for i, want := range estate.Tables(estate.Names{Jobs: names.Jobs, Accounts: names.Accounts, Plans: names.Plans}) {
+		if l.bad[variables[i]] || l.bad[renames[i]] {
+			continue
+		}
+		var found *estate.FoundTable
+		err := l.try(ctx, func(ctx context.Context) (err error) { found, err = catalog.Look(ctx, want.Name); return err })
+		if err != nil {
+			l.failed(variables[i], err)
+			continue
+		}
+		faults := want.Compare(found)
+		if len(faults) == 0 {
+			err = l.try(ctx, reads[i])
+		}
+		if err != nil {
+			l.failed(variables[i], err)
+			continue
+		}
+		l.enter(variables[i], faults, fmt.Sprintf("table %s has the keys and indexes that it needs, and may be read", want.Name))
+		if i == 0 && len(faults) == 0 {
+			l.jobs(ctx, catalog, want.Name)
+		}
+		if i == 1 && len(faults) == 0 {
+			l.roles(ctx, catalog, want.Name)
+		}
+	}
+}
+
+// nobody is a user and a job that is not there.
+const nobody = "gas-check-nobody"
+
+// absent takes away the error that says that something is not there, which was to be seen.
+func absent(err error) error {
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	return err
+}
+
+// first returns the error of the first that is listed.
+func first[T any](list func(func(T, error) bool)) (err error) {
+	list(func(_ T, e error) bool { err = e; return false })
+	return err
+}
+
+// jobsLooked is how many jobs are looked at; `gas check --catalog` looks at all.
+const jobsLooked = 200
+
+// jobs looks at how other systems write jobs: where they have another name for the archive's
+// id, an upgrade restores nothing.
+func (l *look) jobs(ctx context.Context, catalog *dynamodb.Catalog, table string) {
+	var page []dynamodb.Record
+	if err := l.try(ctx, func(ctx context.Context) (err error) { page, _, err = catalog.Survey(ctx, "", jobsLooked); return err }); err != nil {
+		// No service scans this table: that it may not be scanned is no fault.
+		l.unproven("GAS_JOB_TABLE", "the jobs in table "+table+" were not looked at: "+err.Error(), "let who checks scan the table")
+		return
+	}
+	named, doubtful := 0, 0
+	var fix, example string
+	for _, r := range page {
+		doubt := r.Job.Doubt()
+		if _, after, other := strings.Cut(doubt, "set GAS_JOB_ATTRIBUTES="); other {
+			named++
+			name, _, _ := strings.Cut(after, " ")
+			fix = "set GAS_JOB_ATTRIBUTES=" + name
+		} else if doubt != "" {
+			doubtful++
+			example = fmt.Sprintf("%s: %s", r.Job.ID, doubt)
+		}
+	}
+	if named > 0 {
+		l.wrong("GAS_JOB_ATTRIBUTES", fmt.Sprintf("%d of %d jobs looked at in table %s have no archive_id, and an attribute that may be it by another name", named, len(page), table), fix)
+	}
+	if doubtful > 0 {
+		l.wrong("GAS_JOB_TABLE", fmt.Sprintf("%d of %d jobs looked at in table %s cannot be worked with: %s", doubtful, len(page), table, example), "run `gas check --catalog`, which names them all with what to do")
+	}
+}
+
+// rolesLooked is how many accounts are looked at.
+const rolesLooked = 1000
+
+// roles looks at what other systems write as the role: whom they call premium in another
+// word is a Free user here, and nothing comes back.
+func (l *look) roles(ctx context.Context, catalog *dynamodb.Catalog, table string) {
+	var roles map[events.UserID]archive.Role
+	if err := l.try(ctx, func(ctx context.Context) (err error) { roles, err = catalog.Roles(ctx, rolesLooked); return err }); err != nil {
+		l.failed("GAS_ACCOUNT_TABLE", err)
+		return
+	}
+	odd := 0
+	var user events.UserID
+	for u, role := range roles {
+		if role != archive.Free && role != archive.Premium {
+			if odd++; user == "" || u < user {
+				user = u
+			}
+		}
+	}
+	if odd > 0 {
+		l.wrong("GAS_ACCOUNT_TABLE", fmt.Sprintf("%d of %d accounts looked at in table %s have a role that is neither %s nor %s, which counts as Free: that of %s is %q",
+			odd, len(roles), table, archive.Free, archive.Premium, user, roles[user]), fmt.Sprintf("write %q into role for who pays", archive.Premium))
+	}
+}
+
+func (l *look) vault(ctx context.Context, sdk aws.Config) {
+	vault := glacier.New(sdk, l.cfg.Vault, l.cfg.RestoreTopic)
+	err := l.try(ctx, vault.Check)
+	if err == nil { // that retrievals can be listed is how an interrupted request is found
+		err = l.try(ctx, func(ctx context.Context) error { return first(vault.Retrievals(ctx)) })
+	}
+	if err != nil {
+		l.failed("GAS_VAULT", err)
+		return
+	}
+	l.ok("GAS_VAULT", "vault %s is there, and its retrievals can be listed", l.cfg.Vault)
+}
+
+func (l *look) bucket(ctx context.Context, sdk aws.Config) {
+	bucket := s3.New(sdk)
+	err := l.try(ctx, func(ctx context.Context) error { return bucket.Check(ctx, l.cfg.Bucket) })
+	if err == nil { // S3 says that a key is not there to who may read it and list
+		err = l.try(ctx, func(ctx context.Context) error {
+			_, err := bucket.Exists(ctx, archive.Object{Bucket: l.cfg.Bucket, Key: nobody})
+			return err
+		})
+	}
+	if err != nil {
+		l.failed("GAS_RESULTS_BUCKET", err)
+		return
+	}
+	l.ok("GAS_RESULTS_BUCKET", "bucket %s is there, and may be read", l.cfg.Bucket)
+}
+
+// end is a topic with its queue, as the configuration names them.
+type end struct {
+	channel         estate.Channel
+	topicVar, topic string
+	queueVar, queue string
+	topicFor        []config.Service
+	foundTopic      *estate.FoundTopic
+	topicKnown      bool
+}
+
+// channels compares topics, queues and subscriptions.
+func (l *look) channels(ctx context.Context, sdk aws.Config) {
+	account := awsestate.New(sdk)
+	of := estate.Channels()
+	ends := []*end{
+		{channel: of[0], topicVar: "GAS_PREMIUM_TOPIC_ARN", topic: l.cfg.PremiumTopic, queueVar: "GAS_PREMIUM_QUEUE_URL", queue: l.cfg.PremiumQueue, topicFor: []config.Service{config.Bridge, config.Web}},
+		{channel: of[1], topicVar: "GAS_RESTORE_TOPIC_ARN", topic: l.cfg.RestoreTopic, queueVar: "GAS_RESTORE_QUEUE_URL", queue: l.cfg.RestoreQueue, topicFor: []config.Service{config.Bridge, config.Thaw}},
+	}
+	for i, e := range ends {
+		if !l.has(e.topicFor...) || l.bad[e.topicVar] {
+			continue
+		}
+		if region := part(e.topic, 3); region != sdk.Region {
+			l.wrong(e.topicVar, fmt.Sprintf("the topic is in region %s, and AWS_REGION is %s", region, sdk.Region), "take a topic of the region, or set AWS_REGION to the topic's")
+			continue
+		}
+		found, err := l.topic(ctx, account, e)
+		if err != nil {
+			l.failed(e.topicVar, err)
+			continue
+		}
+		e.foundTopic, e.topicKnown = found, true
+		l.enter(e.topicVar, e.channel.CompareTopic(found, e.topic, of[1-i].Webhook), e.told(found))
+	}
+	if !l.has(config.Bridge) {
+		return
+	}
+	for i, e := range ends {
+		if l.bad[e.queueVar] {
+			continue
+		}
+		var found *estate.FoundQueue
+		if err := l.try(ctx, func(ctx context.Context) (err error) { found, err = account.Queue(ctx, e.queue); return err }); err != nil {
+			l.failed(e.queueVar, err)
+			continue
+		}
+		name := awsestate.QueueName(e.queue)
+		l.enter(e.queueVar, e.channel.CompareQueue(found, name, e.foundTopic, ends[1-i].foundTopic), fmt.Sprintf("queue %s is subscribed, and the topic may send to it", name))
+		if found != nil && !e.topicKnown {
+			l.unproven(e.queueVar, fmt.Sprintf("whether queue %s is subscribed: its topic could not be looked at", name), "")
+		}
+	}
+}
+
+// topic looks at the topic, and again for as long as one of its webhooks is not confirmed:
+// one that was subscribed just now is, in a moment.
+func (l *look) topic(ctx context.Context, account *awsestate.Account, e *end) (found *estate.FoundTopic, err error) {
+	err = l.try(ctx, func(ctx context.Context) error {
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			now, err := account.Topic(ctx, e.topic)
+			if err != nil && found != nil && ctx.Err() != nil {
+				return nil // the last look was cut short
+			}
+			if found = now; err != nil || found == nil || !e.pending(found) {
+				return err
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	})
+	return found, err
+}
+
+func (e *end) pending(t *estate.FoundTopic) bool {
+	return slices.ContainsFunc(t.Subscriptions, func(s estate.Subscription) bool { return s.Pending && e.hook(s) })
+}
+
+func (e *end) hook(s estate.Subscription) bool {
+	u, err := url.Parse(s.Endpoint)
+	return err == nil && strings.HasSuffix(u.Path, e.channel.Webhook)
+}
+
+// told says what was seen of a topic that is right.
+func (e *end) told(t *estate.FoundTopic) string {
+	if t != nil && slices.ContainsFunc(t.Subscriptions, e.hook) {
+		return "topic is there, and its webhook is confirmed"
+	}
+	return "topic is there, without a webhook"
+}
+
+// part returns part i of an ARN.
+func part(arn string, i int) string {
+	if parts := strings.Split(arn, ":"); i < len(parts) {
+		return parts[i]
+	}
+	return ""
+}

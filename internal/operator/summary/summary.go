@@ -1,0 +1,157 @@
+// Package summary counts jobs by their state: how many there are, how large, since
+// when, and until when they should be back. It does no I/O.
+package summary
+
+import (
+	"time"
+
+	"github.com/gas-restore/gas/internal/archive"
+)
+
+// Row is the jobs of one state.
+type Row struct {
+	State archive.State `json:"state"`
+	Jobs  int64         `json:"jobs"`
+	// Bytes are those of the archives whose size is known, Unsized how many are not.
+	Bytes   int64 `json:"bytes"`
+	Unsized int64 `json:"unsized,omitempty"`
+	// Oldest is since when the one that waits the longest does: since its retrieval
+	// was requested, or else since it was submitted.
+	Oldest time.Time `json:"oldest,omitzero"`
+	// ReadyBy is when the last retrieval should be ready by what its tier typically
+	// takes at the most; Overdue is how many should be ready and are not.
+	ReadyBy time.Time `json:"ready_by,omitzero"`
+	Overdue int64     `json:"overdue,omitempty"`
+	// ByTier counts the retrievals by their tier.
+	ByTier map[archive.Tier]int64 `json:"by_tier,omitempty"`
+}
+
+// Two states that the catalog alone does not tell.
+const (
+	// Queued: an announcement of its user waits for a planner.
+	Queued archive.State = "queued"
+	// Held: its plan waits for an operator or another day, and nobody asks for it.
+	Held archive.State = "held"
+)
+
+// Summary counts jobs. New returns one.
+type Summary struct {
+	now  time.Time
+	rows map[archive.State]*Row
+	// asked is until when the last that is planned may be asked for.
+	asked time.Time
+	// Billed is what the retrievals of all jobs cost, by the price list.
+	Billed archive.MicroUSD
+}
+
+// New returns a summary as of now, with nothing counted yet.
+func New(now time.Time) *Summary { return &Summary{now: now, rows: map[archive.State]*Row{}} }
+
+// order returns that in which a job passes through the states.
+func order() []archive.State {
+	return []archive.State{archive.Pending, archive.Errored, archive.Archived, Queued, Held, archive.Planned, archive.Requested, archive.Available, archive.Unclear}
+}
+
+// Add counts a job whose user has the role.
+func (c *Summary) Add(job archive.Job, owner archive.Role) { c.add(job, job.State(owner)) }
+
+// AddOf counts a job of the account. What a plan or an operator's order brings back is
+// planned, whatever its user pays for: an announcement of an operator's opens a plan of a
+// Free user too. announced says that such a one waits for a planner.
+func (c *Summary) AddOf(job archive.Job, owner archive.Account, announced bool) {
+	state := job.State(owner.Role)
+	switch {
+	case state != archive.Archived:
+	case owner.Plan != nil || job.Ordered:
+		state = archive.Planned
+	case announced:
+		state = Queued
+	}
+	if state == archive.Planned && job.Intent == nil && !job.Ordered && owner.Plan != nil && owner.Plan.State == archive.PlanHeld {
+		state = Held
+	}
+	c.add(job, state)
+}
+
+func (c *Summary) add(job archive.Job, state archive.State) {
+	r := c.rows[state]
+	if r == nil {
+		r = &Row{State: state}
+		c.rows[state] = r
+	}
+	r.Jobs++
+	c.Billed = c.Billed.Plus(job.Billed)
+	since := job.SubmittedAt
+	if job.ArchiveID != "" {
+		if job.ArchiveSize < 0 {
+			r.Unsized++
+		} else {
+			r.Bytes += job.ArchiveSize
+		}
+	}
+	if state == archive.Requested {
+		since = job.RetrievalRequestedAt
+		if r.ByTier == nil {
+			r.ByTier = map[archive.Tier]int64{}
+		}
+		r.ByTier[job.Tier]++
+		_, longest := job.Tier.Typically()
+		by := since.Add(longest)
+		if by.After(r.ReadyBy) {
+			r.ReadyBy = by
+		}
+		if by.Before(c.now) {
+			r.Overdue++
+		}
+	}
+	if state == archive.Planned && job.History.NotBefore.After(c.asked) {
+		c.asked = job.History.NotBefore
+	}
+	if !since.IsZero() && (r.Oldest.IsZero() || since.Before(r.Oldest)) {
+		r.Oldest = since
+	}
+}
+
+// Rows returns the states that have jobs, in the order in which a job passes
+// through them.
+func (c *Summary) Rows() []Row {
+	rows := []Row{}
+	for _, state := range order() {
+		if r := c.rows[state]; r != nil {
+			rows = append(rows, *r)
+		}
+	}
+	return rows
+}
+
+// ReadyBy returns when everything should be back at the latest: what is requested
+// by its tiers, and what is only planned by the slowest tier of the order, from when it
+// may be asked for. That is a promise of nobody's: it may be asked for later. What is held
+// is not in it. ok is false if nothing is on its way.
+func (c *Summary) ReadyBy(tiers archive.Tiers) (by time.Time, ok bool) {
+	if r := c.rows[archive.Requested]; r != nil {
+		by, ok = r.ReadyBy, true
+	}
+	if c.rows[archive.Planned] != nil || c.rows[Queued] != nil {
+		for _, tier := range tiers {
+			_, longest := tier.Typically()
+			from := c.now
+			if c.asked.After(from) {
+				from = c.asked
+			}
+			if at := from.Add(longest); at.After(by) {
+				by = at
+			}
+		}
+		ok = true
+	}
+	return by, ok
+}
+
+// Of returns how many jobs are in the state.
+func (c *Summary) Of(state archive.State) int64 {
+	if r := c.rows[state]; r != nil {
+		return r.Jobs
+	}
+	return 0
+}

@@ -1,0 +1,147 @@
+//go:build browser
+
+package browser
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/local/stack"
+)
+
+// recorder notes each state that the badge shows, whether the bar moved, and what is
+// said to who cannot see it.
+const recorder = `(() => {
+	window.seen = []; window.bar = []; window.told = [];
+	const look = () => {
+		const label = document.querySelector("[data-badge] [data-label]").textContent;
+		if (seen.at(-1) !== label) seen.push(label);
+		const p = document.querySelector("progress");
+		if (p && p.hasAttribute("value")) bar.push(p.value / p.max);
+		const said = [...document.querySelectorAll("[role=status]")].map(e => e.textContent).join(" ").trim();
+		if (told.at(-1) !== said) told.push(said);
+	};
+	look();
+	new MutationObserver(look).observe(document.querySelector("main"), {subtree: true, childList: true, characterData: true, attributes: true});
+	return true;
+})()`
+
+// TestAPersonGetsTheirFileBack is the whole journey of somebody who pays: the
+// list, the upgrade, the wait that tells how it goes, and the bytes.
+func TestAPersonGetsTheirFileBack(t *testing.T) {
+	t.Parallel()
+	fern := stack.Person{ID: "fern", Name: "Fern Fictive", Role: archive.Free, Archived: 2, Stored: 1, Size: 40 << 20}
+	moss := stack.Person{ID: "moss", Name: "Moss Madeup", Role: archive.Free, Archived: 1}
+	s := up(t, 1500*time.Millisecond, fern, moss)
+	ada := person(t, s.Config.WebBaseURL)
+
+	ada.open("/")
+	ada.accessible("the home page")
+	ada.click("Sign in")
+	ada.says("Fern Fictive")
+	ada.accessible("the sign-in page")
+	ada.click("Fern Fictive")
+	ada.says("Your annotations")
+	ada.says("Archived")
+	ada.says("panel_001.vcf")
+
+	ada.click("panel_000.vcf")
+	ada.says("in the archive")
+	ada.click("Upgrade to Premium")
+	ada.says("Go Premium")
+	ada.press(`form[action="/subscribe"] button`)
+	ada.until(`location.pathname === "/annotations"`)
+	// From the very second of the upgrade the page says that it is on its way.
+	labels := eval[[]string](ada, `[...document.querySelectorAll("[data-job] [data-label]")].map(e => e.textContent)`)
+	for _, l := range labels {
+		if l == "Archived" {
+			t.Errorf("after the upgrade a file is shown as archived: %q", labels)
+		}
+	}
+
+	ada.click("panel_000.vcf")
+	ada.until(`document.querySelector("[data-card]") !== null && document.readyState === "complete"`)
+	eval[bool](ada, recorder)
+	ada.says("The file is back and ready to download.")
+	seen, bar, told := eval[[]string](ada, `seen`), eval[[]float64](ada, `bar`), eval[[]string](ada, `told`)
+	t.Logf("the badge went through %q, the bar through %v, it was said %q", seen, bar, told)
+	// Each state is said once, however often bytes move in it.
+	if len(told) > len(seen) {
+		t.Errorf("it was said %q while the badge went through %q", told, seen)
+	}
+	for _, label := range []string{"Copying", "Checking"} {
+		if slices.Contains(seen, label) && !slices.ContainsFunc(told, func(s string) bool { return strings.Contains(s, label) }) {
+			t.Errorf("the badge went through %q, and %q was not said: %q", seen, label, told)
+		}
+	}
+	if steps := eval[[]string](ada, `[...document.querySelectorAll("[data-steps] li span")].map(e => e.textContent)`); len(steps) != 5 || slices.ContainsFunc(steps, func(s string) bool { return s != ", done" }) {
+		t.Errorf("of the steps it is said %q, want each to be done", steps)
+	}
+	if len(seen) < 3 || seen[len(seen)-1] != "Restored" {
+		t.Errorf("the badge went through %q, want a few states up to Restored", seen)
+	}
+	for i := 1; i < len(bar); i++ {
+		if bar[i] < bar[i-1] {
+			t.Errorf("the bar went back: %v", bar)
+		}
+	}
+	if len(bar) == 0 {
+		t.Error("no determinate bar was shown while the bytes moved")
+	}
+
+	name, got := ada.download("Download the result")
+	if want := content(t, fern, 0); !bytes.Equal(got, want) {
+		t.Errorf("the download has %d bytes, want the %d of the result", len(got), len(want))
+	}
+	if want := "panel_000.annot.vcf"; name != want {
+		t.Errorf("the download is called %q, want %q", name, want)
+	}
+	ada.open("/annotations")
+	ada.says("All your files are back")
+	ada.accessible("the list")
+
+	// Somebody else sees nothing of it.
+	mine := eval[string](ada, `document.querySelector("[data-job] a").getAttribute("href")`)
+	bob := person(t, s.Config.WebBaseURL)
+	bob.signIn("Moss Madeup", "/annotations")
+	bob.says("panel_000.vcf")
+	rows := eval[int](bob, `document.querySelectorAll("[data-job]").length`)
+	if rows != 1 {
+		t.Errorf("the other user's list has %d rows, want 1", rows)
+	}
+	for _, path := range []string{mine, mine + "/download"} {
+		bob.open(path)
+		bob.says("There is no such annotation")
+	}
+	bob.open("/api/v1/jobs/" + strings.TrimPrefix(mine, "/annotation/"))
+	bob.says(`"status":404`)
+
+	for who, tb := range map[string]*tab{"ada": ada, "bob": bob} {
+		tb.calm(who)
+	}
+}
+
+// TestItAllWorksWithoutScript goes the same way with JavaScript off.
+func TestItAllWorksWithoutScript(t *testing.T) {
+	t.Parallel()
+	fern := stack.Person{ID: "fern", Name: "Fern Fictive", Role: archive.Free, Archived: 1, Size: 3 << 20}
+	s := up(t, 200*time.Millisecond, fern)
+	tb := person(t, s.Config.WebBaseURL)
+	tb.withoutScript()
+	tb.signIn("Fern Fictive", "/subscribe")
+	tb.press(`form[action="/subscribe"] button`)
+	tb.until(`location.pathname === "/annotations"`)
+	tb.click("panel_000.vcf")
+	tb.until(`location.pathname.startsWith("/annotation/") && document.readyState === "complete"`)
+	// Who has no script reloads.
+	tb.until(`(() => { if (document.body.innerText.includes("Download the result")) return true; location.reload(); return false; })()`)
+	if _, got := tb.download("Download the result"); !bytes.Equal(got, content(t, fern, 0)) {
+		t.Errorf("the download has %d bytes, want those of the result", len(got))
+	}
+	tb.click("Sign out")
+	tb.says("Sign in")
+}

@@ -1,0 +1,194 @@
+//go:build browser
+
+package browser
+
+import (
+	"testing"
+	"time"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/local/stack"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// TestEveryPageInEveryLook opens each page in light, dark and narrow, holds it to
+// WCAG 2.2 AA and to its window, and keeps a picture of it.
+func TestEveryPageInEveryLook(t *testing.T) {
+	t.Parallel()
+	fern := stack.Person{ID: "fern", Name: "Fern Fictive", Role: archive.Free, Archived: 3, Stored: 2}
+	sorrel := stack.Person{ID: "sorrel", Name: "Sorrel Sample", Role: archive.Premium, Stored: 3}
+	yarrow := stack.Person{ID: "yarrow", Name: "Yarrow Young", Role: archive.Free}
+	s := up(t, time.Hour, fern, sorrel, yarrow)
+	states := gallery(t, s, "sorrel")
+	for _, l := range []look{
+		{"light", "light", 1200, 800},
+		{"dark", "dark", 1200, 800},
+		{"narrow", "light", 320, 640},
+		{"narrow-dark", "dark", 320, 640},
+	} {
+		t.Run(l.name, func(t *testing.T) {
+			t.Parallel()
+			seeAll(t, s.Config.WebBaseURL, l, states)
+		})
+	}
+}
+
+// look is how a page is looked at.
+type look struct {
+	name          string
+	scheme        string
+	width, height int64
+}
+
+// seeAll opens every page in the look.
+func seeAll(t *testing.T, base string, l look, states []shownState) {
+	stranger, free, premium, fresh := person(t, base), person(t, base), person(t, base), person(t, base)
+	everybody := []*tab{stranger, free, premium, fresh}
+	for _, tb := range everybody {
+		tb.size(l.width, l.height)
+		tb.scheme(l.scheme)
+	}
+	free.signIn("Fern Fictive", "/annotations")
+	premium.signIn("Sorrel Sample", "/annotations")
+	fresh.signIn("Yarrow Young", "/annotations")
+
+	type shown struct {
+		name string
+		by   *tab
+		path string
+	}
+	pages := []shown{
+		{"home", stranger, "/"},
+		{"sign-in", stranger, "/login"},
+		{"not-found", stranger, "/nowhere"},
+		{"refused", stranger, "/callback?state=x"},
+		{"home-signed-in", free, "/"},
+		{"list-free", free, "/annotations"},
+		{"list-premium", premium, "/annotations"},
+		{"list-filtered", premium, "/annotations?state=coming&q=panel&sort=oldest"},
+		{"list-nothing-found", premium, "/annotations?q=zebra"},
+		{"list-empty", fresh, "/annotations"},
+		{"archived", free, "/annotation/fern-0000"},
+		{"subscribe-free", free, "/subscribe"},
+		{"subscribe-premium", premium, "/subscribe"},
+		{"account-free", free, "/account"},
+		{"account-premium", premium, "/account"},
+		{"error", premium, "/annotations?sort=sideways"},
+	}
+	for _, st := range states {
+		pages = append(pages, shown{"file-" + st.name, premium, "/annotation/" + string(st.id)})
+	}
+	for _, p := range pages {
+		what := p.name + " in " + l.name
+		p.by.open(p.path)
+		if l.scheme == "light" {
+			p.by.accessible(what)
+		} else {
+			p.by.legible(what)
+		}
+		p.by.fits(what)
+		p.by.targets(what)
+		p.by.shot(p.name + "-" + l.name)
+	}
+	for _, tb := range everybody {
+		tb.calm("a reader")
+	}
+}
+
+// shownState is a job that stands still in a state.
+type shownState struct {
+	name string
+	id   events.JobID
+}
+
+// gallery gives the user a job in each state: in the catalog as the services write
+// it, and in the stream where that alone tells of it. Nobody works on them, as no
+// message says so.
+func gallery(t *testing.T, s *stack.Stack, user events.UserID) []shownState {
+	t.Helper()
+	catalog := catalogOf(s)
+	now := time.Now().UTC()
+	// Premium as of now, and announced: nothing of it is overdue.
+	for i, role := range []archive.Role{archive.Free, archive.Premium} {
+		if _, err := catalog.SetRole(t.Context(), user, role, now.Add(time.Duration(i)*time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	account, err := catalog.Account(t.Context(), user)
+	if err == nil {
+		err = catalog.Announced(t.Context(), user, account.AnnounceDue)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	job := func(name string) archive.Job {
+		p := stack.Person{ID: string(user)}
+		j := p.Job(s.Config.Bucket, 100)
+		j.ID = events.JobID("shown-" + name)
+		j.InputFileName = "panel_" + name + ".vcf"
+		j.SubmittedAt, j.CompletedAt = now.Add(-26*time.Hour), now.Add(-25*time.Hour)
+		j.ArchiveID, j.ArchiveSize, j.TreeHash = events.ArchiveID("archive-"+name), 734_000_000, ""
+		return j
+	}
+	add := func(j archive.Job) {
+		if err := catalog.AddJob(t.Context(), j); err != nil {
+			t.Fatal(err)
+		}
+	}
+	request := func(j archive.Job, tier archive.Tier) {
+		intent := archive.Intent{Token: "shown", At: now.Add(-3 * time.Minute)}
+		if err := catalog.SaveIntent(t.Context(), j, intent); err != nil {
+			t.Fatal(err)
+		}
+		if err := catalog.SaveRetrieval(t.Context(), j, intent, archive.Retrieval{
+			ID: events.RetrievalID("retrieval-" + j.ID), ArchiveID: j.ArchiveID, Tier: tier, RequestedAt: now.Add(-2 * time.Minute),
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tell := func(j archive.Job, st archive.State, bytes int64) {
+		e := events.StatusChanged{UserID: user, JobID: j.ID, State: st, At: time.Now().UTC()}
+		if st == archive.Copying {
+			e.Bytes, e.Size = bytes, j.ArchiveSize
+		}
+		if _, err := s.Bus.Publish(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var shown []shownState
+	show := func(j archive.Job, name string) { shown = append(shown, shownState{name, j.ID}) }
+
+	running := job("running")
+	running.Status, running.ArchiveID, running.CompletedAt = "RUNNING", "", time.Time{}
+	add(running)
+	show(running, "running")
+	failed := job("failed")
+	failed.Status, failed.ArchiveID = "FAILED", ""
+	add(failed)
+	show(failed, "failed")
+	planned := job("planned")
+	add(planned)
+	show(planned, "planned")
+	for name, tier := range map[string]archive.Tier{"requested": archive.Expedited, "fallback": archive.Standard} {
+		j := job(name)
+		add(j)
+		request(j, tier)
+		show(j, name)
+	}
+	for name, st := range map[string]archive.State{"thawed": archive.Ready, "copying": archive.Copying, "checking": archive.Verifying} {
+		j := job(name)
+		add(j)
+		request(j, archive.Expedited)
+		tell(j, st, 301_000_000)
+		show(j, name)
+	}
+	again := job("again")
+	add(again)
+	tell(again, archive.Failed, 0)
+	show(again, "again")
+	missing := job("missing")
+	missing.ArchiveID = ""
+	add(missing)
+	show(missing, "missing")
+	return append(shown, shownState{"available", "sorrel-0000"})
+}

@@ -1,0 +1,288 @@
+// Package testenv gives tests the real parts: a NATS server from nats.conf and
+// the AWS stand-in behind the AWS SDK, both in the test's process.
+package testenv
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	ddb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/glacier"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats-server/v2/server/ats"
+
+	"github.com/gas-restore/gas"
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/aws/awsclient"
+	"github.com/gas-restore/gas/internal/aws/dynamodb"
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/checksum/treehash"
+	localaws "github.com/gas-restore/gas/internal/local/aws"
+	localnats "github.com/gas-restore/gas/internal/local/nats"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// NATS starts a server that is provisioned; it stops with the test.
+func NATS(t testing.TB) *server.Server {
+	t.Helper()
+	ns, err := localnats.Start(Memory(t), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { localnats.Stop(ns) })
+	if err := bus.Provision(t.Context(), Bus(t, ns, "operator").JS, bus.Settings{}); err != nil {
+		t.Fatal(err)
+	}
+	return ns
+}
+
+// InBubble runs f in a [testing/synctest] bubble with a server that is provisioned. The
+// server has no socket, on which a bubble's time cannot wait, and never syncs.
+func InBubble(t *testing.T, f func(*testing.T, *server.Server)) {
+	// The servers of a process share a clock, which begins with the first one and would be in
+	// its bubble, waiting for a channel that is not.
+	ats.Register()
+	defer ats.Unregister()
+	synctest.Test(t, func(t *testing.T) { f(t, bubbleNATS(t)) })
+}
+
+func bubbleNATS(t testing.TB) *server.Server {
+	t.Helper()
+	opts := &server.Options{}
+	if err := opts.ProcessConfigString(gas.NATSConf); err != nil {
+		t.Fatal(err)
+	}
+	opts.DontListen, opts.HTTPPort, opts.StoreDir, opts.SyncAlways = true, 0, Memory(t), false
+	opts.NoSigs, opts.NoLog, opts.SyncInterval = true, true, 365*24*time.Hour
+	ns, err := server.NewServer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns.Start()
+	if !ns.ReadyForConnections(10 * time.Second) {
+		t.Fatal("nats is not ready after 10 s")
+	}
+	t.Cleanup(func() { localnats.Stop(ns) })
+	if err := bus.Provision(t.Context(), Bus(t, ns, "operator").JS, bus.Settings{}); err != nil {
+		t.Fatal(err)
+	}
+	return ns
+}
+
+// Memory returns a folder that is gone after the test. It is in memory where the
+// system offers that: nats.conf syncs each message to the disk, and no power fails
+// in a test.
+func Memory(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "gas-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// Bus connects to ns as one of the users of nats.conf.
+func Bus(t testing.TB, ns *server.Server, user string) *bus.Bus {
+	t.Helper()
+	b, err := bus.Connect(t.Context(), bus.Config{
+		URL: ns.ClientURL(), User: user, Password: "dev-" + user, Name: t.Name(), InProcess: ns,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	return b
+}
+
+// The names of what [NewAWS] makes.
+const (
+	Jobs     = "gas-annotations"
+	Accounts = "gas-accounts"
+	Plans    = "gas-plans"
+	VaultID  = "gas-archive"
+	BucketID = "gas-results"
+)
+
+// AWS is a stand-in in memory, with tables, a vault and a bucket.
+type AWS struct {
+	*localaws.Server
+	Config  aws.Config
+	Catalog *dynamodb.Catalog
+	Objects *s3.Client
+	Vaults  *glacier.Client
+	t       testing.TB
+}
+
+// NewAWS starts a stand-in; it stops with the test.
+func NewAWS(t testing.TB) *AWS {
+	t.Helper()
+	srv, err := localaws.New(localaws.Config{Endpoint: "http://aws.test", AllowEmptyArchives: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { srv.Close() })
+	key, secret := srv.Credentials()
+	cfg, err := awsclient.Load(t.Context(), awsclient.Options{
+		Region: srv.Region(), Endpoint: srv.Endpoint(), AccessKey: key, SecretKey: secret, Transport: srv.Transport(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The SDK's own tries, without its breath in between.
+	cfg.Retryer = func() aws.Retryer {
+		return retry.NewStandard(func(o *retry.StandardOptions) {
+			o.MaxAttempts = 3
+			o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return time.Millisecond, nil })
+		})
+	}
+	a := &AWS{Server: srv, Config: cfg, t: t,
+		Catalog: dynamodb.New(cfg, dynamodb.Tables{Jobs: Jobs, Accounts: Accounts, Plans: Plans}),
+		Objects: s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }),
+		Vaults:  glacier.NewFromConfig(cfg),
+	}
+	if err := a.Catalog.CreateTables(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Vaults.CreateVault(t.Context(), &glacier.CreateVaultInput{AccountId: aws.String("-"), VaultName: aws.String(VaultID)}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Objects.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(BucketID)}); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// SetAttribute writes an attribute of a job as another system might.
+func (a *AWS) SetAttribute(id events.JobID, name string, v types.AttributeValue) {
+	a.t.Helper()
+	_, err := ddb.NewFromConfig(a.Config).UpdateItem(a.t.Context(), &ddb.UpdateItemInput{
+		TableName: aws.String(Jobs), Key: map[string]types.AttributeValue{"job_id": &types.AttributeValueMemberS{Value: string(id)}},
+		UpdateExpression: aws.String("SET #n = :v"), ExpressionAttributeNames: map[string]string{"#n": name}, ExpressionAttributeValues: map[string]types.AttributeValue{":v": v},
+	})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// Account makes an account. On that of a Premium user stands an open plan, [PlanOf].
+func (a *AWS) Account(user events.UserID, role archive.Role) {
+	a.t.Helper()
+	account := archive.Account{ID: user, Name: string(user), Role: role}
+	if err := a.Catalog.EnsureAccount(a.t.Context(), account); err != nil {
+		a.t.Fatal(err)
+	}
+	if now, err := a.Catalog.Account(a.t.Context(), user); err != nil {
+		a.t.Fatal(err)
+	} else if role == archive.Premium && now.Plan == nil {
+		a.OpenPlan(user)
+	}
+}
+
+// PlanOf is the plan that [AWS.Account] opens.
+func PlanOf(user events.UserID) string { return "plan-of-" + string(user) }
+
+// OpenPlan opens a plan on the user's account, which has none.
+func (a *AWS) OpenPlan(user events.UserID) {
+	a.t.Helper()
+	now := a.World.Clock.Now()
+	account, err := a.Catalog.Account(a.t.Context(), user)
+	if err == nil {
+		err = a.Catalog.OpenPlan(a.t.Context(), account, archive.Plan{
+			ID: PlanOf(user), Why: archive.Upgrade, State: archive.PlanOpen, OpenedAt: now, Due: now,
+		})
+	}
+	if err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// Archive puts body into the vault as the result of a job of user, and returns
+// the job as the catalog has it.
+func (a *AWS) Archive(user events.UserID, id events.JobID, body []byte) archive.Job {
+	a.t.Helper()
+	out, err := a.Vaults.UploadArchive(a.t.Context(), &glacier.UploadArchiveInput{
+		AccountId: aws.String("-"), VaultName: aws.String(VaultID), Body: bytes.NewReader(body),
+	})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	err = a.Catalog.AddJob(a.t.Context(), archive.Job{
+		ID: id, UserID: user, SubmittedAt: time.Now(), InputFileName: "in.vcf", Status: "COMPLETED", CompletedAt: time.Now(),
+		Result:      archive.Object{Bucket: BucketID, Key: "gas/" + string(user) + "/" + string(id) + "~in.annot.vcf"},
+		ArchiveID:   events.ArchiveID(*out.ArchiveId),
+		ArchiveSize: int64(len(body)), TreeHash: treehash.Of(body).String(),
+	})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return a.Job(id)
+}
+
+// Job returns the job as the catalog has it now.
+func (a *AWS) Job(id events.JobID) archive.Job {
+	a.t.Helper()
+	job, err := a.Catalog.Job(a.t.Context(), id)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return job
+}
+
+// Emitted collects what a handler emits.
+type Emitted struct {
+	mu     sync.Mutex // guards events
+	events []events.Event
+}
+
+// Emit is the handler's emit function.
+func (e *Emitted) Emit(_ context.Context, ev events.Event) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.events = append(e.events, ev)
+	return nil
+}
+
+// Publish takes many at once, as a planner's Tasks.
+func (e *Emitted) Publish(ctx context.Context, es []events.Event) error {
+	for _, ev := range es {
+		e.Emit(ctx, ev)
+	}
+	return nil
+}
+
+// Outstanding says that every task is done at once.
+func (e *Emitted) Outstanding(context.Context, events.UserID, int) (int, error) { return 0, nil }
+
+// All returns what was emitted, in order.
+func (e *Emitted) All() []events.Event {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return append([]events.Event(nil), e.events...)
+}
+
+// States returns the states of the status changes that were emitted.
+func (e *Emitted) States() []string {
+	var states []string
+	for _, ev := range e.All() {
+		if s, ok := ev.(events.StatusChanged); ok {
+			states = append(states, string(s.State))
+		}
+	}
+	return states
+}
+
+// Log returns a logger that writes to the test's log.
+func Log(t testing.TB) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
