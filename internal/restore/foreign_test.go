@@ -25,7 +25,7 @@ func TestARetrievalOfSomebodyElseIsNoDeadLetter(t *testing.T) {
 		{"another tool's, of an archive that our job does not have", func(e *events.RetrievalCompleted) { e.Foreign, e.ArchiveID = true, "other" }, fault.Invalid, false, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := newBench(t)
+			b := newFixture(t)
 			e := b.retrieved("j", []byte("result"))
 			c.change(&e)
 			foreign := 0
