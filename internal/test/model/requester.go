@@ -6,7 +6,7 @@ import (
 	"github.com/gas-restore/gas/internal/thaw"
 )
 
-// The places of a requester: what it does next. See internal/thaw/request.go.
+// The places of a requester: what it does next. See internal/thaw/request.go and ask.go.
 const (
 	_ uint8 = iota
 	rList

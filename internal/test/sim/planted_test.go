@@ -36,7 +36,7 @@ var bugs = append([]bug{
 		"{Kind: fault.Transient, Action: Look,", "{Kind: fault.Transient, Action: Later, Refused: true,", nil, nil},
 	{"Standard is used when Glacier throttles", "internal/thaw/decide.go",
 		"{Kind: fault.Throttled, Action: Later,", "{Kind: fault.Throttled, Action: NextTier,", nil, nil},
-	{"the retrieval's id is not saved", "internal/thaw/request.go",
+	{"the retrieval's id is not saved", "internal/thaw/ask.go",
 		"if err := r.save(ctx, log, &job, retrieval); err != nil {", "if err := ctx.Err(); err != nil {", nil, nil},
 	{"an intent is written over another's", "internal/aws/dynamodb/retrieval.go",
 		`condition += "attribute_not_exists(retrieval_intent)"`, `condition += "attribute_exists(archive_id)"`, nil, nil},

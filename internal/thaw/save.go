@@ -1,0 +1,70 @@
+package thaw
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/fault"
+)
+
+// save persists a retrieval that Glacier has, under the intent that announced it.
+//
+// If the intent is not there any more, this worker was paused for longer than it
+// lives, and another took over between its check and its call: the one race that
+// Glacier's interface leaves open. Then the retrieval is saved under the other's
+// intent. Whichever of the two saves second finds the first one's id, and that
+// is how the duplicate is found. One that came to nothing meanwhile is not saved any
+// more: others saw to that, and it would take the place of what they asked for.
+func (r *Requester) save(ctx context.Context, log *slog.Logger, job *archive.Job, retrieval archive.Retrieval) error {
+	err := r.Catalog.SaveRetrieval(ctx, *job, *job.Intent, retrieval)
+	for range 3 {
+		if !fault.Is(err, fault.Conflict) {
+			break
+		}
+		now, rerr := r.Catalog.Job(ctx, job.ID)
+		switch {
+		case rerr != nil:
+			return rerr
+		case now.RetrievalID == retrieval.ID:
+			// The write took effect and its answer was lost, or another worker found
+			// this retrieval in the list and saved it: it is done either way.
+			*job = now
+			return nil
+		case now.ArchiveID == "" && now.RestoredBy == retrieval.ID:
+			return fault.Errorf(fault.Wait, "another worker saved it, and the file is back: %w", err)
+		}
+		found, lerr := r.listing.find(ctx, *job, r.Vault)
+		if lerr != nil {
+			return lerr
+		}
+		if !slices.ContainsFunc(found, func(f archive.Retrieval) bool { return f.ID == retrieval.ID && f.Usable(r.Now()) }) {
+			return fault.Errorf(fault.Wait, "retrieval %q came to nothing before it was saved: %w", retrieval.ID, err)
+		}
+		switch {
+		case now.RetrievalID != "" || now.ArchiveID != job.ArchiveID:
+			log.Error("two retrievals of one archive", "archive", job.ArchiveID, "saved", now.RetrievalID, "second", retrieval.ID)
+			if r.OnDuplicates != nil {
+				r.OnDuplicates(1)
+			}
+			return fault.New(fault.Wait, fmt.Errorf("another worker requested it too: %w", err))
+		case now.Intent == nil:
+			// What is paid for is saved even if the tries are used up.
+			now.History.Allowed += archive.MaxRetrievals
+			intent := r.newIntent("")
+			if err = r.Catalog.SaveIntent(ctx, now, intent); err != nil {
+				continue
+			}
+			now.Intent = &intent
+		}
+		*job = now
+		err = r.Catalog.SaveRetrieval(ctx, *job, *job.Intent, retrieval)
+	}
+	if err != nil {
+		return err
+	}
+	job.RetrievalID, job.Tier, job.RetrievalRequestedAt, job.Intent = retrieval.ID, retrieval.Tier, retrieval.RequestedAt, nil
+	return nil
+}
