@@ -88,14 +88,14 @@ func (r *Runner) Run(ctx context.Context, drain <-chan struct{}) error {
 			// Whoever is next need not wait.
 			done, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 			defer cancel()
-			if note, revision, err := r.Sweeper.Notes.Get(done, leadKey); err == nil && whose(note) == r.Name {
-				r.Sweeper.Notes.Swap(done, leadKey, []byte("{}"), revision)
+			if note, revision, err := r.Sweeper.KV.Get(done, leadKey); err == nil && whose(note) == r.Name {
+				r.Sweeper.KV.Swap(done, leadKey, []byte("{}"), revision)
 			}
 		}
 	}()
 	var kept time.Time // when our claim was last written
 	for ctx.Err() == nil {
-		note, revision, err := r.Sweeper.Notes.Get(ctx, leadKey)
+		note, revision, err := r.Sweeper.KV.Get(ctx, leadKey)
 		switch now, name := time.Now(), whose(note); {
 		case err != nil && !fault.Is(err, fault.NotFound):
 			if ours && now.Sub(kept) > hold {
@@ -132,7 +132,7 @@ func (r *Runner) claim(ctx context.Context, revision uint64) error {
 	if err != nil {
 		return err
 	}
-	return r.Sweeper.Notes.Swap(ctx, leadKey, note, revision)
+	return r.Sweeper.KV.Swap(ctx, leadKey, note, revision)
 }
 
 // sweepAll sweeps again and again.
@@ -154,7 +154,7 @@ func (r *Runner) sweepAll(ctx context.Context) {
 			r.OnSweep(report, err)
 		}
 		if note, err := json.Marshal(report); err == nil {
-			if err := r.Sweeper.Notes.Put(ctx, ReportKey, note); err != nil {
+			if err := r.Sweeper.KV.Put(ctx, ReportKey, note); err != nil {
 				r.Log.Warn("report not kept", "err", err)
 			}
 		}

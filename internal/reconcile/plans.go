@@ -350,7 +350,7 @@ func (p *sweep) planless(ctx context.Context, a archive.Account, job archive.Job
 	}
 	p.found(Planless)
 	plan := archive.Plan{
-		ID: "audit-" + rand.Text(), Since: a.RoleChangedAt, Why: archive.Audit, State: archive.PlanOpen,
+		ID: "audit-" + rand.Text(), UpgradedAt: a.RoleChangedAt, Why: archive.Audit, State: archive.PlanOpen,
 		OpenedAt: p.now.UTC(), Due: p.now.Add(lookEvery),
 	}
 	if err := p.Catalog.OpenPlan(ctx, a, plan); err != nil {

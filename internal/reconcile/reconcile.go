@@ -22,6 +22,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/kv"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -71,25 +72,13 @@ type Streams interface {
 	Publish(ctx context.Context, e events.Event) error
 }
 
-// Notes is the small durable store that all replicas share.
-type Notes interface {
-	// Get returns the note at key and its revision; an error of kind NotFound if
-	// there is none.
-	Get(ctx context.Context, key string) (note []byte, revision uint64, err error)
-	// Put writes the note whatever is there.
-	Put(ctx context.Context, key string, note []byte) error
-	// Swap writes the note if the one there has this revision, 0 being none; else
-	// the error is of kind Conflict.
-	Swap(ctx context.Context, key string, note []byte, revision uint64) error
-}
-
 // Sweeper sweeps. Set every field, or take the zero value's default where one is
 // named.
 type Sweeper struct {
 	Catalog Catalog
 	Vault   Vault
 	Streams Streams
-	Notes   Notes
+	KV      kv.Store
 	// Slack is for how long after the longest time of its tier a retrieval may go
 	// unheard of, and for how long after it was opened a plan may be without a task; ten
 	// minutes if zero.

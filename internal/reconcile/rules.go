@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
@@ -85,8 +86,10 @@ func Act(f Finding) Action {
 	return Flag // what no rule covers is an operator's
 }
 
-// late reports whether Glacier has taken more than twice the tier's longest.
-func late(job archive.Job, now time.Time) bool {
-	_, longest := job.Tier.Typically()
-	return now.After(job.RetrievalRequestedAt.Add(2 * longest))
+// late reports whether Glacier has taken more than twice the longest time of the tier. The
+// tier is Glacier's word, or the catalog's if Glacier does not say it. An unknown tier is an
+// error.
+func late(r archive.Retrieval, job archive.Job, now time.Time) (bool, error) {
+	_, longest, err := cmp.Or(r.Tier, job.Tier).Typically()
+	return err == nil && now.After(job.RetrievalRequestedAt.Add(2*longest)), err
 }

@@ -52,14 +52,14 @@ func (p *sweep) underWay(ctx context.Context) {
 			}
 		}
 		if len(due) >= settleMost {
-			p.settle(ctx, due)
+			p.lookAtRetrievals(ctx, due)
 			due = nil
 		}
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	p.settle(ctx, due)
+	p.lookAtRetrievals(ctx, due)
 }
 
 // interrupted sees to an archive of which a request was announced, or ordered, long ago.
@@ -124,8 +124,8 @@ func (p *sweep) flag(ctx context.Context, job archive.Job, f Finding) error {
 	return p.Catalog.Nudged(ctx, job, p.now.Add(firstPause), true)
 }
 
-// settle looks at the retrievals that are due.
-func (p *sweep) settle(ctx context.Context, jobs []archive.Job) {
+// lookAtRetrievals looks at the retrievals that are due.
+func (p *sweep) lookAtRetrievals(ctx context.Context, jobs []archive.Job) {
 	var silent []archive.Job
 	for _, job := range jobs {
 		waits, err := p.waits(ctx, job, events.RetrievalCompleted{JobID: job.ID})
@@ -197,10 +197,16 @@ func (p *sweep) heard(ctx context.Context, job archive.Job, listed map[events.Re
 	case !known:
 		found = Forgotten
 		r = archive.Retrieval{ID: job.RetrievalID, Status: archive.RetrievalFailed, Reason: "Glacier does not know the retrieval any more"}
-	case r.Status == archive.InProgress && late(job, p.now):
-		found = Late
 	case r.Status != archive.InProgress:
 		found = Unheard
+	default:
+		late, err := late(r, job, p.now)
+		if err != nil {
+			return err
+		}
+		if late {
+			found = Late
+		}
 	}
 	return p.nudge(ctx, job, found, events.RetrievalCompleted{
 		ID: fmt.Sprintf("sweep-%d-%s", job.Nudges, job.RetrievalID), JobID: job.ID, ArchiveID: job.ArchiveID, RetrievalID: job.RetrievalID,

@@ -19,9 +19,9 @@ import (
 //	awake     leaves Expedited out while it rests
 //	spend     enters the price into the budgets
 //	announce  writes the intent
-//	callTiers calls Glacier, tier by tier as [Rulings] say
+//	callTiers calls Glacier, tier by tier as [RetryTable] say
 //	save      saves the retrieval's id
-//	settle    corrects what was entered into the budgets
+//	correct   sets the budgets to the real price
 func (r *Requester) ask(ctx context.Context, log *slog.Logger, job archive.Job, emit Emit) error {
 	answer, account, err := r.turn(ctx, job)
 	if err != nil {
@@ -48,7 +48,7 @@ func (r *Requester) ask(ctx context.Context, log *slog.Logger, job archive.Job, 
 	if err := r.save(ctx, log, &job, retrieval); err != nil {
 		return err
 	}
-	r.settle(ctx, log, spending, retrieval.Cost)
+	r.correct(ctx, log, spending, retrieval.Cost)
 	if r.OnRequested != nil {
 		r.OnRequested(retrieval, retrieval.Tier != r.Tiers[0])
 	}
@@ -94,7 +94,7 @@ func (r *Requester) awake(tiers archive.Tiers) (archive.Tiers, error) {
 func (r *Requester) announce(ctx context.Context, log *slog.Logger, job *archive.Job, plan string, spending archive.Spending) error {
 	intent := r.newIntent(plan)
 	if err := r.Catalog.SaveIntent(ctx, *job, intent); fault.Is(err, fault.Conflict) {
-		r.settle(ctx, log, spending, 0)
+		r.correct(ctx, log, spending, 0)
 		return fault.New(fault.Wait, fmt.Errorf("another worker was first: %w", err))
 	} else if err != nil {
 		return err // it may have been written: what was entered stays entered
@@ -108,7 +108,7 @@ func (r *Requester) newIntent(plan string) archive.Intent {
 }
 
 // callTiers calls Glacier until it takes the request in one of the tiers, or until
-// [Rulings] say that the task goes back.
+// [RetryTable] say that the task goes back.
 func (r *Requester) callTiers(ctx context.Context, log *slog.Logger, job *archive.Job, tiers archive.Tiers, spending archive.Spending) (archive.Retrieval, error) {
 	for tier := tiers[0]; ; {
 		id, called, err := r.call(ctx, job, tier)
@@ -119,27 +119,27 @@ func (r *Requester) callTiers(ctx context.Context, log *slog.Logger, job *archiv
 			r.withdraw(ctx, log, *job, spending)
 			return archive.Retrieval{}, err
 		}
-		ruling := Decide(fault.KindOf(err), tier)
-		if ruling.Rest {
+		retry := RetryOf(fault.KindOf(err), tier)
+		if retry.Rest {
 			r.pace().Rest(ctx)
 		}
-		if ruling.Slow {
+		if retry.Slow {
 			r.pace().Slow(ctx)
 		}
-		if next, ok := ruling.Next(tiers, tier); ok {
-			log.Info("refused, trying another tier", "tier", tier, "next", next, "kind", ruling.Kind)
+		if next, ok := retry.Next(tiers, tier); ok {
+			log.Info("refused, trying another tier", "tier", tier, "next", next, "kind", retry.Kind)
 			tier = next
 			if err := r.pace().Turn(ctx); err == nil {
 				continue
 			}
 		}
-		if ruling.Refused {
+		if retry.Refused() {
 			r.withdraw(ctx, log, *job, spending)
 		}
-		if ruling.Action == Bury {
-			return archive.Retrieval{}, fault.Because(ruling.Returns, "archive cannot be retrieved", fmt.Errorf("archive %q cannot be retrieved: %w", job.ArchiveID, err))
+		if retry.Action == DeadLetter {
+			return archive.Retrieval{}, fault.Because(retry.Returns, "archive cannot be retrieved", fmt.Errorf("archive %q cannot be retrieved: %w", job.ArchiveID, err))
 		}
-		return archive.Retrieval{}, fault.After(ruling.Returns, fault.DelayOf(err), err)
+		return archive.Retrieval{}, fault.After(retry.Returns, fault.DelayOf(err), err)
 	}
 }
 
@@ -156,7 +156,7 @@ func (r *Requester) taken(ctx context.Context, log *slog.Logger, job archive.Job
 // took nothing.
 func (r *Requester) withdraw(ctx context.Context, log *slog.Logger, job archive.Job, spending archive.Spending) {
 	r.drop(ctx, log, job)
-	r.settle(ctx, log, spending, 0)
+	r.correct(ctx, log, spending, 0)
 }
 
 // call requests the archive once; called is false if it did not come to that. An

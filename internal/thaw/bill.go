@@ -12,22 +12,22 @@ import (
 // to be asked for. held is true if a budget does not allow it: then the plan is held,
 // and asks again when it goes on.
 func (r *Requester) spend(ctx context.Context, log *slog.Logger, job archive.Job, account archive.Account, tiers archive.Tiers) (s archive.Spending, held bool, err error) {
-	if !r.Budget.Limited() {
+	if !r.Limits.Limited() {
 		return s, false, nil
 	}
-	if r.Ledger == nil || r.Plans == nil {
+	if r.Budgets == nil || r.Plans == nil {
 		return s, false, fault.Errorf(fault.Denied, "there is a budget, and nowhere to keep what is spent")
 	}
 	now := r.Now()
 	s = archive.Spending{Day: dayOf(now), User: account.ID, Plan: planID(account)}
 	if !job.Ordered {
 		// What an operator orders counts, and no budget holds it up.
-		s.UserLimit, s.DayLimit, s.Approved = r.Budget.User, r.Budget.Day, account.Plan.Approved
+		s.UserLimit, s.DayLimit, s.Approved = r.Limits.User, r.Limits.Day, account.Plan.Approved
 	}
 	for _, tier := range tiers {
 		s.Amount = max(s.Amount, r.price(tier, job))
 	}
-	why, err := r.Ledger.Spend(ctx, s)
+	why, err := r.Budgets.Spend(ctx, s)
 	if err != nil || why == "" {
 		return s, false, err
 	}
@@ -47,12 +47,12 @@ func planID(a archive.Account) string {
 	return a.Plan.ID
 }
 
-// settle corrects what was entered into the budgets for a retrieval to what it costs,
+// correct corrects what was entered into the budgets for a retrieval to what it costs,
 // zero if nothing was asked for. Should giving back fail, less can be spent that day: the
 // budget holds. It can cost more than was entered only if nobody knew how large the
 // archive is; then the rest is entered whatever the limits say, so that they end what
 // follows.
-func (r *Requester) settle(ctx context.Context, log *slog.Logger, s archive.Spending, cost archive.MicroUSD) {
+func (r *Requester) correct(ctx context.Context, log *slog.Logger, s archive.Spending, cost archive.MicroUSD) {
 	if s.Amount == cost || s.Day == "" {
 		return
 	}
@@ -61,11 +61,11 @@ func (r *Requester) settle(ctx context.Context, log *slog.Logger, s archive.Spen
 	var err error
 	if s.Amount > cost {
 		s.Amount -= cost
-		err = r.Ledger.Return(ctx, s)
+		err = r.Budgets.Return(ctx, s)
 	} else {
 		s.Amount = cost - s.Amount
 		s.UserLimit, s.DayLimit, s.Approved = 0, 0, 0
-		_, err = r.Ledger.Spend(ctx, s)
+		_, err = r.Budgets.Spend(ctx, s)
 	}
 	if err != nil {
 		log.Warn("the budgets do not have what the retrieval really cost", "amount", s.Amount.String(), "err", err)

@@ -12,19 +12,19 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Budget is what retrievals may cost in one day, a day being one of UTC. Zero is no
+// Limits is what retrievals may cost in one day, a day being one of UTC. Zero is no
 // limit.
-type Budget struct {
+type Limits struct {
 	// User is for the retrievals of one user, Day for those of all.
 	User, Day archive.MicroUSD
 }
 
 // Limited reports whether there is a limit.
-func (b Budget) Limited() bool { return b.User > 0 || b.Day > 0 }
+func (b Limits) Limited() bool { return b.User > 0 || b.Day > 0 }
 
 // over returns why something that costs c is over budget beside what was spent today;
 // empty if it is not.
-func (b Budget) over(all, ofUser, c archive.MicroUSD) string {
+func (b Limits) over(all, ofUser, c archive.MicroUSD) string {
 	switch {
 	case b.User > 0 && ofUser.Plus(c) > b.User:
 		return fmt.Sprintf("%s for this user today is over the budget of %s", ofUser.Plus(c), b.User)
@@ -66,10 +66,10 @@ func Count(ctx context.Context, jobs ArchivedJobs, user events.UserID, assumedSi
 // nothing counts twice. Without a limit nothing is counted.
 func (p *Planner) forecast(ctx context.Context, log *slog.Logger, progress *Progress, plan archive.Plan, approved archive.MicroUSD) (held bool, err error) {
 	approved = max(approved, plan.Approved)
-	if !p.Budget.Limited() {
+	if !p.Limits.Limited() {
 		return false, p.goOn(ctx, progress.User, plan, approved)
 	}
-	if p.Ledger == nil {
+	if p.Budgets == nil {
 		return false, fault.Errorf(fault.Denied, "there is a budget, and nowhere to keep what is spent")
 	}
 	estimate, _, err := Count(ctx, p.Jobs, progress.User, p.AssumedSize)
@@ -81,11 +81,11 @@ func (p *Planner) forecast(ctx context.Context, log *slog.Logger, progress *Prog
 		return false, p.goOn(ctx, progress.User, plan, approved)
 	}
 	now := p.Now()
-	all, ofUser, err := p.Ledger.Spent(ctx, dayOf(now), progress.User)
+	all, ofUser, err := p.Budgets.Spent(ctx, dayOf(now), progress.User)
 	if err != nil {
 		return false, err
 	}
-	why := p.Budget.over(all, ofUser, progress.Cost)
+	why := p.Limits.over(all, ofUser, progress.Cost)
 	if why == "" {
 		return false, p.goOn(ctx, progress.User, plan, approved)
 	}
@@ -134,16 +134,16 @@ func (p *Planner) Preview(ctx context.Context, user events.UserID) (Preview, err
 		return Preview{}, err
 	}
 	v := Preview{Estimate: estimate, Thawing: thawing, InTier: map[archive.Tier]archive.MicroUSD{}, AtMost: estimate.AtMost(p.Prices, p.Tiers)}
-	for _, tier := range []archive.Tier{archive.Expedited, archive.Standard, archive.Bulk} {
+	for _, tier := range archive.AllTiers() {
 		v.InTier[tier] = estimate.In(p.Prices, tier)
 	}
-	if !p.Budget.Limited() {
+	if !p.Limits.Limited() {
 		return v, nil
 	}
-	all, ofUser, err := p.Ledger.Spent(ctx, dayOf(p.Now()), user)
+	all, ofUser, err := p.Budgets.Spent(ctx, dayOf(p.Now()), user)
 	if err != nil {
 		return v, err
 	}
-	v.OverBudget = p.Budget.over(all, ofUser, v.AtMost)
+	v.OverBudget = p.Limits.over(all, ofUser, v.AtMost)
 	return v, nil
 }

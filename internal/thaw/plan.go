@@ -12,6 +12,7 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/cost"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/kv"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -19,15 +20,15 @@ import (
 type Planner struct {
 	Accounts Accounts
 	Plans    Plans
-	Ledger   Ledger
+	Budgets  Budgets
 	Switches Switches
 	Jobs     ArchivedJobs
 	Tasks    Tasks
-	// Notes keep how far plans are, and how they ended. Without them, or while they
+	// KV keep how far plans are, and how they ended. Without them, or while they
 	// cannot be reached, a plan that is interrupted begins anew.
-	Notes Notes
-	// Budget is what retrievals may cost; the zero Budget has no limit.
-	Budget Budget
+	KV kv.Store
+	// Limits is what retrievals may cost; the zero Limits has no limit.
+	Limits Limits
 	// Window is how many tasks of one user are in the stream at the most, 2,000 if zero:
 	// a user with a million archives does not keep the others waiting, nor does the
 	// stream grow with them.
@@ -87,7 +88,7 @@ func (p *Planner) Plan(ctx context.Context, e events.UserUpgraded, _ Emit) error
 		p.end(ctx, log, progress)
 		return nil
 	}
-	log, progress.Plan, progress.Since = log.With("plan", plan.ID), plan.ID, plan.Since
+	log, progress.Plan, progress.UpgradedAt = log.With("plan", plan.ID), plan.ID, plan.UpgradedAt
 	if hold, stopped, err := p.stopped(ctx, e.UserID); err != nil {
 		return err
 	} else if stopped {
@@ -134,7 +135,7 @@ func (p *Planner) standing(ctx context.Context, log *slog.Logger, account archiv
 	}
 	now := p.Now().UTC()
 	// The id is the message's, so that the message opens one plan however often it comes.
-	plan := archive.Plan{ID: "message-" + e.ID, Since: since.UTC(), Why: why, State: archive.PlanOpen, OpenedAt: now, Due: now.Add(lookAfter)}
+	plan := archive.Plan{ID: "message-" + e.ID, UpgradedAt: since.UTC(), Why: why, State: archive.PlanOpen, OpenedAt: now, Due: now.Add(lookAfter)}
 	err := p.Plans.OpenPlan(ctx, account, plan)
 	switch {
 	case fault.Is(err, fault.Invalid):
@@ -145,7 +146,7 @@ func (p *Planner) standing(ctx context.Context, log *slog.Logger, account archiv
 	case err != nil:
 		return nil, err
 	}
-	log.Info("plan opened", "plan", plan.ID, "why", why, "since", plan.Since)
+	log.Info("plan opened", "plan", plan.ID, "why", why, "since", plan.UpgradedAt)
 	return &plan, nil
 }
 
@@ -197,7 +198,7 @@ func (p *Planner) carryOut(ctx context.Context, log *slog.Logger, progress *Prog
 				JobID: job.ID, UserID: job.UserID, State: string(archive.Planned), At: p.Now().UTC(), Step: progress.ID,
 			})
 			tasks = append(tasks, events.ThawRequested{
-				ID: progress.ID, JobID: job.ID, UserID: job.UserID, ArchiveID: job.ArchiveID, Plan: progress.Plan, UpgradedAt: progress.Since,
+				ID: progress.ID, JobID: job.ID, UserID: job.UserID, ArchiveID: job.ArchiveID, Plan: progress.Plan, UpgradedAt: progress.UpgradedAt,
 			})
 		}
 		if err := p.Tasks.Publish(ctx, append(states, tasks...)); fault.Is(err, fault.Throttled) {
@@ -212,7 +213,7 @@ func (p *Planner) carryOut(ctx context.Context, log *slog.Logger, progress *Prog
 			return nil
 		}
 		progress.Outcome = Planning
-		p.note(ctx, log, *progress)
+		p.save(ctx, log, *progress)
 	}
 }
 
@@ -248,6 +249,6 @@ func (p *Planner) room(ctx context.Context, log *slog.Logger, progress *Progress
 		wait = min(max(time.Duration(float64(n-window/2)/progress.Rate*float64(time.Second)), leastWait), movingWait)
 	}
 	progress.Outstanding, progress.Done, progress.LookedAt, progress.Outcome = n, done, now, Planning
-	p.note(ctx, log, *progress)
+	p.save(ctx, log, *progress)
 	return fault.After(fault.Wait, wait, fmt.Errorf("%d tasks are planned, of which %d are still to be asked for", progress.Planned, n))
 }

@@ -31,8 +31,8 @@ type Plans interface {
 	ResumePlan(ctx context.Context, user events.UserID, plan string, approved archive.MicroUSD, due time.Time) error
 }
 
-// Ledger knows what was spent, and spends.
-type Ledger interface {
+// Budgets knows what was spent, and spends.
+type Budgets interface {
 	// Spent returns what was entered for a day of UTC: by all, and by the user.
 	Spent(ctx context.Context, day string, user events.UserID) (all, ofUser archive.MicroUSD, err error)
 	// Spend enters what a retrieval may cost. refused is a sentence if a limit does not
@@ -87,7 +87,7 @@ type Catalog interface {
 type Vault interface {
 	// Retrieve asks for the archive to be retrieved in the tier, once: it must
 	// not be tried again inside. job goes into the retrieval's description. The
-	// error's kind is what [Rulings] goes by.
+	// error's kind is what [RetryTable] goes by.
 	Retrieve(ctx context.Context, id events.ArchiveID, job events.JobID, tier archive.Tier) (events.RetrievalID, error)
 	// Retrievals yields the retrievals that Glacier knows, finished ones too.
 	Retrievals(context.Context) iter.Seq2[archive.Retrieval, error]

@@ -39,10 +39,10 @@ type Progress struct {
 	ID   string        `json:"id"`
 	User events.UserID `json:"user"`
 	// Plan is the plan, Since since when the user is entitled to it; zero if nobody said.
-	Plan    string    `json:"plan,omitempty"`
-	Since   time.Time `json:"since,omitzero"`
-	Via     string    `json:"via,omitempty"`
-	Outcome Outcome   `json:"outcome"`
+	Plan       string    `json:"plan,omitempty"`
+	UpgradedAt time.Time `json:"since,omitzero"`
+	Via        string    `json:"via,omitempty"`
+	Outcome    Outcome   `json:"outcome"`
 	// Reason is a sentence about the outcome.
 	Reason string `json:"reason,omitempty"`
 	// Planned is how many tasks were published, Thawing how many archives needed none.
@@ -102,10 +102,10 @@ const progressLife = 24 * time.Hour
 // resume returns how far the pass of this very message came when it was interrupted.
 // ok is false if it was not, or if that is too long ago.
 func (p *Planner) resume(ctx context.Context, log *slog.Logger, fresh Progress) (progress Progress, ok bool) {
-	if p.Notes == nil {
+	if p.KV == nil {
 		return Progress{}, false
 	}
-	_, found, err := read(ctx, p.Notes, fresh.key(), &progress)
+	_, found, err := read(ctx, p.KV, fresh.key(), &progress)
 	if err != nil {
 		log.Warn("the plan's progress is not known, beginning anew", "err", err)
 		return Progress{}, false
@@ -115,13 +115,13 @@ func (p *Planner) resume(ctx context.Context, log *slog.Logger, fresh Progress) 
 	return progress, ok
 }
 
-// note writes down how far the pass is. That it cannot is no reason to stop.
-func (p *Planner) note(ctx context.Context, log *slog.Logger, progress Progress) {
-	if p.Notes == nil {
+// save writes down how far the pass is. That it cannot is no reason to stop.
+func (p *Planner) save(ctx context.Context, log *slog.Logger, progress Progress) {
+	if p.KV == nil {
 		return
 	}
 	progress.UpdatedAt = p.Now().UTC()
-	if err := write(ctx, p.Notes, progress.key(), progress); err != nil {
+	if err := write(ctx, p.KV, progress.key(), progress); err != nil {
 		log.Warn("the plan's progress is not saved", "err", err)
 	}
 }
@@ -132,7 +132,7 @@ func (p *Planner) end(ctx context.Context, log *slog.Logger, progress Progress) 
 		progress.Reason = "no plan of the user's stands, and this message opens none"
 	}
 	log.Info("plan: "+string(progress.Outcome), "reason", progress.Reason, "planned", progress.Planned, "already_thawing", progress.Thawing)
-	p.note(ctx, log, progress)
+	p.save(ctx, log, progress)
 	if p.OnPlan != nil {
 		p.OnPlan(progress.Outcome)
 	}

@@ -34,13 +34,13 @@ type Requester struct {
 	Vault    Vault
 	// Plans holds a plan whose budget is used up.
 	Plans Plans
-	// Ledger is where each retrieval is paid from. It may be nil where there is no
+	// Budgets is where each retrieval is paid from. It may be nil where there is no
 	// budget.
-	Ledger Ledger
+	Budgets Budgets
 	// Switches tells what operators have stopped; nil says nothing.
 	Switches Switches
-	// Budget is what retrievals may cost; the zero Budget has no limit.
-	Budget Budget
+	// Limits is what retrievals may cost; the zero Limits has no limit.
+	Limits Limits
 	// Tiers is the order in which tiers are tried.
 	Tiers archive.Tiers
 	// Pace limits the calls; nil does not.
@@ -62,7 +62,7 @@ type Requester struct {
 	OnAdopted    func(archive.Retrieval)
 	OnDuplicates func(n int)
 
-	accounts lookasides
+	accounts accountCache
 	listing  listing
 	watched  watched
 	free     Pace // in place of a nil Pace
@@ -152,16 +152,18 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 
 // requested is what the owner is told of a retrieval that is on its way.
 func (r *Requester) requested(job archive.Job) events.StatusChanged {
-	_, longest := job.Tier.Typically()
-	by := job.RetrievalRequestedAt.Add(longest).UTC()
-	return events.StatusChanged{
+	status := events.StatusChanged{
 		JobID:    job.ID,
 		UserID:   job.UserID,
 		State:    string(archive.Requested),
 		At:       r.Now().UTC(),
 		Tier:     string(job.Tier),
 		Fallback: job.Tier != r.Tiers[0],
-		ReadyBy:  &by,
 		Step:     string(job.RetrievalID),
 	}
+	if _, longest, err := job.Tier.Typically(); err == nil {
+		by := job.RetrievalRequestedAt.Add(longest).UTC()
+		status.ReadyBy = &by
+	}
+	return status
 }

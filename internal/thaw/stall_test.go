@@ -38,13 +38,13 @@ func inStall(t *testing.T, f func(*testing.T, *stall)) {
 		stops := thaw.NewStops(s.Catalog, time.Now)
 		prices := cost.Public().In("us-east-1")
 		p := &thaw.Planner{
-			Accounts: s.Catalog, Plans: s.Catalog, Ledger: s.Catalog, Switches: stops, Jobs: s.Catalog, Tasks: bus.Tasks{Bus: b},
-			Notes: b.Notes(bus.BucketPlans), Tiers: archive.DefaultTiers(), Prices: prices, Now: time.Now, Log: quiet,
+			Accounts: s.Catalog, Plans: s.Catalog, Budgets: s.Catalog, Switches: stops, Jobs: s.Catalog, Tasks: bus.Tasks{Bus: b},
+			KV: b.Notes(bus.BucketPlans), Tiers: archive.DefaultTiers(), Prices: prices, Now: time.Now, Log: quiet,
 		}
 		r := &thaw.Requester{
-			Accounts: s.Catalog, Catalog: s.Catalog, Plans: s.Catalog, Ledger: s.Catalog, Switches: stops,
+			Accounts: s.Catalog, Catalog: s.Catalog, Plans: s.Catalog, Budgets: s.Catalog, Switches: stops,
 			Vault: policed{glacier.New(s.Config, testenv.VaultID, topic)}, Tiers: archive.DefaultTiers(),
-			Pace: &thaw.Pace{Board: b.Notes(bus.BucketPace), Calls: 8}, Prices: prices, Now: time.Now, Log: quiet,
+			Pace: &thaw.Pace{KV: b.Notes(bus.BucketPace), Calls: 8}, Prices: prices, Now: time.Now, Log: quiet,
 		}
 		work(t, &bus.Worker[events.UserUpgraded]{Bus: b, Stream: events.StreamPremium, Consumer: bus.ConsumerPlan, Slots: 2, Handle: p.Plan, Door: stops.Door, Logger: quiet})
 		work(t, &bus.Worker[events.ThawRequested]{Bus: b, Stream: events.StreamThaw, Consumer: bus.ConsumerRequest, Slots: 32, Handle: r.Request, Door: stops.Door, Logger: quiet})
@@ -223,13 +223,13 @@ func (c *counted) Outstanding(context.Context, events.UserID, int) (int, error) 
 }
 
 func TestAPlanGoesOnWhenItsTasksWillHaveMadeRoom(t *testing.T) {
-	w := newCrashWorld(t)
+	w := newCrashFixture(t)
 	e, _ := w.user(t, 60)
 	left := 0
 	tasks := &counted{stand: func() int { return left }}
 	l := &life{}
 	l.At = -1
-	p := w.planner(t, l, thaw.Budget{})
+	p := w.planner(t, l, thaw.Limits{})
 	p.Tasks, p.Window = tasks, 20
 	plan := func(passed time.Duration, stand int) time.Duration {
 		t.Helper()

@@ -44,7 +44,7 @@ func (s *Stops) Switches(ctx context.Context) (archive.Switches, error) {
 	}
 	result := s.reads.DoChan("", func() (any, error) {
 		at := s.now()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookasideTime)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sharedReadTime)
 		defer cancel()
 		read, err := s.from.Switches(ctx)
 		if err == nil {

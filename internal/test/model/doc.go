@@ -5,7 +5,7 @@
 // behind.
 //
 // What decides is the project's own: [gate.Decide] and [gate.Entitled],
-// [archive.Account.Opens], [archive.History.Spent], [thaw.Decide], [reconcile.Act] and
+// [archive.Account.Opens], [archive.History.Spent], [thaw.RetryOf], [reconcile.Act] and
 // [archive.Job.State] are called and not copied. A write goes through if its condition
 // holds, and the condition is the very string that the adapter sends ([Writes]), read and
 // evaluated here. What is a model, and not the thing, is the order of the steps of each

@@ -18,7 +18,7 @@ type Protocol struct {
 	Entitled func(gate.Question) gate.Answer
 	Opens    func(archive.Account, events.UserUpgraded) archive.Entitlement
 	Spent    func(archive.History) (cause, why string)
-	Ruling   func(fault.Kind, archive.Tier) thaw.Ruling
+	Retry    func(fault.Kind, archive.Tier) thaw.Retry
 	Act      func(reconcile.Finding) reconcile.Action
 	Writes   []Write
 
@@ -36,8 +36,8 @@ type Protocol struct {
 	TellsDone bool
 	// KeepsTries: tries are kept when a retrieval came to nothing.
 	KeepsTries bool
-	// LooksInLedger: who is to open a plan looks whether it is over.
-	LooksInLedger bool
+	// ChecksWhetherOver: who is to open a plan looks whether it is over.
+	ChecksWhetherOver bool
 	// AsksGate: a retrieval that came to nothing is followed by a task, and not by a
 	// request.
 	AsksGate bool
@@ -47,8 +47,8 @@ type Protocol struct {
 func Real() Protocol {
 	return Protocol{
 		Decide: gate.Decide, Entitled: gate.Entitled, Opens: archive.Account.Opens, Spent: archive.History.Spent,
-		Ruling: thaw.Decide, Act: reconcile.Act, Writes: Writes(),
-		LooksFirst: true, CountsUsed: true, LooksAgain: true, ProvesFirst: true, TellsDone: true, KeepsTries: true, AsksGate: true, LooksInLedger: true,
+		Retry: thaw.RetryOf, Act: reconcile.Act, Writes: Writes(),
+		LooksFirst: true, CountsUsed: true, LooksAgain: true, ProvesFirst: true, TellsDone: true, KeepsTries: true, AsksGate: true, ChecksWhetherOver: true,
 	}
 }
 
@@ -75,7 +75,7 @@ type Model struct {
 	decided  map[[4]bool]gate.Action
 	entitled map[entitlement]gate.Action
 	spent    map[[3]uint8]bool
-	rulings  map[asked]thaw.Ruling
+	retries  map[asked]thaw.Retry
 }
 
 type entitlement struct {
@@ -92,7 +92,7 @@ type asked struct {
 func New(p Protocol, b Bounds) *Model {
 	return &Model{
 		Protocol: p, Bounds: b, conditions: conditions(p.Writes),
-		decided: map[[4]bool]gate.Action{}, entitled: map[entitlement]gate.Action{}, spent: map[[3]uint8]bool{}, rulings: map[asked]thaw.Ruling{},
+		decided: map[[4]bool]gate.Action{}, entitled: map[entitlement]gate.Action{}, spent: map[[3]uint8]bool{}, retries: map[asked]thaw.Retry{},
 	}
 }
 
@@ -189,12 +189,12 @@ func (m *Model) isSpent(s *State) bool {
 	return spent
 }
 
-func (m *Model) ruling(kind fault.Kind, tier uint8) thaw.Ruling {
+func (m *Model) retry(kind fault.Kind, tier uint8) thaw.Retry {
 	key := asked{kind, tier}
-	r, ok := m.rulings[key]
+	r, ok := m.retries[key]
 	if !ok {
-		r = m.Ruling(kind, tiers[tier])
-		m.rulings[key] = r
+		r = m.Retry(kind, tiers[tier])
+		m.retries[key] = r
 	}
 	return r
 }

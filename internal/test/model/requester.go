@@ -24,7 +24,7 @@ const (
 	thenAck uint8 = iota
 	thenBack
 	thenSpent
-	thenBury
+	thenDeadLetter
 )
 
 // requester emits the steps of the ith requester.
@@ -162,7 +162,7 @@ func (m *Model) requester(s *State, i int, emit emit) {
 		case thenSpent:
 			n.Letters |= spentLetter
 			ack()
-		case thenBury:
+		case thenDeadLetter:
 			n.Letters |= otherLetter
 			ack()
 		}
@@ -254,7 +254,7 @@ func (m *Model) call(s *State, i int, emit emit) {
 			}
 		}
 		emit("requester asks Glacier, which takes it", plain, n)
-		if n.Left.Crashes > 0 && m.ruling(fault.Transient, r.Tier).Refused {
+		if n.Left.Crashes > 0 && m.retry(fault.Transient, r.Tier).Refused() {
 			n := n // a planted bug's: an error is taken for a refusal
 			n.Requesters[i].PC, n.Requesters[i].After = rDrop, thenBack
 			n.Left.Crashes--
@@ -280,21 +280,21 @@ func (m *Model) call(s *State, i int, emit emit) {
 	}
 }
 
-// refuse emits what the ruling says about an error that Glacier gave.
+// refuse emits what the retry table says about an error that Glacier gave.
 func (m *Model) refuse(s *State, i int, kind fault.Kind, how how, label string, emit emit) {
 	n := *s
 	w := &n.Requesters[i]
 	if how == byChance {
 		n.Left.Refusals--
 	}
-	ruling := m.ruling(kind, w.Tier)
-	_, next := ruling.Next(tiers, tiers[w.Tier])
+	retry := m.retry(kind, w.Tier)
+	_, next := retry.Next(tiers, tiers[w.Tier])
 	switch {
 	case next:
 		w.Tier++
-	case ruling.Refused:
-		if w.PC, w.After = rDrop, thenBack; ruling.Action == thaw.Bury {
-			w.After = thenBury
+	case retry.Refused():
+		if w.PC, w.After = rDrop, thenBack; retry.Action == thaw.DeadLetter {
+			w.After = thenDeadLetter
 		}
 		w.Used = false // under the intent that it wrote itself, Glacier took nothing
 	default:

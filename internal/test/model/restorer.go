@@ -1,9 +1,10 @@
 package model
 
-// The places of a restorer: what it does next. See internal/restore/restore.go.
+// The places of a restorer: what it does next. See the steps of internal/restore: here,
+// hear is look at the catalog, and oFetch is the rest of look, and fetch.
 const (
 	_ uint8 = iota
-	oBring
+	oFetch
 	oPut
 	oDelete
 	oClear
@@ -40,8 +41,8 @@ func (m *Model) restorer(s *State, i int, emit emit) {
 	dead := func() { n.Letters |= occupiedLetter; ack() }
 	v := values{archive: r.Archive, retrieval: r.Msg.A}
 	switch r.PC {
-	case oBring:
-		m.bring(s, i, emit)
+	case oFetch:
+		m.fetch(s, i, emit)
 	case oPut:
 		switch s.Object {
 		case nothing:
@@ -182,13 +183,13 @@ func (m *Model) hear(s *State, i, j int, emit emit) {
 	case s.Retrieval != msg.A:
 		emit("restorer gets a notice of another retrieval", plain, n)
 	default:
-		n.Restorers[i] = Restorer{PC: oBring, Msg: msg, Archive: s.Archive}
+		n.Restorers[i] = Restorer{PC: oFetch, Msg: msg, Archive: s.Archive}
 		emit("restorer gets a notice", plain, n)
 	}
 }
 
-// bring emits what the output and the object come to.
-func (m *Model) bring(s *State, i int, emit emit) {
+// fetch emits what the output and the object come to.
+func (m *Model) fetch(s *State, i int, emit emit) {
 	n, r := *s, s.Restorers[i]
 	w := &n.Restorers[i]
 	status := s.Retrievals[r.Msg.A-1].Status

@@ -22,7 +22,7 @@ type State struct {
 	Due                         bool
 	// EmptySeen says that a look found nothing of the user's in the vault.
 	EmptySeen bool
-	// Closed has a bit for each plan in the ledger.
+	// Closed has a bit for each plan that gas-plans has as closed.
 	Closed uint8
 
 	// Life is the life that the archive is in, from 1 on. Vault has a bit for the

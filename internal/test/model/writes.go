@@ -75,7 +75,7 @@ func openPlan(changed, opened bool) string {
 	return fmt.Sprintf("open a plan (role changed before: %t, plans opened before: %t)", changed, opened)
 }
 
-// The names of the writes. The ledger's put of a plan that is over has no condition.
+// The names of the writes. The put of a closed plan into gas-plans has no condition.
 const (
 	saveIntent    = "save the first intent"
 	takeIntent    = "take an intent over"

@@ -39,7 +39,7 @@ func noteKey(key string) string { return "sweep." + key }
 
 // recall returns what was done; nothing if it was about something else.
 func (s *Sweeper) recall(ctx context.Context, key, about string) (done, error) {
-	note, _, err := s.Notes.Get(ctx, noteKey(key))
+	note, _, err := s.KV.Get(ctx, noteKey(key))
 	if fault.Is(err, fault.NotFound) {
 		return done{About: about}, nil
 	}
@@ -60,7 +60,7 @@ func (s *Sweeper) remember(ctx context.Context, key, about string, d done) error
 	if err != nil {
 		return err
 	}
-	return s.Notes.Put(ctx, noteKey(key), note)
+	return s.KV.Put(ctx, noteKey(key), note)
 }
 
 // place is where in a user's archives the looks at a plan are.
@@ -101,7 +101,7 @@ func (s *Sweeper) keepAudit(ctx context.Context, at auditAt) error { return s.pu
 
 // get reads a note into v, and leaves it as it is if there is none that can be read.
 func (s *Sweeper) get(ctx context.Context, key string, v any) error {
-	note, _, err := s.Notes.Get(ctx, noteKey(key))
+	note, _, err := s.KV.Get(ctx, noteKey(key))
 	if fault.Is(err, fault.NotFound) {
 		return nil
 	}
@@ -119,7 +119,7 @@ func (s *Sweeper) put(ctx context.Context, key string, v any) error {
 	if err != nil {
 		return err
 	}
-	return s.Notes.Put(ctx, noteKey(key), note)
+	return s.KV.Put(ctx, noteKey(key), note)
 }
 
 // ReportKey is where the report of the last sweep is kept.
