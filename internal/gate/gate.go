@@ -80,7 +80,7 @@ func Entitled(q Question) Answer {
 	switch plan := q.Account.Plan; {
 	case q.Job.Ordered:
 	case plan == nil:
-		return Answer{Action: Drop, Why: "no plan of the user's stands"}
+		return Answer{Action: Drop, Why: "the user has no plan"}
 	case plan.State != archive.PlanOpen:
 		return Answer{Action: Drop, Why: "the user's plan is held: " + plan.HeldBy}
 	}

@@ -10,12 +10,12 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 )
 
-// adopt deals with an intent that an earlier delivery left. While it is young
-// its call may be on its way, which is an error of kind Wait. Else adopt looks at
-// Glacier for the retrieval that was asked for and could not be saved, and saves
-// it, whoever is entitled to what by now: it is paid for. adopted is false if there is
-// none. Then used says that there may have been one that came to nothing: the list has
-// such a one, or the intent is so old that Glacier may have forgotten it.
+// adopt deals with an intent that another worker wrote. While the intent is young, that
+// worker may be asking Glacier just now: then the error is of kind Wait. Else adopt looks
+// in Glacier's list for the retrieval. It saves what it finds, even if the user left
+// Premium: the retrieval is paid for. adopted reports whether it found one that can be
+// used. If not, used reports whether Glacier may have been asked: the list has a retrieval
+// that came to nothing, or the intent is so old that Glacier may have forgotten it.
 func (r *Requester) adopt(ctx context.Context, log *slog.Logger, job *archive.Job) (adopted, used bool, err error) {
 	if age := r.watched.age(job.ID, job.Intent.Token, r.Now()); age < r.intentLife() {
 		return false, false, fault.After(fault.Wait, r.intentLife()-age,
@@ -27,7 +27,7 @@ func (r *Requester) adopt(ctx context.Context, log *slog.Logger, job *archive.Jo
 	}
 	best, usable := bestOf(found, r.Now())
 	if usable == 0 {
-		// Of two machines' clocks; but beside a day, what they differ by is nothing.
+		// This compares the clocks of two machines. They differ by much less than a day.
 		return false, len(found) > 0 || r.Now().Sub(job.Intent.At) > archive.OutputLifetime-time.Hour, nil
 	}
 	best.Cost = r.priceOf(best, *job)
@@ -47,8 +47,8 @@ func (r *Requester) adopt(ctx context.Context, log *slog.Logger, job *archive.Jo
 	return true, false, nil
 }
 
-// bestOf returns the one to adopt of an archive's retrievals, and how many of
-// them have brought or may bring it: the one that is there or will be the soonest.
+// bestOf returns the retrieval to adopt: one whose output is there, or else the oldest. It
+// also returns how many of the retrievals can be used.
 func bestOf(found []archive.Retrieval, now time.Time) (best archive.Retrieval, usable int) {
 	for _, f := range found {
 		if !f.Usable(now) {

@@ -151,13 +151,13 @@ func TestProgressThatIsNotOfThisPlanOrTooOldIsNotTrusted(t *testing.T) {
 	}
 }
 
-func TestAPlanNeedsNoNotes(t *testing.T) {
+func TestAPlanNeedsNoStore(t *testing.T) {
 	w := newCrashFixture(t)
 	e, _ := w.user(t, 3)
-	for name, notes := range map[string]kv.Store{"none": nil, "lost": lost{}} {
+	for name, store := range map[string]kv.Store{"none": nil, "lost": lost{}} {
 		var out testenv.Emitted
 		p := w.planner(t, &life{At: -1}, thaw.Limits{})
-		p.KV, p.Tasks = notes, &out
+		p.KV, p.Tasks = store, &out
 		if err := p.Plan(t.Context(), e, nil); err != nil || len(out.States()) != 3 {
 			t.Errorf("%s: %v, %d planned", name, err, len(out.States()))
 		}
@@ -236,13 +236,13 @@ func TestAUserInEachSituationGetsWhatIsRightAndIsToldWhich(t *testing.T) {
 			for _, id := range jobs {
 				w.removeArchive(t, id)
 			}
-		}, thaw.NothingArchived, "nothing of the user's is in the vault", 0, 0},
+		}, thaw.NothingArchived, "the user has nothing in the vault", 0, 0},
 		{"unknown", func(_ *testing.T, _ *crashFixture, e *events.UserUpgraded, _ []events.JobID) { e.UserID = "nobody" }, "", `unknown user "nobody"`, 0, fault.Invalid},
 		{"downgraded meanwhile", func(t *testing.T, w *crashFixture, e *events.UserUpgraded, _ []events.JobID) {
 			if _, err := w.Catalog.SetRole(t.Context(), e.UserID, archive.Free, e.At.Add(time.Minute)); err != nil {
 				t.Fatal(err)
 			}
-		}, thaw.NotEntitled, "no plan of the user's stands", 0, 0},
+		}, thaw.NotEntitled, "the user has no plan", 0, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newCrashFixture(t)

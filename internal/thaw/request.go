@@ -16,14 +16,14 @@ import (
 const (
 	// DefaultCallTime is the longest that a request to Glacier may take.
 	DefaultCallTime = 20 * time.Second
-	// intentCalls is how many call times old an intent must be before another
-	// worker takes it over: so many that the call it announced has ended.
+	// intentCalls is how many call times an intent lives. Then its call has ended, and
+	// another worker may take it over.
 	intentCalls = 3
-	// entitledFor is how long a look at an account serves for the other tasks
-	// of the same user: so long after a downgrade something may still be asked for.
+	// entitledFor is how long an account is cached for the other tasks of the user. For so
+	// long after a downgrade, an archive may still be asked for.
 	entitledFor = time.Second
-	// dropTime bounds the write that removes an intent, which is done even while the
-	// process stops.
+	// dropTime bounds the write that removes an intent. It is done even while the process
+	// stops.
 	dropTime = 3 * time.Second
 )
 
@@ -32,14 +32,13 @@ type Requester struct {
 	Accounts Accounts
 	Catalog  Catalog
 	Vault    Vault
-	// Plans holds a plan whose budget is used up.
+	// Plans holds the plan of a user whose budget is used up.
 	Plans Plans
-	// Budgets is where each retrieval is paid from. It may be nil where there is no
-	// budget.
+	// Budgets has what was spent. It may be nil if there is no limit.
 	Budgets Budgets
 	// Switches tells what operators have stopped; nil says nothing.
 	Switches Switches
-	// Limits is what retrievals may cost; the zero Limits has no limit.
+	// Limits is what retrievals may cost in a day; the zero Limits has no limit.
 	Limits Limits
 	// Tiers is the order in which tiers are tried.
 	Tiers archive.Tiers
@@ -49,15 +48,14 @@ type Requester struct {
 	// if it is zero. An intent lives for three of them, so all workers must have
 	// the same.
 	CallTime time.Duration
-	// Prices and AssumedSize, of an archive whose size is not known, tell what a
-	// retrieval costs.
+	// Prices is the price list. An archive of unknown size counts with AssumedSize.
 	Prices      cost.Prices
 	AssumedSize int64
 	Now         func() time.Time
 	Log         *slog.Logger
-	// OnRequested, OnAdopted and OnDuplicates are told of each retrieval that was
-	// requested and saved, of each that was found at Glacier in place of requesting it again,
-	// and of those that are too many for their archive. They may be nil.
+	// OnRequested is told of each retrieval that was requested and saved, OnAdopted of each
+	// that was found in Glacier's list and saved, OnDuplicates of how many retrievals an
+	// archive has beside the saved one. They may be nil.
 	OnRequested  func(r archive.Retrieval, fallback bool)
 	OnAdopted    func(archive.Retrieval)
 	OnDuplicates func(n int)
@@ -87,10 +85,10 @@ func (r *Requester) intentLife() time.Duration { return intentCalls * r.callTime
 // Request asks Glacier for the task's archive, if the gate lets it, and saves the
 // retrieval's id.
 //
-// InitiateJob costs money, cannot be undone, and has no idempotency token. So
-// an intent is written first: whoever finds one without a retrieval's id looks
-// at Glacier's list of jobs before asking again. Each error says by its kind
-// what becomes of the task.
+// InitiateJob costs money, cannot be undone, and has no idempotency token. So a worker
+// writes an intent first. A worker that finds an intent, and no retrieval's id, looks at
+// Glacier's list of jobs before it asks again. The kind of an error tells the bus what to
+// do with the task.
 func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Emit) error {
 	log := r.Log.With("user", e.UserID, "job", e.JobID)
 	job, err := r.Catalog.Job(ctx, e.JobID)
@@ -104,9 +102,9 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 	case job.UserID != e.UserID:
 		return fault.Errorf(fault.Invalid, "job %q is not user %q's", e.JobID, e.UserID)
 	case job.ArchiveID != "" && job.ArchiveID != e.ArchiveID:
-		// The file was restored and is archived again since. Its new archive has a plan
-		// that asks for it, or none. As a dead letter the old task would hold the sweep
-		// back from the new archive.
+		// The file was restored, and is archived again since. If its owner has a plan, that
+		// one asks for the new archive. A dead letter of the old task would keep the sweep from
+		// the new archive.
 		log.Warn("late task ignored: it names another archive than the catalog", "archive", e.ArchiveID, "catalog", job.ArchiveID)
 		return nil
 	}
@@ -125,8 +123,8 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 		if adopted {
 			return emit(ctx, r.requested(job))
 		}
-		// Nothing is to be had of the intent. It may be taken over, if the archive may be
-		// asked for at all: with the try that it counts as, if that is still to be had.
+		// The intent led to no retrieval that can be used. This worker may take it over, if
+		// the gate is open. If Glacier was never asked under it, its try is given back.
 		if job.Intent.Used = used; !used {
 			job.History.Tries--
 		}

@@ -10,14 +10,14 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 )
 
-// save persists a retrieval that Glacier has, under the intent that announced it.
+// save writes the retrieval's id into the catalog, under the intent of this request.
 //
-// If the intent is not there any more, this worker was paused for longer than it
-// lives, and another took over between its check and its call: the one race that
-// Glacier's interface leaves open. Then the retrieval is saved under the other's
-// intent. Whichever of the two saves second finds the first one's id, and that
-// is how the duplicate is found. One that came to nothing meanwhile is not saved any
-// more: others saw to that, and it would take the place of what they asked for.
+// If that intent is gone, this worker was paused between its check and its call for longer
+// than the intent lives, and another worker took over. Glacier's interface leaves this one
+// race open. Then the retrieval is saved under the other worker's intent. The worker that
+// saves second finds the id of the first, and counts the duplicate. A retrieval that came
+// to nothing meanwhile is not saved: another one may have been asked for since, and this
+// one would take its place.
 func (r *Requester) save(ctx context.Context, log *slog.Logger, job *archive.Job, retrieval archive.Retrieval) error {
 	err := r.Catalog.SaveRetrieval(ctx, *job, *job.Intent, retrieval)
 	for range 3 {
@@ -29,8 +29,8 @@ func (r *Requester) save(ctx context.Context, log *slog.Logger, job *archive.Job
 		case rerr != nil:
 			return rerr
 		case now.RetrievalID == retrieval.ID:
-			// The write took effect and its answer was lost, or another worker found
-			// this retrieval in the list and saved it: it is done either way.
+			// It is saved: the answer of the write was lost, or another worker found the
+			// retrieval in the list and saved it.
 			*job = now
 			return nil
 		case now.ArchiveID == "" && now.RestoredBy == retrieval.ID:
