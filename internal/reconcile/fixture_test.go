@@ -51,8 +51,8 @@ type fixture struct {
 	failing map[string]string // archive to the retrieval that fails, empty before there is one
 }
 
-// inWorld runs f in a world whose time is simulated.
-func inWorld(t *testing.T, f func(*testing.T, *fixture)) {
+// inFixture runs f with a fixture, in simulated time.
+func inFixture(t *testing.T, f func(*testing.T, *fixture)) {
 	t.Helper()
 	testenv.InBubble(t, func(t *testing.T, ns *server.Server) { f(t, newFixture(t, ns)) })
 }

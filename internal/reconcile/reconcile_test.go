@@ -77,7 +77,7 @@ func TestWhateverTheTroubleTheFileIsBackWithoutANotice(t *testing.T) {
 	for _, tr := range troubles {
 		t.Run(tr.name, func(t *testing.T) {
 			t.Parallel()
-			inWorld(t, tr.isOver)
+			inFixture(t, tr.isOver)
 		})
 	}
 }
@@ -108,7 +108,7 @@ func (tr trouble) isOver(t *testing.T, w *fixture) {
 }
 
 func TestAllTroublesAtOnceEndInRestoredFiles(t *testing.T) {
-	inWorld(t, allTroublesAtOnceEndInRestoredFiles)
+	inFixture(t, allTroublesAtOnceEndInRestoredFiles)
 }
 
 func allTroublesAtOnceEndInRestoredFiles(t *testing.T, w *fixture) {
@@ -131,7 +131,7 @@ func allTroublesAtOnceEndInRestoredFiles(t *testing.T, w *fixture) {
 }
 
 func TestEverythingComesBackThoughEveryNoticeIsDropped(t *testing.T) {
-	inWorld(t, everythingComesBackThoughEveryNoticeIsDropped)
+	inFixture(t, everythingComesBackThoughEveryNoticeIsDropped)
 }
 
 func everythingComesBackThoughEveryNoticeIsDropped(t *testing.T, w *fixture) {
@@ -224,7 +224,7 @@ func TestWhatIsInOrderIsLeftAlone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			inWorld(t, func(t *testing.T, w *fixture) {
+			inFixture(t, func(t *testing.T, w *fixture) {
 				make(w)
 				before, _ := w.messages()
 				r := w.swept()
@@ -237,7 +237,7 @@ func TestWhatIsInOrderIsLeftAlone(t *testing.T) {
 }
 
 func TestWhatDoesNotHelpIsDoneLessAndLessOften(t *testing.T) {
-	inWorld(t, whatDoesNotHelpIsDoneLessAndLessOften)
+	inFixture(t, whatDoesNotHelpIsDoneLessAndLessOften)
 }
 
 func whatDoesNotHelpIsDoneLessAndLessOften(t *testing.T, w *fixture) {
@@ -275,7 +275,7 @@ func whatDoesNotHelpIsDoneLessAndLessOften(t *testing.T, w *fixture) {
 }
 
 func TestARetrievalThatIsLateIsToldOfAndNotPaidForAgain(t *testing.T) {
-	inWorld(t, aRetrievalThatIsLateIsToldOfAndNotPaidForAgain)
+	inFixture(t, aRetrievalThatIsLateIsToldOfAndNotPaidForAgain)
 }
 
 func aRetrievalThatIsLateIsToldOfAndNotPaidForAgain(t *testing.T, w *fixture) {
@@ -291,7 +291,7 @@ func aRetrievalThatIsLateIsToldOfAndNotPaidForAgain(t *testing.T, w *fixture) {
 // Nor does the flag, which is pulled less and less often, hold back the notice once
 // the retrieval is done: its output is there for a day, as long as the longest pause.
 func TestARetrievalThatWasFlaggedIsBroughtBackAsSoonAsItIsDone(t *testing.T) {
-	inWorld(t, aRetrievalThatWasFlaggedIsBroughtBackAsSoonAsItIsDone)
+	inFixture(t, aRetrievalThatWasFlaggedIsBroughtBackAsSoonAsItIsDone)
 }
 
 func aRetrievalThatWasFlaggedIsBroughtBackAsSoonAsItIsDone(t *testing.T, w *fixture) {
@@ -361,7 +361,7 @@ func (w *fixture) closes(user events.UserID) {
 	}
 }
 
-func TestAnUpgradeThatAnotherSystemWroteIsFoundByTheAudit(t *testing.T) { inWorld(t, audited) }
+func TestAnUpgradeThatAnotherSystemWroteIsFoundByTheAudit(t *testing.T) { inFixture(t, audited) }
 
 func audited(t *testing.T, w *fixture) {
 	w.archived("u", "job")
@@ -390,7 +390,7 @@ func audited(t *testing.T, w *fixture) {
 
 // TestEachLateArchiveIsSeenToByItself has ten archives of one user overdue one after the
 // other: that one was brought back must not hold back the next.
-func TestEachLateArchiveIsSeenToByItself(t *testing.T) { inWorld(t, eachByItself) }
+func TestEachLateArchiveIsSeenToByItself(t *testing.T) { inFixture(t, eachByItself) }
 
 func eachByItself(t *testing.T, w *fixture) {
 	w.start()
@@ -413,7 +413,7 @@ func eachByItself(t *testing.T, w *fixture) {
 	}
 }
 
-func TestADeadLetterStopsTheSweepButForOneLookADay(t *testing.T) { inWorld(t, stopped) }
+func TestADeadLetterStopsTheSweepButForOneLookADay(t *testing.T) { inFixture(t, stopped) }
 
 func stopped(t *testing.T, w *fixture) {
 	w.archived("u", "job")

@@ -24,7 +24,7 @@ const (
 // expiringFirst restores the outputs that expire soon before the others. The stream hands
 // notices out in the order in which they came. In most cases that is the order in which
 // outputs expire. After a long outage it is not: an SQS queue has no order, and the sweep
-// finds what was lost last of all. So a worker that meets an urgent output lets notices
+// publishes lost notices late. So a worker that meets an urgent output lets notices
 // with ample time wait for some minutes, and the urgent ones come up. The zero value is
 // ready.
 type expiringFirst struct {

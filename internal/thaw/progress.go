@@ -35,10 +35,10 @@ const (
 // Progress says how far a plan is carried out for one message. It is a value in the PLANS
 // bucket. The plan itself is on the account.
 type Progress struct {
-	// ID is that of the message.
+	// ID is the id of the message.
 	ID   string        `json:"id"`
 	User events.UserID `json:"user"`
-	// UpgradedAt is when the user became Premium; zero if nobody said.
+	// Plan is the plan's id. UpgradedAt is when the user became Premium; zero if nobody said.
 	Plan       string    `json:"plan,omitempty"`
 	UpgradedAt time.Time `json:"since,omitzero"`
 	Via        string    `json:"via,omitempty"`

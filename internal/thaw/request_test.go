@@ -28,7 +28,7 @@ const topic = "arn:aws:sns:us-east-1:000000000000:gas-restore"
 
 var upgraded = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 
-// bench is a requester over a stand-in, with a clock of its own.
+// fixture is a requester over a stand-in, with a clock of its own.
 type fixture struct {
 	*testenv.AWS
 	*thaw.Requester

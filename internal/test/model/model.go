@@ -11,8 +11,8 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Protocol is what decides: the project's own functions, and a few orders of steps that
-// are written in a service's code. A planted bug replaces one of them.
+// Protocol has what decides: functions of the services, and a switch for each order of
+// steps that a service's code has. A planted bug replaces one of them.
 type Protocol struct {
 	Decide   func(gate.Question) gate.Answer
 	Entitled func(gate.Question) gate.Answer
@@ -22,21 +22,21 @@ type Protocol struct {
 	Act      func(reconcile.Finding) reconcile.Action
 	Writes   []Write
 
-	// LooksFirst: an intent that stood still is looked up in Glacier's list.
+	// LooksFirst: who finds an old intent looks at Glacier's list first.
 	LooksFirst bool
-	// CountsUsed: a try under which Glacier may have been asked stays counted, and who
-	// takes its intent over counts another.
+	// CountsUsed: if Glacier may have been asked under an intent, its try stays counted, and
+	// who takes the intent over counts another one.
 	CountsUsed bool
-	// LooksAgain: who can't save a retrieval under its intent saves it under another if it
-	// may still bring the archive, and not else.
+	// LooksAgain: who cannot save a retrieval under its own intent saves it under another
+	// one, but only if the retrieval may still bring the archive.
 	LooksAgain bool
-	// ProvesFirst: the archive is deleted when the object is proven, and not before.
+	// ProvesFirst: the archive is deleted after the object is proven.
 	ProvesFirst bool
-	// TellsDone: who finds the file restored by its notice's retrieval tells of it.
+	// TellsDone: a notice of a retrieval that restored the file before is told again.
 	TellsDone bool
-	// KeepsTries: tries are kept when a retrieval came to nothing.
+	// KeepsTries: the tries stay counted when a retrieval came to nothing.
 	KeepsTries bool
-	// ChecksWhetherOver: who is to open a plan looks whether it is over.
+	// ChecksWhetherOver: who opens a plan looks first whether that plan is over.
 	ChecksWhetherOver bool
 	// AsksGate: a retrieval that came to nothing is followed by a task, and not by a
 	// request.
@@ -52,7 +52,7 @@ func Real() Protocol {
 	}
 }
 
-// Bounds is a configuration: what is there, and what may happen.
+// Bounds is a configuration: what exists at first, and what may happen.
 type Bounds struct {
 	Name   string
 	Budget Budget
@@ -60,8 +60,8 @@ type Bounds struct {
 	Requesters, Restorers, Planners int
 	// HashKnown says that the catalog has the archive's tree hash.
 	HashKnown bool
-	// Premium says that the user is, with a plan that stands and nobody heard of; Planless
-	// that another system made the user so, and no plan stands.
+	// Premium says that the user is Premium and has a plan whose message was not published
+	// yet. Planless says that another system made the user Premium, without a plan.
 	Premium, Planless bool
 }
 
@@ -141,8 +141,7 @@ func account(role, changes uint8, stands bool) archive.Account {
 	return a
 }
 
-// decide asks the gate about a job, which answers by the job alone unless that is to be
-// asked for.
+// decide asks the gate about a job that a requester read.
 func (m *Model) decide(s *State) gate.Action {
 	key := [4]bool{s.Archive != 0, s.Retrieval != 0, s.Token != 0, s.Plan != 0}
 	a, ok := m.decided[key]
@@ -163,7 +162,8 @@ func (m *Model) decide(s *State) gate.Action {
 	return a
 }
 
-// mayAsk asks the gate about a job of which a requester read this much.
+// mayAsk asks the gate whether a requester may ask, with what the requester read of the
+// job.
 func (m *Model) mayAsk(r *Requester, stands bool) gate.Action {
 	key := entitlement{stands, r.Ordered, r.Tries, r.Failed, r.Expired}
 	a, ok := m.entitled[key]

@@ -134,7 +134,7 @@ func (m *Model) requester(s *State, i int, emit emit) {
 		}
 		emit("requester reads the job again", plain, n)
 	case rAgain:
-		// What is paid for is saved even if the tries are used up.
+		// The retrieval is paid for. It is saved even if the tries are used up.
 		if !m.holds(saveIntent, s, values{archive: r.Msg.A, most: most(5) + s.Tries}) {
 			w.PC = rReread
 			emit("requester could not write another intent", plain, n)
@@ -202,10 +202,10 @@ func (m *Model) take(s *State, i, j int, emit emit) {
 	}
 }
 
-// standsStill reports whether the intent may have been seen to stand for as long as an
-// intent lives. It may not while its worker is between its write and the end of its
-// call: a call takes a third of that time at the most, and an intent that is older than
-// another third is renewed before it.
+// standsStill reports whether another worker may have seen the intent for as long as an
+// intent lives. That cannot be while the intent's worker is between its write and the end
+// of its call: the call takes a third of an intent's life at the most, and an intent that
+// is older than another third is renewed before the call.
 func (s *State) standsStill() bool {
 	for i := range s.Requesters {
 		if r := &s.Requesters[i]; r.PC == rCall && r.Token == s.Token {
@@ -215,9 +215,8 @@ func (s *State) standsStill() bool {
 	return true
 }
 
-// best returns the retrieval of the archive to adopt, and whether there may have been
-// any: the list has one that came to nothing, or the intent is so old that Glacier may
-// have forgotten it.
+// best returns the retrieval to adopt. any reports whether Glacier may have been asked: the
+// list has a retrieval, or the intent is so old that Glacier may have forgotten it.
 func (s *State) best(archive uint8) (best uint8, any bool) {
 	any = s.Gone && s.Life == archive
 	for i, r := range s.Retrievals {
@@ -232,7 +231,7 @@ func (s *State) best(archive uint8) (best uint8, any bool) {
 	return best, any
 }
 
-// usable reports whether the retrieval has brought the archive, or still may.
+// usable reports whether the output of the retrieval is there, or may still come.
 func (s *State) usable(retrieval uint8) bool {
 	status := s.Retrievals[retrieval-1].Status
 	return status == succeeded || status == inProgress

@@ -11,9 +11,9 @@ const (
 	oTell
 	oClearRetrieval
 	oAskAgain
-	oDeleteTaken // of a file that is there, though its retrieval was taken back
+	oDeleteTaken // the retrieval was taken back, but the file is in S3
 	oClearTaken
-	oPutLate // a planted bug's: the archive is gone, and the object is not there
+	oPutLate // only in a planted bug: the archive is deleted before the object is put
 )
 
 // restorer emits the steps of the ith restorer.
@@ -140,7 +140,7 @@ func (m *Model) askAgain(n *State, archive uint8) {
 		n.put(Msg{Kind: task, A: archive})
 		return
 	}
-	// The planted bug's: no gate.
+	// Only in a planted bug: nobody asks the gate.
 	m.asked(n, archive, false)
 	for j := range n.Retrievals {
 		if n.Retrievals[j].Status == unused {
