@@ -60,7 +60,7 @@ func (r *Requester) ask(ctx context.Context, log *slog.Logger, job archive.Job, 
 // long, so it comes before the intent. An intent that is left behind costs the next worker
 // a wait and a look at Glacier's list.
 func (r *Requester) turn(ctx context.Context, job archive.Job) (gate.Answer, archive.Account, error) {
-	if err := r.pace().Turn(ctx); err != nil {
+	if err := r.Pace.Turn(ctx); err != nil {
 		return gate.Answer{}, archive.Account{}, err
 	}
 	return r.entitled(ctx, job)
@@ -83,7 +83,7 @@ func (r *Requester) notAsked(ctx context.Context, log *slog.Logger, job archive.
 func (r *Requester) awake(tiers archive.Tiers) (archive.Tiers, error) {
 	var rest time.Duration
 	for i, tier := range tiers {
-		if rest = r.pace().Resting(tier); rest <= 0 {
+		if rest = r.Pace.Resting(tier); rest <= 0 {
 			return tiers[i:], nil
 		}
 	}
@@ -121,15 +121,15 @@ func (r *Requester) callTiers(ctx context.Context, log *slog.Logger, job *archiv
 		}
 		retry := RetryOf(fault.KindOf(err), tier)
 		if retry.Rest {
-			r.pace().Rest(ctx)
+			r.Pace.Rest(ctx)
 		}
 		if retry.Slow {
-			r.pace().Slow(ctx)
+			r.Pace.Slow(ctx)
 		}
 		if next, ok := retry.Next(tiers, tier); ok {
 			log.Info("refused, trying another tier", "tier", tier, "next", next, "kind", retry.Kind)
 			tier = next
-			if err := r.pace().Turn(ctx); err == nil {
+			if err := r.Pace.Turn(ctx); err == nil {
 				continue
 			}
 		}
@@ -148,7 +148,7 @@ func (r *Requester) taken(ctx context.Context, log *slog.Logger, job archive.Job
 	retrieval := archive.Retrieval{ID: id, ArchiveID: job.ArchiveID, Tier: tier, RequestedAt: r.Now().UTC()}
 	r.bill(ctx, log, &retrieval, job)
 	log.Info("requested", "archive", job.ArchiveID, "tier", tier, "retrieval", id, "cost", retrieval.Cost.String())
-	r.pace().Took(ctx, tier)
+	r.Pace.Took(ctx, tier)
 	return retrieval
 }
 
@@ -163,19 +163,19 @@ func (r *Requester) withdraw(ctx context.Context, log *slog.Logger, job archive.
 // intent that is so old that another worker might take it over before the call
 // has ended is renewed first.
 func (r *Requester) call(ctx context.Context, job *archive.Job, tier archive.Tier) (id events.RetrievalID, called bool, err error) {
-	leave, err := r.pace().Enter(ctx)
+	leave, err := r.Pace.Enter(ctx)
 	if err != nil {
 		return "", false, err
 	}
 	defer leave()
-	if r.Now().Sub(job.Intent.At) > r.intentLife()-2*r.callTime() {
+	if r.Now().Sub(job.Intent.At) > r.intentLife()-2*r.CallTime {
 		renewed := r.newIntent(job.Intent.Plan)
 		if err := r.Catalog.SaveIntent(ctx, *job, renewed); err != nil {
 			return "", false, fault.New(fault.Wait, fmt.Errorf("renew the intent: %w", err))
 		}
 		job.Intent = &renewed
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.callTime())
+	ctx, cancel := context.WithTimeout(ctx, r.CallTime)
 	defer cancel()
 	id, err = r.Vault.Retrieve(ctx, job.ArchiveID, job.ID, tier)
 	return id, true, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
@@ -63,24 +64,20 @@ type Requester struct {
 	accounts accountCache
 	listing  listing
 	watched  watched
-	free     Pace // in place of a nil Pace
+	once     sync.Once
 }
 
-func (r *Requester) pace() *Pace {
+func (r *Requester) init() {
 	if r.Pace == nil {
-		return &r.free
+		r.Pace = &Pace{}
 	}
-	return r.Pace
-}
-
-func (r *Requester) callTime() time.Duration {
 	if r.CallTime <= 0 {
-		return DefaultCallTime
+		r.CallTime = DefaultCallTime
 	}
-	return r.CallTime
 }
 
-func (r *Requester) intentLife() time.Duration { return intentCalls * r.callTime() }
+// intentLife is how long an intent lives.
+func (r *Requester) intentLife() time.Duration { return intentCalls * r.CallTime }
 
 // Request asks Glacier for the task's archive, if the gate lets it, and saves the
 // retrieval's id.
@@ -90,6 +87,7 @@ func (r *Requester) intentLife() time.Duration { return intentCalls * r.callTime
 // Glacier's list of jobs before it asks again. The kind of an error tells the bus what to
 // do with the task.
 func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Emit) error {
+	r.once.Do(r.init)
 	log := r.Log.With("user", e.UserID, "job", e.JobID)
 	job, err := r.Catalog.Job(ctx, e.JobID)
 	if fault.Is(err, fault.NotFound) {
