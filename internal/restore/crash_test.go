@@ -201,8 +201,7 @@ func (p kvIn) Swap(ctx context.Context, key string, value []byte, revision uint6
 	return p.Call("KV.Swap", func() error { return p.to.Swap(ctx, key, value, revision) })
 }
 
-// TestEveryPortCanBreak holds the matrix to the service: a field that is a port
-// must be one that goes through a life.
+// TestEveryPortCanBreak fails if the service has a port that no crash test breaks.
 func TestEveryPortCanBreak(t *testing.T) {
 	wrapped := []reflect.Type{
 		reflect.TypeFor[catalogIn](), reflect.TypeFor[vaultIn](), reflect.TypeFor[bucketIn](), reflect.TypeFor[uploadsIn](), reflect.TypeFor[kvIn](),
@@ -234,9 +233,9 @@ func (b *fixture) in(l *life, e events.RetrievalCompleted) bool {
 	return err == nil && !l.Dead()
 }
 
-// TestWhereverAWorkerDiesTheNextOneFinishes breaks every call that a clean run
-// makes, in every way, and then every call of the next delivery too. With
-// GAS_CRASH_LONG set it does so for files of several spans and parts too.
+// TestWhereverAWorkerDiesTheNextOneFinishes breaks every call of a clean run, in every way,
+// and then also every call of the next delivery. With GAS_CRASH_LONG set, it does so also
+// for files of several spans and parts.
 func TestWhereverAWorkerDiesTheNextOneFinishes(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t).withKV()

@@ -31,8 +31,8 @@ func places(size int) []int64 {
 	return at
 }
 
-// TestAByteFlippedAnywhereIsCaught flips a bit on the wire between Glacier and S3
-// and on the way of everything that is said about the bytes.
+// TestAByteFlippedAnywhereIsCaught flips a bit of the file on the wire, and of each message
+// about the file.
 func TestAByteFlippedAnywhereIsCaught(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t).withKV()

@@ -36,14 +36,14 @@ func TestWhoFindsTheFileRestoredTellsIt(t *testing.T) {
 	e := b.retrieved("j", []byte("result"))
 	var out, late testenv.Emitted
 	b.deliver(e, &out)
-	// The worker died when it had cleared the catalog, and told nobody.
+	// The worker died after it cleared the catalog and before it told.
 	if err := b.Restore(t.Context(), e, late.Emit); err != nil {
 		t.Fatal(err)
 	}
 	if got := late.States(); len(got) != 1 || got[0] != string(archive.Restored) {
 		t.Errorf("told %v, want restored", got)
 	}
-	// A notice of another retrieval knows nothing of it.
+	// Each notice has to tell it under an id of its own.
 	if a, b := out.All()[len(out.All())-1], late.All()[0]; a.MessageID() == b.MessageID() {
 		t.Errorf("both are told as %s: one would be taken for a repetition", a.MessageID())
 	}
@@ -147,8 +147,7 @@ func TestWhatCannotBePutIsNotRetrievedAgain(t *testing.T) {
 	}
 }
 
-// Whoever looks whether the key takes an object may die before it has given up what it
-// began there.
+// A worker that tries whether the key takes an object may die before it aborts its upload.
 func TestALookAtTheKeyLeavesNoUploadBehind(t *testing.T) {
 	t.Parallel()
 	for size, body := range map[string][]byte{"small": []byte("result"), "large": random(part + 1)} {
@@ -184,8 +183,8 @@ func TestALateNoticeOfAFileThatIsArchivedAgainIsNothing(t *testing.T) {
 	}
 }
 
-// The catalog was not cleared, the archive is deleted, and the retrieval is forgotten:
-// all that is left is the file.
+// The archive is deleted, the catalog was not cleared, and Glacier forgot the retrieval.
+// Only the file in S3 is left.
 func TestAFileThatIsBackIsFoundThoughItsRetrievalCameToNothing(t *testing.T) {
 	t.Parallel()
 	b, body := newFixture(t), []byte("result")
@@ -206,9 +205,9 @@ func TestAFileThatIsBackIsFoundThoughItsRetrievalCameToNothing(t *testing.T) {
 	b.restored("j", body)
 }
 
-// Two workers have one notice, and the output expires between their fetches: one puts the
-// file and deletes the archive, the other finds nothing and takes the retrieval back, so
-// that the first cannot clear the catalog.
+// Two workers have one notice. The output expires between their fetches. The first puts the
+// file and deletes the archive. The second finds nothing and takes the retrieval back. So
+// the first cannot clear the catalog.
 func TestAFileThatWasPutWhileItsRetrievalWasTakenBackIsNotAskedForAgain(t *testing.T) {
 	t.Parallel()
 	b, body := newFixture(t), []byte("result")

@@ -124,8 +124,8 @@ func (noKV) Get(context.Context, string) ([]byte, uint64, error) { return nil, 0
 func (noKV) Put(context.Context, string, []byte) error           { return errNoKV }
 func (noKV) Swap(context.Context, string, []byte, uint64) error  { return errNoKV }
 
-// TestAnUploadOfSomebodyElseIsNotTakenForOurs leaves one whose parts look the
-// same: the AWS CLI uploads in parts of 8 MiB with the same checksum.
+// TestAnUploadOfSomebodyElseIsNotTakenForOurs leaves an upload of another tool. Its parts
+// look like ours: the AWS CLI uploads in parts of 8 MiB with the same checksum.
 func TestAnUploadOfSomebodyElseIsNotTakenForOurs(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t).withKV()

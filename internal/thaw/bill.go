@@ -16,7 +16,7 @@ func (r *Requester) spend(ctx context.Context, log *slog.Logger, job archive.Job
 		return s, false, nil
 	}
 	if r.Budgets == nil || r.Plans == nil {
-		return s, false, fault.Errorf(fault.Denied, "there is a budget, and nowhere to keep what is spent")
+		return s, false, fault.Errorf(fault.Denied, "a limit is set, and there is no table of what was spent")
 	}
 	now := r.Now()
 	s = archive.Spending{Day: dayOf(now), User: account.ID, Plan: planID(account)}

@@ -68,7 +68,7 @@ func (p *Planner) forecast(ctx context.Context, log *slog.Logger, progress *Prog
 		return false, p.goOn(ctx, progress.User, plan, approved)
 	}
 	if p.Budgets == nil {
-		return false, fault.Errorf(fault.Denied, "there is a budget, and nowhere to keep what is spent")
+		return false, fault.Errorf(fault.Denied, "a limit is set, and there is no table of what was spent")
 	}
 	estimate, _, err := Count(ctx, p.Jobs, progress.User, p.AssumedSize)
 	if err != nil {

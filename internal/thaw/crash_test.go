@@ -162,8 +162,7 @@ func (p kvIn) Swap(ctx context.Context, key string, value []byte, rev uint64) er
 	return p.Call(p.name+".Swap", func() error { return p.to.Swap(ctx, key, value, rev) })
 }
 
-// TestEveryPortCanBreak holds the matrix to the services: a field that is a port
-// must be one that goes through a life.
+// TestEveryPortCanBreak fails if a service has a port that no crash test breaks.
 func TestEveryPortCanBreak(t *testing.T) {
 	wrapped := []reflect.Type{
 		reflect.TypeFor[accountsIn](), reflect.TypeFor[catalogIn](), reflect.TypeFor[vaultIn](),

@@ -51,7 +51,7 @@ func (r *Requester) save(ctx context.Context, log *slog.Logger, job *archive.Job
 			}
 			return fault.New(fault.Wait, fmt.Errorf("another worker requested it too: %w", err))
 		case now.Intent == nil:
-			// What is paid for is saved even if the tries are used up.
+			// The retrieval is paid for. It is saved even if the tries are used up.
 			now.History.Allowed += archive.MaxRetrievals
 			intent := r.newIntent("")
 			if err = r.Catalog.SaveIntent(ctx, now, intent); err != nil {

@@ -63,7 +63,8 @@ func work[E events.Event](t *testing.T, w *bus.Worker[E]) {
 	})
 }
 
-// policed is a vault whose retrieval policy refuses what is the whale's, in every tier.
+// policed is a vault with a retrieval policy that refuses the whale's archives in every
+// tier.
 type policed struct{ *glacier.Vault }
 
 func (p policed) Retrieve(ctx context.Context, id events.ArchiveID, job events.JobID, tier archive.Tier) (events.RetrievalID, error) {
@@ -148,7 +149,7 @@ func (s *stall) stored(stream string) int {
 	return int(st.CachedInfo().State.Msgs)
 }
 
-// soon is within what time another user's work has to be done, whoever waits.
+// soon is the time within which another user's work has to be done.
 const soon = 10 * time.Second
 
 func TestAUserWhoseArchivesAreRefusedKeepsNobodyWaiting(t *testing.T) {

@@ -231,7 +231,7 @@ func (m *Model) steps(s *State, emit emit) {
 	m.network(s, emit)
 }
 
-// back puts a message back whose worker is done with it for now, or died.
+// back puts a message back: its worker gave it back, or died.
 func (s *State) back(m Msg) {
 	if m.Kind != none {
 		s.put(m)

@@ -69,8 +69,8 @@ func readAs(attribute, value string, there bool) string {
 	return "attribute_not_exists(" + attribute + ")"
 }
 
-// openPlan names the write that opens a plan on an account whose role changed before,
-// and where plans were opened before, or not.
+// openPlan names the write that opens a plan. changed says that the account's role changed
+// before, opened that it had a plan before.
 func openPlan(changed, opened bool) string {
 	return fmt.Sprintf("open a plan (role changed before: %t, plans opened before: %t)", changed, opened)
 }
