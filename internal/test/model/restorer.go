@@ -1,7 +1,8 @@
 package model
 
-// The places of a restorer: what it does next. See the steps of internal/restore: here,
-// hear is look at the catalog, and oFetch is the rest of look, and fetch.
+// The places of a restorer: what it does next. They follow the steps of internal/restore:
+// hear is the look at the catalog, oFetch the look at Glacier and the fetch, oPut is put and
+// prove, oDelete is release.
 const (
 	_ uint8 = iota
 	oFetch
