@@ -80,7 +80,9 @@ type Rule struct {
 	Action Action
 	// Cause names what has to be mended in a dead letter; empty if the error says enough.
 	Cause string
-	Why   string
+	// Warn makes the log line of a dropped notice a warning.
+	Warn bool
+	Why  string
 }
 
 // Exits is the table. An error that is no exit goes to the bus as it is: its kind says
@@ -97,7 +99,7 @@ func Exits() []Rule {
 		{Exit: WrongArchive, Action: DeadLetter, Why: "the notice and the catalog contradict each other"},
 		{Exit: NotSaved, Action: Wait, Why: "thaw saves the id in a moment, or adopts the retrieval"},
 		{Exit: TakenBack, Action: AskAgain, Why: "an earlier delivery may have died before it asked; to ask twice asks once, and the gate decides"},
-		{Exit: OtherRetrieval, Action: Drop, Why: "the notice is late: its retrieval came to nothing before"},
+		{Exit: OtherRetrieval, Action: Drop, Warn: true, Why: "the notice is late: its retrieval came to nothing before"},
 		{Exit: NoKey, Action: DeadLetter, Why: "the catalog has to be mended first"},
 		{Exit: Disagree, Action: Wait, Why: "the notice is a hint; Glacier decides, and may be behind"},
 		{Exit: WrongRetrieval, Action: DeadLetter, Why: "Glacier and the catalog contradict each other"},

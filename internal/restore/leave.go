@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/fault"
@@ -20,9 +21,13 @@ func (r *Restorer) leave(ctx context.Context, f *file, err error) error {
 		}
 	}
 	if s, ok := errors.AsType[*stopped](err); ok {
-		switch RuleOf(s.at).Action {
+		switch rule := RuleOf(s.at); rule.Action {
 		case Drop:
-			f.log.Info("notice dropped", "exit", s.at, "archive", f.notice.ArchiveID, "why", err)
+			level := slog.LevelInfo
+			if rule.Warn {
+				level = slog.LevelWarn
+			}
+			f.log.Log(ctx, level, "notice dropped", "exit", s.at, "archive", f.notice.ArchiveID, "why", err)
 			return nil
 		case TellAgain:
 			f.log.Info("restored already: telling it again")
