@@ -93,7 +93,7 @@ func (w *world) work(ctx context.Context, es []events.Event, workers int) (perSe
 		objects := s3.New(cfg)
 		r := &restore.Restorer{
 			Catalog: dynamodb.New(cfg, benchworld.Tables()), Vault: adapter.New(cfg, benchworld.Vault, benchworld.RestoreTopic), Bucket: objects, Uploads: objects,
-			Notes: b.KV(bus.BucketCopies), PartSize: span, Parallel: parallel, Now: time.Now, Log: quiet,
+			KV: b.KV(bus.BucketCopies), PartSize: span, Parallel: parallel, Now: time.Now, Log: quiet,
 		}
 		handle := func(ctx context.Context, e events.RetrievalCompleted, emit bus.Emit) error {
 			err := r.Restore(ctx, e, emit)

@@ -131,7 +131,7 @@ func (w *world) round(ctx context.Context, name string, atLeast int) (round, err
 		// With a new one its calls' rate begins anew, as it does in so long a time.
 		sweeper := &reconcile.Sweeper{
 			Catalog: parted{w.catalog, w.meter}, Vault: w.vault, Streams: streams{w.sweep, w.now, lapses},
-			Notes: w.sweep.KV(bus.BucketSweep), Slack: slack, Now: w.now, Log: slog.New(slog.DiscardHandler),
+			KV: w.sweep.KV(bus.BucketSweep), Slack: slack, Now: w.now, Log: slog.New(slog.DiscardHandler),
 		}
 		w.meter.Phase("")
 		began := time.Now()

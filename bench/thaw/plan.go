@@ -52,7 +52,7 @@ func (w *world) plan(ctx context.Context, user string) (planned, error) {
 	}
 	catalog := dynamodb.New(cfg, benchworld.Tables())
 	p := &thaw.Planner{
-		Accounts: catalog, Jobs: catalog, Tasks: bus.Tasks{Bus: b}, Plans: catalog, Ledger: catalog, Notes: b.KV(bus.BucketPlans),
+		Accounts: catalog, Jobs: catalog, Tasks: bus.Tasks{Bus: b}, Plans: catalog, Budgets: catalog, KV: b.KV(bus.BucketPlans),
 		Tiers: archive.DefaultTiers(), Prices: cost.Public().In(w.Region), Now: time.Now, Log: quiet,
 	}
 	var got planned

@@ -105,8 +105,8 @@ func (w *world) ours(ctx context.Context, user string, n, workers, calls int) (r
 		}
 		catalog := dynamodb.New(cfg, benchworld.Tables())
 		r := &thaw.Requester{
-			Accounts: catalog, Catalog: catalog, Plans: catalog, Ledger: catalog, Switches: thaw.NewStops(catalog, time.Now), Vault: adapter.New(cfg, benchworld.Vault, benchworld.RestoreTopic), Tiers: archive.Tiers{archive.Standard},
-			Pace:   &thaw.Pace{Board: b.KV(bus.BucketPace), Calls: calls},
+			Accounts: catalog, Catalog: catalog, Plans: catalog, Budgets: catalog, Switches: thaw.NewStops(catalog, time.Now), Vault: adapter.New(cfg, benchworld.Vault, benchworld.RestoreTopic), Tiers: archive.Tiers{archive.Standard},
+			Pace:   &thaw.Pace{KV: b.KV(bus.BucketPace), Calls: calls},
 			Prices: cost.Public().In(w.Region), Now: time.Now, Log: quiet,
 		}
 		worker := &bus.Worker[events.ThawRequested]{

@@ -47,8 +47,8 @@ type statusReport struct {
 	Queues []queue  `json:"queues,omitempty"`
 	Unseen []string `json:"unseen,omitempty"`
 	// Reached are the limits of JetStream behind which work stands still, each in a sentence.
-	Reached []string     `json:"limits_reached,omitempty"`
-	Pace    *thaw.Notice `json:"pace,omitempty"`
+	Reached []string         `json:"limits_reached,omitempty"`
+	Pace    *thaw.SharedPace `json:"pace,omitempty"`
 	// Moving is what is copied, and what had to be asked for again and is not on its
 	// way yet, the latest news first; at most listed of them, More how many others.
 	Moving []movement `json:"moving,omitempty"`
@@ -74,7 +74,7 @@ func standingOf(a archive.Account) (standing, bool) {
 	if p == nil {
 		return standing{}, false
 	}
-	return standing{a.ID, p.ID, p.State, p.Why, p.Since, p.OpenedAt, p.HeldBy, p.Approved}, true
+	return standing{a.ID, p.ID, p.State, p.Why, p.UpgradedAt, p.OpenedAt, p.HeldBy, p.Approved}, true
 }
 
 func (c *statusCmd) Run(ctx context.Context, std streams) error {
@@ -204,14 +204,14 @@ func (r *statusReport) ofAll(ctx context.Context, d *deployment, bill bool) erro
 	} else if !fault.Is(err, fault.NotFound) {
 		return err
 	}
-	note, _, err := d.bus.KV(bus.BucketPace).Get(ctx, thaw.BoardKey)
+	note, _, err := d.bus.KV(bus.BucketPace).Get(ctx, thaw.SharedPaceKey)
 	if fault.Is(err, fault.NotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	r.Pace, err = thaw.DecodeNotice(note)
+	r.Pace, err = thaw.DecodeSharedPace(note)
 	return err
 }
 

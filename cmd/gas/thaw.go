@@ -85,9 +85,9 @@ func (c *thawCmd) user(ctx context.Context, d *deployment) (thawReport, error) {
 		return thawReport{}, err
 	}
 	planner := &thaw.Planner{
-		Jobs: d.catalog, Ledger: d.catalog, Tiers: d.cfg.TierOrder(), Prices: d.prices, AssumedSize: d.cfg.AssumedSize, Now: time.Now,
+		Jobs: d.catalog, Budgets: d.catalog, Tiers: d.cfg.TierOrder(), Prices: d.prices, AssumedSize: d.cfg.AssumedSize, Now: time.Now,
 	}
-	planner.Budget.User, planner.Budget.Day = d.cfg.Budgets()
+	planner.Limits.User, planner.Limits.Day = d.cfg.Budgets()
 	preview, err := planner.Preview(ctx, user)
 	if err != nil {
 		return thawReport{}, err
@@ -135,7 +135,7 @@ func (c *thawCmd) planned(ctx context.Context, d *deployment, a archive.Account)
 		return a, err
 	}
 	now := time.Now().UTC()
-	plan := archive.Plan{ID: "operator-" + rand.Text(), Since: a.RoleChangedAt, Why: archive.Operator, State: archive.PlanOpen, OpenedAt: now, Due: now}
+	plan := archive.Plan{ID: "operator-" + rand.Text(), UpgradedAt: a.RoleChangedAt, Why: archive.Operator, State: archive.PlanOpen, OpenedAt: now, Due: now}
 	if err := d.catalog.OpenPlan(ctx, a, plan); err != nil && !fault.Is(err, fault.Conflict) {
 		return a, err
 	}

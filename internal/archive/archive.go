@@ -205,9 +205,15 @@ type Retrieval struct {
 }
 
 // Due returns when the retrieval should have been heard of: the longest that its
-// tier typically takes after the request.
+// tier typically takes after the request. If the tier is unknown, it is the longest that
+// any tier takes: a retrieval that is paid for is saved in any case.
 func (r Retrieval) Due() time.Time {
-	_, longest := r.Tier.Typically()
+	_, longest, err := r.Tier.Typically()
+	if err != nil {
+		for _, t := range tiers {
+			longest = max(longest, t.to)
+		}
+	}
 	return r.RequestedAt.Add(longest)
 }
 

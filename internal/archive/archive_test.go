@@ -127,11 +127,18 @@ func TestTiersAreAsAWSDocumentsThem(t *testing.T) {
 	for tier, want := range map[Tier][2]time.Duration{
 		Expedited: {time.Minute, 5 * time.Minute}, Standard: {3 * time.Hour, 5 * time.Hour}, Bulk: {5 * time.Hour, 12 * time.Hour},
 	} {
-		if from, to := tier.Typically(); from != want[0] || to != want[1] {
+		if from, to, err := tier.Typically(); from != want[0] || to != want[1] || err != nil {
 			t.Errorf("%s takes %s to %s, want %v", tier, from, to, want)
 		}
 	}
-	for _, good := range []Tiers{DefaultTiers(), {Expedited, Standard, Bulk}, {Bulk}} {
+	if from, to, err := Tier("Fast").Typically(); err == nil || from != 0 || to != 0 {
+		t.Errorf("an unknown tier takes %s to %s, %v; want an error", from, to, err)
+	}
+	at := time.Now()
+	if due := (Retrieval{Tier: "Fast", RequestedAt: at}).Due(); due.Sub(at) != 12*time.Hour {
+		t.Errorf("a retrieval of an unknown tier is due after %s, want 12h", due.Sub(at))
+	}
+	for _, good := range []Tiers{DefaultTiers(), AllTiers(), {Expedited, Standard, Bulk}, {Bulk}} {
 		if err := good.Check(); err != nil {
 			t.Errorf("%v: %v, want it taken", good, err)
 		}

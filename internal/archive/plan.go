@@ -12,11 +12,11 @@ import (
 type Plan struct {
 	// ID names the plan. It never names another one of the same user.
 	ID string
-	// Since is since when the user is entitled to what the plan brings back. Whoever
+	// UpgradedAt is since when the user is entitled to what the plan brings back. Whoever
 	// opens the plan sets it, once; zero means that nobody said.
-	Since time.Time
-	Why   PlanReason
-	State PlanState
+	UpgradedAt time.Time
+	Why        PlanReason
+	State      PlanState
 	// OpenedAt is when the plan was opened.
 	OpenedAt time.Time
 	// HeldBy says, in a sentence, why the plan waits for an operator or for another

@@ -18,26 +18,43 @@ const (
 	Bulk      = Tier(events.TierBulk)
 )
 
-// Told returns the tier as events tell it; empty if it is none of these. The catalog is
-// written by others too, and Glacier may have a new one.
+// tiers are all tiers, fastest first, with how long a retrieval takes, as AWS documents it.
+var tiers = []struct {
+	tier     Tier
+	from, to time.Duration
+}{
+	{Expedited, time.Minute, 5 * time.Minute},
+	{Standard, 3 * time.Hour, 5 * time.Hour},
+	{Bulk, 5 * time.Hour, 12 * time.Hour},
+}
+
+// AllTiers returns all tiers, fastest first.
+func AllTiers() Tiers {
+	all := make(Tiers, len(tiers))
+	for i, t := range tiers {
+		all[i] = t.tier
+	}
+	return all
+}
+
+// Typically returns how long a retrieval of this tier takes, from and to, as
+// AWS documents it. It is no promise. An unknown tier is an error.
+func (t Tier) Typically() (from, to time.Duration, err error) {
+	for _, known := range tiers {
+		if known.tier == t {
+			return known.from, known.to, nil
+		}
+	}
+	return 0, 0, fmt.Errorf("%q is no tier: want Expedited, Standard or Bulk", t)
+}
+
+// Told returns the tier as events tell it; empty if it is none of these. Other programs
+// write the catalog too, and Glacier may have a new tier.
 func (t Tier) Told() events.Tier {
 	if told := events.Tier(t); told.Known() {
 		return told
 	}
 	return ""
-}
-
-// Typically returns how long a retrieval of this tier takes, from and to, as
-// AWS documents it. It is no promise.
-func (t Tier) Typically() (from, to time.Duration) {
-	switch t {
-	case Expedited:
-		return time.Minute, 5 * time.Minute
-	case Bulk:
-		return 5 * time.Hour, 12 * time.Hour
-	default:
-		return 3 * time.Hour, 5 * time.Hour
-	}
 }
 
 // Tiers is the order in which tiers are tried, fastest first.
@@ -52,8 +69,8 @@ func (t Tiers) Check() error {
 		return fmt.Errorf("no tier")
 	}
 	for i, tier := range t {
-		if tier.Told() == "" {
-			return fmt.Errorf("%q is no tier: want Expedited, Standard or Bulk", tier)
+		if _, _, err := tier.Typically(); err != nil {
+			return err
 		}
 		if slices.Contains(t[:i], tier) {
 			return fmt.Errorf("%s stands twice", tier)

@@ -71,8 +71,6 @@ func Read(r io.Reader) (Table, error) {
 	return t, t.check()
 }
 
-var tiers = []archive.Tier{archive.Expedited, archive.Standard, archive.Bulk}
-
 func (t Table) check() error {
 	var errs []error
 	if t.AsOf == "" {
@@ -84,11 +82,11 @@ func (t Table) check() error {
 	for _, region := range slices.Sorted(maps.Keys(t.Regions)) {
 		prices := t.Regions[region]
 		for tier := range prices {
-			if !slices.Contains(tiers, tier) {
-				errs = append(errs, fmt.Errorf("price list: region %s: %q is no tier", region, tier))
+			if _, _, err := tier.Typically(); err != nil {
+				errs = append(errs, fmt.Errorf("price list: region %s: %w", region, err))
 			}
 		}
-		for _, tier := range tiers {
+		for _, tier := range archive.AllTiers() {
 			p, ok := prices[tier]
 			// A thousand dollars is no price of any of them; it is a slip of the point.
 			if !ok || p.PerGiB < 0 || p.PerThousandRequests < 0 || p.PerGiB > 1000 || p.PerThousandRequests > 1000 {
@@ -127,8 +125,16 @@ type Prices struct {
 }
 
 // Of returns what n retrievals of together size bytes cost in the tier, rounded
-// up to a millionth of a dollar: an estimate that is too low is worth nothing.
+// up to a millionth of a dollar: an estimate that is too low is worth nothing. An unknown
+// tier costs as much as the dearest one.
 func (p Prices) Of(tier archive.Tier, n, size int64) archive.MicroUSD {
+	if _, _, err := tier.Typically(); err != nil {
+		var most archive.MicroUSD
+		for _, known := range archive.AllTiers() {
+			most = max(most, p.Of(known, n, size))
+		}
+		return most
+	}
 	price := p.tiers[tier]
 	// In rationals: a million archives of 4 GiB are more bytes than a float64
 	// counts exactly.

@@ -28,6 +28,13 @@ func TestPricesAreThoseOfAmazonsOwnExample(t *testing.T) {
 	}
 }
 
+func TestAnUnknownTierCostsAsMuchAsTheDearest(t *testing.T) {
+	p := cost.Public().In("us-east-1")
+	if got, want := p.Of("Fast", 3, 1<<30), p.Of(archive.Expedited, 3, 1<<30); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func TestARegionWithoutPricesSaysWhoseItGets(t *testing.T) {
 	p := cost.Public().In("ap-south-2")
 	if p.StandIn != "us-east-1" || p.Of(archive.Standard, 1000, 0) == 0 {

@@ -1,6 +1,6 @@
-// Package gate decides whether an archive may be asked for: the one place that every
-// retrieval passes before it costs money, whoever wants it (a plan, a retrieval that
-// failed or expired, a sweep, a replay, an operator). It does no I/O.
+// Package gate decides whether an archive may be asked for. Every retrieval passes it
+// before it costs money, whoever wants the archive: a plan, the restorer after a retrieval
+// came to nothing, a sweep, a replay, an operator. It does no I/O.
 package gate
 
 import (
@@ -12,8 +12,8 @@ import (
 
 // Question is what is known of an archive when somebody wants it.
 type Question struct {
-	// Job is the job with its history, Account its owner's with the plan that stands:
-	// both as the catalog has them now.
+	// Job is the job with its history. Account is the owner's account with the plan, if
+	// there is one. Both are as the catalog has them now.
 	Job      archive.Job
 	Account  archive.Account
 	Switches archive.Switches
@@ -22,47 +22,46 @@ type Question struct {
 	Now   time.Time
 }
 
-// Action is what the gate says.
+// Action is what is to be done with the archive.
 type Action string
 
 // The actions.
 const (
-	// Ask: it may be asked for now, in the answer's tiers.
+	// Ask: the archive may be asked for now, in the answer's tiers.
 	Ask Action = "ask"
-	// Adopt: somebody announced a request and did not tell its end. What Glacier has
-	// of it is paid for, and comes before every other question.
+	// Adopt: an intent stands, so Glacier may have a retrieval already. It would be paid
+	// for. So it is looked for before anything else is decided.
 	Adopt Action = "adopt"
 	// Done: there is nothing to ask for.
 	Done Action = "done"
-	// OnItsWay: it was asked for.
+	// OnItsWay: the archive was asked for.
 	OnItsWay Action = "on its way"
-	// Drop: nobody is entitled to it. If somebody is again, a plan asks again.
+	// Drop: nobody is entitled to the archive. A later plan of its owner asks again.
 	Drop Action = "drop"
-	// Later: not before the answer's time has passed.
+	// Later: the archive may be asked for after the answer's time.
 	Later Action = "later"
-	// Operator: only an operator can let it go on.
+	// Operator: an operator has to allow another try.
 	Operator Action = "operator"
 )
 
 // Answer is the gate's answer.
 type Answer struct {
 	Action Action
-	// Tiers are those that may be asked for, in their order; set with Ask.
+	// Tiers are the tiers that may be asked for, in their order. Ask sets it.
 	Tiers archive.Tiers
-	// After is the time to wait; set with Later.
+	// After is the time to wait. Later sets it.
 	After time.Duration
-	// Cause names what has to be mended, the same each time; set with Operator.
+	// Cause names what has to be mended, in the same words each time. Operator sets it.
 	Cause string
-	// Why is a sentence.
+	// Why is the reason, a sentence.
 	Why string
 }
 
-// lookAgain is how long something waits of which an operator stopped every tier.
+// lookAgain is how long an archive waits if an operator stopped every tier of the order.
 const lookAgain = time.Minute
 
-// Decide answers the question. The order of its checks is the order of the promises:
-// what is paid for comes back, then nothing is asked for that nobody may have, then
-// nothing without bound.
+// Decide answers the question. It checks in this order: what is paid for comes back;
+// nobody gets an archive who is not entitled to it; no archive is tried without bound.
 func Decide(q Question) Answer {
 	job := q.Job
 	switch {
@@ -76,12 +75,12 @@ func Decide(q Question) Answer {
 	return Entitled(q)
 }
 
-// Entitled answers for an archive that is neither on its way nor announced.
+// Entitled answers the question about an archive that has no retrieval and no intent.
 func Entitled(q Question) Answer {
 	switch plan := q.Account.Plan; {
 	case q.Job.Ordered:
 	case plan == nil:
-		return Answer{Action: Drop, Why: "no plan of the user's stands"}
+		return Answer{Action: Drop, Why: "the user has no plan"}
 	case plan.State != archive.PlanOpen:
 		return Answer{Action: Drop, Why: "the user's plan is held: " + plan.HeldBy}
 	}

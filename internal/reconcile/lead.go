@@ -10,12 +10,12 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 )
 
-// leadKey is the note that says who sweeps.
+// leadKey is the key of the claim that says which replica sweeps.
 const leadKey = "sweep.lead"
 
-// claim is the note of who leads. Its revision is what counts: a leader writes it
-// anew all the time, and one whose note has not changed for a while is gone. So
-// no clock is compared with another.
+// claim says which replica leads. The leader writes it again and again. If its revision
+// does not change for a while, the leader is gone. So no machine's clock is compared with
+// another's.
 type claim struct {
 	Name string    `json:"name"`
 	At   time.Time `json:"at"`
@@ -26,20 +26,19 @@ type Runner struct {
 	Sweeper *Sweeper
 	// Name tells the replicas apart.
 	Name string
-	// Every is how long it is from the end of a sweep to the next, Hold for how long
-	// a leader may be silent until another takes over; 5 minutes and 30 seconds if
-	// zero.
+	// Every is the time from the end of a sweep to the next one; 5 minutes if zero. Hold is
+	// how long a leader may be silent before another replica takes over; 30 seconds if zero.
 	Every, Hold time.Duration
 	Log         *slog.Logger
-	// OnSweep and OnLead are told of each sweep, and when this replica begins and
-	// ceases to lead. They may be nil.
+	// OnSweep is told of each sweep, OnLead when this replica begins or ceases to lead. They
+	// may be nil.
 	OnSweep func(Report, error)
 	OnLead  func(bool)
 }
 
-// Run sweeps while this replica leads, until drain is closed or ctx ends. Two that
-// sweep at once, because one was paused, do no harm: they publish the same messages
-// under the same ids.
+// Run sweeps while this replica leads, until drain is closed or ctx ends. If a leader was
+// paused, two replicas may sweep at once. That does no harm: they publish the same
+// messages under the same ids.
 func (r *Runner) Run(ctx context.Context, drain <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -52,7 +51,8 @@ func (r *Runner) Run(ctx context.Context, drain <-chan struct{}) error {
 	}()
 	hold := r.Hold
 	if hold <= 0 {
-		// Long beside a claim's way to the disks of three servers, short beside a sweep.
+		// Long compared with the time that three servers need to store a claim, short
+		// compared with a sweep.
 		hold = 30 * time.Second
 	}
 	var (
@@ -85,28 +85,28 @@ func (r *Runner) Run(ctx context.Context, drain <-chan struct{}) error {
 		if ours {
 			stop()
 			work.Wait()
-			// Whoever is next need not wait.
+			// The next leader need not wait until the claim is old.
 			done, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 			defer cancel()
-			if note, revision, err := r.Sweeper.Notes.Get(done, leadKey); err == nil && whose(note) == r.Name {
-				r.Sweeper.Notes.Swap(done, leadKey, []byte("{}"), revision)
+			if value, revision, err := r.Sweeper.KV.Get(done, leadKey); err == nil && claimedBy(value) == r.Name {
+				r.Sweeper.KV.Swap(done, leadKey, []byte("{}"), revision)
 			}
 		}
 	}()
 	var kept time.Time // when our claim was last written
 	for ctx.Err() == nil {
-		note, revision, err := r.Sweeper.Notes.Get(ctx, leadKey)
-		switch now, name := time.Now(), whose(note); {
+		value, revision, err := r.Sweeper.KV.Get(ctx, leadKey)
+		switch now, name := time.Now(), claimedBy(value); {
 		case err != nil && !fault.Is(err, fault.NotFound):
 			if ours && now.Sub(kept) > hold {
-				lead(false) // nobody hears us
+				lead(false) // our claim is not written, and another replica will take over
 			}
 		case name != "" && name != r.Name && revision != seen:
 			seen, changed = revision, now
 			lead(false)
 		case name == "" || name == r.Name || now.Sub(changed) >= hold:
-			// A claim of ours may have been written although we saw an error: the next
-			// look finds it.
+			// If we see an error, our claim may be written all the same. The next look finds
+			// it.
 			if r.claim(ctx, revision) == nil {
 				kept = now
 				lead(true)
@@ -117,22 +117,22 @@ func (r *Runner) Run(ctx context.Context, drain <-chan struct{}) error {
 	return nil
 }
 
-// whose returns the name in a claim, empty if it is nobody's.
-func whose(note []byte) string {
+// claimedBy returns the name in a claim; empty if nobody claims to lead.
+func claimedBy(value []byte) string {
 	var c claim
-	if json.Unmarshal(note, &c) != nil {
+	if json.Unmarshal(value, &c) != nil {
 		return ""
 	}
 	return c.Name
 }
 
-// claim writes our name over the claim of that revision.
+// claim replaces the claim of that revision by ours.
 func (r *Runner) claim(ctx context.Context, revision uint64) error {
-	note, err := json.Marshal(claim{r.Name, time.Now().UTC()})
+	value, err := json.Marshal(claim{r.Name, time.Now().UTC()})
 	if err != nil {
 		return err
 	}
-	return r.Sweeper.Notes.Swap(ctx, leadKey, note, revision)
+	return r.Sweeper.KV.Swap(ctx, leadKey, value, revision)
 }
 
 // sweepAll sweeps again and again.
@@ -147,15 +147,15 @@ func (r *Runner) sweepAll(ctx context.Context) {
 			return
 		}
 		if err != nil {
-			r.Log.Warn("sweep cut short", "err", err)
+			r.Log.Warn("the sweep did not see everything", "err", err)
 		}
 		r.Log.Info("swept", "archives", report.Archives, "calls", report.Calls, "took", report.Took.Round(time.Millisecond), "done", report.Done)
 		if r.OnSweep != nil {
 			r.OnSweep(report, err)
 		}
-		if note, err := json.Marshal(report); err == nil {
-			if err := r.Sweeper.Notes.Put(ctx, ReportKey, note); err != nil {
-				r.Log.Warn("report not kept", "err", err)
+		if value, err := json.Marshal(report); err == nil {
+			if err := r.Sweeper.KV.Put(ctx, ReportKey, value); err != nil {
+				r.Log.Warn("report not saved", "err", err)
 			}
 		}
 		pause(ctx, every)

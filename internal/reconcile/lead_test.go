@@ -35,7 +35,7 @@ func oneReplicaSweeps(t *testing.T, ns *server.Server) {
 	start := func(name string) *replica {
 		r := &replica{bus: testenv.Bus(t, ns, "sweep"), leads: make(chan bool, 10), done: make(chan struct{})}
 		runner := &reconcile.Runner{
-			Sweeper: &reconcile.Sweeper{Catalog: a.Catalog, Streams: streams{r.bus}, Notes: r.bus.KV(bus.BucketSweep), Now: time.Now, Log: quiet},
+			Sweeper: &reconcile.Sweeper{Catalog: a.Catalog, Streams: streams{r.bus}, KV: r.bus.KV(bus.BucketSweep), Now: time.Now, Log: quiet},
 			Name:    name, Every: 5 * time.Second, Hold: hold, Log: quiet,
 			OnLead: func(now bool) {
 				mu.Lock()

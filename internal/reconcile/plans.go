@@ -14,29 +14,29 @@ import (
 )
 
 const (
-	// lookEvery is how long it is from one look at an open plan to the next.
+	// lookEvery is the time between two looks at an open plan.
 	lookEvery = 5 * time.Minute
-	// closeAfter is for how long nothing of the user's must have been in the vault, by two
-	// looks, before a plan is closed: the index may be behind.
+	// closeAfter is the time between the two looks after which a plan is closed. Both must
+	// find nothing of the user's in the vault: the index may be behind.
 	closeAfter = 3 * time.Minute
-	// heldAgain is after how long a held plan is announced again whose day has come.
+	// heldAgain is the time between two messages of a held plan.
 	heldAgain = time.Hour
-	// lookCalm is how long it is at the most where all of the user's archives are on their
-	// way: each of them is seen to by itself when something should have been heard of it.
+	// lookCalm is the longest time between two looks if all of the user's archives are on
+	// their way. When one of them is overdue, underWay finds it.
 	lookCalm = 15 * time.Minute
-	// looks is at how many archives a look at a plan stops for a close look, lookPages at
-	// how many pages of a thousand: a plan in a row of a million tasks is in order.
-	looks, lookPages = 50, 5
-	// looksAtOnce is how many plans are looked at side by side.
+	// mostIdle is how many archives without a retrieval one look at a plan checks in the
+	// streams. mostPages is how many pages of a thousand archives it reads. The next look
+	// goes on from there.
+	mostIdle, mostPages = 50, 5
+	// looksAtOnce is how many plans a sweep looks at side by side.
 	looksAtOnce = 8
-	// planTime is how long after its beginning a sweep turns to no more plans: what is under
-	// way is not to wait for them.
+	// planTime is how long a sweep goes on to begin with further plans. After it, the next
+	// sweep begins, and looks at the overdue retrievals first.
 	planTime = 2 * time.Minute
 )
 
-// plans looks at the plans that stand and whose time has come, for planTime: those that
-// it does not come to are the first of the next sweep, which begins with what is under way
-// again.
+// plans looks at the plans that are due for a look, for planTime. The plans that are left
+// are the first of the next sweep.
 func (p *sweep) plans(ctx context.Context) {
 	for users, err := range batches(p.Catalog.DuePlans(ctx, p.now)) {
 		if err == nil {
@@ -47,7 +47,7 @@ func (p *sweep) plans(ctx context.Context) {
 			accounts, err = p.Catalog.AccountsOf(ctx, users)
 		}
 		if err != nil {
-			p.failed("plans that stand: %w", err)
+			p.failed("plans: %w", err)
 			return
 		}
 		parts := make([]*sweep, len(users))
@@ -80,11 +80,11 @@ func (p *sweep) plans(ctx context.Context) {
 	}
 }
 
-// plan looks at one plan. An error of kind Conflict says that it changed meanwhile.
+// plan looks at one plan. An error of kind Conflict says that the plan changed meanwhile.
 func (p *sweep) plan(ctx context.Context, account archive.Account) error {
 	plan := *account.Plan
 	if plan.State == archive.PlanHeld {
-		// A new day may have room for it: whoever carries it out reckons again.
+		// A new day may have room in the budgets: the planner adds up the prices again.
 		if err := p.announce(ctx, account.ID, plan, p.now.UnixMilli()); err != nil {
 			return err
 		}
@@ -110,9 +110,9 @@ func (p *sweep) plan(ctx context.Context, account archive.Account) error {
 	return nil
 }
 
-// lookAt looks for archives of the user's that nobody is about to ask for, and
-// announces the plan again if there is one. empty is true if nothing is in the vault;
-// else the plan is to be looked at again at the time.
+// lookAt looks for an archive of the user that no message asks for. If there is one, it
+// publishes the plan's message again. empty reports that the user has nothing in the
+// vault; else again is when the next look is due.
 func (p *sweep) lookAt(ctx context.Context, account archive.Account, plan archive.Plan) (empty bool, again time.Time, err error) {
 	soon := p.now.Add(lookEvery)
 	key := "plan." + events.Token(string(account.ID))
@@ -120,8 +120,8 @@ func (p *sweep) lookAt(ctx context.Context, account archive.Account, plan archiv
 	if err != nil {
 		return false, soon, err
 	}
-	cursor, looked, heard := at, 0, p.now.Add(lookCalm)
-	for page := 0; page < lookPages; page++ {
+	cursor, checked, nextDue := at, 0, p.now.Add(lookCalm)
+	for page := 0; page < mostPages; page++ {
 		jobs, next, err := p.Catalog.ArchivedPage(ctx, account.ID, cursor)
 		if fault.Is(err, fault.Invalid) && cursor != "" {
 			cursor = ""
@@ -140,43 +140,43 @@ func (p *sweep) lookAt(ctx context.Context, account archive.Account, plan archiv
 				continue
 			}
 			if job.Due.IsZero() {
-				// Of an earlier release: the index does not have it.
+				// An earlier release wrote this job: the index of what is due does not have it.
 				if err := p.Catalog.Nudged(ctx, job, p.now.Add(-p.slack()), true); err != nil {
 					return false, soon, err
 				}
 			}
-			if job.Due.Before(heard) {
-				heard = job.Due
+			if job.Due.Before(nextDue) {
+				nextDue = job.Due
 			}
 		}
-		few := idle[:min(len(idle), looks-looked)]
-		done, err := p.unplanned(ctx, plan, few)
-		if looked += len(idle); done || err != nil || len(few) < len(idle) {
+		some := idle[:min(len(idle), mostIdle-checked)]
+		done, err := p.unplanned(ctx, plan, some)
+		if checked += len(idle); done || err != nil || len(some) < len(idle) {
 			return false, soon, err
 		}
 		if cursor = next; next == "" {
 			break
 		}
 	}
-	if at == "" && cursor == "" && looked == 0 && heard.After(soon) {
-		soon = heard // all was seen, and all is on its way
+	if at == "" && cursor == "" && checked == 0 && nextDue.After(soon) {
+		soon = nextDue // this look saw all archives, and all are on their way
 	}
 	return false, soon, p.keepPlace(ctx, key, plan.ID, at, cursor)
 }
 
-// unplanned sees to archives that are not on their way. done is true if nothing more is
-// to be done about the plan.
+// unplanned looks for a message about each of the idle archives, which are not on their
+// way. done reports that this look at the plan is over.
 func (p *sweep) unplanned(ctx context.Context, plan archive.Plan, idle []archive.Job) (done bool, err error) {
 	if len(idle) == 0 {
 		return false, nil
 	}
-	whole := p.now.Sub(plan.OpenedAt) < p.slack()
-	if !whole {
-		if whole, err = p.Streams.Waiting(ctx, events.UserUpgraded{UserID: idle[0].UserID}); err != nil {
+	planning := p.now.Sub(plan.OpenedAt) < p.slack()
+	if !planning {
+		if planning, err = p.Streams.Waiting(ctx, events.UserUpgraded{UserID: idle[0].UserID}); err != nil {
 			return false, err
 		}
 	}
-	if whole {
+	if planning {
 		p.found(InOrder)
 		return true, nil
 	}
@@ -198,7 +198,7 @@ func (p *sweep) unplanned(ctx context.Context, plan archive.Plan, idle []archive
 	if err := p.call(ctx); err != nil {
 		return false, err
 	}
-	// As they are now, after the streams were asked: what was asked for meanwhile shows.
+	// The jobs are read after the streams. So a request that was made in between is seen.
 	now, err := p.Catalog.JobsOf(ctx, silent)
 	if err != nil {
 		return false, err
@@ -216,8 +216,8 @@ func (p *sweep) unplanned(ctx context.Context, plan archive.Plan, idle []archive
 	return false, nil
 }
 
-// forgotten sees to an archive that nobody is about to ask for. done is true if the plan
-// was announced.
+// forgotten does what the rules say about an archive that no message asks for. done reports
+// that it published the plan's message.
 func (p *sweep) forgotten(ctx context.Context, plan archive.Plan, job archive.Job) (done bool, err error) {
 	task := events.ThawRequested{JobID: job.ID, UserID: job.UserID}
 	f := Unplanned
@@ -238,21 +238,21 @@ func (p *sweep) forgotten(ctx context.Context, plan archive.Plan, job archive.Jo
 		return false, nil
 	}
 	if f == Stopped && noted.Times == 0 {
-		// Its letter was written a moment ago. It is tried again in a day.
+		// Its dead letter is new. A sweep tries it again in a day.
 		return false, p.remember(ctx, key, about, noted)
 	}
 	if err := p.announce(ctx, job.UserID, plan, int64(noted.Times)); err != nil {
 		return false, err
 	}
 	if action == Leave {
-		action = Plan // once a day: what was mended goes on by itself
+		action = Plan // once a day, so that the archive goes on when somebody mended it
 	}
 	p.tell(action, f, job, noted.Times)
 	return true, p.remember(ctx, key, about, noted)
 }
 
-// announce has a plan that stands carried out once more. n tells one announcement of the
-// plan from another.
+// announce publishes the plan's message again. n makes the message's id another one each
+// time.
 func (p *sweep) announce(ctx context.Context, user events.UserID, plan archive.Plan, n int64) error {
 	return p.Streams.Publish(ctx, events.UserUpgraded{
 		ID: fmt.Sprintf("sweep-%d-%d-%s", n, p.now.UnixMilli(), plan.ID), UserID: user, UpgradedAt: p.now.UTC(), Via: events.ViaSweep, Plan: plan.ID,
@@ -260,17 +260,17 @@ func (p *sweep) announce(ctx context.Context, user events.UserID, plan archive.P
 }
 
 const (
-	// auditPages is how many pages of a thousand archives the audit reads in a sweep, so
-	// that a sweep every five minutes compares about a million a day.
+	// auditPages is how many pages of a thousand archives the audit reads in a sweep. With a
+	// sweep every five minutes, that is about a million archives a day.
 	auditPages = 4
-	// auditEvery is how long it is at least from the beginning of one pass of the audit
-	// to the next.
+	// auditEvery is the shortest time from the beginning of one audit of all archives to the
+	// next.
 	auditEvery = time.Hour
 	auditKey   = "audit"
 )
 
-// audit goes on with the slow pass over all archives: it compares each with its
-// owner's role, and opens a plan where one is missing.
+// audit reads some of all archives, from where the last sweep stopped. It opens a plan for
+// each Premium user who has archives and no plan.
 func (p *sweep) audit(ctx context.Context) {
 	at, err := p.auditPlace(ctx)
 	if err != nil {
@@ -305,10 +305,10 @@ func (p *sweep) audit(ctx context.Context) {
 	}
 }
 
-// compare compares archives with their owners' roles.
+// compare compares archives with the accounts of their owners.
 func (p *sweep) compare(ctx context.Context, jobs []archive.Job) error {
 	var users []events.UserID
-	one := map[events.UserID]archive.Job{} // of each user
+	one := map[events.UserID]archive.Job{} // one job of each user
 	for _, job := range jobs {
 		if (job.RetrievalID != "" || job.Intent != nil) && job.Due.IsZero() {
 			if err := p.Catalog.Nudged(ctx, job, p.now.Add(-p.slack()), true); err != nil {
@@ -342,7 +342,7 @@ func (p *sweep) compare(ctx context.Context, jobs []archive.Job) error {
 	return nil
 }
 
-// planless opens a plan for a Premium user who has archives and none.
+// planless opens a plan for a Premium user, and publishes its message.
 func (p *sweep) planless(ctx context.Context, a archive.Account, job archive.Job) error {
 	waiting, err := p.Streams.Waiting(ctx, events.UserUpgraded{UserID: a.ID})
 	if err != nil || waiting {
@@ -350,7 +350,7 @@ func (p *sweep) planless(ctx context.Context, a archive.Account, job archive.Job
 	}
 	p.found(Planless)
 	plan := archive.Plan{
-		ID: "audit-" + rand.Text(), Since: a.RoleChangedAt, Why: archive.Audit, State: archive.PlanOpen,
+		ID: "audit-" + rand.Text(), UpgradedAt: a.RoleChangedAt, Why: archive.Audit, State: archive.PlanOpen,
 		OpenedAt: p.now.UTC(), Due: p.now.Add(lookEvery),
 	}
 	if err := p.Catalog.OpenPlan(ctx, a, plan); err != nil {
@@ -359,7 +359,7 @@ func (p *sweep) planless(ctx context.Context, a archive.Account, job archive.Job
 		}
 		return err
 	}
-	// Should this message be lost, the plan stands all the same.
+	// If this message is lost, the plan is on the account all the same.
 	if err := p.announce(ctx, a.ID, plan, 0); err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func (c *watched) ArchivedPage(ctx context.Context, user events.UserID, cursor s
 }
 
 func TestAHundredPlansAreReadWithACall(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inFixture(t, func(t *testing.T, w *fixture) {
 		for i := range 250 {
 			w.Account(events.UserID(fmt.Sprint("u", i)), archive.Premium)
 		}
@@ -52,7 +52,7 @@ func TestAHundredPlansAreReadWithACall(t *testing.T) {
 }
 
 func TestASweepEndsWhateverItHasToLookAtAndTheNextOneGoesOnWithTheRest(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inFixture(t, func(t *testing.T, w *fixture) {
 		for i := range 500 {
 			w.Account(events.UserID(fmt.Sprintf("u%03d", i)), archive.Premium)
 			w.advance(time.Second)
@@ -81,7 +81,7 @@ func TestASweepEndsWhateverItHasToLookAtAndTheNextOneGoesOnWithTheRest(t *testin
 }
 
 func TestAPlanOfWhichAllIsOnItsWayIsLookedAtLessOften(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inFixture(t, func(t *testing.T, w *fixture) {
 		w.requested(w.archived("calm", "j1"), archive.Standard)
 		w.requested(w.archived("both", "j2"), archive.Standard)
 		w.archived("both", "j3")

@@ -1,13 +1,13 @@
-// Package reconcile finds the archives that the pipeline lost sight of, and puts
-// them back into it: a notice that never came, a task or a plan that was lost
-// with its stream, a retrieval whose output expired unseen. It goes by the state
-// of things and not by messages: the catalog says what is still to be done, the
-// streams whether somebody is about to do it, and Glacier how far it is.
+// Package reconcile finds lost work and puts it back into the pipeline: a notice that
+// never came, a task or a plan that was lost with its stream, a retrieval that expired
+// before anybody fetched its output. It asks three places. The catalog says what is still
+// to be done. The streams say whether a message about it exists. Glacier says how far a
+// retrieval is.
 //
-// What a sweep costs grows with what is under way: it reads two sparse indexes, of the
-// requests and retrievals of which something should have been heard, and of the plans
-// that stand. Beside it an audit goes slowly over all archives, for what has no plan at
-// all.
+// A sweep reads two sparse indexes: one of the requests and retrievals that are overdue,
+// one of the plans that are due for a look. So its cost grows with the work under way, and
+// not with the number of archives. Beside it, an audit goes slowly over all archives and
+// finds Premium users without a plan.
 package reconcile
 
 import (
@@ -22,31 +22,33 @@ import (
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/kv"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Catalog is what a sweep reads and notes of jobs and accounts. Indexes may be behind
-// by seconds: they propose, and the item decides.
+// Catalog is what a sweep reads and writes of jobs and accounts. An index may be behind
+// by seconds. So the sweep reads the item of each entry before it does something.
 type Catalog interface {
-	// DueJobs yields the jobs of which something should have been heard by the time, those
-	// first that have waited the longest.
+	// DueJobs yields the jobs whose request or retrieval was due before the time. The job
+	// that is overdue the longest comes first.
 	DueJobs(ctx context.Context, by time.Time) iter.Seq2[events.JobID, error]
-	// DuePlans yields the users whose plan is to be looked at by the time, in the order in
-	// which they are due.
+	// DuePlans yields the users whose plan was due for a look before the time. The plan that
+	// is overdue the longest comes first.
 	DuePlans(ctx context.Context, by time.Time) iter.Seq2[events.UserID, error]
 	// JobsOf returns up to a hundred jobs as they are now, AccountsOf as many accounts.
 	JobsOf(context.Context, []events.JobID) (map[events.JobID]archive.Job, error)
 	AccountsOf(context.Context, []events.UserID) (map[events.UserID]archive.Account, error)
-	// ArchivedPage returns some of the user's jobs that have an archive, ArchivedScan of
-	// everybody's, those behind the cursor, and the cursor of the next page.
+	// ArchivedPage returns a page of the user's jobs that have an archive; it begins at the
+	// cursor. next is the cursor of the next page; empty at the end. ArchivedScan does so for
+	// the jobs of all users.
 	ArchivedPage(ctx context.Context, user events.UserID, cursor string) (jobs []archive.Job, next string, err error)
 	ArchivedScan(ctx context.Context, cursor string) (jobs []archive.Job, next string, err error)
-	// Nudged notes when what is under way of the job is to be seen to again, and, unless
-	// it was in order, that it was seen to.
+	// Nudged writes when a sweep looks at the job's request or retrieval again. If it was not
+	// in order, it also counts that a sweep put it back into the pipeline.
 	Nudged(ctx context.Context, job archive.Job, again time.Time, inOrder bool) error
-	// OpenPlan puts a plan on the account, if the account is as it was read; PlanLooked
-	// notes what a look at one came to; ClosePlan ends it. The error's kind is Conflict if
-	// another plan stands there, or none.
+	// OpenPlan puts a plan on the account, if the account did not change since it was read.
+	// PlanLooked writes the result of a look at a plan. ClosePlan ends a plan. If another
+	// plan is on the account, or none, the error is of kind Conflict.
 	OpenPlan(context.Context, archive.Account, archive.Plan) error
 	PlanLooked(ctx context.Context, user events.UserID, plan string, emptySince, due time.Time) error
 	ClosePlan(ctx context.Context, user events.UserID, plan archive.Plan, at time.Time) error
@@ -56,31 +58,19 @@ type Catalog interface {
 type Vault interface {
 	// Describe returns the retrieval, or an error of kind NotFound.
 	Describe(context.Context, events.RetrievalID) (archive.Retrieval, error)
-	// Retrievals yields the retrievals that Glacier knows, fifty a call.
+	// Retrievals yields the retrievals that Glacier knows. One call returns fifty.
 	Retrievals(context.Context) iter.Seq2[archive.Retrieval, error]
 }
 
 // Streams is what a sweep does with the pipeline's messages.
 type Streams interface {
-	// Waiting reports whether the stream of e has a message with e's subject, one
-	// that is being worked on or put aside included.
+	// Waiting reports whether the stream of e has a message with the subject of e. A message
+	// that a worker has in hand counts, and so does one that was put aside.
 	Waiting(ctx context.Context, e events.Event) (bool, error)
-	// Dead reports whether a dead letter stands for the work that e would be.
+	// Dead reports whether the work of e has a dead letter.
 	Dead(ctx context.Context, e events.Event) (bool, error)
 	// Publish returns when e is stored.
 	Publish(ctx context.Context, e events.Event) error
-}
-
-// Notes is the small durable store that all replicas share.
-type Notes interface {
-	// Get returns the note at key and its revision; an error of kind NotFound if
-	// there is none.
-	Get(ctx context.Context, key string) (note []byte, revision uint64, err error)
-	// Put writes the note whatever is there.
-	Put(ctx context.Context, key string, note []byte) error
-	// Swap writes the note if the one there has this revision, 0 being none; else
-	// the error is of kind Conflict.
-	Swap(ctx context.Context, key string, note []byte, revision uint64) error
 }
 
 // Sweeper sweeps. Set every field, or take the zero value's default where one is
@@ -89,13 +79,12 @@ type Sweeper struct {
 	Catalog Catalog
 	Vault   Vault
 	Streams Streams
-	Notes   Notes
-	// Slack is for how long after the longest time of its tier a retrieval may go
-	// unheard of, and for how long after it was opened a plan may be without a task; ten
-	// minutes if zero.
+	KV      kv.Store
+	// Slack is how long a retrieval may be overdue before a sweep looks at it, and how long
+	// a new plan may be without tasks; ten minutes if zero.
 	Slack time.Duration
 	// Calls is the most calls an hour to DescribeJob, ListJobs and BatchGetItem; 3600
-	// if zero. The reads of the indexes come on top, one call for some hundred entries.
+	// if zero. The reads of the indexes are not counted: one call reads hundreds of entries.
 	Calls int
 	Now   func() time.Time
 	Log   *slog.Logger
@@ -108,27 +97,27 @@ const (
 	defaultCalls = 3600
 )
 
-// Report is what a sweep came to.
+// Report is the result of a sweep.
 type Report struct {
 	At   time.Time     `json:"at"`
 	Took time.Duration `json:"took_ns"`
-	// Due is how many requests and retrievals were due, Plans how many plans were looked
-	// at, Archives how many archives the audit compared with their owners' roles.
+	// Due counts the requests and retrievals that were overdue, Plans the plans that the
+	// sweep looked at, Archives the archives that the audit compared with their owners' roles.
 	Due      int `json:"due"`
 	Plans    int `json:"plans"`
 	Archives int `json:"archives"`
-	// Calls is how many calls were made for them.
+	// Calls counts the calls to AWS; see [Sweeper.Calls].
 	Calls int `json:"calls"`
-	// Found counts by finding, what was left alone because something was done about it
-	// a short time ago included; Done counts what was done, Closed the plans that ended.
+	// Found counts the archives by finding, also those about which an earlier sweep did
+	// something a short time ago. Done counts the actions, Closed the plans that ended.
 	Found  map[Finding]int `json:"found,omitempty"`
 	Done   map[Action]int  `json:"done,omitempty"`
 	Closed int             `json:"closed,omitempty"`
-	// Error is what cut the sweep short; empty if it saw everything.
+	// Error says why the sweep did not see everything; empty if it did.
 	Error string `json:"error,omitempty"`
 }
 
-// sweep is one pass.
+// sweep is one pass of a Sweeper over everything that is due.
 type sweep struct {
 	*Sweeper
 	report *Report
@@ -136,10 +125,10 @@ type sweep struct {
 	errs   []error
 }
 
-// Sweep sees to what is due, looks at the plans that stand, and audits a part of the
-// archives, in this order: outputs expire. What it could not find out of one does not
-// keep it from the others. It returns what it saw and did, and an error if it could
-// not see all.
+// Sweep looks at the requests and retrievals that are overdue, then at the plans, then
+// audits a part of the archives. Retrievals come first because outputs expire. An error
+// about one job or user does not keep it from the others. It returns a report, and an
+// error if it did not see everything.
 func (s *Sweeper) Sweep(ctx context.Context) (Report, error) {
 	if s.limit == nil {
 		calls := s.Calls
@@ -161,12 +150,12 @@ func (s *Sweeper) Sweep(ctx context.Context) (Report, error) {
 	return *p.report, err
 }
 
-// part returns a sweep that counts for itself, so that several can be at work.
+// part returns a sweep with a report of its own, so that several can run side by side.
 func (p *sweep) part() *sweep {
 	return &sweep{Sweeper: p.Sweeper, now: p.now, report: &Report{Found: map[Finding]int{}, Done: map[Action]int{}}}
 }
 
-// add counts what a part did.
+// add adds the report of a part.
 func (p *sweep) add(part *sweep) {
 	r := part.report
 	p.report.Due, p.report.Plans, p.report.Archives = p.report.Due+r.Due, p.report.Plans+r.Plans, p.report.Archives+r.Archives
@@ -180,10 +169,10 @@ func (p *sweep) add(part *sweep) {
 	p.errs = append(p.errs, part.errs[:min(len(part.errs), max(mostErrs-len(p.errs), 0))]...)
 }
 
-// mostErrs is of how many things a sweep tells what went wrong with them.
+// mostErrs is how many errors a report has at the most.
 const mostErrs = 5
 
-// failed keeps err, if it is one of the first few.
+// failed keeps the error, if it is one of the first few.
 func (p *sweep) failed(format string, args ...any) {
 	if len(p.errs) < mostErrs {
 		p.errs = append(p.errs, fmt.Errorf(format, args...))
@@ -206,13 +195,14 @@ func (p *sweep) call(ctx context.Context) error {
 	return nil
 }
 
-// found counts a finding, and says what is done about it.
+// found counts a finding, and returns what is done about it.
 func (p *sweep) found(f Finding) Action {
 	p.report.Found[f]++
 	return Act(f)
 }
 
-// batches yields what seq does, as many at a time as a call reads. An error ends it.
+// batches yields the values of seq in batches of as many as one call reads. An error ends
+// it.
 func batches[T any](seq iter.Seq2[T, error]) iter.Seq2[[]T, error] {
 	const most = 100
 	return func(yield func([]T, error) bool) {
@@ -235,22 +225,22 @@ func batches[T any](seq iter.Seq2[T, error]) iter.Seq2[[]T, error] {
 	}
 }
 
-// tell logs that something was put back, or needs a look.
+// tell logs an action and counts it.
 func (p *sweep) tell(action Action, f Finding, job archive.Job, times int) {
 	log := p.Log.With("user", job.UserID, "job", job.ID, "archive", job.ArchiveID, "found", f)
 	if action == Flag {
-		log.Warn("an archive that needs a look", "retrieval", job.RetrievalID, "requested_at", job.RetrievalRequestedAt)
+		log.Warn("an operator has to look at this archive", "retrieval", job.RetrievalID, "requested_at", job.RetrievalRequestedAt)
 	} else {
 		log.Info("put back into the pipeline", "action", action, "retrieval", job.RetrievalID, "times", times+1)
 	}
 	p.report.Done[action]++
 }
 
-// stopped reports whether a dead letter stands for the work that e would be.
+// stopped reports whether the work of e has a dead letter.
 func (p *sweep) stopped(ctx context.Context, e events.Event) bool {
 	dead, err := p.Streams.Dead(ctx, e)
 	if err != nil {
-		p.Log.Debug("whether a dead letter stands is not known", "err", err)
+		p.Log.Debug("the dead letters cannot be asked", "err", err)
 	}
 	return dead && !fault.Is(err, fault.Transient)
 }

@@ -14,42 +14,42 @@ import (
 type trouble struct {
 	name  string
 	found reconcile.Finding
-	make  func(w *world, user events.UserID, job events.JobID)
+	make  func(w *fixture, user events.UserID, job events.JobID)
 	// again is for a retrieval that came to nothing: the archive is paid for anew.
 	again int
 }
 
 var troubles = []trouble{
-	{"the upgrade's message was lost", reconcile.Unplanned, func(w *world, u events.UserID, id events.JobID) {
+	{"the upgrade's message was lost", reconcile.Unplanned, func(w *fixture, u events.UserID, id events.JobID) {
 		w.archived(u, id)
 	}, 1},
-	{"a worker died after Glacier took its request, and its task was lost", reconcile.Interrupted, func(w *world, u events.UserID, id events.JobID) {
+	{"a worker died after Glacier took its request, and its task was lost", reconcile.Interrupted, func(w *fixture, u events.UserID, id events.JobID) {
 		job := w.archived(u, id)
 		w.intent(job)
 		if _, err := w.vault.Retrieve(w.t.Context(), job.ArchiveID, job.ID, archive.Standard); err != nil {
 			w.t.Fatal(err)
 		}
 	}, 1},
-	{"a worker died before its request, and its task was lost", reconcile.Interrupted, func(w *world, u events.UserID, id events.JobID) {
+	{"a worker died before its request, and its task was lost", reconcile.Interrupted, func(w *fixture, u events.UserID, id events.JobID) {
 		w.intent(w.archived(u, id))
 	}, 1},
-	{"the notice of an Expedited retrieval was lost", reconcile.Unheard, func(w *world, u events.UserID, id events.JobID) {
+	{"the notice of an Expedited retrieval was lost", reconcile.Unheard, func(w *fixture, u events.UserID, id events.JobID) {
 		w.requested(w.archived(u, id), archive.Expedited)
 	}, 1},
-	{"the notice of a Standard retrieval was lost", reconcile.Unheard, func(w *world, u events.UserID, id events.JobID) {
+	{"the notice of a Standard retrieval was lost", reconcile.Unheard, func(w *fixture, u events.UserID, id events.JobID) {
 		w.requested(w.archived(u, id), archive.Standard)
 	}, 1},
-	{"the retrieval failed, and the notice was lost", reconcile.Unheard, func(w *world, u events.UserID, id events.JobID) {
+	{"the retrieval failed, and the notice was lost", reconcile.Unheard, func(w *fixture, u events.UserID, id events.JobID) {
 		job := w.archived(u, id)
 		w.failOnce(job)
 		w.requested(job, archive.Standard)
 	}, 2},
-	{"the catalog names a retrieval that Glacier never knew", reconcile.Forgotten, func(w *world, u events.UserID, id events.JobID) {
+	{"the catalog names a retrieval that Glacier never knew", reconcile.Forgotten, func(w *fixture, u events.UserID, id events.JobID) {
 		w.saved(w.archived(u, id), "forgotten-"+events.RetrievalID(id), archive.Standard, w.now())
 	}, 1},
 }
 
-func (w *world) intent(job archive.Job) {
+func (w *fixture) intent(job archive.Job) {
 	w.t.Helper()
 	if err := w.Catalog.SaveIntent(w.t.Context(), job, archive.Intent{Token: "gone", At: w.now()}); err != nil {
 		w.t.Fatal(err)
@@ -58,7 +58,7 @@ func (w *world) intent(job archive.Job) {
 
 // rounds sweeps and lets the services work until all is back, and returns how
 // many sweeps that took.
-func (w *world) rounds() int {
+func (w *fixture) rounds() int {
 	w.t.Helper()
 	var reports []reconcile.Report
 	for n := 1; n <= 5; n++ {
@@ -77,12 +77,12 @@ func TestWhateverTheTroubleTheFileIsBackWithoutANotice(t *testing.T) {
 	for _, tr := range troubles {
 		t.Run(tr.name, func(t *testing.T) {
 			t.Parallel()
-			inWorld(t, tr.isOver)
+			inFixture(t, tr.isOver)
 		})
 	}
 }
 
-func (tr trouble) isOver(t *testing.T, w *world) {
+func (tr trouble) isOver(t *testing.T, w *fixture) {
 	tr.make(w, "u", "job")
 	w.advance(6 * time.Hour)
 	r := w.swept()
@@ -108,10 +108,10 @@ func (tr trouble) isOver(t *testing.T, w *world) {
 }
 
 func TestAllTroublesAtOnceEndInRestoredFiles(t *testing.T) {
-	inWorld(t, allTroublesAtOnceEndInRestoredFiles)
+	inFixture(t, allTroublesAtOnceEndInRestoredFiles)
 }
 
-func allTroublesAtOnceEndInRestoredFiles(t *testing.T, w *world) {
+func allTroublesAtOnceEndInRestoredFiles(t *testing.T, w *fixture) {
 	const each = 8
 	retrievals := 0
 	for i, tr := range troubles {
@@ -131,10 +131,10 @@ func allTroublesAtOnceEndInRestoredFiles(t *testing.T, w *world) {
 }
 
 func TestEverythingComesBackThoughEveryNoticeIsDropped(t *testing.T) {
-	inWorld(t, everythingComesBackThoughEveryNoticeIsDropped)
+	inFixture(t, everythingComesBackThoughEveryNoticeIsDropped)
 }
 
-func everythingComesBackThoughEveryNoticeIsDropped(t *testing.T, w *world) {
+func everythingComesBackThoughEveryNoticeIsDropped(t *testing.T, w *fixture) {
 	const files = 120
 	for i := range files {
 		w.archived("fern", id("job-%04d", i))
@@ -160,63 +160,63 @@ func everythingComesBackThoughEveryNoticeIsDropped(t *testing.T, w *world) {
 }
 
 func TestWhatIsInOrderIsLeftAlone(t *testing.T) {
-	publish := func(w *world, e events.Event) {
+	publish := func(w *fixture, e events.Event) {
 		w.t.Helper()
 		if _, err := w.operator.Publish(w.t.Context(), e); err != nil {
 			w.t.Fatal(err)
 		}
 	}
-	for name, make := range map[string]func(w *world){
-		"a Free user's archive": func(w *world) {
+	for name, make := range map[string]func(w *fixture){
+		"a Free user's archive": func(w *fixture) {
 			w.Account("u", archive.Free)
 			w.bodies["job"] = []byte("x")
 			w.Archive("u", "job", w.bodies["job"])
 		},
-		"an archive of nobody": func(w *world) { w.Archive("nobody", "job", []byte("x")) },
-		"an upgrade of a minute ago": func(w *world) {
+		"an archive of nobody": func(w *fixture) { w.Archive("nobody", "job", []byte("x")) },
+		"an upgrade of a minute ago": func(w *fixture) {
 			w.archived("u", "job")
 			w.advance(time.Minute)
 		},
-		"an upgrade of a minute ago, of which there is no plan": func(w *world) {
+		"an upgrade of a minute ago, of which there is no plan": func(w *fixture) {
 			w.archived("u", "job")
 			w.planless("u")
 			w.advance(time.Minute)
 		},
-		"a plan that waits": func(w *world) {
+		"a plan that waits": func(w *fixture) {
 			w.archived("u", "job")
 			publish(w, events.UserUpgraded{ID: "up", UserID: "u", UpgradedAt: w.now()})
 		},
-		"a task that waits": func(w *world) {
+		"a task that waits": func(w *fixture) {
 			job := w.archived("u", "job")
 			publish(w, events.ThawRequested{ID: "up", JobID: job.ID, UserID: "u", ArchiveID: job.ArchiveID})
 		},
-		"a plan that is held": func(w *world) {
+		"a plan that is held": func(w *fixture) {
 			w.archived("u", "job")
 			if err := w.Catalog.HoldPlan(w.t.Context(), "u", testenv.PlanOf("u"), "over budget", w.now().Add(24*time.Hour)); err != nil {
 				w.t.Fatal(err)
 			}
 			w.advance(6 * time.Hour)
 		},
-		"a young intent": func(w *world) {
+		"a young intent": func(w *fixture) {
 			w.intent(w.archived("u", "job"))
 			w.advance(time.Minute)
 		},
-		"an old intent with its task": func(w *world) {
+		"an old intent with its task": func(w *fixture) {
 			job := w.archived("u", "job")
 			w.intent(job)
 			publish(w, events.ThawRequested{ID: "up", JobID: job.ID, UserID: "u", ArchiveID: job.ArchiveID})
 			w.advance(time.Hour)
 		},
-		"a retrieval that is not due": func(w *world) {
+		"a retrieval that is not due": func(w *fixture) {
 			w.requested(w.archived("u", "job"), archive.Standard)
 			w.advance(5 * time.Hour)
 		},
-		"a notice that waits": func(w *world) {
+		"a notice that waits": func(w *fixture) {
 			job := w.requested(w.archived("u", "job"), archive.Standard)
 			w.advance(6 * time.Hour)
 			publish(w, events.RetrievalCompleted{ID: "n", JobID: job.ID, ArchiveID: job.ArchiveID, RetrievalID: job.RetrievalID, Status: "Succeeded"})
 		},
-		"a retrieval that Glacier still works on": func(w *world) {
+		"a retrieval that Glacier still works on": func(w *fixture) {
 			w.Glacier.SetDelay("Standard", 8*time.Hour, 8*time.Hour)
 			w.requested(w.archived("u", "job"), archive.Standard)
 			w.advance(6 * time.Hour)
@@ -224,7 +224,7 @@ func TestWhatIsInOrderIsLeftAlone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			inWorld(t, func(t *testing.T, w *world) {
+			inFixture(t, func(t *testing.T, w *fixture) {
 				make(w)
 				before, _ := w.messages()
 				r := w.swept()
@@ -237,10 +237,10 @@ func TestWhatIsInOrderIsLeftAlone(t *testing.T) {
 }
 
 func TestWhatDoesNotHelpIsDoneLessAndLessOften(t *testing.T) {
-	inWorld(t, whatDoesNotHelpIsDoneLessAndLessOften)
+	inFixture(t, whatDoesNotHelpIsDoneLessAndLessOften)
 }
 
-func whatDoesNotHelpIsDoneLessAndLessOften(t *testing.T, w *world) {
+func whatDoesNotHelpIsDoneLessAndLessOften(t *testing.T, w *fixture) {
 	w.archived("u", "job")
 	w.advance(20 * time.Minute)
 	consumed := func() {
@@ -275,10 +275,10 @@ func whatDoesNotHelpIsDoneLessAndLessOften(t *testing.T, w *world) {
 }
 
 func TestARetrievalThatIsLateIsToldOfAndNotPaidForAgain(t *testing.T) {
-	inWorld(t, aRetrievalThatIsLateIsToldOfAndNotPaidForAgain)
+	inFixture(t, aRetrievalThatIsLateIsToldOfAndNotPaidForAgain)
 }
 
-func aRetrievalThatIsLateIsToldOfAndNotPaidForAgain(t *testing.T, w *world) {
+func aRetrievalThatIsLateIsToldOfAndNotPaidForAgain(t *testing.T, w *fixture) {
 	w.Glacier.SetDelay("Standard", 30*time.Hour, 30*time.Hour)
 	w.requested(w.archived("u", "job"), archive.Standard)
 	w.advance(11 * time.Hour)
@@ -291,10 +291,10 @@ func aRetrievalThatIsLateIsToldOfAndNotPaidForAgain(t *testing.T, w *world) {
 // Nor does the flag, which is pulled less and less often, hold back the notice once
 // the retrieval is done: its output is there for a day, as long as the longest pause.
 func TestARetrievalThatWasFlaggedIsBroughtBackAsSoonAsItIsDone(t *testing.T) {
-	inWorld(t, aRetrievalThatWasFlaggedIsBroughtBackAsSoonAsItIsDone)
+	inFixture(t, aRetrievalThatWasFlaggedIsBroughtBackAsSoonAsItIsDone)
 }
 
-func aRetrievalThatWasFlaggedIsBroughtBackAsSoonAsItIsDone(t *testing.T, w *world) {
+func aRetrievalThatWasFlaggedIsBroughtBackAsSoonAsItIsDone(t *testing.T, w *fixture) {
 	const takes = 40 * time.Hour
 	w.Glacier.SetDelay("Standard", takes, takes)
 	w.requested(w.archived("u", "job"), archive.Standard)
@@ -330,7 +330,7 @@ func TestEveryFindingHasOneRule(t *testing.T) {
 
 // planless takes the plan off the account of a Premium user, as if another system had
 // written the role.
-func (w *world) planless(user events.UserID) {
+func (w *fixture) planless(user events.UserID) {
 	w.t.Helper()
 	a, err := w.Catalog.Account(w.t.Context(), user)
 	if err == nil {
@@ -349,7 +349,7 @@ func (w *world) planless(user events.UserID) {
 
 // closes fails unless the user's plan is closed by the next sweeps: the first look may be
 // due in a quarter of an hour, if all was on its way at the last one.
-func (w *world) closes(user events.UserID) {
+func (w *fixture) closes(user events.UserID) {
 	w.t.Helper()
 	closed := 0
 	for range 6 {
@@ -361,9 +361,9 @@ func (w *world) closes(user events.UserID) {
 	}
 }
 
-func TestAnUpgradeThatAnotherSystemWroteIsFoundByTheAudit(t *testing.T) { inWorld(t, audited) }
+func TestAnUpgradeThatAnotherSystemWroteIsFoundByTheAudit(t *testing.T) { inFixture(t, audited) }
 
-func audited(t *testing.T, w *world) {
+func audited(t *testing.T, w *fixture) {
 	w.archived("u", "job")
 	w.Account("free", archive.Free)
 	w.bodies["other"] = []byte("x")
@@ -390,9 +390,9 @@ func audited(t *testing.T, w *world) {
 
 // TestEachLateArchiveIsSeenToByItself has ten archives of one user overdue one after the
 // other: that one was brought back must not hold back the next.
-func TestEachLateArchiveIsSeenToByItself(t *testing.T) { inWorld(t, eachByItself) }
+func TestEachLateArchiveIsSeenToByItself(t *testing.T) { inFixture(t, eachByItself) }
 
-func eachByItself(t *testing.T, w *world) {
+func eachByItself(t *testing.T, w *fixture) {
 	w.start()
 	w.archived("u", "job-0") // it keeps the plan open
 	for i := range 10 {
@@ -413,9 +413,9 @@ func eachByItself(t *testing.T, w *world) {
 	}
 }
 
-func TestADeadLetterStopsTheSweepButForOneLookADay(t *testing.T) { inWorld(t, stopped) }
+func TestADeadLetterStopsTheSweepButForOneLookADay(t *testing.T) { inFixture(t, stopped) }
 
-func stopped(t *testing.T, w *world) {
+func stopped(t *testing.T, w *fixture) {
 	w.archived("u", "job")
 	for range archive.MaxPerFailure {
 		r := w.requested(w.Job("job"), archive.Standard)

@@ -1,35 +1,35 @@
 package reconcile
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
 )
 
-// Finding is what a look at the catalog, the streams and Glacier says of an archive.
+// Finding says what is wrong with the way of an archive through the pipeline.
 type Finding string
 
 // The findings.
 const (
-	// InOrder: nothing is due, or a message that will see to it is on its way.
+	// InOrder: nothing is overdue, or a message about it exists.
 	InOrder Finding = "in order"
-	// Unplanned: a plan of its owner stands, and nobody is about to ask for it: the plan's
-	// message was lost, or its task.
+	// Unplanned: its owner has a plan, and no message asks for the archive. The plan's message
+	// was lost, or the archive's task.
 	Unplanned Finding = "unplanned"
-	// Planless: its owner is Premium, and no plan stands: another system wrote the role,
-	// and its message was lost.
+	// Planless: its owner is Premium and has no plan. Another system wrote the role, and its
+	// message was lost.
 	Planless Finding = "without a plan"
-	// Stopped: only an operator can let it go on, and a dead letter says so.
+	// Stopped: a dead letter says that an operator has to mend something.
 	Stopped Finding = "stopped"
-	// Interrupted: a worker announced a request and never came back, and its task is
-	// gone.
+	// Interrupted: a worker wrote an intent and died, or an operator ordered the archive, and
+	// the task is gone.
 	Interrupted Finding = "interrupted"
-	// Unheard: Glacier finished the retrieval, well or badly, and its notice was
-	// lost; or the work on it was.
+	// Unheard: Glacier finished the retrieval, and its notice was lost.
 	Unheard Finding = "unheard"
-	// Forgotten: Glacier does not know the retrieval any more, its output expired.
+	// Forgotten: Glacier does not know the retrieval any more. Its output expired.
 	Forgotten Finding = "forgotten"
-	// Late: Glacier takes more than twice as long as the tier's longest.
+	// Late: Glacier takes more than twice the longest time of the tier.
 	Late Finding = "late"
 )
 
@@ -40,13 +40,13 @@ type Action string
 const (
 	// Leave does nothing.
 	Leave Action = "leave"
-	// Plan announces the upgrade again: budgets, entitlement and order are the plan's.
+	// Plan publishes the plan's message again. The planner looks at the budgets.
 	Plan Action = "plan"
-	// Ask makes the lost task again: whoever gets it looks at Glacier's list first.
+	// Ask publishes the lost task again. The requester looks at Glacier's list first.
 	Ask Action = "ask"
-	// Complete makes the notice that was lost, out of what Glacier says.
+	// Complete publishes the lost notice again, with what Glacier says.
 	Complete Action = "complete"
-	// GiveBack makes the notice of a failed retrieval: the archive is asked for anew.
+	// GiveBack publishes a notice that the retrieval failed. The restorer asks again.
 	GiveBack Action = "give back"
 	// Flag tells the operator.
 	Flag Action = "flag"
@@ -59,19 +59,19 @@ type Rule struct {
 	Why     string
 }
 
-// Rules is the whole of what a sweep does. None of it decides anything about a
-// file: each action is a message that the pipeline has anyway, and takes twice
+// Rules is the table of all that a sweep does. A sweep decides nothing about a file: each
+// action publishes a message of the pipeline, and the pipeline takes each message twice
 // without harm.
 func Rules() []Rule {
 	return []Rule{
-		{InOrder, Leave, "it is not due, or its message is in a stream and comes again by itself"},
-		{Unplanned, Plan, "the user paid; a plan is idempotent, and holds to the budgets"},
-		{Planless, Plan, "the user paid, whoever wrote it; the plan is opened first"},
-		{Stopped, Leave, "a second letter would say the same; the archive is looked at once a day all the same, see longestPause"},
+		{InOrder, Leave, "nothing is overdue, or a message about it is in a stream"},
+		{Unplanned, Plan, "the user paid; to carry out a plan twice does no harm, and the budgets hold"},
+		{Planless, Plan, "the user paid, whichever system wrote the role; the plan is opened first"},
+		{Stopped, Leave, "a second dead letter would say the same; a sweep tries again once a day, see longestPause"},
 		{Interrupted, Ask, "the retrieval may exist: the requester looks for it before it pays again"},
 		{Unheard, Complete, "a notice is a hint; the restorer asks the catalog and Glacier in any case"},
 		{Forgotten, GiveBack, "an output lives for a day; the restorer takes the retrieval back and asks anew"},
-		{Late, Flag, "nothing that we could do is known to help, and a second retrieval costs"},
+		{Late, Flag, "we know nothing that would help, and a second retrieval costs money"},
 	}
 }
 
@@ -82,11 +82,13 @@ func Act(f Finding) Action {
 			return r.Action
 		}
 	}
-	return Flag // what no rule covers is an operator's
+	return Flag // no rule covers it: an operator has to look
 }
 
-// late reports whether Glacier has taken more than twice the tier's longest.
-func late(job archive.Job, now time.Time) bool {
-	_, longest := job.Tier.Typically()
-	return now.After(job.RetrievalRequestedAt.Add(2 * longest))
+// late reports whether Glacier has taken more than twice the longest time of the tier. The
+// tier is Glacier's word, or the catalog's if Glacier does not say it. An unknown tier is an
+// error.
+func late(r archive.Retrieval, job archive.Job, now time.Time) (bool, error) {
+	_, longest, err := cmp.Or(r.Tier, job.Tier).Typically()
+	return err == nil && now.After(job.RetrievalRequestedAt.Add(2*longest)), err
 }

@@ -10,14 +10,13 @@ import (
 )
 
 const (
-	// settleMost is how many retrievals that are due are seen to together. Where more than
-	// aFew are, Glacier's list tells fifty of them a call.
-	settleMost = 1000
-	aFew       = 20
+	// mostTogether is how many overdue retrievals a sweep looks at together. If they are more
+	// than aFew, it reads Glacier's list, which has fifty retrievals a call.
+	mostTogether = 1000
+	aFew         = 20
 )
 
-// underWay sees to the requests and retrievals of which something should have been
-// heard a while ago.
+// underWay looks at the requests and retrievals that are overdue.
 func (p *sweep) underWay(ctx context.Context) {
 	var due []archive.Job
 	for ids, err := range batches(p.Catalog.DueJobs(ctx, p.now.Add(-p.slack()))) {
@@ -29,7 +28,7 @@ func (p *sweep) underWay(ctx context.Context) {
 			jobs, err = p.Catalog.JobsOf(ctx, ids)
 		}
 		if err != nil {
-			p.failed("what is under way: %w", err)
+			p.failed("requests and retrievals under way: %w", err)
 			break
 		}
 		for _, id := range ids {
@@ -51,18 +50,18 @@ func (p *sweep) underWay(ctx context.Context) {
 				}
 			}
 		}
-		if len(due) >= settleMost {
-			p.settle(ctx, due)
+		if len(due) >= mostTogether {
+			p.lookAtRetrievals(ctx, due)
 			due = nil
 		}
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	p.settle(ctx, due)
+	p.lookAtRetrievals(ctx, due)
 }
 
-// interrupted sees to an archive of which a request was announced, or ordered, long ago.
+// interrupted puts back the task of an archive that has an old intent, or an old order.
 func (p *sweep) interrupted(ctx context.Context, job archive.Job, by, plan string) error {
 	e := events.ThawRequested{
 		ID: fmt.Sprintf("sweep-%d-%s", job.Nudges, by), JobID: job.ID, UserID: job.UserID, ArchiveID: job.ArchiveID, Plan: plan,
@@ -73,8 +72,8 @@ func (p *sweep) interrupted(ctx context.Context, job archive.Job, by, plan strin
 	return p.nudge(ctx, job, Interrupted, e)
 }
 
-// waits reports whether the message that will see to the job is there, and notes that
-// the job is in order then.
+// waits reports whether the message about the job exists. Then the job is in order, and
+// waits writes so.
 func (p *sweep) waits(ctx context.Context, job archive.Job, e events.Event) (bool, error) {
 	waiting, err := p.Streams.Waiting(ctx, e)
 	if err != nil || !waiting {
@@ -84,8 +83,8 @@ func (p *sweep) waits(ctx context.Context, job archive.Job, e events.Event) (boo
 	return true, p.Catalog.Nudged(ctx, job, p.now.Add(firstPause), true)
 }
 
-// nudge does what the rule for the finding says, and notes when the job is to be seen to
-// again: soon at first, and more rarely the more often it did not help.
+// nudge does what the rule for the finding says, and writes when a sweep looks at the job
+// again: soon at first, and later each time.
 func (p *sweep) nudge(ctx context.Context, job archive.Job, f Finding, e events.Event) error {
 	action, pause := p.found(f), pauseAfter(job.Nudges)
 	switch action {
@@ -96,7 +95,7 @@ func (p *sweep) nudge(ctx context.Context, job archive.Job, f Finding, e events.
 	default:
 		if p.stopped(ctx, e) {
 			p.found(Stopped)
-			pause = longestPause // it is tried once a day: what was mended goes on by itself
+			pause = longestPause // once a day, so that the job goes on when somebody mended it
 		}
 		if err := p.Streams.Publish(ctx, e); err != nil {
 			return err
@@ -106,9 +105,9 @@ func (p *sweep) nudge(ctx context.Context, job archive.Job, f Finding, e events.
 	return p.Catalog.Nudged(ctx, job, p.now.Add(pause), false)
 }
 
-// flag tells an operator of the job, more rarely each time. The job itself is looked
-// at again soon: how often somebody was told that a retrieval is late must not hold back
-// its notice once it is done, for its output is there for a day.
+// flag tells an operator of the job, and waits longer each time before it tells it again.
+// A sweep looks at the job again soon all the same: if Glacier finishes the retrieval
+// after all, its output is there for one day.
 func (p *sweep) flag(ctx context.Context, job archive.Job, f Finding) error {
 	key, about := "flag."+events.Token(string(job.ID)), string(job.RetrievalID)
 	noted, err := p.recall(ctx, key, about)
@@ -124,8 +123,8 @@ func (p *sweep) flag(ctx context.Context, job archive.Job, f Finding) error {
 	return p.Catalog.Nudged(ctx, job, p.now.Add(firstPause), true)
 }
 
-// settle looks at the retrievals that are due.
-func (p *sweep) settle(ctx context.Context, jobs []archive.Job) {
+// lookAtRetrievals looks at the overdue retrievals of the jobs.
+func (p *sweep) lookAtRetrievals(ctx context.Context, jobs []archive.Job) {
 	var silent []archive.Job
 	for _, job := range jobs {
 		waits, err := p.waits(ctx, job, events.RetrievalCompleted{JobID: job.ID})
@@ -150,8 +149,8 @@ func (p *sweep) settle(ctx context.Context, jobs []archive.Job) {
 	}
 }
 
-// list finds the retrievals of the jobs in Glacier's list, with as many calls at the
-// most as to ask for each would take. Those that it does not find are asked for.
+// list finds the retrievals of the jobs in Glacier's list. It stops when it made as many
+// calls as one call for each job would be. heard asks for those that it did not find.
 func (p *sweep) list(ctx context.Context, jobs []archive.Job, listed map[events.RetrievalID]archive.Retrieval) {
 	wanted := make(map[events.RetrievalID]bool, len(jobs))
 	for _, job := range jobs {
@@ -176,12 +175,12 @@ func (p *sweep) list(ctx context.Context, jobs []archive.Job, listed map[events.
 	}
 }
 
-// heard sees to an archive whose retrieval is due.
+// heard compares an overdue retrieval with what Glacier says.
 func (p *sweep) heard(ctx context.Context, job archive.Job, listed map[events.RetrievalID]archive.Retrieval) error {
 	r, known := listed[job.RetrievalID]
 	if !known {
-		// The list may have ended early; a retrieval is given back on Glacier's own word
-		// alone.
+		// The list may have stopped early. So Glacier is asked for this retrieval before it is
+		// taken for forgotten.
 		if err := p.call(ctx); err != nil {
 			return err
 		}
@@ -200,10 +199,16 @@ func (p *sweep) heard(ctx context.Context, job archive.Job, listed map[events.Re
 	case !known:
 		found = Forgotten
 		r = archive.Retrieval{ID: job.RetrievalID, Status: archive.RetrievalFailed, Reason: "Glacier does not know the retrieval any more"}
-	case r.Status == archive.InProgress && late(job, p.now):
-		found = Late
 	case r.Status != archive.InProgress:
 		found = Unheard
+	default:
+		late, err := late(r, job, p.now)
+		if err != nil {
+			return err
+		}
+		if late {
+			found = Late
+		}
 	}
 	return p.nudge(ctx, job, found, events.RetrievalCompleted{
 		ID: fmt.Sprintf("sweep-%d-%s", job.Nudges, job.RetrievalID), JobID: job.ID, ArchiveID: job.ArchiveID, RetrievalID: job.RetrievalID,

@@ -16,6 +16,7 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/checksum/crc64nvme"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/kv"
 	localaws "github.com/gas-restore/gas/internal/local/aws"
 	"github.com/gas-restore/gas/internal/restore"
 	"github.com/gas-restore/gas/internal/test/testenv"
@@ -25,21 +26,21 @@ import (
 // life is one process, with what took effect in it and in those before it.
 type life struct {
 	testenv.Life
-	done *ledger
+	done *effects
 }
 
 // breaking returns a life that breaks at a call; -1 for none.
-func breaking(at int, how testenv.Breakage, done *ledger) *life {
+func breaking(at int, how testenv.Breakage, done *effects) *life {
 	return &life{Life: testenv.Life{At: at, How: how}, done: done}
 }
 
-// ledger is what took effect, over all lives of one job.
-type ledger struct {
-	mu    sync.Mutex // guards what follows
-	noted map[int]bool
-	up    map[int]bool // parts that are up and were noted before
-	puts  int          // objects that became visible
-	twice []string     // what was copied though it was proven to be up
+// effects is what took effect, over all lives of one job.
+type effects struct {
+	mu     sync.Mutex   // guards what follows
+	proven map[int]bool // parts whose proof is saved
+	up     map[int]bool // parts that are up and were proven before
+	puts   int          // objects that became visible
+	twice  []string     // what was copied though it was proven to be up
 }
 
 // The ports as they are in a life. They embed no port: one that gets a new method
@@ -65,9 +66,9 @@ type (
 		*life
 		to archive.Upload
 	}
-	notesIn struct {
+	kvIn struct {
 		*life
-		to restore.Notes
+		to kv.Store
 	}
 )
 
@@ -155,7 +156,7 @@ func (p uploadIn) Put(ctx context.Context, n int, body io.ReadSeeker, size int64
 	err = p.Call("Upload.Put", func() error {
 		if up, err = p.to.Put(ctx, n, body, size, sum); err == nil {
 			p.done.mu.Lock()
-			p.done.up[n] = p.done.noted[n]
+			p.done.up[n] = p.done.proven[n]
 			p.done.mu.Unlock()
 		}
 		return err
@@ -177,30 +178,33 @@ func (p uploadIn) Abort(ctx context.Context) error {
 	return p.Call("Upload.Abort", func() error { return p.to.Abort(ctx) })
 }
 
-func (p notesIn) Get(ctx context.Context, key string) (note []byte, rev uint64, err error) {
-	err = p.Call("Notes.Get", func() error { note, rev, err = p.to.Get(ctx, key); return err })
-	return note, rev, err
+func (p kvIn) Get(ctx context.Context, key string) (value []byte, rev uint64, err error) {
+	err = p.Call("KV.Get", func() error { value, rev, err = p.to.Get(ctx, key); return err })
+	return value, rev, err
 }
 
-func (p notesIn) Put(ctx context.Context, key string, note []byte) error {
-	return p.Call("Notes.Put", func() error {
-		err := p.to.Put(ctx, key, note)
+func (p kvIn) Put(ctx context.Context, key string, value []byte) error {
+	return p.Call("KV.Put", func() error {
+		err := p.to.Put(ctx, key, value)
 		if err == nil {
 			var n int
 			fmt.Sscan(key[strings.LastIndexByte(key, '.')+1:], &n)
 			p.done.mu.Lock()
-			p.done.noted[n] = true
+			p.done.proven[n] = true
 			p.done.mu.Unlock()
 		}
 		return err
 	})
 }
 
-// TestEveryPortCanBreak holds the matrix to the service: a field that is a port
-// must be one that goes through a life.
+func (p kvIn) Swap(ctx context.Context, key string, value []byte, revision uint64) error {
+	return p.Call("KV.Swap", func() error { return p.to.Swap(ctx, key, value, revision) })
+}
+
+// TestEveryPortCanBreak fails if the service has a port that no crash test breaks.
 func TestEveryPortCanBreak(t *testing.T) {
 	wrapped := []reflect.Type{
-		reflect.TypeFor[catalogIn](), reflect.TypeFor[vaultIn](), reflect.TypeFor[bucketIn](), reflect.TypeFor[uploadsIn](), reflect.TypeFor[notesIn](),
+		reflect.TypeFor[catalogIn](), reflect.TypeFor[vaultIn](), reflect.TypeFor[bucketIn](), reflect.TypeFor[uploadsIn](), reflect.TypeFor[kvIn](),
 	}
 	service := reflect.TypeFor[restore.Restorer]()
 	for i := range service.NumField() {
@@ -213,11 +217,11 @@ func TestEveryPortCanBreak(t *testing.T) {
 }
 
 // in runs one delivery in a life and reports whether it would be acked.
-func (b *bench) in(l *life, e events.RetrievalCompleted) bool {
+func (b *fixture) in(l *life, e events.RetrievalCompleted) bool {
 	b.t.Helper()
 	r := &restore.Restorer{
 		Catalog: catalogIn{l, b.Restorer.Catalog}, Vault: vaultIn{l, b.Vault}, Bucket: bucketIn{l, b.Bucket}, Uploads: uploadsIn{l, b.Uploads},
-		Notes: notesIn{l, b.Notes}, PartSize: b.PartSize, MaxParts: b.MaxParts, Parallel: 1, Now: b.Now, Log: b.Log,
+		KV: kvIn{l, b.KV}, PartSize: b.PartSize, MaxParts: b.MaxParts, Parallel: 1, Now: b.Now, Log: b.Log,
 	}
 	emit := func(_ context.Context, ev events.Event) error {
 		return l.Call("emit "+ev.Type(), func() error { return nil })
@@ -229,12 +233,12 @@ func (b *bench) in(l *life, e events.RetrievalCompleted) bool {
 	return err == nil && !l.Dead()
 }
 
-// TestWhereverAWorkerDiesTheNextOneFinishes breaks every call that a clean run
-// makes, in every way, and then every call of the next delivery too. With
-// GAS_CRASH_LONG set it does so for files of several spans and parts too.
+// TestWhereverAWorkerDiesTheNextOneFinishes breaks every call of a clean run, in every way,
+// and then also every call of the next delivery. With GAS_CRASH_LONG set, it does so also
+// for files of several spans and parts.
 func TestWhereverAWorkerDiesTheNextOneFinishes(t *testing.T) {
 	t.Parallel()
-	b := newBench(t).withNotes()
+	b := newFixture(t).withKV()
 	b.Log = slog.New(slog.DiscardHandler)
 	broken, cases, long := map[string]int{}, 0, os.Getenv("GAS_CRASH_LONG") != ""
 	for _, size := range []struct {
@@ -258,7 +262,7 @@ func TestWhereverAWorkerDiesTheNextOneFinishes(t *testing.T) {
 				cases++
 				id := events.JobID(fmt.Sprintf("j%d", cases))
 				e := b.retrieved(id, size.body)
-				done := &ledger{noted: map[int]bool{}, up: map[int]bool{}}
+				done := &effects{proven: map[int]bool{}, up: map[int]bool{}}
 				first, second := breaking(at1, how1, done), breaking(at2, testenv.DieAfter, done)
 				b.in(first, e)
 				b.in(second, e)
@@ -301,7 +305,7 @@ func TestWhereverAWorkerDiesTheNextOneFinishes(t *testing.T) {
 		})
 	}
 	for _, effect := range []string{
-		"Bucket.Put", "Uploads.Begin", "Upload.Put", "Upload.Complete", "Notes.Put", "Vault.Delete", "Catalog.ClearArchive", "emit status.changed",
+		"Bucket.Put", "Uploads.Begin", "Upload.Put", "Upload.Complete", "KV.Put", "Vault.Delete", "Catalog.ClearArchive", "emit status.changed",
 	} {
 		if broken[effect] == 0 {
 			t.Errorf("%s was never broken", effect)
@@ -323,11 +327,11 @@ func TestAFileThatIsThereIsNotPaidForAgain(t *testing.T) {
 			{Service: "s3", Operation: "GetObject", Times: 1, Corrupt: true, CorruptAt: 400},
 			{Service: "s3", Operation: "GetObject", Times: 2, Cut: true, CutAt: 300},
 		} {
-			b := newBench(t)
-			b.PartSize, b.MaxParts, b.Notes = 1<<20, 1, noNotes{}
+			b := newFixture(t)
+			b.PartSize, b.MaxParts, b.KV = 1<<20, 1, noKV{}
 			body := random(size)
 			e := b.retrieved("j", body)
-			done := &ledger{noted: map[int]bool{}, up: map[int]bool{}}
+			done := &effects{proven: map[int]bool{}, up: map[int]bool{}}
 			for at, there := 0, false; !there; at++ {
 				first := breaking(at, testenv.DieAfter, done)
 				if b.in(first, e) {

@@ -14,6 +14,7 @@ import (
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/checksum/crc64nvme"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/kv"
 	localaws "github.com/gas-restore/gas/internal/local/aws"
 	"github.com/gas-restore/gas/internal/restore"
 	"github.com/gas-restore/gas/internal/test/testenv"
@@ -30,11 +31,11 @@ func places(size int) []int64 {
 	return at
 }
 
-// TestAByteFlippedAnywhereIsCaught flips a bit on the wire between Glacier and S3
-// and on the way of everything that is said about the bytes.
+// TestAByteFlippedAnywhereIsCaught flips a bit of the file on the wire, and of each message
+// about the file.
 func TestAByteFlippedAnywhereIsCaught(t *testing.T) {
 	t.Parallel()
-	b := newBench(t).withNotes()
+	b := newFixture(t).withKV()
 	b.PartSize, b.MaxParts = 1<<20, 1
 	n := 0
 	try := func(name string, body []byte, f localaws.Fault, touched bool) {
@@ -81,7 +82,7 @@ func TestAByteFlippedAnywhereIsCaught(t *testing.T) {
 
 // untilRestored delivers until it is done. Nothing may be deleted before the
 // object is there and equal.
-func (b *bench) untilRestored(name string, e events.RetrievalCompleted, body []byte) {
+func (b *fixture) untilRestored(name string, e events.RetrievalCompleted, body []byte) {
 	b.t.Helper()
 	var out testenv.Emitted
 	for range 6 {
@@ -154,7 +155,7 @@ func TestABitThatFlipsInMemoryAfterTheComparisonIsCaught(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{70_000, 1<<20 + 7} {
 		for _, at := range places(size) {
-			b := newBench(t)
+			b := newFixture(t)
 			b.PartSize, b.MaxParts = 1<<20, 1
 			times, body := 1, random(size)
 			f := flaky{b.Bucket, b.Uploads, int(at), &times}
@@ -166,36 +167,36 @@ func TestABitThatFlipsInMemoryAfterTheComparisonIsCaught(t *testing.T) {
 	}
 }
 
-// lying flips a bit of what was noted.
+// lying flips a bit of what was saved.
 type lying struct {
-	restore.Notes
+	kv.Store
 	at int
 }
 
 func (l lying) Get(ctx context.Context, key string) ([]byte, uint64, error) {
-	note, rev, err := l.Notes.Get(ctx, key)
+	value, rev, err := l.Store.Get(ctx, key)
 	if err == nil {
-		note = slices.Clone(note)
-		note[l.at%len(note)] ^= 1
+		value = slices.Clone(value)
+		value[l.at%len(value)] ^= 1
 	}
-	return note, rev, err
+	return value, rev, err
 }
 
-func TestANoteThatIsWrongIsCaught(t *testing.T) {
+func TestAProofThatIsWrongIsCaught(t *testing.T) {
 	t.Parallel()
 	for _, at := range []int{0, 30, 63, 64, 70} {
-		b := newBench(t).withNotes()
+		b := newFixture(t).withKV()
 		b.Parallel = 1
 		body := random(part + 7)
 		e := b.retrieved("j", body)
-		first := breaking(-1, testenv.DieAfter, &ledger{noted: map[int]bool{}, up: map[int]bool{}})
+		first := breaking(-1, testenv.DieAfter, &effects{proven: map[int]bool{}, up: map[int]bool{}})
 		first.On = "Upload.Put"
 		b.in(first, e)
 		if first.Broke() != "Upload.Put" {
 			t.Fatalf("died after %q, want Upload.Put: %v", first.Broke(), first.Calls())
 		}
-		b.Notes = lying{b.Notes, at}
-		b.untilRestored(fmt.Sprint("note flipped at ", at), e, body)
+		b.KV = lying{b.KV, at}
+		b.untilRestored(fmt.Sprint("proof flipped at ", at), e, body)
 		b.restored("j", body)
 	}
 }
@@ -204,7 +205,7 @@ func TestANoteThatIsWrongIsCaught(t *testing.T) {
 // worker, as the service does.
 func TestWhatCannotBeRestoredIsADeadLetterWithWhatAnOperatorNeeds(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	ns := testenv.NATS(t)
 	operator := testenv.Bus(t, ns, "operator")
 	body := random(1000)
@@ -257,7 +258,7 @@ func TestWhatCannotBeRestoredIsADeadLetterWithWhatAnOperatorNeeds(t *testing.T) 
 
 func TestTheReasonOfEachDeadLetterNamesTheJobAndWhereItBelongs(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	catalog := b.Restorer.Catalog
 	for name, c := range map[string]struct {
 		spoil func() events.RetrievalCompleted

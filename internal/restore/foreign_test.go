@@ -8,8 +8,8 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// TestARetrievalOfSomebodyElseIsNoDeadLetter: the vault tells our topic of each retrieval
-// in it. What names our topic, or a job of the catalog, may be ours.
+// TestARetrievalOfSomebodyElseIsNoDeadLetter: the vault tells our topic of each retrieval,
+// also of other tools'. A retrieval is ours if it names our topic, or a job of the catalog.
 func TestARetrievalOfSomebodyElseIsNoDeadLetter(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -25,7 +25,7 @@ func TestARetrievalOfSomebodyElseIsNoDeadLetter(t *testing.T) {
 		{"another tool's, of an archive that our job does not have", func(e *events.RetrievalCompleted) { e.Foreign, e.ArchiveID = true, "other" }, fault.Invalid, false, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := newBench(t)
+			b := newFixture(t)
 			e := b.retrieved("j", []byte("result"))
 			c.change(&e)
 			foreign := 0

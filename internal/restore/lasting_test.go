@@ -32,18 +32,18 @@ func asked(out *testenv.Emitted) (n int) {
 
 func TestWhoFindsTheFileRestoredTellsIt(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	e := b.retrieved("j", []byte("result"))
 	var out, late testenv.Emitted
 	b.deliver(e, &out)
-	// The worker died when it had cleared the catalog, and told nobody.
+	// The worker died after it cleared the catalog and before it told.
 	if err := b.Restore(t.Context(), e, late.Emit); err != nil {
 		t.Fatal(err)
 	}
 	if got := late.States(); len(got) != 1 || got[0] != string(archive.Restored) {
 		t.Errorf("told %v, want restored", got)
 	}
-	// A notice of another retrieval knows nothing of it.
+	// Each notice has to tell it under an id of its own.
 	if a, b := out.All()[len(out.All())-1], late.All()[0]; a.MessageID() == b.MessageID() {
 		t.Errorf("both are told as %s: one would be taken for a repetition", a.MessageID())
 	}
@@ -56,10 +56,10 @@ func TestWhoFindsTheFileRestoredTellsIt(t *testing.T) {
 
 func TestAWrongVaultIsNotTakenForAnOutputThatExpired(t *testing.T) {
 	t.Parallel()
-	for name, e := range map[string]func(*bench) events.RetrievalCompleted{
-		"a small file": func(b *bench) events.RetrievalCompleted { return b.retrieved("j", []byte("result")) },
-		"a large file": func(b *bench) events.RetrievalCompleted { return b.retrieved("j", random(part+1)) },
-		"a failure": func(b *bench) events.RetrievalCompleted {
+	for name, e := range map[string]func(*fixture) events.RetrievalCompleted{
+		"a small file": func(b *fixture) events.RetrievalCompleted { return b.retrieved("j", []byte("result")) },
+		"a large file": func(b *fixture) events.RetrievalCompleted { return b.retrieved("j", random(part+1)) },
+		"a failure": func(b *fixture) events.RetrievalCompleted {
 			e := b.retrieved("j", []byte("result"))
 			e.Status = "Failed"
 			return e
@@ -67,7 +67,7 @@ func TestAWrongVaultIsNotTakenForAnOutputThatExpired(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t)
+			b := newFixture(t)
 			notice := e(b)
 			b.Vault = glacier.New(b.Config, "misspelt", "arn:aws:sns:us-east-1:000000000000:none")
 			var out testenv.Emitted
@@ -86,32 +86,32 @@ func TestWhatCannotBePutIsNotRetrievedAgain(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name  string
-		wrong func(*bench, archive.Job)
-		mend  func(*bench, archive.Job)
+		wrong func(*fixture, archive.Job)
+		mend  func(*fixture, archive.Job)
 		kind  fault.Kind
 		cause string
 	}{
-		{"another object is at the key", func(b *bench, job archive.Job) {
+		{"another object is at the key", func(b *fixture, job archive.Job) {
 			if _, err := b.Objects.PutObject(b.t.Context(), &awss3.PutObjectInput{Bucket: &job.Result.Bucket, Key: &job.Result.Key, Body: strings.NewReader("somebody else's")}); err != nil {
 				b.t.Fatal(err)
 			}
-		}, func(b *bench, job archive.Job) {
+		}, func(b *fixture, job archive.Job) {
 			if _, err := b.Objects.DeleteObject(b.t.Context(), &awss3.DeleteObjectInput{Bucket: &job.Result.Bucket, Key: &job.Result.Key}); err != nil {
 				b.t.Fatal(err)
 			}
 		}, fault.Invalid, "key occupied"},
-		{"the bucket denies", func(b *bench, _ archive.Job) {
+		{"the bucket denies", func(b *fixture, _ archive.Job) {
 			for _, operation := range []string{"PutObject", "CreateMultipartUpload"} {
 				if err := b.Faults.Add(localaws.Fault{Service: "s3", Operation: operation, Code: "AccessDenied", Status: 403}); err != nil {
 					b.t.Fatal(err)
 				}
 			}
-		}, func(b *bench, _ archive.Job) { b.Faults.Clear() }, fault.Denied, ""},
-		{"the bucket is gone", func(b *bench, _ archive.Job) {
+		}, func(b *fixture, _ archive.Job) { b.Faults.Clear() }, fault.Denied, ""},
+		{"the bucket is gone", func(b *fixture, _ archive.Job) {
 			if _, err := b.Objects.DeleteBucket(b.t.Context(), &awss3.DeleteBucketInput{Bucket: aws.String(testenv.BucketID)}); err != nil {
 				b.t.Fatal(err)
 			}
-		}, func(b *bench, _ archive.Job) {
+		}, func(b *fixture, _ archive.Job) {
 			if _, err := b.Objects.CreateBucket(b.t.Context(), &awss3.CreateBucketInput{Bucket: aws.String(testenv.BucketID)}); err != nil {
 				b.t.Fatal(err)
 			}
@@ -120,7 +120,7 @@ func TestWhatCannotBePutIsNotRetrievedAgain(t *testing.T) {
 		for size, body := range map[string][]byte{"small": []byte("result"), "large": random(part + 1)} {
 			t.Run(c.name+", "+size, func(t *testing.T) {
 				t.Parallel()
-				b := newBench(t)
+				b := newFixture(t)
 				e := b.retrieved("j", body)
 				c.wrong(b, b.Job("j"))
 				b.World.Clock.Advance(49 * time.Hour) // and the output expires
@@ -147,14 +147,13 @@ func TestWhatCannotBePutIsNotRetrievedAgain(t *testing.T) {
 	}
 }
 
-// Whoever looks whether the key takes an object may die before it has given up what it
-// began there.
+// A worker that tries whether the key takes an object may die before it aborts its upload.
 func TestALookAtTheKeyLeavesNoUploadBehind(t *testing.T) {
 	t.Parallel()
 	for size, body := range map[string][]byte{"small": []byte("result"), "large": random(part + 1)} {
 		t.Run(size, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t)
+			b := newFixture(t)
 			e := b.retrieved("j", body)
 			b.World.Clock.Advance(49 * time.Hour) // and the output expires
 			b.fault(localaws.Fault{Service: "s3", Operation: "AbortMultipartUpload", Code: "AccessDenied", Status: 403, Times: 1})
@@ -174,7 +173,7 @@ func TestALookAtTheKeyLeavesNoUploadBehind(t *testing.T) {
 
 func TestALateNoticeOfAFileThatIsArchivedAgainIsNothing(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	e := b.retrieved("j", []byte("result"))
 	var out, late testenv.Emitted
 	b.deliver(e, &out)
@@ -184,11 +183,11 @@ func TestALateNoticeOfAFileThatIsArchivedAgainIsNothing(t *testing.T) {
 	}
 }
 
-// The catalog was not cleared, the archive is deleted, and the retrieval is forgotten:
-// all that is left is the file.
+// The archive is deleted, the catalog was not cleared, and Glacier forgot the retrieval.
+// Only the file in S3 is left.
 func TestAFileThatIsBackIsFoundThoughItsRetrievalCameToNothing(t *testing.T) {
 	t.Parallel()
-	b, body := newBench(t), []byte("result")
+	b, body := newFixture(t), []byte("result")
 	e := b.retrieved("j", body)
 	job := b.Job("j")
 	if _, err := b.Objects.PutObject(t.Context(), &awss3.PutObjectInput{Bucket: &job.Result.Bucket, Key: &job.Result.Key, Body: strings.NewReader(string(body))}); err != nil {
@@ -206,12 +205,12 @@ func TestAFileThatIsBackIsFoundThoughItsRetrievalCameToNothing(t *testing.T) {
 	b.restored("j", body)
 }
 
-// Two workers have one notice, and the output expires between their fetches: one puts the
-// file and deletes the archive, the other finds nothing and takes the retrieval back, so
-// that the first cannot clear the catalog.
+// Two workers have one notice. The output expires between their fetches. The first puts the
+// file and deletes the archive. The second finds nothing and takes the retrieval back. So
+// the first cannot clear the catalog.
 func TestAFileThatWasPutWhileItsRetrievalWasTakenBackIsNotAskedForAgain(t *testing.T) {
 	t.Parallel()
-	b, body := newBench(t), []byte("result")
+	b, body := newFixture(t), []byte("result")
 	e := b.retrieved("j", body)
 	b.Restorer.Catalog = takenBack{b.AWS.Catalog, func(job archive.Job) {
 		if err := b.AWS.Catalog.ClearRetrieval(t.Context(), job, archive.OutputExpired, time.Now()); err != nil {
@@ -247,7 +246,7 @@ func (c takenBack) ClearArchive(ctx context.Context, job archive.Job) error {
 }
 
 // archiveAgain moves a file that is back into the vault once more.
-func (b *bench) archiveAgain(id events.JobID, body []byte) {
+func (b *fixture) archiveAgain(id events.JobID, body []byte) {
 	b.t.Helper()
 	b.put(b.Job(id).Result, "moved away")
 	next := b.Archive("u", id+"-2", body)

@@ -1,6 +1,6 @@
 package restore
 
-import "github.com/gas-restore/gas/internal/fault"
+import "github.com/gas-restore/gas/internal/archive"
 
 const (
 	// maxParts is how many parts S3 lets an object have.
@@ -25,7 +25,7 @@ func layoutOf(size, span int64, parts int) (layout, error) {
 		part *= 2
 	}
 	if part > maxPart {
-		return layout{}, fault.Errorf(fault.Invalid, "%d bytes do not fit into one object of S3: %d parts of up to %d bytes", size, parts, int64(maxPart))
+		return layout{}, stopf(TooLarge, "%d bytes do not fit into one object of S3: %d parts of up to %d bytes", size, parts, int64(maxPart))
 	}
 	return layout{size, part, span}, nil
 }
@@ -37,4 +37,24 @@ func (l layout) parts() int { return int((l.size + l.part - 1) / l.part) }
 func (l layout) bounds(i int) (offset, length int64) {
 	offset = int64(i) * l.part
 	return offset, min(l.part, l.size-offset)
+}
+
+// part is a part of a large file: where it is, and what is known of it once it is up.
+type part struct {
+	offset, length int64
+	proof          proof
+	up             archive.Part // its Number is 0 until the part is up
+}
+
+// cut returns the layout of size bytes, and its parts.
+func cut(size, span int64, most int) (layout, []part, error) {
+	l, err := layoutOf(size, span, most)
+	if err != nil {
+		return l, nil, err
+	}
+	parts := make([]part, l.parts())
+	for i := range parts {
+		parts[i].offset, parts[i].length = l.bounds(i)
+	}
+	return l, parts, nil
 }

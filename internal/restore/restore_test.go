@@ -32,33 +32,33 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // S3 wants more; its stand-in is told not to.
 const part = 2 << 20
 
-type bench struct {
+type fixture struct {
 	*testenv.AWS
 	*restore.Restorer
 	t     *testing.T
 	vault *glacier.Vault
 }
 
-func newBench(t *testing.T) *bench {
+func newFixture(t *testing.T) *fixture {
 	a := testenv.NewAWS(t)
 	a.S3.SetMinPart(part / 2)
 	vault := glacier.New(a.Config, testenv.VaultID, "arn:aws:sns:us-east-1:000000000000:none")
 	bucket := s3.New(a.Config)
-	return &bench{AWS: a, t: t, vault: vault, Restorer: &restore.Restorer{
+	return &fixture{AWS: a, t: t, vault: vault, Restorer: &restore.Restorer{
 		Catalog: a.Catalog, Vault: vault, Bucket: bucket, Uploads: bucket, PartSize: part, Now: time.Now, Log: testenv.Log(t),
 	}}
 }
 
 // retrieved archives body as job id's result, has it retrieved, and returns the
 // notification of it.
-func (b *bench) retrieved(id events.JobID, body []byte) events.RetrievalCompleted {
+func (b *fixture) retrieved(id events.JobID, body []byte) events.RetrievalCompleted {
 	b.t.Helper()
 	b.Account("u", archive.Premium)
 	job := b.Archive("u", id, body)
 	return b.retrieve(job)
 }
 
-func (b *bench) retrieve(job archive.Job) events.RetrievalCompleted {
+func (b *fixture) retrieve(job archive.Job) events.RetrievalCompleted {
 	b.t.Helper()
 	r := b.ask(job)
 	b.World.Clock.Advance(time.Hour)
@@ -66,7 +66,7 @@ func (b *bench) retrieve(job archive.Job) events.RetrievalCompleted {
 }
 
 // ask has the job's archive retrieved, for which it takes some time.
-func (b *bench) ask(job archive.Job) events.RetrievalID {
+func (b *fixture) ask(job archive.Job) events.RetrievalID {
 	b.t.Helper()
 	ctx := b.t.Context()
 	r, err := b.vault.Retrieve(ctx, job.ArchiveID, job.ID, archive.Expedited)
@@ -84,7 +84,7 @@ func (b *bench) ask(job archive.Job) events.RetrievalID {
 }
 
 // notice returns the notification of a retrieval that is done.
-func (b *bench) notice(job archive.Job, r events.RetrievalID) events.RetrievalCompleted {
+func (b *fixture) notice(job archive.Job, r events.RetrievalID) events.RetrievalCompleted {
 	b.t.Helper()
 	d, err := b.vault.Describe(b.t.Context(), r)
 	if err != nil {
@@ -100,7 +100,7 @@ func (b *bench) notice(job archive.Job, r events.RetrievalID) events.RetrievalCo
 }
 
 // deliver hands the event over until it is done, as the bus would.
-func (b *bench) deliver(e events.RetrievalCompleted, out *testenv.Emitted) {
+func (b *fixture) deliver(e events.RetrievalCompleted, out *testenv.Emitted) {
 	b.t.Helper()
 	var err error
 	for range 10 {
@@ -114,7 +114,7 @@ func (b *bench) deliver(e events.RetrievalCompleted, out *testenv.Emitted) {
 	b.t.Fatalf("not done after 10 deliveries: %v", err)
 }
 
-func (b *bench) object(o archive.Object) ([]byte, bool) {
+func (b *fixture) object(o archive.Object) ([]byte, bool) {
 	b.t.Helper()
 	out, err := b.Objects.GetObject(b.t.Context(), &awss3.GetObjectInput{Bucket: &o.Bucket, Key: &o.Key})
 	if err != nil {
@@ -129,25 +129,25 @@ func (b *bench) object(o archive.Object) ([]byte, bool) {
 }
 
 // put is somebody else's.
-func (b *bench) put(o archive.Object, text string) {
+func (b *fixture) put(o archive.Object, text string) {
 	b.t.Helper()
 	if _, err := b.Objects.PutObject(b.t.Context(), &awss3.PutObjectInput{Bucket: &o.Bucket, Key: &o.Key, Body: strings.NewReader(text)}); err != nil {
 		b.t.Fatal(err)
 	}
 }
 
-func (b *bench) fault(f localaws.Fault) {
+func (b *fixture) fault(f localaws.Fault) {
 	b.t.Helper()
 	if err := b.Faults.Add(f); err != nil {
 		b.t.Fatal(err)
 	}
 }
 
-func (b *bench) archives() int { return len(b.Glacier.Archives(testenv.VaultID)) }
+func (b *fixture) archives() int { return len(b.Glacier.Archives(testenv.VaultID)) }
 
-func (b *bench) uploads() int { return len(b.unfinished()) }
+func (b *fixture) uploads() int { return len(b.unfinished()) }
 
-func (b *bench) unfinished() []types.MultipartUpload {
+func (b *fixture) unfinished() []types.MultipartUpload {
 	b.t.Helper()
 	out, err := b.Objects.ListMultipartUploads(b.t.Context(), &awss3.ListMultipartUploadsInput{Bucket: aws.String(testenv.BucketID)})
 	if err != nil {
@@ -157,7 +157,7 @@ func (b *bench) unfinished() []types.MultipartUpload {
 }
 
 // restored checks that the job's file is back and nothing is left of it.
-func (b *bench) restored(id events.JobID, want []byte) {
+func (b *fixture) restored(id events.JobID, want []byte) {
 	b.t.Helper()
 	job := b.Job(id)
 	got, ok := b.object(job.Result)
@@ -186,7 +186,7 @@ func TestFilesOfEverySizeComeBackEqualAndLeaveNothingBehind(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{0, 1, 1<<20 - 1, 1 << 20, 1<<20 + 1, part - 1, part, part + 1, 2*part + 3<<20 + 1} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
-			b, body := newBench(t), random(size)
+			b, body := newFixture(t), random(size)
 			e := b.retrieved("j", body)
 			b.ResetCounts()
 			var out testenv.Emitted
@@ -216,7 +216,7 @@ func TestFilesOfEverySizeComeBackEqualAndLeaveNothingBehind(t *testing.T) {
 // stand-in as strict as S3.
 func TestThePartsThatAServiceMakesUnlessToldOtherwiseAreOfASizeThatS3Takes(t *testing.T) {
 	t.Parallel()
-	b, body := newBench(t), random(2*8<<20+1)
+	b, body := newFixture(t), random(2*8<<20+1)
 	b.S3.SetMinPart(5 << 20)
 	b.PartSize = 0
 	e := b.retrieved("j", body)
@@ -273,7 +273,7 @@ func TestWhateverBreaksTheFileIsRightInTheEnd(t *testing.T) {
 			for name, f := range faults {
 				t.Run(c.size+", "+name, func(t *testing.T) {
 					t.Parallel()
-					b := newBench(t)
+					b := newFixture(t)
 					e := b.retrieved("j", c.body)
 					if err := b.Faults.Add(f); err != nil {
 						t.Fatal(err)
@@ -292,7 +292,7 @@ func TestWhateverBreaksTheFileIsRightInTheEnd(t *testing.T) {
 func TestNothingIsDeletedWhileTheBytesAreWrong(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{100_000, 2*part + 1} {
-		b := newBench(t)
+		b := newFixture(t)
 		e := b.retrieved("j", random(size))
 		if err := b.Faults.Add(localaws.Fault{Service: "glacier", Operation: "GetJobOutput", Corrupt: true, CorruptAt: 5}); err != nil {
 			t.Fatal(err)
@@ -322,7 +322,7 @@ func TestANotificationThatDoesNotFitTheCatalogIsRefusedWithAReason(t *testing.T)
 		{"a failure that Glacier does not know of", func(e *events.RetrievalCompleted) { e.Status = "Failed" }, fault.Wait, "Glacier says Succeeded"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := newBench(t)
+			b := newFixture(t)
 			e := b.retrieved("j", []byte("result"))
 			c.change(&e)
 			var out testenv.Emitted
@@ -339,7 +339,7 @@ func TestANotificationThatDoesNotFitTheCatalogIsRefusedWithAReason(t *testing.T)
 
 func TestAJobThatTheCatalogHasInAnotherFormIsNotTouched(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	e := b.retrieved("j", []byte("result"))
 	b.SetAttribute("j", "s3_key_result_file", &ddbtypes.AttributeValueMemberL{})
 	var out testenv.Emitted
@@ -354,7 +354,7 @@ func TestAJobThatTheCatalogHasInAnotherFormIsNotTouched(t *testing.T) {
 
 func TestAStaleNotificationDoesNothing(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	e := b.retrieved("j", []byte("result"))
 	e.RetrievalID = "an-older-one"
 	var out testenv.Emitted
@@ -369,7 +369,7 @@ func TestAStaleNotificationDoesNothing(t *testing.T) {
 func TestAnOutputThatExpiredIsAskedForAgain(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{1000, part + 1} {
-		b := newBench(t)
+		b := newFixture(t)
 		body := random(size)
 		e := b.retrieved("j", body)
 		b.World.Clock.Advance(49 * time.Hour)
@@ -393,7 +393,7 @@ func TestAnOutputThatExpiredIsAskedForAgain(t *testing.T) {
 
 func TestARetrievalThatFailedIsAskedForAgain(t *testing.T) {
 	t.Parallel()
-	b, body := newBench(t), []byte("result")
+	b, body := newFixture(t), []byte("result")
 	b.Glacier.FailNext(1, "the robot dropped it")
 	e := b.retrieved("j", body)
 	if e.Status != "Failed" {
@@ -408,7 +408,7 @@ func TestARetrievalThatFailedIsAskedForAgain(t *testing.T) {
 	b.restored("j", body)
 }
 
-func (b *bench) again(e events.RetrievalCompleted, out *testenv.Emitted, why archive.State) {
+func (b *fixture) again(e events.RetrievalCompleted, out *testenv.Emitted, why archive.State) {
 	b.t.Helper()
 	var asked []events.ThawRequested
 	for _, ev := range out.All() {
@@ -430,7 +430,7 @@ func (b *bench) again(e events.RetrievalCompleted, out *testenv.Emitted, why arc
 func TestAnObjectWithOtherContentIsNeverWrittenOver(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{1000, part + 1} {
-		b := newBench(t)
+		b := newFixture(t)
 		e := b.retrieved("j", random(size))
 		o := b.Job("j").Result
 		b.put(o, "somebody's notes")
@@ -448,7 +448,7 @@ func TestAnObjectWithOtherContentIsNeverWrittenOver(t *testing.T) {
 func TestAnObjectWithTheSameContentIsTheFileWhoeverPutItThere(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{0, 1000, part + 1} {
-		b, body := newBench(t), random(size)
+		b, body := newFixture(t), random(size)
 		e := b.retrieved("j", body)
 		b.put(b.Job("j").Result, string(body))
 		var out testenv.Emitted
@@ -462,7 +462,7 @@ func TestAnObjectWithTheSameContentIsTheFileWhoeverPutItThere(t *testing.T) {
 
 func TestProgressIsToldAtMostOnceASecond(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	b.PartSize, b.MaxParts = 1<<20, 2
 	e := b.retrieved("j", random(5<<20))
 	now := time.Now()
@@ -482,7 +482,7 @@ func TestProgressIsToldAtMostOnceASecond(t *testing.T) {
 
 func TestALockedVaultKeepsTheArchiveAndTheFileIsRestoredAllTheSame(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	kept := 0
 	b.OnKept = func() { kept++ }
 	body := []byte("result")
@@ -498,7 +498,7 @@ func TestALockedVaultKeepsTheArchiveAndTheFileIsRestoredAllTheSame(t *testing.T)
 
 func TestTheVaultDeletesNothingWithoutAProof(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	b.retrieved("j", []byte("result"))
 	if err := b.vault.Delete(t.Context(), archive.Verified{}); !fault.Is(err, fault.Invalid) || b.archives() != 1 {
 		t.Errorf("got %v, %d archives", err, b.archives())
@@ -508,7 +508,7 @@ func TestTheVaultDeletesNothingWithoutAProof(t *testing.T) {
 func TestTwoWorkersOnOneNotificationDoNoHarm(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{50_000, 2*part + 7} {
-		b, body := newBench(t), random(size)
+		b, body := newFixture(t), random(size)
 		e := b.retrieved("j", body)
 		var out testenv.Emitted
 		errs := make(chan error, 4)

@@ -14,20 +14,12 @@ import (
 	"github.com/gas-restore/gas/internal/checksum/crc64nvme"
 	"github.com/gas-restore/gas/internal/checksum/treehash"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/kv"
 )
 
-// Notes is a small durable store that all workers share.
-type Notes interface {
-	// Get returns the note at key and its revision; an error of kind NotFound if
-	// there is none.
-	Get(ctx context.Context, key string) (note []byte, revision uint64, err error)
-	// Put writes the note whatever is there.
-	Put(ctx context.Context, key string, note []byte) error
-}
-
-// proof is what is noted of a part before the last of it is sent: two checksums
-// of the same bytes. S3 lists its own CRC of what it has; if that is the noted
-// one, S3 has bytes of the noted tree hash.
+// proof is what is saved of a part before the last of its bytes is sent: two checksums of
+// the same bytes. S3 lists its own CRC of each part. If that is the saved CRC, S3 has
+// bytes of the saved tree hash.
 type proof struct {
 	tree treehash.Sum
 	crc  crc64nvme.Sum
@@ -35,9 +27,9 @@ type proof struct {
 
 func (p proof) String() string { return p.tree.String() + " " + p.crc.String() }
 
-func parseProof(note []byte) (p proof, ok bool) {
+func parseProof(value []byte) (p proof, ok bool) {
 	var tree, crc string
-	if _, err := fmt.Sscan(string(note), &tree, &crc); err != nil {
+	if _, err := fmt.Sscan(string(value), &tree, &crc); err != nil {
 		return p, false
 	}
 	var okTree, okCRC bool
@@ -46,69 +38,66 @@ func parseProof(note []byte) (p proof, ok bool) {
 	return p, okTree && okCRC
 }
 
-// ledger is where the proofs of one upload's parts are noted.
-type ledger struct {
-	notes Notes
-	name  string
-	log   *slog.Logger
+// proofs are the proofs of one upload's parts, in the key-value store.
+type proofs struct {
+	kv   kv.Store
+	name string
+	log  *slog.Logger
 }
 
-// ledgerOf names the ledger by all that a part's bytes follow from. So an upload
-// that somebody else began, or for another archive, or with other parts, has no
-// proofs.
-func (r *Restorer) ledgerOf(log *slog.Logger, u archive.Upload, job archive.Job, want archive.Content, l layout) ledger {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %d %s %d", u.ID(), job.ArchiveID, want.Size, want.TreeHash, l.part))
-	return ledger{r.Notes, hex.EncodeToString(sum[:16]), log}
+// proofsOf names the proofs by all that decides a part's bytes. So an upload that another
+// tool began, or of another archive, or with other parts, has none.
+func (c *copying) proofsOf(u archive.Upload) proofs {
+	content := c.f.content
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %d %s %d", u.ID(), c.f.job.ArchiveID, content.Size, content.TreeHash, c.layout.part))
+	return proofs{c.r.KV, hex.EncodeToString(sum[:16]), c.f.log}
 }
 
-func (l ledger) key(n int) string { return fmt.Sprintf("part.%s.%d", l.name, n) }
+func (p proofs) key(n int) string { return fmt.Sprintf("part.%s.%d", p.name, n) }
 
-// note writes a proof down. One that is not written costs a part's copy after a
-// crash, and is no reason to stop.
-func (l ledger) note(ctx context.Context, n int, p proof) {
-	if l.notes == nil {
+// save saves the proof of the part n. A proof that is not saved is no reason to stop: after
+// a crash, the part is copied again.
+func (p proofs) save(ctx context.Context, n int, proven proof) {
+	if p.kv == nil {
 		return
 	}
-	if err := l.notes.Put(ctx, l.key(n), []byte(p.String())); err != nil && ctx.Err() == nil {
-		l.log.Warn("part not noted: after a crash it would be copied again", "part", n, "err", err)
+	if err := p.kv.Put(ctx, p.key(n), []byte(proven.String())); err != nil && ctx.Err() == nil {
+		p.log.Warn("a part's proof not saved: after a crash the part would be copied again", "part", n, "err", err)
 	}
 }
 
-// kept is a part that an earlier delivery put up, with what is known of it.
+// kept is a part that an earlier delivery put up, with its proof.
 type kept struct {
 	archive.Part
 	proof
 }
 
-// keep returns the parts that are up and proven, by their index in the layout.
-func (l ledger) keep(ctx context.Context, parts []archive.Part, cut layout) map[int]kept {
+// find returns the parts that are up and proven, by their index.
+func (p proofs) find(ctx context.Context, up []archive.Part, parts []part) map[int]kept {
 	found := map[int]kept{}
-	if l.notes == nil {
+	if p.kv == nil {
 		return found
 	}
 	var mu sync.Mutex // guards found
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
-	for _, p := range parts {
-		i := p.Number - 1
-		if i >= cut.parts() {
-			continue
-		}
-		if _, length := cut.bounds(i); length != p.Size {
+	for _, u := range up {
+		i := u.Number - 1
+		if i >= len(parts) || parts[i].length != u.Size {
 			continue
 		}
 		g.Go(func() error {
-			note, _, err := l.notes.Get(ctx, l.key(p.Number))
+			value, _, err := p.kv.Get(ctx, p.key(u.Number))
 			if err != nil {
 				if !fault.Is(err, fault.NotFound) && ctx.Err() == nil {
-					l.log.Warn("part's note not read: it is copied again", "part", p.Number, "err", err)
+					p.log.Warn("a part's proof not read: the part is copied again", "part", u.Number, "err", err)
 				}
 				return nil
 			}
-			if proof, ok := parseProof(note); ok && proof.crc == p.Sum {
+			if proven, ok := parseProof(value); ok && proven.crc == u.Sum {
 				mu.Lock()
 				defer mu.Unlock()
-				found[i] = kept{p, proof}
+				found[i] = kept{u, proven}
 			}
 			return nil
 		})
@@ -117,71 +106,40 @@ func (l ledger) keep(ctx context.Context, parts []archive.Part, cut layout) map[
 	return found
 }
 
-// resume returns the upload that goes on: the unfinished one with the most
-// proven parts, or a new one. Every other one to the same key is aborted; such
-// are left by a call whose answer was lost, or by somebody who has no business
-// there while the file is in the vault.
-func (r *Restorer) resume(ctx context.Context, log *slog.Logger, job archive.Job, want archive.Content, l layout) (archive.Upload, ledger, map[int]kept, error) {
-	uploads, err := r.Uploads.Unfinished(ctx, job.Result)
+// resume sets the upload that the copy goes on with: the unfinished one with the most
+// proven parts. It sets none if no part is proven. It returns the other uploads.
+func (c *copying) resume(ctx context.Context) (others []archive.Upload, err error) {
+	uploads, err := c.r.Uploads.Unfinished(ctx, c.f.job.Result)
 	if fault.Is(err, fault.Denied) {
-		log.Warn("unfinished uploads cannot be listed, so nothing is resumed: allow s3:ListBucketMultipartUploads", "err", err)
+		c.f.log.Warn("unfinished uploads cannot be listed, so nothing is resumed: allow s3:ListBucketMultipartUploads", "err", err)
 	} else if err != nil {
-		return nil, ledger{}, nil, err
+		return nil, err
 	}
-	var best archive.Upload
-	var proofs ledger
-	var parts map[int]kept
+	var have map[int]kept
 	for _, u := range uploads {
-		listed, err := u.Parts(ctx)
+		up, err := u.Parts(ctx)
 		if err != nil {
-			return nil, ledger{}, nil, err
+			return nil, err
 		}
-		book := r.ledgerOf(log, u, job, want, l)
-		if have := book.keep(ctx, listed, l); len(have) > len(parts) {
-			best, proofs, parts = u, book, have
+		proofs := c.proofsOf(u)
+		if proven := proofs.find(ctx, up, c.parts); len(proven) > len(have) {
+			c.upload, c.proofs, have = u, proofs, proven
 		}
 	}
 	if ctx.Err() != nil {
-		return nil, ledger{}, nil, ctx.Err() // not all was read: nothing is thrown away on a guess
+		return nil, ctx.Err() // not all proofs were read: nothing is aborted on a guess
+	}
+	for i, k := range have {
+		c.parts[i].proof, c.parts[i].up = k.proof, k.Part
+		c.told.done += k.Size
+	}
+	if c.upload != nil {
+		c.f.log.Info("the copy goes on", "upload", c.upload.ID(), "parts", len(have), "of", len(c.parts))
 	}
 	for _, u := range uploads {
-		if u != best {
-			r.abort(ctx, log, u)
+		if u != c.upload {
+			others = append(others, u)
 		}
 	}
-	if best != nil {
-		log.Info("the copy goes on", "upload", best.ID(), "parts", len(parts), "of", l.parts())
-		return best, proofs, parts, nil
-	}
-	u, err := r.Uploads.Begin(ctx, job.Result, archive.Mark{Archive: job.ArchiveID, Content: want})
-	if err != nil {
-		return nil, ledger{}, nil, err
-	}
-	return u, r.ledgerOf(log, u, job, want, l), nil, nil
-}
-
-// abort gives an upload up. If that fails, the next delivery or the bucket's
-// lifecycle rule does it.
-func (r *Restorer) abort(ctx context.Context, log *slog.Logger, u archive.Upload) {
-	if err := u.Abort(context.WithoutCancel(ctx)); err != nil {
-		log.Warn("upload not aborted", "upload", u.ID(), "err", err)
-	}
-}
-
-// sweep aborts what uploads there still are to the key of a file that is proven
-// to be there.
-func (r *Restorer) sweep(ctx context.Context, log *slog.Logger, o archive.Object) error {
-	uploads, err := r.Uploads.Unfinished(ctx, o)
-	if err == nil {
-		for _, u := range uploads {
-			if err = u.Abort(ctx); err != nil {
-				break
-			}
-		}
-	}
-	if fault.Is(err, fault.Denied) {
-		log.Warn("unfinished uploads not swept: the bucket's lifecycle rule frees their parts", "err", err)
-		return nil
-	}
-	return err
+	return others, nil
 }

@@ -19,16 +19,16 @@ import (
 	"github.com/gas-restore/gas/internal/test/testenv"
 )
 
-// withNotes gives the restorer a bucket of NATS for what it notes.
-func (b *bench) withNotes() *bench {
+// withKV gives the restorer a bucket of NATS for its proofs.
+func (b *fixture) withKV() *fixture {
 	b.t.Helper()
-	b.Notes = testenv.Bus(b.t, testenv.NATS(b.t), "restore").KV(bus.BucketCopies)
+	b.KV = testenv.Bus(b.t, testenv.NATS(b.t), "restore").KV(bus.BucketCopies)
 	return b
 }
 
 // interrupted delivers a notification of body to a worker that cannot upload any
 // more after n parts.
-func (b *bench) interrupted(body []byte, n int) (again func() error) {
+func (b *fixture) interrupted(body []byte, n int) (again func() error) {
 	b.t.Helper()
 	e := b.retrieved("j", body)
 	var out testenv.Emitted
@@ -51,7 +51,7 @@ func TestACopyThatWasInterruptedGoesOnWithThePartsThatAreUp(t *testing.T) {
 		maxParts int
 	}{{"a part is a span", part, 0}, {"a part is many spans", 1 << 20, 5}} {
 		t.Run(c.name, func(t *testing.T) {
-			b := newBench(t).withNotes()
+			b := newFixture(t).withKV()
 			b.PartSize, b.MaxParts, b.Parallel = c.span, c.maxParts, 1
 			body := random(4*part + 5)
 			again := b.interrupted(body, 3)
@@ -73,7 +73,7 @@ func TestACopyThatWasInterruptedGoesOnWithThePartsThatAreUp(t *testing.T) {
 
 func TestACopyGoesOnAfterItsOutputExpired(t *testing.T) {
 	t.Parallel()
-	b := newBench(t).withNotes()
+	b := newFixture(t).withKV()
 	b.Parallel = 1
 	body := random(3 * part)
 	b.interrupted(body, 2)
@@ -94,16 +94,16 @@ func TestACopyGoesOnAfterItsOutputExpired(t *testing.T) {
 func TestOnlyPartsThatAreProvenAreKept(t *testing.T) {
 	t.Parallel()
 	body := random(2*part + 1)
-	for name, spoil := range map[string]func(*bench){
-		"another part is in a part's place": func(b *bench) { b.overwritePart(1, random(part)) },
-		"a part is gone":                    func(b *bench) { b.overwritePart(1, []byte("short")) },
-		"there are no notes":                func(b *bench) { b.Notes = nil },
-		"notes cannot be read":              func(b *bench) { b.Notes = noNotes{} },
-		"parts are of another size now":     func(b *bench) { b.PartSize = 2 * part },
-		"the upload was aborted":            func(b *bench) { b.abortAll() },
+	for name, spoil := range map[string]func(*fixture){
+		"another part is in a part's place": func(b *fixture) { b.overwritePart(1, random(part)) },
+		"a part is gone":                    func(b *fixture) { b.overwritePart(1, []byte("short")) },
+		"there are no proofs":               func(b *fixture) { b.KV = nil },
+		"proofs cannot be read":             func(b *fixture) { b.KV = noKV{} },
+		"parts are of another size now":     func(b *fixture) { b.PartSize = 2 * part },
+		"the upload was aborted":            func(b *fixture) { b.abortAll() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t).withNotes()
+			b := newFixture(t).withKV()
 			b.Parallel = 1
 			again := b.interrupted(body, 1)
 			spoil(b)
@@ -115,19 +115,20 @@ func TestOnlyPartsThatAreProvenAreKept(t *testing.T) {
 	}
 }
 
-// noNotes is a store that cannot be reached.
-type noNotes struct{}
+// noKV is a store that cannot be reached.
+type noKV struct{}
 
-var errNotes = fault.New(fault.Transient, errors.New("no server"))
+var errNoKV = fault.New(fault.Transient, errors.New("no server"))
 
-func (noNotes) Get(context.Context, string) ([]byte, uint64, error) { return nil, 0, errNotes }
-func (noNotes) Put(context.Context, string, []byte) error           { return errNotes }
+func (noKV) Get(context.Context, string) ([]byte, uint64, error) { return nil, 0, errNoKV }
+func (noKV) Put(context.Context, string, []byte) error           { return errNoKV }
+func (noKV) Swap(context.Context, string, []byte, uint64) error  { return errNoKV }
 
-// TestAnUploadOfSomebodyElseIsNotTakenForOurs leaves one whose parts look the
-// same: the AWS CLI uploads in parts of 8 MiB with the same checksum.
+// TestAnUploadOfSomebodyElseIsNotTakenForOurs leaves an upload of another tool. Its parts
+// look like ours: the AWS CLI uploads in parts of 8 MiB with the same checksum.
 func TestAnUploadOfSomebodyElseIsNotTakenForOurs(t *testing.T) {
 	t.Parallel()
-	b := newBench(t).withNotes()
+	b := newFixture(t).withKV()
 	body := random(2*part + 1)
 	e := b.retrieved("j", body)
 	o := b.Job("j").Result
@@ -161,7 +162,7 @@ func TestAnUploadOfSomebodyElseIsNotTakenForOurs(t *testing.T) {
 
 func TestTwoWorkersShareOneUploadAndDoNoHarm(t *testing.T) {
 	t.Parallel()
-	b := newBench(t).withNotes()
+	b := newFixture(t).withKV()
 	b.Parallel = 1
 	body := random(4*part + 9)
 	again := b.interrupted(body, 1)
@@ -193,7 +194,7 @@ func TestALargePartIsSentAgainFromItsBeginning(t *testing.T) {
 		"a span fails once too often": {Service: "glacier", Operation: "GetJobOutput", Skip: 5, Times: 9, Code: "ServiceUnavailableException", Status: 500},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newFixture(t)
 			b.PartSize, b.MaxParts = 1<<20, 2
 			body := random(part + 4<<20 + 11)
 			e := b.retrieved("j", body)
@@ -208,7 +209,7 @@ func TestALargePartIsSentAgainFromItsBeginning(t *testing.T) {
 }
 
 // overwritePart puts another part into the unfinished upload.
-func (b *bench) overwritePart(n int32, body []byte) {
+func (b *fixture) overwritePart(n int32, body []byte) {
 	b.t.Helper()
 	u := b.unfinished()[0]
 	if _, err := b.Objects.UploadPart(b.t.Context(), &awss3.UploadPartInput{
@@ -219,7 +220,7 @@ func (b *bench) overwritePart(n int32, body []byte) {
 	}
 }
 
-func (b *bench) abortAll() {
+func (b *fixture) abortAll() {
 	b.t.Helper()
 	for _, u := range b.unfinished() {
 		if _, err := b.Objects.AbortMultipartUpload(b.t.Context(), &awss3.AbortMultipartUploadInput{Bucket: aws.String(testenv.BucketID), Key: u.Key, UploadId: u.UploadId}); err != nil {

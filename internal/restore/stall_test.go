@@ -40,7 +40,7 @@ func TestNoticesThatWaitKeepNoFileWaiting(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		b := newBench(t)
+		b := newFixture(t)
 		objects := s3.New(b.Config)
 		b.Restorer.Bucket = guarded{objects}
 		conn, operator := testenv.Bus(t, ns, "restore"), testenv.Bus(t, ns, "operator")

@@ -8,26 +8,26 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 )
 
-// spend enters what the retrieval may cost, in the dearest of the tiers that may come
-// to be asked for. held is true if a budget does not allow it: then the plan is held,
-// and asks again when it goes on.
+// spend enters into the budgets what the retrieval may cost: the price of the dearest tier
+// that may be asked for. If a budget does not allow it, spend holds the plan, and held is
+// true.
 func (r *Requester) spend(ctx context.Context, log *slog.Logger, job archive.Job, account archive.Account, tiers archive.Tiers) (s archive.Spending, held bool, err error) {
-	if !r.Budget.Limited() {
+	if !r.Limits.Limited() {
 		return s, false, nil
 	}
-	if r.Ledger == nil || r.Plans == nil {
-		return s, false, fault.Errorf(fault.Denied, "there is a budget, and nowhere to keep what is spent")
+	if r.Budgets == nil || r.Plans == nil {
+		return s, false, fault.Errorf(fault.Denied, "a limit is set, and there is no table of what was spent")
 	}
 	now := r.Now()
 	s = archive.Spending{Day: dayOf(now), User: account.ID, Plan: planID(account)}
 	if !job.Ordered {
-		// What an operator orders counts, and no budget holds it up.
-		s.UserLimit, s.DayLimit, s.Approved = r.Budget.User, r.Budget.Day, account.Plan.Approved
+		// An operator's order counts, and no budget stops it.
+		s.UserLimit, s.DayLimit, s.Approved = r.Limits.User, r.Limits.Day, account.Plan.Approved
 	}
 	for _, tier := range tiers {
 		s.Amount = max(s.Amount, r.price(tier, job))
 	}
-	why, err := r.Ledger.Spend(ctx, s)
+	why, err := r.Budgets.Spend(ctx, s)
 	if err != nil || why == "" {
 		return s, false, err
 	}
@@ -39,7 +39,7 @@ func (r *Requester) spend(ctx context.Context, log *slog.Logger, job archive.Job
 	return s, true, nil
 }
 
-// planID returns the id of the plan that stands; empty if none does.
+// planID returns the id of the account's plan; empty if it has none.
 func planID(a archive.Account) string {
 	if a.Plan == nil {
 		return ""
@@ -47,12 +47,11 @@ func planID(a archive.Account) string {
 	return a.Plan.ID
 }
 
-// settle corrects what was entered into the budgets for a retrieval to what it costs,
-// zero if nothing was asked for. Should giving back fail, less can be spent that day: the
-// budget holds. It can cost more than was entered only if nobody knew how large the
-// archive is; then the rest is entered whatever the limits say, so that they end what
-// follows.
-func (r *Requester) settle(ctx context.Context, log *slog.Logger, s archive.Spending, cost archive.MicroUSD) {
+// correct changes the amount that spend entered to the real cost; zero if nothing was asked
+// for. If this write fails, less can be spent on that day, and the limits hold. The real
+// cost is higher only if the catalog did not know the archive's size. Then the rest is
+// entered without a limit, so that the limits stop what comes next.
+func (r *Requester) correct(ctx context.Context, log *slog.Logger, s archive.Spending, cost archive.MicroUSD) {
 	if s.Amount == cost || s.Day == "" {
 		return
 	}
@@ -61,24 +60,24 @@ func (r *Requester) settle(ctx context.Context, log *slog.Logger, s archive.Spen
 	var err error
 	if s.Amount > cost {
 		s.Amount -= cost
-		err = r.Ledger.Return(ctx, s)
+		err = r.Budgets.Return(ctx, s)
 	} else {
 		s.Amount = cost - s.Amount
 		s.UserLimit, s.DayLimit, s.Approved = 0, 0, 0
-		_, err = r.Ledger.Spend(ctx, s)
+		_, err = r.Budgets.Spend(ctx, s)
 	}
 	if err != nil {
-		log.Warn("the budgets do not have what the retrieval really cost", "amount", s.Amount.String(), "err", err)
+		log.Warn("the budgets were not corrected to the real cost of the retrieval", "amount", s.Amount.String(), "err", err)
 	}
 }
 
-// price returns what the retrieval of the job's archive costs in the tier. An archive
-// of which the catalog has no size is taken to be of the assumed one.
+// price returns what a retrieval of the job's archive costs in the tier. If the catalog has
+// no size, the assumed size counts.
 func (r *Requester) price(tier archive.Tier, job archive.Job) archive.MicroUSD {
 	return r.priceOf(archive.Retrieval{Tier: tier}, job)
 }
 
-// priceOf is price of a retrieval that Glacier has, and may have told the size of.
+// priceOf is price for a retrieval that Glacier has. Glacier may have told its size.
 func (r *Requester) priceOf(retrieval archive.Retrieval, job archive.Job) archive.MicroUSD {
 	size := job.ArchiveSize
 	if size < 0 {
@@ -90,15 +89,15 @@ func (r *Requester) priceOf(retrieval archive.Retrieval, job archive.Job) archiv
 	return r.Prices.Of(retrieval.Tier, 1, size)
 }
 
-// bill fills in what the retrieval costs. Where the catalog has no size, Glacier is
-// asked for that of the retrieval which it has just accepted: a call without a price.
+// bill sets what the retrieval costs. If the catalog has no size, it asks Glacier for the
+// size of the retrieval. That call costs nothing.
 func (r *Requester) bill(ctx context.Context, log *slog.Logger, retrieval *archive.Retrieval, job archive.Job) {
 	if job.ArchiveSize < 0 {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTime)
 		defer cancel()
 		described, err := r.Vault.Describe(ctx, retrieval.ID)
 		if err != nil {
-			log.Info("the archive's size is not known: its retrieval is billed as if it had the assumed one", "assumed", r.AssumedSize, "err", err)
+			log.Info("the archive's size is not known: its retrieval is billed with the assumed size", "assumed", r.AssumedSize, "err", err)
 		}
 		retrieval.Size = described.Size
 	}

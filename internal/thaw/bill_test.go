@@ -28,8 +28,8 @@ func TestAnArchiveWithoutASizeIsBilledByWhatGlacierSays(t *testing.T) {
 		{"Glacier does not tell", 1 << 30, &localaws.Fault{Service: "glacier", Operation: "DescribeJob", Code: "AccessDeniedException", Status: 403}, 1 << 30},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := newBench(t)
-			b.AssumedSize, b.Budget = c.assumed, thaw.Budget{Day: archive.Dollar}
+			b := newFixture(t)
+			b.AssumedSize, b.Limits = c.assumed, thaw.Limits{Day: archive.Dollar}
 			b.Account("u", archive.Premium)
 			job := b.Archive("u", "j1", body)
 			b.SetAttribute("j1", "archive_size", &types.AttributeValueMemberNULL{Value: true})

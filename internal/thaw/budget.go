@@ -12,19 +12,17 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Budget is what retrievals may cost in one day, a day being one of UTC. Zero is no
-// limit.
-type Budget struct {
-	// User is for the retrievals of one user, Day for those of all.
+// Limits is what retrievals may cost in one day of UTC. Zero is no limit.
+type Limits struct {
+	// User is the limit of one user, Day the limit of all users together.
 	User, Day archive.MicroUSD
 }
 
 // Limited reports whether there is a limit.
-func (b Budget) Limited() bool { return b.User > 0 || b.Day > 0 }
+func (b Limits) Limited() bool { return b.User > 0 || b.Day > 0 }
 
-// over returns why something that costs c is over budget beside what was spent today;
-// empty if it is not.
-func (b Budget) over(all, ofUser, c archive.MicroUSD) string {
+// over returns why c is too much on top of what was spent today; empty if it is not.
+func (b Limits) over(all, ofUser, c archive.MicroUSD) string {
 	switch {
 	case b.User > 0 && ofUser.Plus(c) > b.User:
 		return fmt.Sprintf("%s for this user today is over the budget of %s", ofUser.Plus(c), b.User)
@@ -34,13 +32,13 @@ func (b Budget) over(all, ofUser, c archive.MicroUSD) string {
 	return ""
 }
 
-// dayOf returns the day that something counts for, nextDay when the one after begins.
+// dayOf returns the day of UTC, nextDay when the next one begins.
 func dayOf(at time.Time) string { return at.UTC().Format(time.DateOnly) }
 
 func nextDay(at time.Time) time.Time { return at.UTC().Truncate(24 * time.Hour).Add(24 * time.Hour) }
 
-// Count returns what a plan for the user would retrieve, and how many archives
-// are on their way already.
+// Count returns how much a plan of the user would retrieve, and how many archives are on
+// their way already.
 func Count(ctx context.Context, jobs ArchivedJobs, user events.UserID, assumedSize int64) (e cost.Estimate, thawing int64, err error) {
 	for cursor := ""; ; {
 		page, next, err := jobs.ArchivedPage(ctx, user, cursor)
@@ -60,17 +58,17 @@ func Count(ctx context.Context, jobs ArchivedJobs, user events.UserID, assumedSi
 	}
 }
 
-// forecast reckons what is left to ask for, and holds the plan if that is over budget
-// beside what was spent today. It spends nothing: each retrieval does so for itself,
-// see [Requester]. An archive that was asked for is spent and not reckoned, so that
-// nothing counts twice. Without a limit nothing is counted.
+// forecast adds up what the plan will still cost. If that is too much on top of what was
+// spent today, it holds the plan. It spends nothing: each retrieval is spent when it is
+// requested, see [Requester]. An archive on its way is spent already, so it does not count
+// twice. Without a limit, forecast adds up nothing.
 func (p *Planner) forecast(ctx context.Context, log *slog.Logger, progress *Progress, plan archive.Plan, approved archive.MicroUSD) (held bool, err error) {
 	approved = max(approved, plan.Approved)
-	if !p.Budget.Limited() {
+	if !p.Limits.Limited() {
 		return false, p.goOn(ctx, progress.User, plan, approved)
 	}
-	if p.Ledger == nil {
-		return false, fault.Errorf(fault.Denied, "there is a budget, and nowhere to keep what is spent")
+	if p.Budgets == nil {
+		return false, fault.Errorf(fault.Denied, "a limit is set, and there is no table of what was spent")
 	}
 	estimate, _, err := Count(ctx, p.Jobs, progress.User, p.AssumedSize)
 	if err != nil {
@@ -81,11 +79,11 @@ func (p *Planner) forecast(ctx context.Context, log *slog.Logger, progress *Prog
 		return false, p.goOn(ctx, progress.User, plan, approved)
 	}
 	now := p.Now()
-	all, ofUser, err := p.Ledger.Spent(ctx, dayOf(now), progress.User)
+	all, ofUser, err := p.Budgets.Spent(ctx, dayOf(now), progress.User)
 	if err != nil {
 		return false, err
 	}
-	why := p.Budget.over(all, ofUser, progress.Cost)
+	why := p.Limits.over(all, ofUser, progress.Cost)
 	if why == "" {
 		return false, p.goOn(ctx, progress.User, plan, approved)
 	}
@@ -97,7 +95,7 @@ func (p *Planner) forecast(ctx context.Context, log *slog.Logger, progress *Prog
 	return true, nil
 }
 
-// goOn opens the plan again if it was held, and notes what was approved.
+// goOn opens the plan again if it was held, and writes what was approved.
 func (p *Planner) goOn(ctx context.Context, user events.UserID, plan archive.Plan, approved archive.MicroUSD) error {
 	if plan.State == archive.PlanOpen && approved == plan.Approved {
 		return nil
@@ -105,7 +103,8 @@ func (p *Planner) goOn(ctx context.Context, user events.UserID, plan archive.Pla
 	return changed(p.Plans.ResumePlan(ctx, user, plan.ID, approved, p.Now().Add(lookAfter)))
 }
 
-// changed makes a plan that does not stand any more one to look at again.
+// changed turns a conflict into an error of kind Wait: the plan's message comes again, and
+// the account is read again.
 func changed(err error) error {
 	if fault.Is(err, fault.Conflict) {
 		return fault.New(fault.Wait, fmt.Errorf("the account changed meanwhile: %w", err))
@@ -113,37 +112,37 @@ func changed(err error) error {
 	return err
 }
 
-// Preview is what a plan would be, were it made now.
+// Preview says what a plan would cost now.
 type Preview struct {
 	cost.Estimate
 	// Thawing is how many archives are on their way already.
 	Thawing int64 `json:"already_thawing"`
-	// InTier is what the plan costs if all of it is retrieved in one tier, AtMost
-	// what the dearest of the order costs.
+	// InTier is what the plan costs if all archives are retrieved in one tier. AtMost is the
+	// price in the dearest tier of the order.
 	InTier map[archive.Tier]archive.MicroUSD `json:"micro_usd_by_tier"`
 	AtMost archive.MicroUSD                  `json:"at_most_micro_usd"`
 	// OverBudget says why the plan would be held; empty if it would not.
 	OverBudget string `json:"over_budget,omitempty"`
 }
 
-// Preview tells what a plan of the user's archives would cost, and whether it
-// would be held, without making it.
+// Preview says what a plan of the user's archives would cost, and whether it would be held.
+// It opens no plan.
 func (p *Planner) Preview(ctx context.Context, user events.UserID) (Preview, error) {
 	estimate, thawing, err := Count(ctx, p.Jobs, user, p.AssumedSize)
 	if err != nil {
 		return Preview{}, err
 	}
 	v := Preview{Estimate: estimate, Thawing: thawing, InTier: map[archive.Tier]archive.MicroUSD{}, AtMost: estimate.AtMost(p.Prices, p.Tiers)}
-	for _, tier := range []archive.Tier{archive.Expedited, archive.Standard, archive.Bulk} {
+	for _, tier := range archive.AllTiers() {
 		v.InTier[tier] = estimate.In(p.Prices, tier)
 	}
-	if !p.Budget.Limited() {
+	if !p.Limits.Limited() {
 		return v, nil
 	}
-	all, ofUser, err := p.Ledger.Spent(ctx, dayOf(p.Now()), user)
+	all, ofUser, err := p.Budgets.Spent(ctx, dayOf(p.Now()), user)
 	if err != nil {
 		return v, err
 	}
-	v.OverBudget = p.Budget.over(all, ofUser, v.AtMost)
+	v.OverBudget = p.Limits.over(all, ofUser, v.AtMost)
 	return v, nil
 }

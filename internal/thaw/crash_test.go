@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/kv"
 	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/internal/thaw"
 	"github.com/gas-restore/gas/pkg/events"
@@ -46,18 +47,18 @@ type (
 		*life
 		to thaw.Plans
 	}
-	ledgerIn struct {
+	budgetsIn struct {
 		*life
-		to thaw.Ledger
+		to thaw.Budgets
 	}
 	switchesIn struct {
 		*life
 		to thaw.Switches
 	}
-	notesIn struct {
+	kvIn struct {
 		*life
 		name string
-		to   thaw.Notes
+		to   kv.Store
 	}
 )
 
@@ -95,18 +96,18 @@ func (p plansIn) ResumePlan(ctx context.Context, u events.UserID, plan string, a
 	return p.Call("Plans.ResumePlan", func() error { return p.to.ResumePlan(ctx, u, plan, approved, due) })
 }
 
-func (p ledgerIn) Spent(ctx context.Context, day string, u events.UserID) (all, ofUser archive.MicroUSD, err error) {
-	err = p.Call("Ledger.Spent", func() error { all, ofUser, err = p.to.Spent(ctx, day, u); return err })
+func (p budgetsIn) Spent(ctx context.Context, day string, u events.UserID) (all, ofUser archive.MicroUSD, err error) {
+	err = p.Call("Budgets.Spent", func() error { all, ofUser, err = p.to.Spent(ctx, day, u); return err })
 	return all, ofUser, err
 }
 
-func (p ledgerIn) Spend(ctx context.Context, s archive.Spending) (refused string, err error) {
-	err = p.Call("Ledger.Spend", func() error { refused, err = p.to.Spend(ctx, s); return err })
+func (p budgetsIn) Spend(ctx context.Context, s archive.Spending) (refused string, err error) {
+	err = p.Call("Budgets.Spend", func() error { refused, err = p.to.Spend(ctx, s); return err })
 	return refused, err
 }
 
-func (p ledgerIn) Return(ctx context.Context, s archive.Spending) error {
-	return p.Call("Ledger.Return", func() error { return p.to.Return(ctx, s) })
+func (p budgetsIn) Return(ctx context.Context, s archive.Spending) error {
+	return p.Call("Budgets.Return", func() error { return p.to.Return(ctx, s) })
 }
 
 func (p switchesIn) Switches(ctx context.Context) (s archive.Switches, err error) {
@@ -148,30 +149,25 @@ func (p tasksIn) Publish(ctx context.Context, es []events.Event) error {
 	return p.Call("Tasks.Publish", func() error { return p.to.Publish(ctx, es) })
 }
 
-func (p notesIn) Get(ctx context.Context, key string) (note []byte, rev uint64, err error) {
-	err = p.Call(p.name+".Get", func() error { note, rev, err = p.to.Get(ctx, key); return err })
-	return note, rev, err
+func (p kvIn) Get(ctx context.Context, key string) (value []byte, rev uint64, err error) {
+	err = p.Call(p.name+".Get", func() error { value, rev, err = p.to.Get(ctx, key); return err })
+	return value, rev, err
 }
 
-func (p notesIn) Put(ctx context.Context, key string, note []byte) error {
-	return p.Call(p.name+".Put", func() error { return p.to.Put(ctx, key, note) })
+func (p kvIn) Put(ctx context.Context, key string, value []byte) error {
+	return p.Call(p.name+".Put", func() error { return p.to.Put(ctx, key, value) })
 }
 
-func (p notesIn) Swap(ctx context.Context, key string, note []byte, rev uint64) error {
-	return p.Call(p.name+".Swap", func() error { return p.to.Swap(ctx, key, note, rev) })
+func (p kvIn) Swap(ctx context.Context, key string, value []byte, rev uint64) error {
+	return p.Call(p.name+".Swap", func() error { return p.to.Swap(ctx, key, value, rev) })
 }
 
-func (p notesIn) Delete(ctx context.Context, key string) error {
-	return p.Call(p.name+".Delete", func() error { return p.to.Delete(ctx, key) })
-}
-
-// TestEveryPortCanBreak holds the matrix to the services: a field that is a port
-// must be one that goes through a life.
+// TestEveryPortCanBreak fails if a service has a port that no crash test breaks.
 func TestEveryPortCanBreak(t *testing.T) {
 	wrapped := []reflect.Type{
 		reflect.TypeFor[accountsIn](), reflect.TypeFor[catalogIn](), reflect.TypeFor[vaultIn](),
-		reflect.TypeFor[jobsIn](), reflect.TypeFor[tasksIn](), reflect.TypeFor[notesIn](),
-		reflect.TypeFor[plansIn](), reflect.TypeFor[ledgerIn](), reflect.TypeFor[switchesIn](),
+		reflect.TypeFor[jobsIn](), reflect.TypeFor[tasksIn](), reflect.TypeFor[kvIn](),
+		reflect.TypeFor[plansIn](), reflect.TypeFor[budgetsIn](), reflect.TypeFor[switchesIn](),
 	}
 	for _, service := range []reflect.Type{reflect.TypeFor[thaw.Requester](), reflect.TypeFor[thaw.Planner](), reflect.TypeFor[thaw.Pace]()} {
 		for i := range service.NumField() {
@@ -204,7 +200,7 @@ func mustBreak(t *testing.T, broken map[string]int, service any, never ...string
 }
 
 func TestOneRetrievalPerArchiveWhateverBreaks(t *testing.T) {
-	w := newCrashWorld(t)
+	w := newCrashFixture(t)
 	broken := map[string]int{}
 	cases := 0
 	for _, situation := range []struct {
@@ -212,18 +208,18 @@ func TestOneRetrievalPerArchiveWhateverBreaks(t *testing.T) {
 		set  func(*testing.T, events.JobID)
 		// again says whether the redelivery is broken in every way too.
 		again  bool
-		budget thaw.Budget
+		budget thaw.Limits
 	}{
-		{"capacity", func(*testing.T, events.JobID) {}, true, thaw.Budget{}},
-		{"no expedited capacity", func(*testing.T, events.JobID) { w.Glacier.SetExpeditedCapacity(0, time.Minute) }, false, thaw.Budget{}},
-		{"throttled once", func(t *testing.T, _ events.JobID) { w.throttleOnce(t) }, false, thaw.Budget{}},
-		{"a young intent", func(t *testing.T, id events.JobID) { w.leaveIntent(t, id, 0) }, false, thaw.Budget{}},
-		{"an old intent", func(t *testing.T, id events.JobID) { w.leaveIntent(t, id, time.Hour) }, false, thaw.Budget{}},
-		{"a budget, and no expedited capacity", func(*testing.T, events.JobID) { w.Glacier.SetExpeditedCapacity(0, time.Minute) }, false, thaw.Budget{Day: 100 * archive.Dollar}},
+		{"capacity", func(*testing.T, events.JobID) {}, true, thaw.Limits{}},
+		{"no expedited capacity", func(*testing.T, events.JobID) { w.Glacier.SetExpeditedCapacity(0, time.Minute) }, false, thaw.Limits{}},
+		{"throttled once", func(t *testing.T, _ events.JobID) { w.throttleOnce(t) }, false, thaw.Limits{}},
+		{"a young intent", func(t *testing.T, id events.JobID) { w.leaveIntent(t, id, 0) }, false, thaw.Limits{}},
+		{"an old intent", func(t *testing.T, id events.JobID) { w.leaveIntent(t, id, time.Hour) }, false, thaw.Limits{}},
+		{"a budget, and no expedited capacity", func(*testing.T, events.JobID) { w.Glacier.SetExpeditedCapacity(0, time.Minute) }, false, thaw.Limits{Day: 100 * archive.Dollar}},
 		{"a budget, and a catalog without sizes", func(_ *testing.T, id events.JobID) {
 			w.SetAttribute(id, "archive_size", &types.AttributeValueMemberNULL{Value: true})
-		}, false, thaw.Budget{Day: 100 * archive.Dollar}},
-		{"a budget that is used up", func(t *testing.T, _ events.JobID) { w.freshPlan(t, "u") }, false, thaw.Budget{User: 1}},
+		}, false, thaw.Limits{Day: 100 * archive.Dollar}},
+		{"a budget that is used up", func(t *testing.T, _ events.JobID) { w.freshPlan(t, "u") }, false, thaw.Limits{User: 1}},
 	} {
 		t.Run(situation.name, func(t *testing.T) {
 			// one runs a task to its end: the first delivery breaks at the call number
@@ -289,8 +285,8 @@ func TestOneRetrievalPerArchiveWhateverBreaks(t *testing.T) {
 			w.checkAll(t)
 		})
 	}
-	mustBreak(t, broken, thaw.Requester{}, "Plans.OpenPlan", "Plans.ResumePlan", "Ledger.Spent")
-	mustBreak(t, broken, thaw.Pace{}, "Board.Put", "Board.Delete")
+	mustBreak(t, broken, thaw.Requester{}, "Plans.OpenPlan", "Plans.ResumePlan", "Budgets.Spent")
+	mustBreak(t, broken, thaw.Pace{}, "KV.Put")
 	t.Logf("%d cases; broken: %v", cases, broken)
 	if cases < 300 {
 		t.Errorf("only %d cases", cases)
@@ -298,17 +294,17 @@ func TestOneRetrievalPerArchiveWhateverBreaks(t *testing.T) {
 }
 
 func TestAPlanHasEveryTaskOnceWhateverBreaks(t *testing.T) {
-	w := newCrashWorld(t)
+	w := newCrashFixture(t)
 	broken := map[string]int{}
 	cases := 0
 	for _, situation := range []struct {
 		name   string
-		budget thaw.Budget
+		budget thaw.Limits
 		held   bool
 	}{
-		{"no budget", thaw.Budget{}, false},
-		{"within budget", thaw.Budget{User: archive.Dollar}, false},
-		{"over budget, then approved", thaw.Budget{User: 1}, true},
+		{"no budget", thaw.Limits{}, false},
+		{"within budget", thaw.Limits{User: archive.Dollar}, false},
+		{"over budget, then approved", thaw.Limits{User: 1}, true},
 	} {
 		t.Run(situation.name, func(t *testing.T) {
 			const archives = 3 // on two pages
@@ -362,7 +358,7 @@ func TestAPlanHasEveryTaskOnceWhateverBreaks(t *testing.T) {
 			}
 		})
 	}
-	mustBreak(t, broken, thaw.Planner{}, "Notes.Swap", "Notes.Delete", "Ledger.Spend", "Ledger.Return", "Plans.OpenPlan")
+	mustBreak(t, broken, thaw.Planner{}, "KV.Swap", "Budgets.Spend", "Budgets.Return", "Plans.OpenPlan")
 	t.Logf("%d cases; broken: %v", cases, broken)
 	if cases < 100 {
 		t.Errorf("only %d cases", cases)

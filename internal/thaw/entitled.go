@@ -10,7 +10,7 @@ import (
 	"github.com/gas-restore/gas/internal/gate"
 )
 
-// refused returns the error that a task has for which the gate is closed.
+// refused returns the error of a task if the gate says Later or Operator.
 func refused(a gate.Answer, job archive.Job) error {
 	if a.Action == gate.Operator {
 		return fault.Because(fault.Invalid, a.Cause, fmt.Errorf("archive %q is not asked for again: %s. When the reason is mended, `gas thaw --job %s --again` allows one more try", job.ArchiveID, a.Why, job.ID))
@@ -18,8 +18,7 @@ func refused(a gate.Answer, job archive.Job) error {
 	return fault.After(fault.Wait, a.After, errors.New(a.Why))
 }
 
-// decide asks the gate about the job. What the gate answers by the job alone costs no
-// look at the account.
+// decide asks the gate about the job. It reads the account only if the gate needs it.
 func (r *Requester) decide(ctx context.Context, job archive.Job) (gate.Answer, error) {
 	if job.ArchiveID == "" || job.RetrievalID != "" || job.Intent != nil {
 		return gate.Decide(gate.Question{Job: job}), nil
@@ -28,8 +27,8 @@ func (r *Requester) decide(ctx context.Context, job archive.Job) (gate.Answer, e
 	return answer, err
 }
 
-// entitled asks the gate about a job that is not on its way, by the account as of a
-// second ago at most.
+// entitled asks the gate about a job that has no retrieval and no intent. The account may
+// be a second old.
 func (r *Requester) entitled(ctx context.Context, job archive.Job) (gate.Answer, archive.Account, error) {
 	var switches archive.Switches
 	var err error
@@ -40,7 +39,7 @@ func (r *Requester) entitled(ctx context.Context, job archive.Job) (gate.Answer,
 	}
 	ask := func(account archive.Account, err error) (gate.Answer, archive.Account, error) {
 		if fault.Is(err, fault.NotFound) {
-			account, err = archive.Account{ID: job.UserID}, nil // nobody to pay for
+			account, err = archive.Account{ID: job.UserID}, nil // an account without a plan
 		}
 		if err != nil {
 			return gate.Answer{}, account, err
@@ -49,8 +48,8 @@ func (r *Requester) entitled(ctx context.Context, job archive.Job) (gate.Answer,
 	}
 	answer, account, err := ask(r.accounts.get(ctx, r.Now, job.UserID, r.Accounts.Account))
 	if err == nil && answer.Action == gate.Drop {
-		// A task may be of a plan that was opened since. None is dropped for what was a
-		// second ago.
+		// The plan may have been opened within this second. So the account is read again
+		// before the task is dropped.
 		r.accounts.forget(job.UserID)
 		return ask(r.Accounts.Account(ctx, job.UserID))
 	}

@@ -9,10 +9,10 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// listing shares one pass over Glacier's list of jobs among all who look for
-// something in it: after a crash each of a worker's tasks does, and the list has
-// one page for every fifty jobs of the vault. What is looked for was asked for
-// before the pass begins, so a pass that is under way serves nobody new.
+// listing lets several tasks read Glacier's list of jobs together. After a crash, every
+// task of a worker looks for its retrieval there, and the list has a page for every fifty
+// jobs of the vault. A task that comes while the list is read waits for the next reading:
+// its retrieval may be on a page that was read already.
 type listing struct {
 	mu      sync.Mutex // guards what follows
 	waiting []*search
@@ -24,8 +24,8 @@ type search struct {
 	job     events.JobID
 	found   []archive.Retrieval
 	err     error
-	// turn is closed when the search is done, or gets a value when it is this one's
-	// turn to list for all who wait.
+	// turn gets a value when this search is to read the list for all that wait. It is closed
+	// when the search is done.
 	turn chan bool
 }
 
@@ -51,7 +51,7 @@ func (l *listing) find(ctx context.Context, job archive.Job, vault Vault) ([]arc
 	}
 }
 
-// list passes over the list once, for all who wait, and hands over to the next.
+// list reads the list once for all searches that wait, and then lets the next one read.
 func (l *listing) list(ctx context.Context, vault Vault) {
 	l.mu.Lock()
 	batch := l.waiting
@@ -74,7 +74,7 @@ func (l *listing) list(ctx context.Context, vault Vault) {
 		}
 	}
 	if failed != nil && ctx.Err() != nil {
-		// Who listed is gone. That is nothing to hold against the others.
+		// The caller that read the list is gone. The others are not: they try again.
 		failed = fault.Errorf(fault.Transient, "list retrievals: %w", failed)
 	}
 	l.mu.Lock()
@@ -86,7 +86,7 @@ func (l *listing) list(ctx context.Context, vault Vault) {
 	l.next()
 }
 
-// leave takes a search back whose caller is gone.
+// leave removes a search when its caller is gone.
 func (l *listing) leave(s *search) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -105,7 +105,7 @@ func (l *listing) leave(s *search) {
 	}
 }
 
-// next lets one of those who wait list. The caller holds l.mu.
+// next lets one of the waiting searches read the list. The caller holds l.mu.
 func (l *listing) next() {
 	l.busy = len(l.waiting) > 0
 	if l.busy {

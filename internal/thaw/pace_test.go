@@ -12,6 +12,7 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/kv"
 	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/internal/thaw"
 )
@@ -126,7 +127,7 @@ func TestARateAndAConcurrencyLimitHold(t *testing.T) {
 func TestOneWorkersRefusalSlowsAndRestsTheOthers(t *testing.T) {
 	ns := testenv.NATS(t)
 	worker := func() *thaw.Pace {
-		return &thaw.Pace{Board: testenv.Bus(t, ns, "thaw").KV(bus.BucketPace), Log: testenv.Log(t)}
+		return &thaw.Pace{KV: testenv.Bus(t, ns, "thaw").KV(bus.BucketPace), Log: testenv.Log(t)}
 	}
 	a, b := worker(), worker()
 	a.Rest(t.Context())
@@ -134,10 +135,10 @@ func TestOneWorkersRefusalSlowsAndRestsTheOthers(t *testing.T) {
 	if err := b.Turn(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if rest, gap := b.Resting(archive.Expedited), b.Notice().Gap(); rest <= 0 || gap != 5*time.Millisecond {
+	if rest, gap := b.Resting(archive.Expedited), b.Shared().Gap(); rest <= 0 || gap != 5*time.Millisecond {
 		t.Errorf("the other worker rests Expedited for %s and leaves %s between calls", rest, gap)
 	}
-	// Ten who are refused at once write one notice together.
+	// Ten refusals at the same time count as one.
 	var wg sync.WaitGroup
 	for range 10 {
 		wg.Go(func() { worker().Rest(context.Background()) })
@@ -145,12 +146,12 @@ func TestOneWorkersRefusalSlowsAndRestsTheOthers(t *testing.T) {
 	wg.Wait()
 	c := worker()
 	c.Turn(t.Context())
-	if n := c.Notice(); n.Refusals != 1 {
-		t.Errorf("%d refusals stand on the board, want the first one alone", n.Refusals)
+	if n := c.Shared(); n.Refusals != 1 {
+		t.Errorf("the bucket has %d refusals, want the first one alone", n.Refusals)
 	}
 }
 
-// lost is a board that cannot be reached.
+// lost is a store that cannot be reached.
 type lost struct{}
 
 var errLost = errors.New("lost")
@@ -158,52 +159,46 @@ var errLost = errors.New("lost")
 func (lost) Get(context.Context, string) ([]byte, uint64, error) { return nil, 0, errLost }
 func (lost) Put(context.Context, string, []byte) error           { return errLost }
 func (lost) Swap(context.Context, string, []byte, uint64) error  { return errLost }
-func (lost) Delete(context.Context, string) error                { return errLost }
 
-func TestWithoutABoardAWorkerGoesByItsOwnAnswers(t *testing.T) {
+func TestWithoutASharedPaceAWorkerGoesByItsOwnAnswers(t *testing.T) {
 	ns := testenv.NATS(t)
 	op := testenv.Bus(t, ns, "operator")
 	if err := op.JS.DeleteKeyValue(t.Context(), bus.BucketPace); err != nil {
 		t.Fatal(err)
 	}
-	for name, board := range map[string]thaw.Notes{"an error": lost{}, "no bucket": testenv.Bus(t, ns, "thaw").KV(bus.BucketPace), "none": nil} {
-		p := &thaw.Pace{Board: board}
+	for name, store := range map[string]kv.Store{"an error": lost{}, "no bucket": testenv.Bus(t, ns, "thaw").KV(bus.BucketPace), "none": nil} {
+		p := &thaw.Pace{KV: store}
 		p.Rest(t.Context())
 		p.Slow(t.Context())
-		if err := p.Turn(t.Context()); err != nil || p.Resting(archive.Expedited) <= 0 || p.Notice().Gap() <= 0 {
-			t.Errorf("%s: turn %v, notice %+v", name, err, p.Notice())
+		if err := p.Turn(t.Context()); err != nil || p.Resting(archive.Expedited) <= 0 || p.Shared().Gap() <= 0 {
+			t.Errorf("%s: turn %v, shared pace %+v", name, err, p.Shared())
 		}
 	}
 }
 
-// board is a board in memory.
-type board struct {
-	note     []byte
+// memory is a store in memory, with one key.
+type memory struct {
+	value    []byte
 	revision uint64
 }
 
-func (b *board) Get(context.Context, string) ([]byte, uint64, error) {
-	if b.revision == 0 {
-		return nil, 0, fault.Errorf(fault.NotFound, "no note")
+func (m *memory) Get(context.Context, string) ([]byte, uint64, error) {
+	if m.revision == 0 {
+		return nil, 0, fault.Errorf(fault.NotFound, "no value")
 	}
-	return b.note, b.revision, nil
+	return m.value, m.revision, nil
 }
 
-func (b *board) Put(_ context.Context, _ string, note []byte) error {
-	b.note, b.revision = note, b.revision+1
+func (m *memory) Put(_ context.Context, _ string, value []byte) error {
+	m.value, m.revision = value, m.revision+1
 	return nil
 }
 
-func (b *board) Swap(_ context.Context, _ string, note []byte, revision uint64) error {
-	if revision != b.revision {
-		return fault.Errorf(fault.Conflict, "the note has revision %d", b.revision)
+func (m *memory) Swap(_ context.Context, _ string, value []byte, revision uint64) error {
+	if revision != m.revision {
+		return fault.Errorf(fault.Conflict, "the value has revision %d", m.revision)
 	}
-	b.note, b.revision = note, b.revision+1
-	return nil
-}
-
-func (b *board) Delete(context.Context, string) error {
-	b.note, b.revision = nil, 0
+	m.value, m.revision = value, m.revision+1
 	return nil
 }
 
@@ -216,10 +211,10 @@ func TestHowManyWorkersShareThePaceDoesNotChangeWhereItSettles(t *testing.T) {
 		{1, 5, false}, {4, 5, false}, {16, 5, false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			shared := &board{}
+			shared := &memory{}
 			paces := make([]*thaw.Pace, c.workers)
 			for i := range paces {
-				paces[i] = &thaw.Pace{Board: shared}
+				paces[i] = &thaw.Pace{KV: shared}
 			}
 			rng := rand.New(rand.NewPCG(1, 2))
 			var sum time.Duration
@@ -236,7 +231,7 @@ func TestHowManyWorkersShareThePaceDoesNotChangeWhereItSettles(t *testing.T) {
 					p.Took(t.Context(), archive.Standard)
 				}
 				if call > 500*c.workers {
-					sum += p.Notice().Gap()
+					sum += p.Shared().Gap()
 				}
 			}
 			gap := sum / time.Duration(500*c.workers)

@@ -1,6 +1,6 @@
-// Package thaw asks Glacier for the archives of users who became Premium: the
-// [Planner] carries out the plan that stands on a user's account, one task for each
-// archived job, and the [Requester] turns a task into one retrieval.
+// Package thaw asks Glacier for the archives of users who became Premium. The [Planner]
+// carries out the plan on a user's account: it publishes a task for each archived job. The
+// [Requester] turns a task into one retrieval.
 package thaw
 
 import (
@@ -12,101 +12,44 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/cost"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/kv"
 	"github.com/gas-restore/gas/pkg/events"
 )
-
-// Emit publishes an event; it is stored before the handled message is acked.
-type Emit = func(context.Context, events.Event) error
-
-// Accounts finds users.
-type Accounts interface {
-	// Account returns the user's account, or an error of kind NotFound.
-	Account(context.Context, events.UserID) (archive.Account, error)
-}
-
-// Plans changes the plan that stands on an account. An error of kind Conflict says
-// that another one stands there, or none.
-type Plans interface {
-	// OpenPlan puts a plan on the account, if the account is as it was read. A plan that
-	// is over is an error of kind Invalid.
-	OpenPlan(context.Context, archive.Account, archive.Plan) error
-	// HoldPlan stops the plan until the time, or until an operator approves it.
-	HoldPlan(ctx context.Context, user events.UserID, plan, why string, until time.Time) error
-	// ResumePlan lets it go on. approved is what it may cost whatever the budgets say;
-	// zero leaves what was approved before.
-	ResumePlan(ctx context.Context, user events.UserID, plan string, approved archive.MicroUSD, due time.Time) error
-}
-
-// Ledger knows what was spent, and spends.
-type Ledger interface {
-	// Spent returns what was entered for a day of UTC: by all, and by the user.
-	Spent(ctx context.Context, day string, user events.UserID) (all, ofUser archive.MicroUSD, err error)
-	// Spend enters what a retrieval may cost. refused is a sentence if a limit does not
-	// allow it; then nothing is entered.
-	Spend(context.Context, archive.Spending) (refused string, err error)
-	// Return gives back what was entered and not spent.
-	Return(context.Context, archive.Spending) error
-}
-
-// Switches tells what operators have stopped.
-type Switches interface {
-	Switches(context.Context) (archive.Switches, error)
-}
-
-// ArchivedJobs lists what a user has in the vault.
-type ArchivedJobs interface {
-	// ArchivedPage returns some of the user's jobs that have an archive, those
-	// behind cursor, and the cursor of the next page; both are empty at the ends. It
-	// may be behind the catalog by seconds. A cursor that was not made by it is an
-	// error of kind Invalid.
-	ArchivedPage(ctx context.Context, user events.UserID, cursor string) (jobs []archive.Job, next string, err error)
-}
-
-// Tasks takes what a plan consists of.
-type Tasks interface {
-	// Publish returns when all events are stored; the error's kind is Throttled if
-	// there is no room for them now. It may have stored some.
-	Publish(context.Context, []events.Event) error
-	// Outstanding returns how many tasks of the user are not done yet; it need not count
-	// beyond most.
-	Outstanding(ctx context.Context, user events.UserID, most int) (int, error)
-}
 
 // Planner carries out plans.
 type Planner struct {
 	Accounts Accounts
 	Plans    Plans
-	Ledger   Ledger
+	Budgets  Budgets
 	Switches Switches
 	Jobs     ArchivedJobs
 	Tasks    Tasks
-	// Notes keep how far plans are, and how they ended. Without them, or while they
-	// cannot be reached, a plan that is interrupted begins anew.
-	Notes Notes
-	// Budget is what retrievals may cost; the zero Budget has no limit.
-	Budget Budget
-	// Window is how many tasks of one user are in the stream at the most, 2,000 if zero:
-	// a user with a million archives does not keep the others waiting, nor does the
-	// stream grow with them.
+	// KV has how far each plan is, and how it ended. Without it, or while it cannot be
+	// reached, an interrupted plan begins anew.
+	KV kv.Store
+	// Limits is what retrievals may cost in a day; the zero Limits has no limit.
+	Limits Limits
+	// Window is how many tasks of one user are in the stream at the most; 2,000 if zero. So
+	// a user with a million archives neither keeps other users waiting nor fills the stream.
 	Window int
-	// Tiers, Prices and AssumedSize, of an archive whose size is not known, tell
-	// what a plan costs at the most.
+	// Tiers is the order in which tiers are tried, Prices the price list. An archive of
+	// unknown size counts with AssumedSize.
 	Tiers       archive.Tiers
 	Prices      cost.Prices
 	AssumedSize int64
 	Now         func() time.Time
 	Log         *slog.Logger
-	// OnPlan is told how each pass over a plan ended; it may be nil.
+	// OnPlan is told the outcome of each delivery of a plan; it may be nil.
 	OnPlan func(Outcome)
 }
 
 const (
-	// fullWait is after how long a plan goes on for which there was no room: so long that
-	// it is put aside, for there may be many, and they hold no place meanwhile.
+	// fullWait is how long a plan waits if the stream is full. The bus puts aside what waits
+	// for so long: many plans may wait, and none of them holds a place among the messages in
+	// hand.
 	fullWait = 15 * time.Second
-	// stuckWait is after how long a plan goes on with as many tasks in the stream as it
-	// may have, if none of them was done; while they are worked on it is from leastWait to
-	// movingWait, by how fast they go.
+	// A plan that has its Window of tasks in the stream waits from leastWait to movingWait,
+	// by how fast the tasks are done; and for stuckWait if none was done since the last look.
 	leastWait, movingWait, stuckWait = 250 * time.Millisecond, 2 * time.Second, 30 * time.Second
 	// defaultWindow is how many tasks of a user are in the stream.
 	defaultWindow = 2000
@@ -114,14 +57,11 @@ const (
 	lookAfter = 5 * time.Minute
 )
 
-// Plan publishes one [events.ThawRequested] for each of the user's archived jobs that
-// is not being retrieved yet, if a plan stands on the user's account, or one may be
-// opened there by the message ([archive.Account.Opens]). Run twice, it publishes the
-// same ids; run again after it was interrupted, it goes on from where it was. A plan
-// that is over budget is held, with no error.
-//
-// An unknown user is an error of kind Invalid. A user to whom nothing is due gets
-// nothing, and no error.
+// Plan publishes one [events.ThawRequested] for each archived job of the user that has no
+// retrieval yet. The account needs a plan for that, or the message opens one; see
+// [archive.Account.Opens]. Without a plan, Plan does nothing. If it runs twice, it
+// publishes the same ids. If it was interrupted, it goes on where it was. A plan that would
+// cost too much is held; that is no error. An unknown user is an error of kind Invalid.
 func (p *Planner) Plan(ctx context.Context, e events.UserUpgraded, _ Emit) error {
 	log := p.Log.With("user", e.UserID, "message", e.ID)
 	progress := Progress{ID: e.ID, User: e.UserID, Via: e.Via}
@@ -144,7 +84,7 @@ func (p *Planner) Plan(ctx context.Context, e events.UserUpgraded, _ Emit) error
 		p.end(ctx, log, progress)
 		return nil
 	}
-	log, progress.Plan, progress.Since = log.With("plan", plan.ID), plan.ID, plan.Since
+	log, progress.Plan, progress.UpgradedAt = log.With("plan", plan.ID), plan.ID, plan.UpgradedAt
 	if hold, stopped, err := p.stopped(ctx, e.UserID); err != nil {
 		return err
 	} else if stopped {
@@ -172,8 +112,7 @@ func (p *Planner) Plan(ctx context.Context, e events.UserUpgraded, _ Emit) error
 	return nil
 }
 
-// standing returns the plan that stands on the account, one that the message opens, or
-// nil.
+// standing returns the plan on the account, or one that the message opens, or nil.
 func (p *Planner) standing(ctx context.Context, log *slog.Logger, account archive.Account, e events.UserUpgraded) (*archive.Plan, error) {
 	switch account.Opens(e) {
 	case archive.Go:
@@ -185,13 +124,13 @@ func (p *Planner) standing(ctx context.Context, log *slog.Logger, account archiv
 	if e.Via == events.ViaOperator {
 		why = archive.Operator
 	}
-	since := account.RoleChangedAt
-	if account.Role != archive.Premium || since.IsZero() {
-		since = e.UpgradedAt
+	upgradedAt := account.RoleChangedAt
+	if account.Role != archive.Premium || upgradedAt.IsZero() {
+		upgradedAt = e.UpgradedAt
 	}
 	now := p.Now().UTC()
-	// The id is the message's, so that the message opens one plan however often it comes.
-	plan := archive.Plan{ID: "message-" + e.ID, Since: since.UTC(), Why: why, State: archive.PlanOpen, OpenedAt: now, Due: now.Add(lookAfter)}
+	// The plan has the message's id: the message opens one plan, however often it comes.
+	plan := archive.Plan{ID: "message-" + e.ID, UpgradedAt: upgradedAt.UTC(), Why: why, State: archive.PlanOpen, OpenedAt: now, Due: now.Add(lookAfter)}
 	err := p.Plans.OpenPlan(ctx, account, plan)
 	switch {
 	case fault.Is(err, fault.Invalid):
@@ -202,11 +141,11 @@ func (p *Planner) standing(ctx context.Context, log *slog.Logger, account archiv
 	case err != nil:
 		return nil, err
 	}
-	log.Info("plan opened", "plan", plan.ID, "why", why, "since", plan.Since)
+	log.Info("plan opened", "plan", plan.ID, "why", why, "upgraded_at", plan.UpgradedAt)
 	return &plan, nil
 }
 
-// stopped returns the operator's hold on everything that is the user's.
+// stopped returns the operator's hold on the user, or on everything.
 func (p *Planner) stopped(ctx context.Context, user events.UserID) (h archive.Hold, ok bool, err error) {
 	if p.Switches == nil {
 		return h, false, nil
@@ -219,14 +158,13 @@ func (p *Planner) stopped(ctx context.Context, user events.UserID) (h archive.Ho
 	return h, ok, nil
 }
 
-// carryOut publishes the tasks page by page, from the plan's cursor on. The
-// cursor moves when a page is stored, so what is before it never needs to be
-// published again.
+// carryOut publishes the tasks page by page, from the plan's cursor on. The cursor moves
+// when all tasks of a page are stored. So no task before it is published again.
 func (p *Planner) carryOut(ctx context.Context, log *slog.Logger, progress *Progress) error {
 	for page := 0; ; page++ {
 		if page > 0 {
-			// A plan of many pages may be held or cancelled meanwhile. Its tasks would come
-			// to nothing.
+			// A plan of many pages may be held or cancelled meanwhile. Then the gate would drop
+			// its tasks.
 			if stands, err := p.stands(ctx, progress); err != nil || !stands {
 				return err
 			}
@@ -236,14 +174,14 @@ func (p *Planner) carryOut(ctx context.Context, log *slog.Logger, progress *Prog
 		}
 		jobs, next, err := p.Jobs.ArchivedPage(ctx, progress.User, progress.Cursor)
 		if fault.Is(err, fault.Invalid) && progress.Cursor != "" {
-			log.Warn("the plan's cursor is of no use, beginning anew", "err", err)
+			log.Warn("the plan's cursor is not valid: the plan begins anew", "err", err)
 			progress.Cursor, progress.Planned, progress.Thawing, progress.LookedAt = "", 0, 0, time.Time{}
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		// The web page hears "planned" before a worker can say "requested".
+		// The statuses come first: the web page has to hear "planned" before "requested".
 		states, tasks := make([]events.Event, 0, 2*len(jobs)), make([]events.Event, 0, len(jobs))
 		for _, job := range jobs {
 			if job.RetrievalID != "" {
@@ -254,12 +192,12 @@ func (p *Planner) carryOut(ctx context.Context, log *slog.Logger, progress *Prog
 				JobID: job.ID, UserID: job.UserID, State: archive.Planned, At: p.Now().UTC(), Step: progress.ID,
 			})
 			tasks = append(tasks, events.ThawRequested{
-				ID: progress.ID, JobID: job.ID, UserID: job.UserID, ArchiveID: job.ArchiveID, Plan: progress.Plan, UpgradedAt: progress.Since,
+				ID: progress.ID, JobID: job.ID, UserID: job.UserID, ArchiveID: job.ArchiveID, Plan: progress.Plan, UpgradedAt: progress.UpgradedAt,
 			})
 		}
 		if err := p.Tasks.Publish(ctx, append(states, tasks...)); fault.Is(err, fault.Throttled) {
-			// The workers are behind. The plan waits for them in its own stream, where
-			// it blocks nobody and burns no attempt, and goes on from its cursor.
+			// The requesters are behind. The plan waits in its own stream and goes on from its
+			// cursor. It blocks nobody meanwhile, and burns no attempt.
 			return fault.After(fault.Wait, fullWait, fmt.Errorf("%d tasks are planned, and there is no room for more now: %w", progress.Planned, err))
 		} else if err != nil {
 			return err
@@ -269,11 +207,11 @@ func (p *Planner) carryOut(ctx context.Context, log *slog.Logger, progress *Prog
 			return nil
 		}
 		progress.Outcome = Planning
-		p.note(ctx, log, *progress)
+		p.save(ctx, log, *progress)
 	}
 }
 
-// stands reports whether the plan still stands open on the account.
+// stands reports whether the account still has the plan, and the plan is open.
 func (p *Planner) stands(ctx context.Context, progress *Progress) (bool, error) {
 	account, err := p.Accounts.Account(ctx, progress.User)
 	if err != nil {
@@ -282,8 +220,8 @@ func (p *Planner) stands(ctx context.Context, progress *Progress) (bool, error) 
 	return account.Plan != nil && account.Plan.ID == progress.Plan && account.Plan.State == archive.PlanOpen, nil
 }
 
-// room returns an error of kind Wait if the user has as many tasks in the stream as a
-// plan may have there. The plan comes again soon if they are being worked on.
+// room returns an error of kind Wait if the user has too many tasks in the stream. The plan
+// comes again soon if requesters work on them.
 func (p *Planner) room(ctx context.Context, log *slog.Logger, progress *Progress) error {
 	window := p.Window
 	if window <= 0 {
@@ -301,10 +239,10 @@ func (p *Planner) room(ctx context.Context, log *slog.Logger, progress *Progress
 		}
 	}
 	if progress.Rate > 0 {
-		// When there will be room again, as fast as they went.
+		// Until there is room again, if they go on as fast.
 		wait = min(max(time.Duration(float64(n-window/2)/progress.Rate*float64(time.Second)), leastWait), movingWait)
 	}
 	progress.Outstanding, progress.Done, progress.LookedAt, progress.Outcome = n, done, now, Planning
-	p.note(ctx, log, *progress)
+	p.save(ctx, log, *progress)
 	return fault.After(fault.Wait, wait, fmt.Errorf("%d tasks are planned, of which %d are still to be asked for", progress.Planned, n))
 }

@@ -11,80 +11,80 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Outcome is how a pass over a plan ended, or that it has not.
+// Outcome is how far a plan is, or how it ended.
 type Outcome string
 
 // The outcomes.
 const (
-	// Planning: not all tasks are published yet.
+	// Planning: some tasks are still to be published.
 	Planning Outcome = "planning"
-	// Held: the plan is over budget and waits for a day with room, or an approval.
+	// Held: the plan would cost too much. It waits for another day, or for an approval.
 	Held Outcome = "held"
-	// Planned: there is a task for every archive that was not thawing.
+	// Planned: every archive has a task.
 	Planned Outcome = "planned"
-	// Thawing: every archive was thawing already.
+	// Thawing: every archive was on its way already.
 	Thawing Outcome = "already thawing"
-	// HalfThawed: some archives were thawing already, the others have a task.
+	// HalfThawed: some archives were on their way already, the others have a task.
 	HalfThawed Outcome = "half thawed"
-	// NothingArchived: nothing of the user's is in the vault.
+	// NothingArchived: the user has nothing in the vault.
 	NothingArchived Outcome = "nothing archived"
-	// NotEntitled: no plan of the user's stands, and the message opens none.
+	// NotEntitled: the user has no plan, and the message opens none.
 	NotEntitled Outcome = "not entitled"
 )
 
-// Progress is how far the pass over a plan is that one message led to. It is a note in
-// the PLANS bucket: the plan itself stands on the account.
+// Progress says how far a plan is carried out for one message. It is a value in the PLANS
+// bucket. The plan itself is on the account.
 type Progress struct {
-	// ID is that of the message.
+	// ID is the id of the message.
 	ID   string        `json:"id"`
 	User events.UserID `json:"user"`
-	// Plan is the plan, Since since when the user is entitled to it; zero if nobody said.
-	Plan    string     `json:"plan,omitempty"`
-	Since   time.Time  `json:"since,omitzero"`
-	Via     events.Via `json:"via,omitempty"`
-	Outcome Outcome    `json:"outcome"`
+	// Plan is the plan's id. UpgradedAt is when the user became Premium; zero if nobody said.
+	Plan       string     `json:"plan,omitempty"`
+	UpgradedAt time.Time  `json:"since,omitzero"`
+	Via        events.Via `json:"via,omitempty"`
+	Outcome    Outcome    `json:"outcome"`
 	// Reason is a sentence about the outcome.
 	Reason string `json:"reason,omitempty"`
 	// Planned is how many tasks were published, Thawing how many archives needed none.
 	Planned int64 `json:"planned"`
 	Thawing int64 `json:"thawing"`
-	// Outstanding is how many tasks were still to be asked for at the last look.
+	// Outstanding is how many tasks were not done at the last look.
 	Outstanding int `json:"outstanding,omitempty"`
-	// Done is how many of the tasks were done by then, Rate how many a second since the
-	// look before.
+	// Done is how many tasks were done at the last look, Rate how many a second between the
+	// last two looks.
 	Done     int64     `json:"done,omitempty"`
 	Rate     float64   `json:"rate,omitempty"`
 	LookedAt time.Time `json:"looked_at,omitzero"`
-	// Archives, Bytes and Cost are what was estimated; zero without a budget.
+	// Archives, Bytes and Cost are the estimate; zero if there is no limit.
 	Archives int64            `json:"archives,omitempty"`
 	Bytes    int64            `json:"bytes,omitempty"`
 	Cost     archive.MicroUSD `json:"cost_micro_usd,omitempty"`
-	// Cursor is where in the list of archives the pass is.
+	// Cursor is the page of archives that comes next.
 	Cursor    string    `json:"cursor,omitempty"`
 	BegunAt   time.Time `json:"begun_at,omitzero"`
 	UpdatedAt time.Time `json:"updated_at"`
 }
 
-// DecodeProgress returns the progress of a note.
-func DecodeProgress(note []byte) (Progress, error) {
+// DecodeProgress returns the progress in a value.
+func DecodeProgress(value []byte) (Progress, error) {
 	var p Progress
-	if err := json.Unmarshal(note, &p); err != nil {
+	if err := json.Unmarshal(value, &p); err != nil {
 		return p, fmt.Errorf("plan: %w", err)
 	}
 	return p, nil
 }
 
-// PlanPrefix begins the keys of a user's passes in the PLANS bucket.
+// PlanPrefix begins the keys of a user's plans in the PLANS bucket.
 func PlanPrefix(user events.UserID) string { return "plan." + events.Token(string(user)) + "." }
 
 func (p Progress) key() string { return PlanPrefix(p.User) + events.Token(p.ID) }
 
-// finish says how a pass ended that was carried out.
+// finish sets the outcome of a plan whose tasks are all published.
 func (p *Progress) finish() {
 	p.Cursor = ""
 	switch {
 	case p.Planned == 0 && p.Thawing == 0:
-		p.Outcome, p.Reason = NothingArchived, "nothing of the user's is in the vault"
+		p.Outcome, p.Reason = NothingArchived, "the user has nothing in the vault"
 	case p.Planned == 0:
 		p.Outcome, p.Reason = Thawing, fmt.Sprintf("every archive is on its way already: %d", p.Thawing)
 	case p.Thawing > 0:
@@ -94,20 +94,20 @@ func (p *Progress) finish() {
 	}
 }
 
-// progressLife is how long a pass's progress is good for. After it, the pass begins
-// anew, which costs time and nothing else: its tasks have the same ids, and the
-// catalog knows what has been requested.
+// progressLife is how long progress can be taken up. After it, the plan begins anew. That
+// costs time and no money: the tasks have the same ids, and the catalog knows which
+// archives were asked for.
 const progressLife = 24 * time.Hour
 
-// resume returns how far the pass of this very message came when it was interrupted.
-// ok is false if it was not, or if that is too long ago.
+// resume returns how far the plan came for this message before it was interrupted. ok is
+// false if it was not interrupted, or too long ago.
 func (p *Planner) resume(ctx context.Context, log *slog.Logger, fresh Progress) (progress Progress, ok bool) {
-	if p.Notes == nil {
+	if p.KV == nil {
 		return Progress{}, false
 	}
-	_, found, err := read(ctx, p.Notes, fresh.key(), &progress)
+	_, found, err := read(ctx, p.KV, fresh.key(), &progress)
 	if err != nil {
-		log.Warn("the plan's progress is not known, beginning anew", "err", err)
+		log.Warn("the plan's progress cannot be read: the plan begins anew", "err", err)
 		return Progress{}, false
 	}
 	age := p.Now().Sub(progress.UpdatedAt)
@@ -115,24 +115,24 @@ func (p *Planner) resume(ctx context.Context, log *slog.Logger, fresh Progress) 
 	return progress, ok
 }
 
-// note writes down how far the pass is. That it cannot is no reason to stop.
-func (p *Planner) note(ctx context.Context, log *slog.Logger, progress Progress) {
-	if p.Notes == nil {
+// save writes the progress. An error is no reason to stop: the plan would begin anew.
+func (p *Planner) save(ctx context.Context, log *slog.Logger, progress Progress) {
+	if p.KV == nil {
 		return
 	}
 	progress.UpdatedAt = p.Now().UTC()
-	if err := write(ctx, p.Notes, progress.key(), progress); err != nil {
-		log.Warn("the plan's progress is not saved", "err", err)
+	if err := write(ctx, p.KV, progress.key(), progress); err != nil {
+		log.Warn("the plan's progress was not saved", "err", err)
 	}
 }
 
-// end says how a pass ended, to the log, the operator and the metrics.
+// end tells the log, the operator and the metrics how the plan ended.
 func (p *Planner) end(ctx context.Context, log *slog.Logger, progress Progress) {
 	if progress.Outcome == NotEntitled {
-		progress.Reason = "no plan of the user's stands, and this message opens none"
+		progress.Reason = "the user has no plan, and this message opens none"
 	}
 	log.Info("plan: "+string(progress.Outcome), "reason", progress.Reason, "planned", progress.Planned, "already_thawing", progress.Thawing)
-	p.note(ctx, log, progress)
+	p.save(ctx, log, progress)
 	if p.OnPlan != nil {
 		p.OnPlan(progress.Outcome)
 	}

@@ -16,12 +16,13 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/kv"
 	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/internal/thaw"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-func (w *crashWorld) planOf(t *testing.T, e events.UserUpgraded) thaw.Progress {
+func (w *crashFixture) planOf(t *testing.T, e events.UserUpgraded) thaw.Progress {
 	t.Helper()
 	note, _, err := w.operator.KV(bus.BucketPlans).Get(t.Context(), thaw.PlanPrefix(e.UserID)+events.Token(e.ID))
 	if err != nil {
@@ -35,11 +36,11 @@ func (w *crashWorld) planOf(t *testing.T, e events.UserUpgraded) thaw.Progress {
 }
 
 // interrupted makes a plan of 10 archives on 5 pages that fails at the third.
-func interrupted(t *testing.T, w *crashWorld) (events.UserUpgraded, []events.JobID) {
+func interrupted(t *testing.T, w *crashFixture) (events.UserUpgraded, []events.JobID) {
 	t.Helper()
 	e, jobs := w.user(t, 10)
 	l := &life{At: -1}
-	p := w.planner(t, l, thaw.Budget{})
+	p := w.planner(t, l, thaw.Limits{})
 	pages := 0
 	p.Jobs = jobsFunc(func(ctx context.Context, u events.UserID, cursor string) ([]archive.Job, string, error) {
 		if pages++; pages == 3 {
@@ -63,12 +64,12 @@ func (f jobsFunc) ArchivedPage(ctx context.Context, u events.UserID, cursor stri
 }
 
 func TestAnInterruptedPlanGoesOnWhereItWas(t *testing.T) {
-	w := newCrashWorld(t)
+	w := newCrashFixture(t)
 	e, jobs := interrupted(t, w)
 	// The job at which it stopped is restored meanwhile: the place is still one.
 	w.removeArchive(t, lastOf(t, w, e.UserID, 4))
 	w.ResetCounts()
-	if !w.plan(t, &life{At: -1}, e, thaw.Budget{}) {
+	if !w.plan(t, &life{At: -1}, e, thaw.Limits{}) {
 		t.Fatal("not planned")
 	}
 	if n := w.Counts()["dynamodb.Query"]; n != 3 && n != 4 { // DynamoDB may tell of the end with an empty page
@@ -85,7 +86,7 @@ func TestAnInterruptedPlanGoesOnWhereItWas(t *testing.T) {
 }
 
 // lastOf returns the job at place n, from 1 on, of the user's archived jobs.
-func lastOf(t *testing.T, w *crashWorld, user events.UserID, n int) events.JobID {
+func lastOf(t *testing.T, w *crashFixture, user events.UserID, n int) events.JobID {
 	t.Helper()
 	jobs, _, err := w.Catalog.ArchivedPage(t.Context(), user, "")
 	if err != nil {
@@ -94,7 +95,7 @@ func lastOf(t *testing.T, w *crashWorld, user events.UserID, n int) events.JobID
 	return jobs[n-1].ID
 }
 
-func (w *crashWorld) removeArchive(t *testing.T, id events.JobID) {
+func (w *crashFixture) removeArchive(t *testing.T, id events.JobID) {
 	t.Helper()
 	if _, err := dynamodb.NewFromConfig(w.Config).UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
 		TableName: aws.String(testenv.Jobs), Key: map[string]types.AttributeValue{"job_id": &types.AttributeValueMemberS{Value: string(id)}},
@@ -105,18 +106,18 @@ func (w *crashWorld) removeArchive(t *testing.T, id events.JobID) {
 }
 
 func TestProgressThatIsNotOfThisPlanOrTooOldIsNotTrusted(t *testing.T) {
-	for name, change := range map[string]func(*testing.T, *crashWorld, *events.UserUpgraded){
-		"another upgrade": func(_ *testing.T, _ *crashWorld, e *events.UserUpgraded) { e.ID += "-second" },
-		"another plan": func(t *testing.T, w *crashWorld, e *events.UserUpgraded) {
+	for name, change := range map[string]func(*testing.T, *crashFixture, *events.UserUpgraded){
+		"another upgrade": func(_ *testing.T, _ *crashFixture, e *events.UserUpgraded) { e.ID += "-second" },
+		"another plan": func(t *testing.T, w *crashFixture, e *events.UserUpgraded) {
 			for _, role := range []archive.Role{archive.Free, archive.Premium} {
 				if _, err := w.Catalog.SetRole(t.Context(), e.UserID, role, w.now); err != nil {
 					t.Fatal(err)
 				}
 			}
 		},
-		"a day ago":              func(_ *testing.T, w *crashWorld, _ *events.UserUpgraded) { w.now = w.now.Add(25 * time.Hour) },
-		"a clock that went back": func(_ *testing.T, w *crashWorld, _ *events.UserUpgraded) { w.now = w.now.Add(-time.Hour) },
-		"a cursor that is none": func(t *testing.T, w *crashWorld, e *events.UserUpgraded) {
+		"a day ago":              func(_ *testing.T, w *crashFixture, _ *events.UserUpgraded) { w.now = w.now.Add(25 * time.Hour) },
+		"a clock that went back": func(_ *testing.T, w *crashFixture, _ *events.UserUpgraded) { w.now = w.now.Add(-time.Hour) },
+		"a cursor that is none": func(t *testing.T, w *crashFixture, e *events.UserUpgraded) {
 			p := w.planOf(t, *e)
 			note := fmt.Sprintf(`{"id":%q,"user":%q,"plan":%q,"outcome":"planning","cursor":"bm9uc2Vuc2U","planned":9,"updated_at":%q}`,
 				p.ID, p.User, p.Plan, w.now.Format(time.RFC3339Nano))
@@ -124,18 +125,18 @@ func TestProgressThatIsNotOfThisPlanOrTooOldIsNotTrusted(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
-		"no JSON": func(t *testing.T, w *crashWorld, e *events.UserUpgraded) {
+		"no JSON": func(t *testing.T, w *crashFixture, e *events.UserUpgraded) {
 			if err := w.operator.KV(bus.BucketPlans).Put(t.Context(), thaw.PlanPrefix(e.UserID)+events.Token(e.ID), []byte("{")); err != nil {
 				t.Fatal(err)
 			}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newCrashWorld(t)
+			w := newCrashFixture(t)
 			e, _ := interrupted(t, w)
 			change(t, w, &e)
 			var out testenv.Emitted
-			p := w.planner(t, &life{At: -1}, thaw.Budget{})
+			p := w.planner(t, &life{At: -1}, thaw.Limits{})
 			p.Tasks = &out
 			if err := p.Plan(t.Context(), e, nil); err != nil {
 				t.Fatal(err)
@@ -150,13 +151,13 @@ func TestProgressThatIsNotOfThisPlanOrTooOldIsNotTrusted(t *testing.T) {
 	}
 }
 
-func TestAPlanNeedsNoNotes(t *testing.T) {
-	w := newCrashWorld(t)
+func TestAPlanNeedsNoStore(t *testing.T) {
+	w := newCrashFixture(t)
 	e, _ := w.user(t, 3)
-	for name, notes := range map[string]thaw.Notes{"none": nil, "lost": lost{}} {
+	for name, store := range map[string]kv.Store{"none": nil, "lost": lost{}} {
 		var out testenv.Emitted
-		p := w.planner(t, &life{At: -1}, thaw.Budget{})
-		p.Notes, p.Tasks = notes, &out
+		p := w.planner(t, &life{At: -1}, thaw.Limits{})
+		p.KV, p.Tasks = store, &out
 		if err := p.Plan(t.Context(), e, nil); err != nil || len(out.States()) != 3 {
 			t.Errorf("%s: %v, %d planned", name, err, len(out.States()))
 		}
@@ -166,7 +167,7 @@ func TestAPlanNeedsNoNotes(t *testing.T) {
 // TestAPlanSlowsDownWhileTheStreamIsFull lets a planner fill a stream that holds
 // a part of the plan, and a worker make room.
 func TestAPlanSlowsDownWhileTheStreamIsFull(t *testing.T) {
-	w := newCrashWorld(t)
+	w := newCrashFixture(t)
 	e, jobs := w.user(t, 60)
 	st, err := w.operator.JS.Stream(t.Context(), events.StreamThaw)
 	if err != nil {
@@ -180,7 +181,7 @@ func TestAPlanSlowsDownWhileTheStreamIsFull(t *testing.T) {
 	full := 0
 	all := map[events.JobID]int{}
 	for {
-		p := w.planner(t, &life{At: -1}, thaw.Budget{})
+		p := w.planner(t, &life{At: -1}, thaw.Limits{})
 		p.Jobs = w.Catalog.Paged(10)
 		err := p.Plan(t.Context(), e, nil)
 		for job, n := range w.tasksOf(t, jobs) { // the workers are done with them
@@ -205,7 +206,7 @@ func TestAPlanSlowsDownWhileTheStreamIsFull(t *testing.T) {
 }
 
 func TestAUserInEachSituationGetsWhatIsRightAndIsToldWhich(t *testing.T) {
-	thawing := func(t *testing.T, w *crashWorld, id events.JobID) {
+	thawing := func(t *testing.T, w *crashFixture, id events.JobID) {
 		job, intent := w.Job(id), archive.Intent{Token: "t", At: w.now}
 		if err := errors.Join(w.Catalog.SaveIntent(t.Context(), job, intent),
 			w.Catalog.SaveRetrieval(t.Context(), job, intent, archive.Retrieval{ID: events.RetrievalID("r-" + id), Tier: std, RequestedAt: w.now})); err != nil {
@@ -214,42 +215,42 @@ func TestAUserInEachSituationGetsWhatIsRightAndIsToldWhich(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name    string
-		set     func(*testing.T, *crashWorld, *events.UserUpgraded, []events.JobID)
+		set     func(*testing.T, *crashFixture, *events.UserUpgraded, []events.JobID)
 		outcome thaw.Outcome
 		says    string
 		tasks   int
 		kind    fault.Kind
 	}{
 		{"upgraded", nil, thaw.Planned, "archives to request: 4", 4, 0},
-		{"already thawing", func(t *testing.T, w *crashWorld, _ *events.UserUpgraded, jobs []events.JobID) {
+		{"already thawing", func(t *testing.T, w *crashFixture, _ *events.UserUpgraded, jobs []events.JobID) {
 			for _, id := range jobs {
 				thawing(t, w, id)
 			}
 		}, thaw.Thawing, "every archive is on its way already: 4", 0, 0},
-		{"half thawed", func(t *testing.T, w *crashWorld, _ *events.UserUpgraded, jobs []events.JobID) {
+		{"half thawed", func(t *testing.T, w *crashFixture, _ *events.UserUpgraded, jobs []events.JobID) {
 			thawing(t, w, jobs[0])
 			thawing(t, w, jobs[1])
 			w.removeArchive(t, jobs[2]) // restored
 		}, thaw.HalfThawed, "archives to request: 1; on their way already: 2", 1, 0},
-		{"fully restored", func(t *testing.T, w *crashWorld, _ *events.UserUpgraded, jobs []events.JobID) {
+		{"fully restored", func(t *testing.T, w *crashFixture, _ *events.UserUpgraded, jobs []events.JobID) {
 			for _, id := range jobs {
 				w.removeArchive(t, id)
 			}
-		}, thaw.NothingArchived, "nothing of the user's is in the vault", 0, 0},
-		{"unknown", func(_ *testing.T, _ *crashWorld, e *events.UserUpgraded, _ []events.JobID) { e.UserID = "nobody" }, "", `unknown user "nobody"`, 0, fault.Invalid},
-		{"downgraded meanwhile", func(t *testing.T, w *crashWorld, e *events.UserUpgraded, _ []events.JobID) {
+		}, thaw.NothingArchived, "the user has nothing in the vault", 0, 0},
+		{"unknown", func(_ *testing.T, _ *crashFixture, e *events.UserUpgraded, _ []events.JobID) { e.UserID = "nobody" }, "", `unknown user "nobody"`, 0, fault.Invalid},
+		{"downgraded meanwhile", func(t *testing.T, w *crashFixture, e *events.UserUpgraded, _ []events.JobID) {
 			if _, err := w.Catalog.SetRole(t.Context(), e.UserID, archive.Free, e.UpgradedAt.Add(time.Minute)); err != nil {
 				t.Fatal(err)
 			}
-		}, thaw.NotEntitled, "no plan of the user's stands", 0, 0},
+		}, thaw.NotEntitled, "the user has no plan", 0, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := newCrashWorld(t)
+			w := newCrashFixture(t)
 			e, jobs := w.user(t, 4)
 			if c.set != nil {
 				c.set(t, w, &e, jobs)
 			}
-			p := w.planner(t, &life{At: -1}, thaw.Budget{})
+			p := w.planner(t, &life{At: -1}, thaw.Limits{})
 			var told []thaw.Outcome
 			p.OnPlan = func(o thaw.Outcome) { told = append(told, o) }
 			err := p.Plan(t.Context(), e, nil)
@@ -274,11 +275,11 @@ func TestAUserInEachSituationGetsWhatIsRightAndIsToldWhich(t *testing.T) {
 
 func TestAPlanThatIsOverBudgetIsHeldBeforeAnythingIsAskedFor(t *testing.T) {
 	const each = archive.MicroUSD(10_001) // of one archive of six bytes, Expedited, rounded up
-	w := newCrashWorld(t)
+	w := newCrashFixture(t)
 	// A day has just begun: each plan takes a minute, and those of two days would be within
 	// the budgets of two.
 	w.now = w.now.Truncate(24 * time.Hour).Add(24 * time.Hour)
-	try := func(t *testing.T, e events.UserUpgraded, b thaw.Budget) bool {
+	try := func(t *testing.T, e events.UserUpgraded, b thaw.Limits) bool {
 		t.Helper()
 		if !w.plan(t, &life{At: -1}, e, b) {
 			t.Fatal("not acked")
@@ -294,16 +295,16 @@ func TestAPlanThatIsOverBudgetIsHeldBeforeAnythingIsAskedFor(t *testing.T) {
 	t.Run("a user's", func(t *testing.T) {
 		first, _ := w.user(t, 1)
 		for range 3 {
-			if try(t, first, thaw.Budget{User: each}) {
+			if try(t, first, thaw.Limits{User: each}) {
 				t.Error("held at its budget: a plan that comes again spends nothing")
 			}
 		}
 		spend(t, first.UserID, 1)
-		if !try(t, first, thaw.Budget{User: each}) {
+		if !try(t, first, thaw.Limits{User: each}) {
 			t.Error("not held beside what was spent")
 		}
 		w.now = w.now.Add(24 * time.Hour)
-		if try(t, first, thaw.Budget{User: each}) {
+		if try(t, first, thaw.Limits{User: each}) {
 			t.Error("held on the next day")
 		}
 	})
@@ -311,24 +312,24 @@ func TestAPlanThatIsOverBudgetIsHeldBeforeAnythingIsAskedFor(t *testing.T) {
 		w.now = w.now.Add(48 * time.Hour)
 		first, _ := w.user(t, 1)
 		second, _ := w.user(t, 1)
-		if spend(t, first.UserID, each); try(t, second, thaw.Budget{Day: 2 * each}) {
+		if spend(t, first.UserID, each); try(t, second, thaw.Limits{Day: 2 * each}) {
 			t.Error("held at the day's budget")
 		}
-		if spend(t, first.UserID, 1); !try(t, second, thaw.Budget{Day: 2 * each}) {
+		if spend(t, first.UserID, 1); !try(t, second, thaw.Limits{Day: 2 * each}) {
 			t.Error("not held beside what another user spent")
 		}
 	})
 	t.Run("an approval", func(t *testing.T) {
 		w.now = w.now.Add(48 * time.Hour)
 		e, jobs := w.user(t, 2)
-		if !try(t, e, thaw.Budget{User: 1}) {
+		if !try(t, e, thaw.Limits{User: 1}) {
 			t.Fatal("not held")
 		}
 		w.purge(t)
-		if !try(t, w.approve(t, e, 2*each-2), thaw.Budget{User: 1}) {
+		if !try(t, w.approve(t, e, 2*each-2), thaw.Limits{User: 1}) {
 			t.Error("a plan that costs more than was approved went through")
 		}
-		if try(t, w.approve(t, e, 2*each), thaw.Budget{User: 1}) {
+		if try(t, w.approve(t, e, 2*each), thaw.Limits{User: 1}) {
 			t.Error("held though it is approved")
 		}
 		if n := len(w.tasksOf(t, jobs)); n != 2 {
@@ -342,19 +343,19 @@ func TestBudgetsHoldToTheCent(t *testing.T) {
 	const each = archive.MicroUSD(10_001)
 	for _, c := range []struct {
 		name     string
-		budget   thaw.Budget
+		budget   thaw.Limits
 		approved archive.MicroUSD
 		want     int // retrievals of 12 archives of 3 users
 	}{
-		{"none", thaw.Budget{}, 0, 12},
-		{"the day's", thaw.Budget{Day: 5*each + each/2}, 0, 5},
-		{"a user's", thaw.Budget{User: 3 * each}, 0, 9},
-		{"both", thaw.Budget{User: 3 * each, Day: 7 * each}, 0, 7},
-		{"less than one costs", thaw.Budget{User: each - 1}, 0, 0},
-		{"an approval", thaw.Budget{Day: 1}, 2 * each, 6},
+		{"none", thaw.Limits{}, 0, 12},
+		{"the day's", thaw.Limits{Day: 5*each + each/2}, 0, 5},
+		{"a user's", thaw.Limits{User: 3 * each}, 0, 9},
+		{"both", thaw.Limits{User: 3 * each, Day: 7 * each}, 0, 7},
+		{"less than one costs", thaw.Limits{User: each - 1}, 0, 0},
+		{"an approval", thaw.Limits{Day: 1}, 2 * each, 6},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := newCrashWorld(t)
+			w := newCrashFixture(t)
 			w.budget = c.budget
 			r := w.requester(t, &life{At: -1})
 			r.Pace = nil

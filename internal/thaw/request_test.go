@@ -28,18 +28,18 @@ const topic = "arn:aws:sns:us-east-1:000000000000:gas-restore"
 
 var upgraded = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 
-// bench is a requester over a stand-in, with a clock of its own.
-type bench struct {
+// fixture is a requester over a stand-in, with a clock of its own.
+type fixture struct {
 	*testenv.AWS
 	*thaw.Requester
 	now time.Time
 }
 
-func newBench(t *testing.T) *bench {
+func newFixture(t *testing.T) *fixture {
 	a := testenv.NewAWS(t)
-	b := &bench{AWS: a, now: time.Now()}
+	b := &fixture{AWS: a, now: time.Now()}
 	b.Requester = &thaw.Requester{
-		Accounts: a.Catalog, Catalog: a.Catalog, Plans: a.Catalog, Ledger: a.Catalog,
+		Accounts: a.Catalog, Catalog: a.Catalog, Plans: a.Catalog, Budgets: a.Catalog,
 		Vault:  glacier.New(a.Config, testenv.VaultID, topic),
 		Tiers:  archive.DefaultTiers(),
 		Now:    func() time.Time { return b.now },
@@ -53,11 +53,11 @@ func testJob(i int) events.JobID { return events.JobID(fmt.Sprint("job-", i)) }
 
 func newVault(a *testenv.AWS, name string) thaw.Vault { return glacier.New(a.Config, name, topic) }
 
-func (b *bench) task(job archive.Job) events.ThawRequested {
+func (b *fixture) task(job archive.Job) events.ThawRequested {
 	return events.ThawRequested{ID: "up", JobID: job.ID, UserID: job.UserID, ArchiveID: job.ArchiveID, UpgradedAt: upgraded}
 }
 
-func (b *bench) retrievals(t *testing.T) []archive.Retrieval {
+func (b *fixture) retrievals(t *testing.T) []archive.Retrieval {
 	t.Helper()
 	var all []archive.Retrieval
 	for r, err := range glacier.New(b.Config, testenv.VaultID, topic).Retrievals(t.Context()) {
@@ -71,7 +71,7 @@ func (b *bench) retrievals(t *testing.T) []archive.Retrieval {
 
 // deliver hands the task to the requester until it is done, as the bus would,
 // with the clock moved past every wait.
-func (b *bench) deliver(t *testing.T, e events.ThawRequested, out *testenv.Emitted) {
+func (b *fixture) deliver(t *testing.T, e events.ThawRequested, out *testenv.Emitted) {
 	t.Helper()
 	for range 20 {
 		err := b.Request(t.Context(), e, out.Emit)
@@ -87,7 +87,7 @@ func (b *bench) deliver(t *testing.T, e events.ThawRequested, out *testenv.Emitt
 }
 
 func TestAnArchiveIsRequestedExpeditedAndItsRetrievalIsInTheCatalog(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	b.Account("u", archive.Premium)
 	job := b.Archive("u", "j1", []byte("result"))
 	b.ResetCounts()
@@ -113,7 +113,7 @@ func TestAnArchiveIsRequestedExpeditedAndItsRetrievalIsInTheCatalog(t *testing.T
 }
 
 func TestAYoungIntentOfAnotherWorkerIsWaitedFor(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	b.Account("u", archive.Premium)
 	job := b.Archive("u", "j1", []byte("result"))
 	if err := b.AWS.Catalog.SaveIntent(t.Context(), job, archive.Intent{Token: "other", At: b.now.Add(-10 * time.Second)}); err != nil {
@@ -135,7 +135,7 @@ func TestAYoungIntentOfAnotherWorkerIsWaitedFor(t *testing.T) {
 }
 
 func TestTwoWorkersOnOneTaskMakeOneRetrieval(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	b.Account("u", archive.Premium)
 	job := b.Archive("u", "j1", []byte("result"))
 	var out testenv.Emitted
@@ -154,7 +154,7 @@ func TestTwoWorkersOnOneTaskMakeOneRetrieval(t *testing.T) {
 }
 
 func TestADowngradeStopsATaskThatWaitsForItsTurn(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	b.Account("u", archive.Premium)
 	e := b.task(b.Archive("u", "j1", []byte("result")))
 	asked := false
@@ -183,7 +183,7 @@ func TestADowngradeStopsATaskThatWaitsForItsTurn(t *testing.T) {
 // A user who leaves Premium and comes back within a second gets the files: what the
 // worker knew of the account a moment ago drops no task of the new plan.
 func TestATaskOfANewPlanIsNotDroppedByWhatWasKnownBefore(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	b.Account("u", archive.Free)
 	first, second := b.Archive("u", "j1", []byte("result")), b.Archive("u", "j2", []byte("result"))
 	var out testenv.Emitted
@@ -201,22 +201,22 @@ func TestATaskOfANewPlanIsNotDroppedByWhatWasKnownBefore(t *testing.T) {
 func TestEachTaskThatIsNotToBeRequestedSaysWhy(t *testing.T) {
 	for _, c := range []struct {
 		name    string
-		prepare func(*testing.T, *bench, *events.ThawRequested)
+		prepare func(*testing.T, *fixture, *events.ThawRequested)
 		kind    fault.Kind // of the error; Unknown for none
 		says    string
 	}{
-		{"unknown job", func(_ *testing.T, _ *bench, e *events.ThawRequested) { e.JobID = "nobody" }, fault.Invalid, `unknown job "nobody"`},
-		{"the archive of an earlier life", func(_ *testing.T, _ *bench, e *events.ThawRequested) { e.ArchiveID = "other" }, fault.Unknown, ""},
-		{"another user's job", func(_ *testing.T, _ *bench, e *events.ThawRequested) { e.UserID = "mallow" }, fault.Invalid, "is not user"},
-		{"a bill that is kept as text", func(t *testing.T, b *bench, _ *events.ThawRequested) {
+		{"unknown job", func(_ *testing.T, _ *fixture, e *events.ThawRequested) { e.JobID = "nobody" }, fault.Invalid, `unknown job "nobody"`},
+		{"the archive of an earlier life", func(_ *testing.T, _ *fixture, e *events.ThawRequested) { e.ArchiveID = "other" }, fault.Unknown, ""},
+		{"another user's job", func(_ *testing.T, _ *fixture, e *events.ThawRequested) { e.UserID = "mallow" }, fault.Invalid, "is not user"},
+		{"a bill that is kept as text", func(t *testing.T, b *fixture, _ *events.ThawRequested) {
 			b.SetAttribute("j1", "billed_micro_usd", &types.AttributeValueMemberS{Value: "30000"})
 		}, fault.Invalid, `the catalog's job "j1" cannot be worked with: billed_micro_usd is a string, not a number`},
-		{"downgraded meanwhile", func(t *testing.T, b *bench, _ *events.ThawRequested) {
+		{"downgraded meanwhile", func(t *testing.T, b *fixture, _ *events.ThawRequested) {
 			if _, err := b.AWS.Catalog.SetRole(t.Context(), "u", archive.Free, upgraded.Add(time.Minute)); err != nil {
 				t.Fatal(err)
 			}
 		}, fault.Unknown, ""},
-		{"restored already", func(t *testing.T, b *bench, _ *events.ThawRequested) {
+		{"restored already", func(t *testing.T, b *fixture, _ *events.ThawRequested) {
 			if _, err := dynamodb.NewFromConfig(b.Config).UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
 				TableName: aws.String(testenv.Jobs), Key: map[string]types.AttributeValue{"job_id": &types.AttributeValueMemberS{Value: "j1"}},
 				UpdateExpression: aws.String("REMOVE archive_id"),
@@ -226,7 +226,7 @@ func TestEachTaskThatIsNotToBeRequestedSaysWhy(t *testing.T) {
 		}, fault.Unknown, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := newBench(t)
+			b := newFixture(t)
 			b.Account("u", archive.Premium)
 			e := b.task(b.Archive("u", "j1", []byte("result")))
 			c.prepare(t, b, &e)
@@ -262,13 +262,13 @@ func TestAWorkerThatWasPausedIsFoundOutAndCounted(t *testing.T) {
 	// when says where the other is when the paused worker goes on.
 	for _, when := range []string{"the other is done", "the other is about to call"} {
 		t.Run(when, func(t *testing.T) {
-			b := newBench(t)
+			b := newFixture(t)
 			b.Account("u", archive.Premium)
 			job := b.Archive("u", "j1", []byte("result"))
 			duplicates := 0
 			count := func(n int) { duplicates += n }
 			b.OnDuplicates = count
-			other := newBench(t)
+			other := newFixture(t)
 			other.AWS, other.Accounts, other.Requester.Catalog, other.OnDuplicates = b.AWS, b.AWS.Catalog, b.AWS.Catalog, count
 			var out testenv.Emitted
 			plain := newVault(b.AWS, testenv.VaultID)
@@ -306,7 +306,7 @@ func TestAWorkerThatWasPausedIsFoundOutAndCounted(t *testing.T) {
 }
 
 func TestOfSeveralRetrievalsTheSoonestIsAdoptedAndTheOthersCounted(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	b.Account("u", archive.Premium)
 	job := b.Archive("u", "j1", []byte("result"))
 	vault := newVault(b.AWS, testenv.VaultID)
@@ -340,7 +340,7 @@ func (v slowVault) Retrieve(ctx context.Context, a events.ArchiveID, j events.Jo
 
 // Three tiers of a call time each are as long as an intent lives.
 func TestAnIntentIsRenewedBeforeACallThatWouldOutliveIt(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	b.Tiers = archive.Tiers{exp, std, bulk}
 	b.Account("u", archive.Premium)
 	job := b.Archive("u", "j1", []byte("result"))
@@ -367,7 +367,7 @@ func TestAnIntentIsRenewedBeforeACallThatWouldOutliveIt(t *testing.T) {
 }
 
 func TestOnePassOverTheListServesAllWhoLookAtOnce(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	b.Account("u", archive.Premium)
 	const n = 30
 	var jobs []archive.Job
@@ -403,7 +403,7 @@ func TestOnePassOverTheListServesAllWhoLookAtOnce(t *testing.T) {
 }
 
 func TestATaskOfAPlanThatWasOpenedJustNowIsNotDropped(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	b.Account("u", archive.Free)
 	early, late := b.Archive("u", testJob(1), []byte("1")), b.Archive("u", testJob(2), []byte("2"))
 	var out testenv.Emitted

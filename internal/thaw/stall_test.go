@@ -38,13 +38,13 @@ func inStall(t *testing.T, f func(*testing.T, *stall)) {
 		stops := thaw.NewStops(s.Catalog, time.Now)
 		prices := cost.Public().In("us-east-1")
 		p := &thaw.Planner{
-			Accounts: s.Catalog, Plans: s.Catalog, Ledger: s.Catalog, Switches: stops, Jobs: s.Catalog, Tasks: bus.Tasks{Bus: b},
-			Notes: b.KV(bus.BucketPlans), Tiers: archive.DefaultTiers(), Prices: prices, Now: time.Now, Log: quiet,
+			Accounts: s.Catalog, Plans: s.Catalog, Budgets: s.Catalog, Switches: stops, Jobs: s.Catalog, Tasks: bus.Tasks{Bus: b},
+			KV: b.KV(bus.BucketPlans), Tiers: archive.DefaultTiers(), Prices: prices, Now: time.Now, Log: quiet,
 		}
 		r := &thaw.Requester{
-			Accounts: s.Catalog, Catalog: s.Catalog, Plans: s.Catalog, Ledger: s.Catalog, Switches: stops,
+			Accounts: s.Catalog, Catalog: s.Catalog, Plans: s.Catalog, Budgets: s.Catalog, Switches: stops,
 			Vault: policed{glacier.New(s.Config, testenv.VaultID, topic)}, Tiers: archive.DefaultTiers(),
-			Pace: &thaw.Pace{Board: b.KV(bus.BucketPace), Calls: 8}, Prices: prices, Now: time.Now, Log: quiet,
+			Pace: &thaw.Pace{KV: b.KV(bus.BucketPace), Calls: 8}, Prices: prices, Now: time.Now, Log: quiet,
 		}
 		work(t, &bus.Worker[events.UserUpgraded]{Bus: b, Stream: events.StreamPremium, Consumer: bus.ConsumerPlan, Slots: 2, Handle: p.Plan, Door: stops.Door, Logger: quiet})
 		work(t, &bus.Worker[events.ThawRequested]{Bus: b, Stream: events.StreamThaw, Consumer: bus.ConsumerRequest, Slots: 32, Handle: r.Request, Door: stops.Door, Logger: quiet})
@@ -63,7 +63,8 @@ func work[E events.Event](t *testing.T, w *bus.Worker[E]) {
 	})
 }
 
-// policed is a vault whose retrieval policy refuses what is the whale's, in every tier.
+// policed is a vault with a retrieval policy that refuses the whale's archives in every
+// tier.
 type policed struct{ *glacier.Vault }
 
 func (p policed) Retrieve(ctx context.Context, id events.ArchiveID, job events.JobID, tier archive.Tier) (events.RetrievalID, error) {
@@ -148,7 +149,7 @@ func (s *stall) stored(stream string) int {
 	return int(st.CachedInfo().State.Msgs)
 }
 
-// soon is within what time another user's work has to be done, whoever waits.
+// soon is the time within which another user's work has to be done.
 const soon = 10 * time.Second
 
 func TestAUserWhoseArchivesAreRefusedKeepsNobodyWaiting(t *testing.T) {
@@ -223,13 +224,13 @@ func (c *counted) Outstanding(context.Context, events.UserID, int) (int, error) 
 }
 
 func TestAPlanGoesOnWhenItsTasksWillHaveMadeRoom(t *testing.T) {
-	w := newCrashWorld(t)
+	w := newCrashFixture(t)
 	e, _ := w.user(t, 60)
 	left := 0
 	tasks := &counted{stand: func() int { return left }}
 	l := &life{}
 	l.At = -1
-	p := w.planner(t, l, thaw.Budget{})
+	p := w.planner(t, l, thaw.Limits{})
 	p.Tasks, p.Window = tasks, 20
 	plan := func(passed time.Duration, stand int) time.Duration {
 		t.Helper()

@@ -10,8 +10,8 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 )
 
-// Stops is what operators have stopped, as of a moment ago: all tasks ask for it, and
-// one of them reads. Make one with NewStops.
+// Stops is what operators have stopped, read at most two seconds ago. All tasks need it,
+// and one of them reads it for all. Make one with NewStops.
 type Stops struct {
 	from  Switches
 	now   func() time.Time
@@ -23,14 +23,14 @@ type Stops struct {
 }
 
 const (
-	// stopsAge is how old what is known may be: a stop is obeyed by every worker within
-	// five seconds, the call in hand included.
+	// stopsAge is how old the last read may be. Every worker obeys a stop within five
+	// seconds, with the call that it is making.
 	stopsAge = 2 * time.Second
-	// doorLook is after how long a worker looks again at a door that is closed.
+	// doorLook is how long a worker waits at a closed door before it looks again.
 	doorLook = time.Second
 )
 
-// NewStops returns the stops that from tells of.
+// NewStops returns the stops that from has.
 func NewStops(from Switches, now func() time.Time) *Stops { return &Stops{from: from, now: now} }
 
 // Switches implements [Switches].
@@ -44,7 +44,7 @@ func (s *Stops) Switches(ctx context.Context) (archive.Switches, error) {
 	}
 	result := s.reads.DoChan("", func() (any, error) {
 		at := s.now()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookasideTime)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sharedReadTime)
 		defer cancel()
 		read, err := s.from.Switches(ctx)
 		if err == nil {
@@ -63,8 +63,8 @@ func (s *Stops) Switches(ctx context.Context) (archive.Switches, error) {
 	}
 }
 
-// Door is closed while an operator has stopped everything: then tasks stay in their
-// stream, and no worker has them. It goes by what is known, and looks.
+// Door is closed while an operator has stopped everything. Then workers take no tasks, and
+// the tasks stay in their stream.
 func (s *Stops) Door() (closed time.Duration, why string) {
 	ctx, cancel := context.WithTimeout(context.Background(), doorLook)
 	defer cancel()

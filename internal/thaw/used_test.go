@@ -41,7 +41,7 @@ func TestEachRetrievalCountsAsATry(t *testing.T) {
 		{"nothing was asked for, in the last try that there is", false, false, archive.MaxRetrievals, archive.MaxRetrievals},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := newBench(t)
+			b := newFixture(t)
 			b.Account("u", archive.Premium)
 			job := b.Archive("u", "j1", []byte("result"))
 			for try := range c.tries {
@@ -77,7 +77,7 @@ func TestEachRetrievalCountsAsATry(t *testing.T) {
 
 // TestATryIsKeptThatWasSpentWhenNobodyIsEntitledAnyMore.
 func TestATryIsKeptThatWasSpentWhenNobodyIsEntitledAnyMore(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	b.Account("u", archive.Free)
 	job := b.Archive("u", "j1", []byte("result"))
 	if err := b.AWS.Catalog.SaveIntent(t.Context(), job, archive.Intent{Token: "gone", At: b.now}); err != nil {
@@ -112,7 +112,7 @@ func (c *lateCatalog) SaveRetrieval(ctx context.Context, job archive.Job, intent
 // TestARetrievalThatFailedIsNotSavedOverAnothersIntent: it would take the place of the
 // retrieval that the other is about to ask for, which nobody would ever find.
 func TestARetrievalThatFailedIsNotSavedOverAnothersIntent(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	b.Account("u", archive.Premium)
 	job := b.Archive("u", "j1", []byte("result"))
 	duplicates := 0

@@ -7,10 +7,10 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// watched remembers since when this worker has seen an intent of another stand still.
-// How old an intent is by its own time is not asked: that is the clock of the machine
-// that wrote it, and one that is a minute ahead would have its call taken for over
-// while it is on its way.
+// watched remembers when this worker first saw an intent of another worker. The age of an
+// intent counts from then, and not from the time in it: that time is of another machine's
+// clock. If that clock is a minute behind, the intent looks old while its call is still on
+// its way.
 type watched struct {
 	mu      sync.Mutex // guards intents
 	intents map[events.JobID]sighting
@@ -21,12 +21,11 @@ type sighting struct {
 	first time.Time
 }
 
-// maxWatched bounds the memory; when it is full, all is forgotten, and waited for
-// again.
+// maxWatched bounds the memory. When it is full, all is forgotten, and the wait for each
+// intent begins anew.
 const maxWatched = 100_000
 
-// age returns for how long the intent of the job with this token has stood there, as
-// far as this worker has seen.
+// age returns for how long this worker has seen the intent with this token.
 func (w *watched) age(job events.JobID, token string, now time.Time) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()

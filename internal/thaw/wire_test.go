@@ -22,7 +22,7 @@ func TestOneRetrievalPerArchiveWhateverTheWireDoes(t *testing.T) {
 		"cut before":                func(f *localaws.Fault) { f.Cut = true },
 		"took effect, then was cut": func(f *localaws.Fault) { f.Cut, f.After = true, true },
 	}
-	clean := newBench(t)
+	clean := newFixture(t)
 	clean.Account("u", archive.Premium)
 	job := clean.Archive("u", "j1", []byte("result"))
 	clean.ResetCounts()
@@ -38,7 +38,7 @@ func TestOneRetrievalPerArchiveWhateverTheWireDoes(t *testing.T) {
 				// Once, which the SDK makes up for where it may, and more often than it tries.
 				for _, times := range []int{1, 3} {
 					t.Run(fmt.Sprintf("%s number %d, %d times %s", call, skip+1, times, mode), func(t *testing.T) {
-						b := newBench(t)
+						b := newFixture(t)
 						b.Account("u", archive.Premium)
 						job := b.Archive("u", "j1", []byte("result"))
 						service, operation, _ := strings.Cut(call, ".")

@@ -59,9 +59,10 @@ func changeOf(e events.StatusChanged, tiers archive.Tiers) change {
 	if e.State == archive.Copying {
 		c.Bytes, c.Size = e.Bytes, e.Size
 	}
-	if e.State == archive.Requested && e.Tier != "" {
-		from, to := archive.Tier(e.Tier).Typically()
-		c.From, c.To = e.At.Add(from).UTC(), e.At.Add(to).UTC()
+	if archive.State(e.State) == archive.Requested && e.Tier != "" {
+		if from, to, err := archive.Tier(e.Tier).Typically(); err == nil {
+			c.From, c.To = e.At.Add(from).UTC(), e.At.Add(to).UTC()
+		}
 		c.Fallback = fallback(tiers, archive.Tier(e.Tier))
 	}
 	return c

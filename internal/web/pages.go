@@ -49,7 +49,10 @@ func (s *Server) expected(j jobView) *span {
 		now := s.cfg.Now()
 		return &span{now.Add(from), now.Add(to)}
 	case j.State == archive.Requested && !j.RetrievalRequestedAt.IsZero() && j.Tier != "":
-		from, to := j.Tier.Typically()
+		from, to, err := j.Tier.Typically()
+		if err != nil {
+			return nil
+		}
 		return &span{j.RetrievalRequestedAt.Add(from), j.RetrievalRequestedAt.Add(to)}
 	}
 	return nil
@@ -59,7 +62,10 @@ func (s *Server) expected(j jobView) *span {
 // in any of the tiers.
 func within(tiers archive.Tiers) (from, to time.Duration) {
 	for i, t := range tiers {
-		short, long := t.Typically()
+		short, long, err := t.Typically()
+		if err != nil {
+			continue // the configuration is checked: there is none
+		}
 		if i == 0 || short < from {
 			from = short
 		}

@@ -115,7 +115,7 @@ func (s *Server) planned(ctx context.Context, account archive.Account) (archive.
 		return account, nil
 	}
 	now := s.cfg.Now().UTC()
-	plan := archive.Plan{ID: "again-" + rand.Text(), Since: account.RoleChangedAt, Why: archive.Upgrade, State: archive.PlanOpen, OpenedAt: now, Due: now}
+	plan := archive.Plan{ID: "again-" + rand.Text(), UpgradedAt: account.RoleChangedAt, Why: archive.Upgrade, State: archive.PlanOpen, OpenedAt: now, Due: now}
 	if err := s.deps.Accounts.OpenPlan(ctx, account, plan); err != nil && !fault.Is(err, fault.Conflict) {
 		return account, err
 	}
@@ -129,7 +129,7 @@ func (s *Server) announce(ctx context.Context, account archive.Account) error {
 	due := account.AnnounceDue
 	if account.Plan != nil {
 		if err := s.deps.Announcer.AnnounceUpgrade(ctx, events.UpgradeMessage{
-			UserID: account.ID, PlanID: account.Plan.ID, UpgradedAt: cmp.Or(account.Plan.Since, due),
+			UserID: account.ID, PlanID: account.Plan.ID, UpgradedAt: cmp.Or(account.Plan.UpgradedAt, due),
 		}); err != nil {
 			return err
 		}

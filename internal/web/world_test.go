@@ -124,7 +124,7 @@ func (w *world) SetRole(_ context.Context, user events.UserID, role archive.Role
 	a.Role, a.RoleChangedAt, a.AnnounceDue, a.Plan = role, at, time.Time{}, nil
 	if role == archive.Premium {
 		a.AnnounceDue = at
-		a.Plan = &archive.Plan{ID: "upgrade-" + at.String(), Since: at, Why: archive.Upgrade, State: archive.PlanOpen, OpenedAt: at, Due: at}
+		a.Plan = &archive.Plan{ID: "upgrade-" + at.String(), UpgradedAt: at, Why: archive.Upgrade, State: archive.PlanOpen, OpenedAt: at, Due: at}
 	}
 	w.accounts[user] = a
 	return true, nil

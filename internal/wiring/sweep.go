@@ -30,7 +30,7 @@ func (e Env) sweeper(ctx context.Context, cfg aws.Config, catalog *dynamodb.Cata
 			Catalog: catalog,
 			Vault:   glacier.New(cfg, e.Config.Vault, e.Config.RestoreTopic),
 			Streams: streams{b},
-			Notes:   b.KV(bus.BucketSweep),
+			KV:      b.KV(bus.BucketSweep),
 			Slack:   e.Config.SweepSlack,
 			Calls:   e.Config.SweepCalls,
 			Now:     e.clock(),

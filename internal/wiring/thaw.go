@@ -58,11 +58,11 @@ func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
 	planner := &thaw.Planner{
 		Accounts:    catalog,
 		Plans:       catalog,
-		Ledger:      catalog,
+		Budgets:     catalog,
 		Switches:    stops,
 		Jobs:        catalog,
 		Tasks:       bus.Tasks{Bus: b},
-		Notes:       b.KV(bus.BucketPlans),
+		KV:          b.KV(bus.BucketPlans),
 		Tiers:       e.Config.TierOrder(),
 		Prices:      prices,
 		AssumedSize: e.Config.AssumedSize,
@@ -70,9 +70,9 @@ func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
 		Log:         e.Log,
 		OnPlan:      func(o thaw.Outcome) { tm.plans.WithLabelValues(string(o)).Inc() },
 	}
-	planner.Budget.User, planner.Budget.Day = e.Config.Budgets()
+	planner.Limits.User, planner.Limits.Day = e.Config.Budgets()
 	pace := &thaw.Pace{
-		Board: b.KV(bus.BucketPace),
+		KV:    b.KV(bus.BucketPace),
 		Rate:  e.Config.ThawRate,
 		Calls: e.Config.ThawCalls,
 		Now:   e.clock(),
@@ -82,9 +82,9 @@ func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
 		Accounts:     catalog,
 		Catalog:      catalog,
 		Plans:        catalog,
-		Ledger:       catalog,
+		Budgets:      catalog,
 		Switches:     stops,
-		Budget:       planner.Budget,
+		Limits:       planner.Limits,
 		Vault:        glacier.New(cfg, e.Config.Vault, e.Config.RestoreTopic),
 		Tiers:        e.Config.TierOrder(),
 		Pace:         pace,
@@ -171,7 +171,7 @@ func paceMetrics(p *thaw.Pace) []prometheus.Collector {
 	}
 	return []prometheus.Collector{
 		gauge("gas_thaw_call_gap_seconds", "Time that this thaw leaves between two calls, because Glacier throttles.",
-			func() float64 { return p.Notice().Gap().Seconds() }),
+			func() float64 { return p.Shared().Gap().Seconds() }),
 		gauge("gas_thaw_expedited_rest_seconds", "For how long Expedited is still left alone, for lack of capacity.",
 			func() float64 { return p.Resting(archive.Expedited).Seconds() }),
 	}

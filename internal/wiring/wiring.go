@@ -241,7 +241,7 @@ func Restore(ctx context.Context, e Env) (daemon.Part, error) {
 		Vault:      glacier.New(cfg, e.Config.Vault, e.Config.RestoreTopic),
 		Bucket:     bucket,
 		Uploads:    bucket,
-		Notes:      b.KV(bus.BucketCopies),
+		KV:         b.KV(bus.BucketCopies),
 		PartSize:   e.Config.PartSize,
 		Now:        e.clock(),
 		Log:        e.Log,

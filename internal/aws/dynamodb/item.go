@@ -255,7 +255,7 @@ func (f *fields) plan() *archive.Plan {
 	}
 	approved, _ := f.ours(attrPlanLimit)
 	return &archive.Plan{
-		ID: id, Since: f.own(attrPlanSince), Why: archive.PlanReason(f.text(attrPlanWhy)), State: archive.PlanState(f.text(attrPlanState)),
+		ID: id, UpgradedAt: f.own(attrPlanSince), Why: archive.PlanReason(f.text(attrPlanWhy)), State: archive.PlanState(f.text(attrPlanState)),
 		OpenedAt: f.own(attrPlanOpen), HeldBy: f.text(attrPlanHeld), Approved: archive.MicroUSD(approved),
 		EmptySince: f.own(attrPlanEmpty), Due: f.own(attrPlanDue),
 	}

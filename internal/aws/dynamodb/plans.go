@@ -28,7 +28,7 @@ func (c *Catalog) SetRole(ctx context.Context, id events.UserID, role archive.Ro
 	values := item{":role": str(string(role)), ":at": num(at.UnixMilli())}
 	change := "SET #r = :role, role_changed_at = :at REMOVE announce_due, " + planFields
 	if role == archive.Premium {
-		set, plan := planValues(id, archive.Plan{ID: "upgrade-" + rand.Text(), Since: at, Why: archive.Upgrade, State: archive.PlanOpen, OpenedAt: at, Due: at})
+		set, plan := planValues(id, archive.Plan{ID: "upgrade-" + rand.Text(), UpgradedAt: at, Why: archive.Upgrade, State: archive.PlanOpen, OpenedAt: at, Due: at})
 		change = "SET #r = :role, role_changed_at = :at, announce_due = :at, " + set + " REMOVE plan_held_by, plan_approved_micro_usd, plan_empty_since"
 		for k, v := range plan {
 			values[k] = v
@@ -59,9 +59,9 @@ func planValues(user events.UserID, p archive.Plan) (set string, values item) {
 		":opened": num(p.OpenedAt.UnixMilli()), ":shard": shardOf(string(user)), ":due": num(p.Due.UnixMilli()),
 	}
 	set = "plan_id = :plan, plan_why = :why, plan_state = :state, plan_opened_at = :opened, plan_shard = :shard, plan_due = :due"
-	if !p.Since.IsZero() {
+	if !p.UpgradedAt.IsZero() {
 		set += ", plan_since = :since"
-		values[":since"] = num(p.Since.UnixMilli())
+		values[":since"] = num(p.UpgradedAt.UnixMilli())
 	}
 	return set, values
 }
@@ -168,8 +168,8 @@ func (c *Catalog) ClosePlan(ctx context.Context, user events.UserID, p archive.P
 	it := historyKey(user, p.ID)
 	it[attrUserID], it[attrPlanID], it[attrPlanState] = str(string(user)), str(p.ID), str(string(archive.PlanClosed))
 	it[attrPlanWhy], it[attrPlanOpen], it["closed_at"] = str(string(p.Why)), num(p.OpenedAt.UnixMilli()), num(at.UnixMilli())
-	if !p.Since.IsZero() {
-		it[attrPlanSince] = num(p.Since.UnixMilli())
+	if !p.UpgradedAt.IsZero() {
+		it[attrPlanSince] = num(p.UpgradedAt.UnixMilli())
 	}
 	if _, err := c.client.PutItem(ctx, &dynamodb.PutItemInput{TableName: &c.plans, Item: it}); err != nil {
 		return awsfault.Wrap(tableError(err), "keep plan %q of %q", p.ID, user)

@@ -95,13 +95,14 @@ func (c *Summary) add(job archive.Job, state archive.State) {
 			r.ByTier = map[archive.Tier]int64{}
 		}
 		r.ByTier[job.Tier]++
-		_, longest := job.Tier.Typically()
-		by := since.Add(longest)
-		if by.After(r.ReadyBy) {
-			r.ReadyBy = by
-		}
-		if by.Before(c.now) {
-			r.Overdue++
+		if _, longest, err := job.Tier.Typically(); err == nil {
+			by := since.Add(longest)
+			if by.After(r.ReadyBy) {
+				r.ReadyBy = by
+			}
+			if by.Before(c.now) {
+				r.Overdue++
+			}
 		}
 	}
 	if state == archive.Planned && job.History.NotBefore.After(c.asked) {
@@ -134,7 +135,10 @@ func (c *Summary) ReadyBy(tiers archive.Tiers) (by time.Time, ok bool) {
 	}
 	if c.rows[archive.Planned] != nil || c.rows[Queued] != nil {
 		for _, tier := range tiers {
-			_, longest := tier.Typically()
+			_, longest, err := tier.Typically()
+			if err != nil {
+				continue
+			}
 			from := c.now
 			if c.asked.After(from) {
 				from = c.asked

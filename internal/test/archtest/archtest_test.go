@@ -29,7 +29,7 @@ var (
 var rules = []rule{
 	{from: []string{"pkg/events"}, forbid: []string{"."}, except: []string{module + "/pkg/events"},
 		why: "pkg/events is what others import to speak to the pipeline: it depends on the standard library alone"},
-	{from: []string{"internal/archive", "internal/fault", "internal/checksum/treehash", "internal/checksum/crc64nvme", "internal/queue", "internal/estate"},
+	{from: []string{"internal/archive", "internal/fault", "internal/checksum/treehash", "internal/checksum/crc64nvme", "internal/queue", "internal/kv", "internal/estate"},
 		forbid: []string{"net/http", "github.com/", "golang.org/", "database/"}, except: []string{module, "github.com/minio/crc64nvme", "github.com/klauspost/cpuid", "golang.org/x/sys"},
 		why: "the domain does no I/O: it could run on paper"},
 	{from: append([]string{"internal/web"}, services...),

@@ -65,11 +65,11 @@ var bugs = []bug{
 	{"an intent is written although a retrieval is on its way", 3, Budget{Changes: 1}, without(saveIntent, "attribute_not_exists(retrieval_request_id)")},
 	{"an intent is taken over that is not the one that was looked up", 3, Budget{Changes: 1, Crashes: 1, Doubles: 1}, without(takeIntent, "retrieval_intent.#t = :old")},
 	{"an error of Glacier is taken for a refusal", 3, Budget{Changes: 1, Crashes: 1}, func(p *Protocol) {
-		p.Ruling = func(k fault.Kind, tier archive.Tier) thaw.Ruling {
+		p.Retry = func(k fault.Kind, tier archive.Tier) thaw.Retry {
 			if k == fault.Transient {
 				k = fault.Throttled
 			}
-			return thaw.Decide(k, tier)
+			return thaw.RetryOf(k, tier)
 		}
 	}},
 	{"a try is given back under which Glacier was asked", 15, Budget{Changes: 1, Crashes: 1, Failures: 1}, func(p *Protocol) { p.CountsUsed = false }},
@@ -96,7 +96,7 @@ var bugs = []bug{
 			return archive.Open
 		}
 	}},
-	{"a plan that is over is opened again by its message", 14, Budget{Messages: 1, Doubles: 1}, func(p *Protocol) { p.LooksInLedger = false }},
+	{"a plan that is over is opened again by its message", 14, Budget{Messages: 1, Doubles: 1}, func(p *Protocol) { p.ChecksWhetherOver = false }},
 	{"a plan is opened on an account on which another was meanwhile", 14, Budget{Messages: 1, Doubles: 1}, without(openPlan(false, false), "attribute_not_exists(plans_opened)")},
 	{"a plan is opened on an account that changed meanwhile", 14, Budget{Messages: 1, Changes: 2}, without(openPlan(true, false), "#r = :role AND role_changed_at = :changed")},
 	{"a new plan is closed by who looked at the one before", 20, Budget{Changes: 3}, without(closePlan, "plan_id = :plan")},

@@ -211,8 +211,7 @@ func (x *explorer) lead(ends []uint32) *Violation {
 	return v
 }
 
-// untold reports whether what is wrong with a state is that it ends, with the file
-// restored, and nobody was told.
+// untold reports whether the state ends with a restored file of which nobody was told.
 func (x *explorer) untold(from uint32) bool {
 	seen := map[uint32]bool{from: true}
 	for queue := []uint32{from}; len(queue) > 0; queue = queue[1:] {

@@ -11,33 +11,33 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Protocol is what decides: the project's own functions, and a few orders of steps that
-// are written in a service's code. A planted bug replaces one of them.
+// Protocol has what decides: functions of the services, and a switch for each order of
+// steps that a service's code has. A planted bug replaces one of them.
 type Protocol struct {
 	Decide   func(gate.Question) gate.Answer
 	Entitled func(gate.Question) gate.Answer
 	Opens    func(archive.Account, events.UserUpgraded) archive.Entitlement
 	Spent    func(archive.History) (cause, why string)
-	Ruling   func(fault.Kind, archive.Tier) thaw.Ruling
+	Retry    func(fault.Kind, archive.Tier) thaw.Retry
 	Act      func(reconcile.Finding) reconcile.Action
 	Writes   []Write
 
-	// LooksFirst: an intent that stood still is looked up in Glacier's list.
+	// LooksFirst: who finds an old intent looks at Glacier's list first.
 	LooksFirst bool
-	// CountsUsed: a try under which Glacier may have been asked stays counted, and who
-	// takes its intent over counts another.
+	// CountsUsed: if Glacier may have been asked under an intent, its try stays counted, and
+	// who takes the intent over counts another one.
 	CountsUsed bool
-	// LooksAgain: who can't save a retrieval under its intent saves it under another if it
-	// may still bring the archive, and not else.
+	// LooksAgain: who cannot save a retrieval under its own intent saves it under another
+	// one, but only if the retrieval may still bring the archive.
 	LooksAgain bool
-	// ProvesFirst: the archive is deleted when the object is proven, and not before.
+	// ProvesFirst: the archive is deleted after the object is proven.
 	ProvesFirst bool
-	// TellsDone: who finds the file restored by its notice's retrieval tells of it.
+	// TellsDone: a notice of a retrieval that restored the file before is told again.
 	TellsDone bool
-	// KeepsTries: tries are kept when a retrieval came to nothing.
+	// KeepsTries: the tries stay counted when a retrieval came to nothing.
 	KeepsTries bool
-	// LooksInLedger: who is to open a plan looks whether it is over.
-	LooksInLedger bool
+	// ChecksWhetherOver: who opens a plan looks first whether that plan is over.
+	ChecksWhetherOver bool
 	// AsksGate: a retrieval that came to nothing is followed by a task, and not by a
 	// request.
 	AsksGate bool
@@ -47,12 +47,12 @@ type Protocol struct {
 func Real() Protocol {
 	return Protocol{
 		Decide: gate.Decide, Entitled: gate.Entitled, Opens: archive.Account.Opens, Spent: archive.History.Spent,
-		Ruling: thaw.Decide, Act: reconcile.Act, Writes: Writes(),
-		LooksFirst: true, CountsUsed: true, LooksAgain: true, ProvesFirst: true, TellsDone: true, KeepsTries: true, AsksGate: true, LooksInLedger: true,
+		Retry: thaw.RetryOf, Act: reconcile.Act, Writes: Writes(),
+		LooksFirst: true, CountsUsed: true, LooksAgain: true, ProvesFirst: true, TellsDone: true, KeepsTries: true, AsksGate: true, ChecksWhetherOver: true,
 	}
 }
 
-// Bounds is a configuration: what is there, and what may happen.
+// Bounds is a configuration: what exists at first, and what may happen.
 type Bounds struct {
 	Name   string
 	Budget Budget
@@ -60,8 +60,8 @@ type Bounds struct {
 	Requesters, Restorers, Planners int
 	// HashKnown says that the catalog has the archive's tree hash.
 	HashKnown bool
-	// Premium says that the user is, with a plan that stands and nobody heard of; Planless
-	// that another system made the user so, and no plan stands.
+	// Premium says that the user is Premium and has a plan whose message was not published
+	// yet. Planless says that another system made the user Premium, without a plan.
 	Premium, Planless bool
 }
 
@@ -75,7 +75,7 @@ type Model struct {
 	decided  map[[4]bool]gate.Action
 	entitled map[entitlement]gate.Action
 	spent    map[[3]uint8]bool
-	rulings  map[asked]thaw.Ruling
+	retries  map[asked]thaw.Retry
 }
 
 type entitlement struct {
@@ -92,7 +92,7 @@ type asked struct {
 func New(p Protocol, b Bounds) *Model {
 	return &Model{
 		Protocol: p, Bounds: b, conditions: conditions(p.Writes),
-		decided: map[[4]bool]gate.Action{}, entitled: map[entitlement]gate.Action{}, spent: map[[3]uint8]bool{}, rulings: map[asked]thaw.Ruling{},
+		decided: map[[4]bool]gate.Action{}, entitled: map[entitlement]gate.Action{}, spent: map[[3]uint8]bool{}, retries: map[asked]thaw.Retry{},
 	}
 }
 
@@ -141,8 +141,7 @@ func account(role, changes uint8, stands bool) archive.Account {
 	return a
 }
 
-// decide asks the gate about a job, which answers by the job alone unless that is to be
-// asked for.
+// decide asks the gate about a job that a requester read.
 func (m *Model) decide(s *State) gate.Action {
 	key := [4]bool{s.Archive != 0, s.Retrieval != 0, s.Token != 0, s.Plan != 0}
 	a, ok := m.decided[key]
@@ -163,7 +162,8 @@ func (m *Model) decide(s *State) gate.Action {
 	return a
 }
 
-// mayAsk asks the gate about a job of which a requester read this much.
+// mayAsk asks the gate whether a requester may ask, with what the requester read of the
+// job.
 func (m *Model) mayAsk(r *Requester, stands bool) gate.Action {
 	key := entitlement{stands, r.Ordered, r.Tries, r.Failed, r.Expired}
 	a, ok := m.entitled[key]
@@ -189,12 +189,12 @@ func (m *Model) isSpent(s *State) bool {
 	return spent
 }
 
-func (m *Model) ruling(kind fault.Kind, tier uint8) thaw.Ruling {
+func (m *Model) retry(kind fault.Kind, tier uint8) thaw.Retry {
 	key := asked{kind, tier}
-	r, ok := m.rulings[key]
+	r, ok := m.retries[key]
 	if !ok {
-		r = m.Ruling(kind, tiers[tier])
-		m.rulings[key] = r
+		r = m.Retry(kind, tiers[tier])
+		m.retries[key] = r
 	}
 	return r
 }
@@ -231,7 +231,7 @@ func (m *Model) steps(s *State, emit emit) {
 	m.network(s, emit)
 }
 
-// back puts a message back whose worker is done with it for now, or died.
+// back puts a message back: its worker gave it back, or died.
 func (s *State) back(m Msg) {
 	if m.Kind != none {
 		s.put(m)

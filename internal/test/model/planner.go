@@ -15,7 +15,7 @@ const (
 
 const (
 	_ uint8 = iota
-	wLedger
+	wKeepClosed
 	wClose
 	wOpen
 	wAnnounce
@@ -52,7 +52,7 @@ func (m *Model) planner(s *State, i int, emit emit) {
 				if of == 0 {
 					of = msg.A
 				}
-				if s.Closed&(1<<of) != 0 && m.LooksInLedger {
+				if s.Closed&(1<<of) != 0 && m.ChecksWhetherOver {
 					emit("planner gets a message whose plan is over", plain, n)
 					continue
 				}

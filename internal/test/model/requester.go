@@ -6,7 +6,7 @@ import (
 	"github.com/gas-restore/gas/internal/thaw"
 )
 
-// The places of a requester: what it does next. See internal/thaw/request.go.
+// The places of a requester: what it does next. See internal/thaw/request.go and ask.go.
 const (
 	_ uint8 = iota
 	rList
@@ -24,7 +24,7 @@ const (
 	thenAck uint8 = iota
 	thenBack
 	thenSpent
-	thenBury
+	thenDeadLetter
 )
 
 // requester emits the steps of the ith requester.
@@ -134,7 +134,7 @@ func (m *Model) requester(s *State, i int, emit emit) {
 		}
 		emit("requester reads the job again", plain, n)
 	case rAgain:
-		// What is paid for is saved even if the tries are used up.
+		// The retrieval is paid for. It is saved even if the tries are used up.
 		if !m.holds(saveIntent, s, values{archive: r.Msg.A, most: most(5) + s.Tries}) {
 			w.PC = rReread
 			emit("requester could not write another intent", plain, n)
@@ -162,7 +162,7 @@ func (m *Model) requester(s *State, i int, emit emit) {
 		case thenSpent:
 			n.Letters |= spentLetter
 			ack()
-		case thenBury:
+		case thenDeadLetter:
 			n.Letters |= otherLetter
 			ack()
 		}
@@ -202,10 +202,10 @@ func (m *Model) take(s *State, i, j int, emit emit) {
 	}
 }
 
-// standsStill reports whether the intent may have been seen to stand for as long as an
-// intent lives. It may not while its worker is between its write and the end of its
-// call: a call takes a third of that time at the most, and an intent that is older than
-// another third is renewed before it.
+// standsStill reports whether another worker may have seen the intent for as long as an
+// intent lives. That cannot be while the intent's worker is between its write and the end
+// of its call: the call takes a third of an intent's life at the most, and an intent that
+// is older than another third is renewed before the call.
 func (s *State) standsStill() bool {
 	for i := range s.Requesters {
 		if r := &s.Requesters[i]; r.PC == rCall && r.Token == s.Token {
@@ -215,9 +215,8 @@ func (s *State) standsStill() bool {
 	return true
 }
 
-// best returns the retrieval of the archive to adopt, and whether there may have been
-// any: the list has one that came to nothing, or the intent is so old that Glacier may
-// have forgotten it.
+// best returns the retrieval to adopt. any reports whether Glacier may have been asked: the
+// list has a retrieval, or the intent is so old that Glacier may have forgotten it.
 func (s *State) best(archive uint8) (best uint8, any bool) {
 	any = s.Gone && s.Life == archive
 	for i, r := range s.Retrievals {
@@ -232,7 +231,7 @@ func (s *State) best(archive uint8) (best uint8, any bool) {
 	return best, any
 }
 
-// usable reports whether the retrieval has brought the archive, or still may.
+// usable reports whether the output of the retrieval is there, or may still come.
 func (s *State) usable(retrieval uint8) bool {
 	status := s.Retrievals[retrieval-1].Status
 	return status == succeeded || status == inProgress
@@ -254,7 +253,7 @@ func (m *Model) call(s *State, i int, emit emit) {
 			}
 		}
 		emit("requester asks Glacier, which takes it", plain, n)
-		if n.Left.Crashes > 0 && m.ruling(fault.Transient, r.Tier).Refused {
+		if n.Left.Crashes > 0 && m.retry(fault.Transient, r.Tier).Refused() {
 			n := n // a planted bug's: an error is taken for a refusal
 			n.Requesters[i].PC, n.Requesters[i].After = rDrop, thenBack
 			n.Left.Crashes--
@@ -280,21 +279,21 @@ func (m *Model) call(s *State, i int, emit emit) {
 	}
 }
 
-// refuse emits what the ruling says about an error that Glacier gave.
+// refuse emits what the retry table says about an error that Glacier gave.
 func (m *Model) refuse(s *State, i int, kind fault.Kind, how how, label string, emit emit) {
 	n := *s
 	w := &n.Requesters[i]
 	if how == byChance {
 		n.Left.Refusals--
 	}
-	ruling := m.ruling(kind, w.Tier)
-	_, next := ruling.Next(tiers, tiers[w.Tier])
+	retry := m.retry(kind, w.Tier)
+	_, next := retry.Next(tiers, tiers[w.Tier])
 	switch {
 	case next:
 		w.Tier++
-	case ruling.Refused:
-		if w.PC, w.After = rDrop, thenBack; ruling.Action == thaw.Bury {
-			w.After = thenBury
+	case retry.Refused():
+		if w.PC, w.After = rDrop, thenBack; retry.Action == thaw.DeadLetter {
+			w.After = thenDeadLetter
 		}
 		w.Used = false // under the intent that it wrote itself, Glacier took nothing
 	default:

@@ -1,18 +1,20 @@
 package model
 
-// The places of a restorer: what it does next. See internal/restore/restore.go.
+// The places of a restorer: what it does next. They follow the steps of internal/restore:
+// hear is the look at the catalog, oFetch the look at Glacier and the fetch, oPut is put and
+// prove, oDelete is release.
 const (
 	_ uint8 = iota
-	oBring
+	oFetch
 	oPut
 	oDelete
 	oClear
 	oTell
 	oClearRetrieval
 	oAskAgain
-	oDeleteTaken // of a file that is there, though its retrieval was taken back
+	oDeleteTaken // the retrieval was taken back, but the file is in S3
 	oClearTaken
-	oPutLate // a planted bug's: the archive is gone, and the object is not there
+	oPutLate // only in a planted bug: the archive is deleted before the object is put
 )
 
 // restorer emits the steps of the ith restorer.
@@ -40,8 +42,8 @@ func (m *Model) restorer(s *State, i int, emit emit) {
 	dead := func() { n.Letters |= occupiedLetter; ack() }
 	v := values{archive: r.Archive, retrieval: r.Msg.A}
 	switch r.PC {
-	case oBring:
-		m.bring(s, i, emit)
+	case oFetch:
+		m.fetch(s, i, emit)
 	case oPut:
 		switch s.Object {
 		case nothing:
@@ -139,7 +141,7 @@ func (m *Model) askAgain(n *State, archive uint8) {
 		n.put(Msg{Kind: task, A: archive})
 		return
 	}
-	// The planted bug's: no gate.
+	// Only in a planted bug: nobody asks the gate.
 	m.asked(n, archive, false)
 	for j := range n.Retrievals {
 		if n.Retrievals[j].Status == unused {
@@ -182,13 +184,13 @@ func (m *Model) hear(s *State, i, j int, emit emit) {
 	case s.Retrieval != msg.A:
 		emit("restorer gets a notice of another retrieval", plain, n)
 	default:
-		n.Restorers[i] = Restorer{PC: oBring, Msg: msg, Archive: s.Archive}
+		n.Restorers[i] = Restorer{PC: oFetch, Msg: msg, Archive: s.Archive}
 		emit("restorer gets a notice", plain, n)
 	}
 }
 
-// bring emits what the output and the object come to.
-func (m *Model) bring(s *State, i int, emit emit) {
+// fetch emits what the output and the object come to.
+func (m *Model) fetch(s *State, i int, emit emit) {
 	n, r := *s, s.Restorers[i]
 	w := &n.Restorers[i]
 	status := s.Retrievals[r.Msg.A-1].Status

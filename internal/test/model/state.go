@@ -14,23 +14,22 @@ type State struct {
 	Archive, Token, Retrieval, RestoredBy uint8
 	Tries, Failed, Expired                uint8
 	Ordered                               bool
-	// Before is what an index that is behind still shows: the archive and whether a
-	// retrieval was there.
+	// Before is what an index still shows that is behind.
 	Before Entry
 	// The account. Changes counts the changes of its role, and stands for their time.
 	Role, Changes, Plan, Opened uint8
 	Due                         bool
-	// EmptySeen says that a look found nothing of the user's in the vault.
+	// EmptySeen says that a look at the plan found nothing in the vault.
 	EmptySeen bool
-	// Closed has a bit for each plan in the ledger.
+	// Closed has a bit for each plan that gas-plans has as closed.
 	Closed uint8
 
-	// Life is the life that the archive is in, from 1 on. Vault has a bit for the
-	// archive of each.
+	// Life counts how often the file was archived, from 1 on. Vault has a bit for the archive
+	// of each life.
 	Life, Vault uint8
 	Retrievals  [retrievals]Retrieval
-	// Gone says that a retrieval of this life came to nothing, which is not among
-	// Retrievals any more.
+	// Gone says that a retrieval of this life came to nothing and is not among Retrievals any
+	// more.
 	Gone bool
 	// Object is what is at the key.
 	Object uint8
@@ -46,10 +45,10 @@ type State struct {
 	// Left is what may still go wrong, or be done by people.
 	Left Budget
 
-	// What follows is nobody's to read but the checker's: how many retrievals were made
-	// of this life, how many of them too many, how many duplicates were counted, whether
-	// "restored" was told of it or the message was lost that would have been told by, and
-	// which invariant was broken.
+	// Only the checker reads what follows. Made counts the retrievals of this life, Extra
+	// those that were too many, Duplicates those that were counted as such. Told says that
+	// "restored" was told, Excused that the message was lost that would have led to it. Broken
+	// is the invariant that was broken.
 	Made, Extra, Duplicates uint8
 	Told, Excused           bool
 	Broken                  uint8

@@ -26,10 +26,10 @@ func (m *Model) sweep(s *State, emit emit) {
 			n.Sweep = Sweep{PC: wOpen, Role: s.Role, Changes: s.Changes, Opened: s.Opened}
 			emit("audit finds a Premium user's archive without a plan", plain, n)
 		}
-	case wLedger:
+	case wKeepClosed:
 		n.Closed |= 1 << s.Sweep.Plan
 		n.Sweep.PC = wClose
-		step("sweep keeps the plan in the ledger")
+		step("sweep writes the closed plan to gas-plans")
 	case wClose:
 		if m.holds(closePlan, s, values{plan: s.Sweep.Plan}) {
 			if s.Plan != s.Sweep.Plan {
@@ -100,7 +100,7 @@ func (m *Model) look(s *State, e Entry, how how, emit emit) {
 		}
 		emit("sweep finds nothing in the vault for the first time", how, n)
 	case e.Archive == 0:
-		n.Sweep = Sweep{PC: wLedger, Plan: s.Plan}
+		n.Sweep = Sweep{PC: wKeepClosed, Plan: s.Plan}
 		emit("sweep finds nothing in the vault for the second time", how, n)
 	case s.EmptySeen:
 		n.EmptySeen = false

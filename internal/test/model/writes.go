@@ -69,13 +69,13 @@ func readAs(attribute, value string, there bool) string {
 	return "attribute_not_exists(" + attribute + ")"
 }
 
-// openPlan names the write that opens a plan on an account whose role changed before,
-// and where plans were opened before, or not.
+// openPlan names the write that opens a plan. changed says that the account's role changed
+// before, opened that it had a plan before.
 func openPlan(changed, opened bool) string {
 	return fmt.Sprintf("open a plan (role changed before: %t, plans opened before: %t)", changed, opened)
 }
 
-// The names of the writes. The ledger's put of a plan that is over has no condition.
+// The names of the writes. The put of a closed plan into gas-plans has no condition.
 const (
 	saveIntent    = "save the first intent"
 	takeIntent    = "take an intent over"

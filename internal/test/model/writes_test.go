@@ -55,7 +55,7 @@ func TestTheWritesAreTheAdapters(t *testing.T) {
 	announcing := archive.Job{ID: "j", ArchiveID: "a", Intent: &intent}
 	spent := announcing
 	spent.Intent = &archive.Intent{Token: "t", Used: true}
-	p := archive.Plan{ID: "p", Since: at, Why: archive.Upgrade, State: archive.PlanOpen, OpenedAt: at, Due: at}
+	p := archive.Plan{ID: "p", UpgradedAt: at, Why: archive.Upgrade, State: archive.PlanOpen, OpenedAt: at, Due: at}
 	role := func(role archive.Role) func(context.Context) error {
 		return func(ctx context.Context) error {
 			_, err := catalog.SetRole(ctx, "u", role, at)

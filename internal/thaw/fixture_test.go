@@ -18,15 +18,15 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// crashWorld is what outlives a process: AWS and NATS, and a clock.
-type crashWorld struct {
+// crashFixture is what outlives a process: AWS and NATS, and a clock.
+type crashFixture struct {
 	*testenv.AWS
 	t                *testing.T // of all of it
 	worker, operator *bus.Bus
 	now              time.Time
 	made             int
 	done             []doneCase
-	budget           thaw.Budget
+	budget           thaw.Limits
 	survivor         *thaw.Requester // of the process that does not die
 }
 
@@ -36,16 +36,16 @@ type doneCase struct {
 	job  events.JobID
 }
 
-func newCrashWorld(t *testing.T) *crashWorld {
+func newCrashFixture(t *testing.T) *crashFixture {
 	ns := testenv.NATS(t)
-	w := &crashWorld{worker: testenv.Bus(t, ns, "thaw"), operator: testenv.Bus(t, ns, "operator"), t: t, now: time.Now()}
+	w := &crashFixture{worker: testenv.Bus(t, ns, "thaw"), operator: testenv.Bus(t, ns, "operator"), t: t, now: time.Now()}
 	w.renewAWS(t)
 	return w
 }
 
 // renewAWS takes another stand-in: with many jobs, all that look for theirs in
 // Glacier's list look for long.
-func (w *crashWorld) renewAWS(t *testing.T) {
+func (w *crashFixture) renewAWS(t *testing.T) {
 	w.checkAll(t)
 	w.AWS, w.survivor = testenv.NewAWS(w.t), nil
 	w.Account("u", archive.Premium)
@@ -54,13 +54,13 @@ func (w *crashWorld) renewAWS(t *testing.T) {
 var quiet = slog.New(slog.DiscardHandler)
 
 // archive puts a new archive into the vault.
-func (w *crashWorld) archive(t *testing.T) archive.Job {
+func (w *crashFixture) archive(t *testing.T) archive.Job {
 	t.Helper()
 	w.made++
 	return w.Archive("u", events.JobID(fmt.Sprintf("job-%05d", w.made)), []byte("result"))
 }
 
-func (w *crashWorld) throttleOnce(t *testing.T) {
+func (w *crashFixture) throttleOnce(t *testing.T) {
 	t.Helper()
 	w.Faults.Clear()
 	if err := w.Faults.Add(localaws.Fault{Service: "glacier", Operation: "InitiateJob", Times: 1, Code: "ThrottlingException", Status: 400}); err != nil {
@@ -69,7 +69,7 @@ func (w *crashWorld) throttleOnce(t *testing.T) {
 }
 
 // leaveIntent leaves the intent of a worker that died before its call.
-func (w *crashWorld) leaveIntent(t *testing.T, id events.JobID, age time.Duration) {
+func (w *crashFixture) leaveIntent(t *testing.T, id events.JobID, age time.Duration) {
 	t.Helper()
 	if err := w.Catalog.SaveIntent(t.Context(), w.Job(id), archive.Intent{Token: "gone", At: w.now.Add(-age)}); err != nil {
 		t.Fatal(err)
@@ -77,14 +77,14 @@ func (w *crashWorld) leaveIntent(t *testing.T, id events.JobID, age time.Duratio
 }
 
 // requester returns a requester in a process of its own.
-func (w *crashWorld) requester(t *testing.T, l *life) *thaw.Requester {
+func (w *crashFixture) requester(t *testing.T, l *life) *thaw.Requester {
 	clock := func() time.Time { return w.now }
 	return &thaw.Requester{
 		Accounts: accountsIn{l, w.Catalog}, Catalog: catalogIn{l, w.Catalog},
-		Plans: plansIn{l, w.Catalog}, Ledger: ledgerIn{l, w.Catalog}, Switches: switchesIn{l, w.Catalog}, Budget: w.budget,
+		Plans: plansIn{l, w.Catalog}, Budgets: budgetsIn{l, w.Catalog}, Switches: switchesIn{l, w.Catalog}, Limits: w.budget,
 		Vault:  vaultIn{l, glacier.New(w.Config, testenv.VaultID, topic)},
 		Tiers:  archive.DefaultTiers(),
-		Pace:   &thaw.Pace{Board: notesIn{l, "Board", w.worker.KV(bus.BucketPace)}, Now: clock},
+		Pace:   &thaw.Pace{KV: kvIn{l, "KV", w.worker.KV(bus.BucketPace)}, Now: clock},
 		Prices: cost.Public().In("us-east-1"), Now: clock, Log: quiet,
 		OnDuplicates: func(n int) { t.Errorf("%d duplicates", n) },
 	}
@@ -93,10 +93,10 @@ func (w *crashWorld) requester(t *testing.T, l *life) *thaw.Requester {
 // deliver hands the job's task to a new process, or to the one that does not die if
 // nothing is to break, and reports whether it was acked. Then two minutes pass: its
 // lease ends, and its intent is old.
-func (w *crashWorld) deliver(t *testing.T, l *life, job archive.Job) (acked bool) {
+func (w *crashFixture) deliver(t *testing.T, l *life, job archive.Job) (acked bool) {
 	t.Helper()
 	r := w.survivor
-	if l.At >= 0 || r == nil || r.Budget != w.budget {
+	if l.At >= 0 || r == nil || r.Limits != w.budget {
 		if r = w.requester(t, l); l.At < 0 {
 			w.survivor = r
 		}
@@ -123,7 +123,7 @@ func (w *crashWorld) deliver(t *testing.T, l *life, job archive.Job) (acked bool
 
 // checkAll fails unless each archive that was delivered has one retrieval, and it
 // is saved, and paid for once.
-func (w *crashWorld) checkAll(t *testing.T) {
+func (w *crashFixture) checkAll(t *testing.T) {
 	t.Helper()
 	if len(w.done) == 0 {
 		return
@@ -147,7 +147,7 @@ func (w *crashWorld) checkAll(t *testing.T) {
 }
 
 // user makes a user with archives, and the event of the upgrade.
-func (w *crashWorld) user(t *testing.T, archives int) (events.UserUpgraded, []events.JobID) {
+func (w *crashFixture) user(t *testing.T, archives int) (events.UserUpgraded, []events.JobID) {
 	t.Helper()
 	w.made++
 	id := events.UserID(fmt.Sprintf("user-%05d", w.made))
@@ -165,17 +165,17 @@ func (w *crashWorld) user(t *testing.T, archives int) (events.UserUpgraded, []ev
 	return events.UserUpgraded{ID: "up-" + string(id), UserID: id, UpgradedAt: upgraded}, jobs
 }
 
-func (w *crashWorld) planner(t *testing.T, l *life, budget thaw.Budget) *thaw.Planner {
+func (w *crashFixture) planner(t *testing.T, l *life, budget thaw.Limits) *thaw.Planner {
 	return &thaw.Planner{
 		Accounts: accountsIn{l, w.Catalog}, Jobs: jobsIn{l, w.Catalog.Paged(2)}, Tasks: tasksIn{l, bus.Tasks{Bus: w.worker}},
-		Plans: plansIn{l, w.Catalog}, Ledger: ledgerIn{l, w.Catalog}, Switches: switchesIn{l, w.Catalog}, Notes: notesIn{l, "Notes", w.worker.KV(bus.BucketPlans)},
-		Budget: budget, Tiers: archive.DefaultTiers(), Prices: cost.Public().In("us-east-1"),
+		Plans: plansIn{l, w.Catalog}, Budgets: budgetsIn{l, w.Catalog}, Switches: switchesIn{l, w.Catalog}, KV: kvIn{l, "KV", w.worker.KV(bus.BucketPlans)},
+		Limits: budget, Tiers: archive.DefaultTiers(), Prices: cost.Public().In("us-east-1"),
 		Now: func() time.Time { return w.now }, Log: quiet,
 	}
 }
 
 // plan hands the upgrade to a new process, and reports whether it was acked.
-func (w *crashWorld) plan(t *testing.T, l *life, e events.UserUpgraded, budget thaw.Budget) (acked bool) {
+func (w *crashFixture) plan(t *testing.T, l *life, e events.UserUpgraded, budget thaw.Limits) (acked bool) {
 	t.Helper()
 	err := w.planner(t, l, budget).Plan(t.Context(), e, nil)
 	if err == nil {
@@ -186,7 +186,7 @@ func (w *crashWorld) plan(t *testing.T, l *life, e events.UserUpgraded, budget t
 }
 
 // approve does what `gas thaw USER --approve` does.
-func (w *crashWorld) approve(t *testing.T, e events.UserUpgraded, limit archive.MicroUSD) events.UserUpgraded {
+func (w *crashFixture) approve(t *testing.T, e events.UserUpgraded, limit archive.MicroUSD) events.UserUpgraded {
 	t.Helper()
 	if !w.isHeld(t, e.UserID) {
 		t.Fatal("not held")
@@ -199,13 +199,13 @@ func (w *crashWorld) approve(t *testing.T, e events.UserUpgraded, limit archive.
 	return events.UserUpgraded{ID: fmt.Sprint("approved-", w.made), UserID: e.UserID, UpgradedAt: w.now, Via: events.ViaOperator, Plan: plan}
 }
 
-func (w *crashWorld) isHeld(t *testing.T, user events.UserID) bool {
+func (w *crashFixture) isHeld(t *testing.T, user events.UserID) bool {
 	t.Helper()
 	return w.standing(t, user).State == archive.PlanHeld
 }
 
 // standing returns the plan that stands on the user's account.
-func (w *crashWorld) standing(t *testing.T, user events.UserID) archive.Plan {
+func (w *crashFixture) standing(t *testing.T, user events.UserID) archive.Plan {
 	t.Helper()
 	a, err := w.Catalog.Account(t.Context(), user)
 	if err != nil || a.Plan == nil {
@@ -215,7 +215,7 @@ func (w *crashWorld) standing(t *testing.T, user events.UserID) archive.Plan {
 }
 
 // freshPlan puts another plan on the user's account, of which nothing was approved.
-func (w *crashWorld) freshPlan(t *testing.T, user events.UserID) {
+func (w *crashFixture) freshPlan(t *testing.T, user events.UserID) {
 	t.Helper()
 	for _, role := range []archive.Role{archive.Free, archive.Premium} {
 		if _, err := w.Catalog.SetRole(t.Context(), user, role, w.now); err != nil {
@@ -227,7 +227,7 @@ func (w *crashWorld) freshPlan(t *testing.T, user events.UserID) {
 
 // tasksOf returns how many tasks the THAW stream has of each of the jobs, and
 // forgets them.
-func (w *crashWorld) tasksOf(t *testing.T, jobs []events.JobID) map[events.JobID]int {
+func (w *crashFixture) tasksOf(t *testing.T, jobs []events.JobID) map[events.JobID]int {
 	t.Helper()
 	st, err := w.operator.JS.Stream(t.Context(), events.StreamThaw)
 	if err != nil {
@@ -260,7 +260,7 @@ func (w *crashWorld) tasksOf(t *testing.T, jobs []events.JobID) map[events.JobID
 }
 
 // purge empties the THAW stream.
-func (w *crashWorld) purge(t *testing.T) {
+func (w *crashFixture) purge(t *testing.T) {
 	t.Helper()
 	st, err := w.operator.JS.Stream(t.Context(), events.StreamThaw)
 	if err == nil {

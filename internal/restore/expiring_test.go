@@ -11,7 +11,7 @@ import (
 
 func TestOutputsThatEndSoonGoBeforeThoseWithAmpleTime(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	now := time.Now()
 	b.Now = func() time.Time { return now }
 	var left []time.Duration
@@ -58,7 +58,7 @@ func TestOutputsThatEndSoonGoBeforeThoseWithAmpleTime(t *testing.T) {
 
 func TestAnOutputThatIsGoneMakesNoOthersWait(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	body := random(1000)
 	gone, fresh := b.retrieved("gone", body), b.retrieved("fresh", body)
 	gone.CompletedAt = time.Now().Add(-25 * time.Hour)

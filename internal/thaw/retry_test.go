@@ -66,7 +66,7 @@ func TestEachErrorOfGlacierInEachTierHasItsRow(t *testing.T) {
 	}
 	for _, c := range rows {
 		t.Run(fmt.Sprint(c.code, " ", c.order), func(t *testing.T) {
-			b := newBench(t)
+			b := newFixture(t)
 			b.Tiers, b.Pace = c.order, &thaw.Pace{Now: b.Now}
 			b.Account("u", archive.Premium)
 			job := b.Archive("u", "j1", []byte("result"))
@@ -97,7 +97,7 @@ func TestEachErrorOfGlacierInEachTierHasItsRow(t *testing.T) {
 			if got := b.Pace.Resting(exp) > 0; got != c.rest {
 				t.Errorf("Expedited is left alone: %v, want %v", got, c.rest)
 			}
-			if got := b.Pace.Notice().Gap() > 0; got != c.slow {
+			if got := b.Pace.Shared().Gap() > 0; got != c.slow {
 				t.Errorf("calls are further apart: %v, want %v", got, c.slow)
 			}
 		})
@@ -107,13 +107,13 @@ func TestEachErrorOfGlacierInEachTierHasItsRow(t *testing.T) {
 func TestEveryKindOfErrorHasADecisionAndItsReason(t *testing.T) {
 	for kind := fault.Unknown; kind <= fault.Corrupt; kind++ {
 		for _, tier := range []archive.Tier{exp, std, bulk} {
-			r := thaw.Decide(kind, tier)
+			r := thaw.RetryOf(kind, tier)
 			if r.Kind != kind || r.Why == "" {
 				t.Errorf("%s in %s: %+v", kind, tier, r)
 			}
-			// What is not known to be refused may have been taken: to ask again at once,
-			// or to give up, would be wrong.
-			if !r.Refused && r.Action != thaw.Look {
+			// Glacier may have taken the request: to ask again at once would pay twice, and a
+			// dead letter would lose the retrieval.
+			if unclear := kind == fault.Transient || kind == fault.Unknown; unclear && r.Action != thaw.LookUp {
 				t.Errorf("%s in %s: %s, though it is not known whether it was taken", kind, tier, r.Action)
 			}
 			if r.Rest && tier != exp {
@@ -122,20 +122,20 @@ func TestEveryKindOfErrorHasADecisionAndItsReason(t *testing.T) {
 		}
 	}
 	seen := map[string]bool{}
-	for _, r := range thaw.Rulings() {
+	for _, r := range thaw.RetryTable() {
 		key := fmt.Sprint(r.Kind, r.Tier)
 		if seen[key] {
 			t.Errorf("two rows for %s in %q", r.Kind, r.Tier)
 		}
 		seen[key] = true
-		if got := thaw.Decide(r.Kind, r.Tier); r.Tier != "" && got.Why != r.Why {
+		if got := thaw.RetryOf(r.Kind, r.Tier); r.Tier != "" && got.Why != r.Why {
 			t.Errorf("the row %q is never reached", r.Why)
 		}
 	}
 }
 
 func TestWhileExpeditedRestsTheNextTierIsAskedForAtOnce(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	b.Pace = &thaw.Pace{Now: b.Now}
 	b.Account("u", archive.Premium)
 	b.Glacier.SetExpeditedCapacity(0, 0)
@@ -161,7 +161,7 @@ func TestWhileExpeditedRestsTheNextTierIsAskedForAtOnce(t *testing.T) {
 }
 
 func TestAVaultThatIsNotThereMakesNoDeadLetters(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	b.Account("u", archive.Premium)
 	job := b.Archive("u", "j1", []byte("result"))
 	b.Vault = newVault(b.AWS, "no-such-vault")

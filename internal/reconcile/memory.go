@@ -8,11 +8,11 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 )
 
-// done is what was done about a job or a user: its note keeps a sweep from doing
-// the same again while it may still be on its way, and makes what does not help
-// rarer.
+// done says how often sweeps did something about a job or a user, and when. A sweep does
+// it again only after a pause, and the pause grows: the first message may still be on its
+// way, and an action that did not help is done more rarely.
 type done struct {
-	// About is what it was about: a retrieval's id, for example.
+	// About names the occasion, a retrieval's id for example. For another one it begins anew.
 	About string    `json:"about"`
 	Times int       `json:"times"`
 	At    time.Time `json:"at"`
@@ -23,8 +23,8 @@ const (
 	longestPause = 24 * time.Hour
 )
 
-// pauseAfter returns how long something is left alone that was done n times before
-// and did not help.
+// pauseAfter returns the pause after an action that was done n times before and did not
+// help.
 func pauseAfter(n int) time.Duration {
 	pause := firstPause
 	for range n {
@@ -35,11 +35,11 @@ func pauseAfter(n int) time.Duration {
 	return pause
 }
 
-func noteKey(key string) string { return "sweep." + key }
+func kvKey(key string) string { return "sweep." + key }
 
-// recall returns what was done; nothing if it was about something else.
+// recall returns what was done on this occasion.
 func (s *Sweeper) recall(ctx context.Context, key, about string) (done, error) {
-	note, _, err := s.Notes.Get(ctx, noteKey(key))
+	value, _, err := s.KV.Get(ctx, kvKey(key))
 	if fault.Is(err, fault.NotFound) {
 		return done{About: about}, nil
 	}
@@ -47,29 +47,25 @@ func (s *Sweeper) recall(ctx context.Context, key, about string) (done, error) {
 		return done{}, err
 	}
 	var d done
-	if err := json.Unmarshal(note, &d); err != nil || d.About != about {
+	if err := json.Unmarshal(value, &d); err != nil || d.About != about {
 		return done{About: about}, nil
 	}
 	return d, nil
 }
 
-// remember notes that something was done once more. It is written afterwards: a
-// sweep that dies in between does the same again, under the same message id.
+// remember writes that something was done once more. It is called after the action: if
+// the sweep dies in between, the next one does it again, under the same message id.
 func (s *Sweeper) remember(ctx context.Context, key, about string, d done) error {
-	note, err := json.Marshal(done{About: about, Times: d.Times + 1, At: s.Now().UTC()})
-	if err != nil {
-		return err
-	}
-	return s.Notes.Put(ctx, noteKey(key), note)
+	return s.put(ctx, key, done{About: about, Times: d.Times + 1, At: s.Now().UTC()})
 }
 
-// place is where in a user's archives the looks at a plan are.
+// place is the page of the user's archives at which the next look at the plan begins.
 type place struct {
 	Plan   string `json:"plan"`
 	Cursor string `json:"cursor"`
 }
 
-// place returns the cursor at which the next look at the plan begins.
+// place returns the cursor of that page.
 func (s *Sweeper) place(ctx context.Context, key, plan string) (cursor string, err error) {
 	var at place
 	if err := s.get(ctx, key, &at); err != nil || at.Plan != plan {
@@ -78,7 +74,7 @@ func (s *Sweeper) place(ctx context.Context, key, plan string) (cursor string, e
 	return at.Cursor, nil
 }
 
-// keepPlace notes where the next look at the plan begins, if that changed.
+// keepPlace writes the cursor, if it changed.
 func (s *Sweeper) keepPlace(ctx context.Context, key, plan, was, cursor string) error {
 	if was == cursor {
 		return nil
@@ -86,7 +82,7 @@ func (s *Sweeper) keepPlace(ctx context.Context, key, plan, was, cursor string) 
 	return s.put(ctx, key, place{plan, cursor})
 }
 
-// auditAt is where the audit is.
+// auditAt is the page at which the audit goes on.
 type auditAt struct {
 	BeganAt time.Time `json:"began_at"`
 	Cursor  string    `json:"cursor,omitempty"`
@@ -99,35 +95,36 @@ func (s *Sweeper) auditPlace(ctx context.Context) (at auditAt, err error) {
 
 func (s *Sweeper) keepAudit(ctx context.Context, at auditAt) error { return s.put(ctx, auditKey, at) }
 
-// get reads a note into v, and leaves it as it is if there is none that can be read.
+// get reads the value at key into v. It leaves v as it is if there is no value, or none
+// that can be read.
 func (s *Sweeper) get(ctx context.Context, key string, v any) error {
-	note, _, err := s.Notes.Get(ctx, noteKey(key))
+	value, _, err := s.KV.Get(ctx, kvKey(key))
 	if fault.Is(err, fault.NotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(note, v); err != nil {
-		s.Log.Warn("a note of the sweep can't be read, beginning anew", "key", key, "err", err)
+	if err := json.Unmarshal(value, v); err != nil {
+		s.Log.Warn("a value that the sweep saved cannot be read: it begins anew", "key", key, "err", err)
 	}
 	return nil
 }
 
 func (s *Sweeper) put(ctx context.Context, key string, v any) error {
-	note, err := json.Marshal(v)
+	value, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	return s.Notes.Put(ctx, noteKey(key), note)
+	return s.KV.Put(ctx, kvKey(key), value)
 }
 
-// ReportKey is where the report of the last sweep is kept.
+// ReportKey is the key of the report of the last sweep.
 const ReportKey = "sweep.report"
 
-// DecodeReport returns the report in a note.
-func DecodeReport(note []byte) (Report, error) {
+// DecodeReport returns the report in a value.
+func DecodeReport(value []byte) (Report, error) {
 	var r Report
-	err := json.Unmarshal(note, &r)
+	err := json.Unmarshal(value, &r)
 	return r, err
 }

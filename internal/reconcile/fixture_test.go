@@ -36,7 +36,7 @@ var quiet = slog.New(slog.DiscardHandler)
 
 // world is AWS, NATS and a clock, the pipeline without a bridge: no notice ever
 // comes, but for those that a sweep makes.
-type world struct {
+type fixture struct {
 	*testenv.AWS
 	t        *testing.T
 	operator *bus.Bus
@@ -45,35 +45,35 @@ type world struct {
 	sweeper  *reconcile.Sweeper
 	start    func() // starts the services
 	bodies   map[events.JobID][]byte
-	budget   thaw.Budget
+	budget   thaw.Limits
 
 	failMu  sync.Mutex        // guards failing
 	failing map[string]string // archive to the retrieval that fails, empty before there is one
 }
 
-// inWorld runs f in a world whose time is simulated.
-func inWorld(t *testing.T, f func(*testing.T, *world)) {
+// inFixture runs f with a fixture, in simulated time.
+func inFixture(t *testing.T, f func(*testing.T, *fixture)) {
 	t.Helper()
-	testenv.InBubble(t, func(t *testing.T, ns *server.Server) { f(t, newWorld(t, ns)) })
+	testenv.InBubble(t, func(t *testing.T, ns *server.Server) { f(t, newFixture(t, ns)) })
 }
 
-func newWorld(t *testing.T, ns *server.Server) *world {
+func newFixture(t *testing.T, ns *server.Server) *fixture {
 	t.Helper()
-	w := &world{AWS: testenv.NewAWS(t), t: t, operator: testenv.Bus(t, ns, "operator"), sweep: testenv.Bus(t, ns, "sweep"), bodies: map[events.JobID][]byte{}, failing: map[string]string{}}
+	w := &fixture{AWS: testenv.NewAWS(t), t: t, operator: testenv.Bus(t, ns, "operator"), sweep: testenv.Bus(t, ns, "sweep"), bodies: map[events.JobID][]byte{}, failing: map[string]string{}}
 	w.Glacier.FailWhen(w.fails)
 	w.vault = glacier.New(w.Config, testenv.VaultID, "arn:aws:sns:us-east-1:000000000000:none")
 	w.sweeper = &reconcile.Sweeper{
-		Catalog: w.Catalog, Vault: w.vault, Streams: streams{w.sweep}, Notes: w.sweep.KV(bus.BucketSweep),
+		Catalog: w.Catalog, Vault: w.vault, Streams: streams{w.sweep}, KV: w.sweep.KV(bus.BucketSweep),
 		Calls: 1_000_000_000, Now: w.now, Log: quiet,
 	}
 	w.start = func() {
 		tb, rb := testenv.Bus(t, ns, "thaw"), testenv.Bus(t, ns, "restore")
 		planner := &thaw.Planner{
-			Accounts: w.Catalog, Jobs: w.Catalog, Plans: w.Catalog, Ledger: w.Catalog, Tasks: bus.Tasks{Bus: tb}, Notes: tb.KV(bus.BucketPlans), Budget: w.budget,
+			Accounts: w.Catalog, Jobs: w.Catalog, Plans: w.Catalog, Budgets: w.Catalog, Tasks: bus.Tasks{Bus: tb}, KV: tb.KV(bus.BucketPlans), Limits: w.budget,
 			Tiers: archive.DefaultTiers(), Prices: cost.Public().In("us-east-1"), Now: w.now, Log: quiet,
 		}
 		requester := &thaw.Requester{
-			Accounts: w.Catalog, Catalog: w.Catalog, Plans: w.Catalog, Ledger: w.Catalog, Budget: w.budget, Vault: w.vault, Tiers: archive.DefaultTiers(), Prices: cost.Public().In("us-east-1"), Now: w.now, Log: quiet,
+			Accounts: w.Catalog, Catalog: w.Catalog, Plans: w.Catalog, Budgets: w.Catalog, Limits: w.budget, Vault: w.vault, Tiers: archive.DefaultTiers(), Prices: cost.Public().In("us-east-1"), Now: w.now, Log: quiet,
 			OnDuplicates: func(n int) { t.Errorf("%d duplicates", n) },
 		}
 		objects := s3.New(w.Config)
@@ -109,11 +109,11 @@ func (s streams) Publish(ctx context.Context, e events.Event) error {
 	return err
 }
 
-func (w *world) now() time.Time          { return time.Now() }
-func (w *world) advance(d time.Duration) { time.Sleep(d) } // of the bubble's time
+func (w *fixture) now() time.Time          { return time.Now() }
+func (w *fixture) advance(d time.Duration) { time.Sleep(d) } // of the bubble's time
 
 // archived puts an archive of a Premium user into the vault.
-func (w *world) archived(user events.UserID, id events.JobID) archive.Job {
+func (w *fixture) archived(user events.UserID, id events.JobID) archive.Job {
 	w.t.Helper()
 	w.Account(user, archive.Premium)
 	w.bodies[id] = []byte("the result of " + id)
@@ -121,14 +121,14 @@ func (w *world) archived(user events.UserID, id events.JobID) archive.Job {
 }
 
 // failOnce has Glacier fail the first retrieval of the archive.
-func (w *world) failOnce(job archive.Job) {
+func (w *fixture) failOnce(job archive.Job) {
 	w.failMu.Lock()
 	defer w.failMu.Unlock()
 	w.failing[string(job.ArchiveID)] = ""
 }
 
 // fails is Glacier's reason to fail a retrieval, empty for none.
-func (w *world) fails(j local.Job) string {
+func (w *fixture) fails(j local.Job) string {
 	w.failMu.Lock()
 	defer w.failMu.Unlock()
 	first, listed := w.failing[j.Archive]
@@ -140,7 +140,7 @@ func (w *world) fails(j local.Job) string {
 }
 
 // requested has the archive requested, and its retrieval saved.
-func (w *world) requested(job archive.Job, tier archive.Tier) archive.Job {
+func (w *fixture) requested(job archive.Job, tier archive.Tier) archive.Job {
 	w.t.Helper()
 	id, err := w.vault.Retrieve(w.t.Context(), job.ArchiveID, job.ID, tier)
 	if err != nil {
@@ -149,7 +149,7 @@ func (w *world) requested(job archive.Job, tier archive.Tier) archive.Job {
 	return w.saved(job, id, tier, w.now())
 }
 
-func (w *world) saved(job archive.Job, id events.RetrievalID, tier archive.Tier, at time.Time) archive.Job {
+func (w *fixture) saved(job archive.Job, id events.RetrievalID, tier archive.Tier, at time.Time) archive.Job {
 	w.t.Helper()
 	intent := archive.Intent{Token: "t", At: at}
 	err := w.Catalog.SaveIntent(w.t.Context(), job, intent)
@@ -162,7 +162,7 @@ func (w *world) saved(job archive.Job, id events.RetrievalID, tier archive.Tier,
 	return w.Job(job.ID)
 }
 
-func (w *world) swept() reconcile.Report {
+func (w *fixture) swept() reconcile.Report {
 	w.t.Helper()
 	r, err := w.sweeper.Sweep(w.t.Context())
 	if err != nil {
@@ -175,7 +175,7 @@ func (w *world) swept() reconcile.Report {
 // after the other, in the order in which work goes from one to the next: an output is
 // stored before its input is acked, so that a message which moves on meanwhile is
 // counted twice perhaps, and never not at all.
-func (w *world) messages() (work, dead uint64) {
+func (w *fixture) messages() (work, dead uint64) {
 	w.t.Helper()
 	for _, name := range []string{events.StreamRestore, events.StreamPremium, events.StreamThaw, events.StreamDead} {
 		st, err := w.operator.JS.Stream(w.t.Context(), name)
@@ -192,7 +192,7 @@ func (w *world) messages() (work, dead uint64) {
 }
 
 // quiesce waits until the services have handled everything.
-func (w *world) quiesce() {
+func (w *fixture) quiesce() {
 	w.t.Helper()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -211,7 +211,7 @@ func (w *world) quiesce() {
 }
 
 // left returns how many jobs still have an archive or a retrieval.
-func (w *world) left() (n int) {
+func (w *fixture) left() (n int) {
 	for id := range w.bodies {
 		if j := w.Job(id); j.ArchiveID != "" || j.RetrievalID != "" || j.Intent != nil {
 			n++
@@ -221,7 +221,7 @@ func (w *world) left() (n int) {
 }
 
 // check fails unless every file is at its key, whole, and no archive is left.
-func (w *world) check() {
+func (w *fixture) check() {
 	w.t.Helper()
 	for id, want := range w.bodies {
 		job := w.Job(id)
@@ -244,7 +244,7 @@ func (w *world) check() {
 func id(format string, args ...any) events.JobID { return events.JobID(fmt.Sprintf(format, args...)) }
 
 // setRole writes the role as another system does, which knows no plans.
-func (w *world) setRole(user events.UserID, role archive.Role, at time.Time) error {
+func (w *fixture) setRole(user events.UserID, role archive.Role, at time.Time) error {
 	_, err := dynamodb.NewFromConfig(w.Config).UpdateItem(w.t.Context(), &dynamodb.UpdateItemInput{
 		TableName:                aws.String(testenv.Accounts),
 		Key:                      map[string]types.AttributeValue{"user_id": &types.AttributeValueMemberS{Value: string(user)}},

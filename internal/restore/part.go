@@ -4,22 +4,80 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 
+	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/checksum/crc64nvme"
 	"github.com/gas-restore/gas/internal/checksum/treehash"
+	"github.com/gas-restore/gas/internal/fault"
 )
 
-// source is one part's bytes as they come from Glacier, proven: a span at a
-// time is fetched into the one buffer, and is not given out before it matches.
-// It can be read again from anywhere, as the SDK does when it sends a part
-// again. One goroutine at a time may use it.
+// copyPart copies the part with the number n, counted from 1.
+func (c *copying) copyPart(ctx context.Context, n int, p *part) error {
+	buf := c.r.takeBuffer(min(c.layout.span, p.length))
+	defer c.r.buffers.Put(buf)
+	src := newSource(ctx, p.offset, p.length, c.layout.span, *buf)
+	src.fetch = func(ctx context.Context, offset int64, buf []byte) (checksums, error) {
+		sums, err := c.r.fetchRange(ctx, c.f.log, c.f.job.RetrievalID, offset, int64(len(buf)), buf)
+		if err == nil {
+			err = c.told.add(ctx, int64(len(buf)))
+		}
+		return sums, err
+	}
+	src.proven = func(ctx context.Context, proven proof) func() {
+		p.proof = proven
+		var saving sync.WaitGroup
+		saving.Go(func() { c.proofs.save(ctx, n, proven) })
+		return saving.Wait
+	}
+	defer src.wait()
+	for try := 1; ; try++ {
+		up, err := c.sendPart(ctx, src, n, p)
+		if err == nil {
+			p.up = up
+			return nil
+		}
+		if src.err != nil || !fault.Is(err, fault.Corrupt) || try == tries || ctx.Err() != nil {
+			return err
+		}
+		c.f.log.Warn("part sent again", "part", n, "try", try, "err", err)
+		src.forget() // it may have gone wrong in this memory
+	}
+}
+
+// sendPart sends a part to S3, and compares S3's checksum of it with the part's proof.
+func (c *copying) sendPart(ctx context.Context, src *source, n int, p *part) (archive.Part, error) {
+	var sum *crc64nvme.Sum
+	if p.length <= c.layout.span {
+		// All of the part is in memory, so its checksum can be sent before it: S3 then
+		// refuses a part that arrives wrong.
+		if err := src.load(0); err != nil {
+			return archive.Part{}, err
+		}
+		sum = &p.proof.crc
+	}
+	up, err := c.upload.Put(ctx, n, src, p.length, sum)
+	switch {
+	case src.err != nil:
+		return up, src.err // and not what the SDK made of it
+	case err != nil:
+		return up, err
+	case src.left > 0 || up.Sum != p.proof.crc:
+		return up, fault.Errorf(fault.Corrupt, "part %d: S3 has checksum %s, sent %s", n, up.Sum, p.proof.crc)
+	}
+	return up, nil
+}
+
+// source reads one part from Glacier. It fetches one span at a time into its buffer, and
+// gives out no byte of a span that does not match its tree hash. The SDK may seek back and
+// read it again, when it sends the part again. One goroutine at a time may use it.
 type source struct {
 	ctx   context.Context // of the copy; Read has no other place for it
 	fetch func(ctx context.Context, offset int64, buf []byte) (checksums, error)
-	// proven is told of the whole part's checksums, once, before its last span is given
-	// out. What it returns waits until they are noted: the last byte is not given out
-	// before, and the others are meanwhile.
-	proven func(context.Context, treehash.Sum, crc64nvme.Sum) (noted func())
+	// proven is called once with the proof of the whole part, before the last span is given
+	// out. It begins to save the proof and returns a function that waits for the end of
+	// that. source gives the last byte out after it.
+	proven func(context.Context, proof) (saved func())
 
 	offset, length, span int64
 	buf                  []byte // of one span
@@ -28,7 +86,7 @@ type source struct {
 	sums                 []checksums // of the spans that came
 	came                 []bool
 	left                 int // how many have not come
-	noted                func()
+	saved                func()
 	err                  error
 }
 
@@ -56,7 +114,7 @@ func (s *source) load(i int) error {
 	if !s.came[i] {
 		s.came[i] = true
 		if s.left--; s.left == 0 {
-			s.noted = s.proven(s.ctx, s.tree(), s.crc())
+			s.saved = s.proven(s.ctx, proof{s.tree(), s.crc()})
 		}
 	}
 	return nil
@@ -100,10 +158,11 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// wait returns when what is proven is noted, if it is proven. Call it at the end.
+// wait returns when the proof is saved, or at once if there is none yet. Call it at the
+// end.
 func (s *source) wait() {
-	if s.noted != nil {
-		s.noted()
+	if s.saved != nil {
+		s.saved()
 	}
 }
 

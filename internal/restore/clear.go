@@ -1,0 +1,10 @@
+package restore
+
+import "context"
+
+// clear removes the archive from the catalog.
+func (r *Restorer) clear(ctx context.Context, f *file) error {
+	job := f.job
+	job.RestoredBy = f.notice.RetrievalID
+	return r.Catalog.ClearArchive(ctx, job)
+}

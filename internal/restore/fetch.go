@@ -1,0 +1,145 @@
+package restore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/checksum/crc64nvme"
+	"github.com/gas-restore/gas/internal/checksum/treehash"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// tries is how often a range is fetched, a part sent, or an object read on, before the
+// delivery fails.
+const tries = 3
+
+// fetch gets the bytes of a small file into memory. The spans of a large file are fetched
+// by put, each when it is sent.
+func (r *Restorer) fetch(ctx context.Context, f *file) error {
+	if f.large || f.nothing != nil {
+		return nil
+	}
+	f.buffer = r.takeBuffer(f.notice.Size)
+	f.body = (*f.buffer)[:f.notice.Size]
+	got, err := r.fetchRange(ctx, f.log, f.job.RetrievalID, 0, -1, f.body)
+	if s, expired := errors.AsType[*stopped](err); expired {
+		f.nothing = s
+		return f.expect()
+	}
+	if err != nil {
+		return err
+	}
+	f.copied, f.sum = archive.Content{Size: int64(len(f.body)), TreeHash: got.tree}, &got.crc
+	return f.expectCopied(cmp.Or(got.promised, f.notice.TreeHash, f.job.TreeHash))
+}
+
+// checksums are what is known of a range that came.
+type checksums struct {
+	// tree is the tree hash of what came, crc its CRC.
+	tree treehash.Sum
+	crc  crc64nvme.Sum
+	// promised is the tree hash that Glacier gave with the range; empty if it gave none. It
+	// is equal to tree.
+	promised string
+}
+
+// fetchRange fills buf with the output from offset on and returns its checksums. After a
+// cut connection, a short body or wrong bytes it fetches this range again.
+func (r *Restorer) fetchRange(ctx context.Context, log *slog.Logger, id events.RetrievalID, offset, length int64, buf []byte) (checksums, error) {
+	var err error
+	for try := 1; try <= tries; try++ {
+		var sums checksums
+		sums, err = r.fetchOnce(ctx, id, offset, length, buf)
+		if err == nil {
+			return sums, nil
+		}
+		if kind := fault.KindOf(err); ctx.Err() != nil || kind != fault.Transient && kind != fault.Corrupt {
+			return sums, err
+		}
+		log.Warn("range fetched again", "offset", offset, "try", try, "err", err)
+	}
+	return checksums{}, err
+}
+
+func (r *Restorer) fetchOnce(ctx context.Context, id events.RetrievalID, offset, length int64, buf []byte) (checksums, error) {
+	out, err := r.Vault.Output(ctx, id, offset, length)
+	if fault.Is(err, fault.NotFound) {
+		return checksums{}, stop(Expired, err)
+	}
+	if err != nil {
+		return checksums{}, err
+	}
+	defer out.Body.Close()
+	if out.Size >= 0 && out.Size != int64(len(buf)) {
+		return checksums{}, fault.Errorf(fault.Corrupt, "output of %s from %d has %d bytes, want %d", id, offset, out.Size, len(buf))
+	}
+	crc, tree := crc64nvme.Sum(0), treehash.New()
+	if err := readLeaves(out.Body, buf, func(leaf []byte) {
+		// The CRC comes first: S3 compares what it stores with it. So the tree hash finds a
+		// bit that flipped in memory before, and S3 finds one that flips later. The other way
+		// round, nobody would find a bit that flips between the two.
+		crc = crc64nvme.Update(crc, leaf)
+		tree.Write(leaf)
+	}); err != nil {
+		return checksums{}, fault.Errorf(fault.Transient, "read output of %s from %d: %w", id, offset, err)
+	}
+	var more [1]byte
+	if n, err := out.Body.Read(more[:]); n > 0 {
+		return checksums{}, fault.Errorf(fault.Corrupt, "output of %s from %d has more than %d bytes", id, offset, len(buf))
+	} else if err != nil && !errors.Is(err, io.EOF) {
+		return checksums{}, fault.Errorf(fault.Transient, "read the end of output of %s: %w", id, err)
+	}
+	got := tree.TreeHash()
+	sums := checksums{tree: got, crc: crc, promised: out.TreeHash}
+	if out.TreeHash == "" {
+		return sums, nil
+	}
+	want, ok := treehash.Parse(out.TreeHash)
+	if !ok {
+		return sums, fault.Errorf(fault.Corrupt, "output of %s: Glacier gives %q as its tree hash: want 64 hex digits", id, out.TreeHash)
+	}
+	if got != want {
+		return sums, fault.Errorf(fault.Corrupt, "output of %s from %d: tree hash %s, Glacier says %s", id, offset, got, want)
+	}
+	return sums, nil
+}
+
+// readLeaves fills buf from r. It shows each leaf of the tree hash to look while it reads
+// the next one: the leaf is still in the processor's cache, and the connection does not
+// wait for a hash. When it returns, look has seen all leaves that came whole.
+func readLeaves(r io.Reader, buf []byte, look func(leaf []byte)) error {
+	leaves := make(chan []byte, len(buf)/treehash.ChunkSize+1) // room for all
+	var looking sync.WaitGroup
+	looking.Go(func() {
+		for leaf := range leaves {
+			look(leaf)
+		}
+	})
+	defer looking.Wait()
+	defer close(leaves)
+	for rest := buf; len(rest) > 0; {
+		leaf := rest[:min(treehash.ChunkSize, len(rest))]
+		if _, err := io.ReadFull(r, leaf); err != nil {
+			return err
+		}
+		leaves <- leaf
+		rest = rest[len(leaf):]
+	}
+	return nil
+}
+
+// takeBuffer returns a pooled buffer of at least n bytes.
+func (r *Restorer) takeBuffer(n int64) *[]byte {
+	if b, ok := r.buffers.Get().(*[]byte); ok && int64(cap(*b)) >= n {
+		*b = (*b)[:cap(*b)]
+		return b
+	}
+	b := make([]byte, n)
+	return &b
+}

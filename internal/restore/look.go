@@ -1,0 +1,123 @@
+package restore
+
+import (
+	"context"
+	"errors"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/checksum/treehash"
+	"github.com/gas-restore/gas/internal/fault"
+)
+
+// look reads what the catalog, the notice and Glacier say of the file.
+func (r *Restorer) look(ctx context.Context, f *file) error {
+	if err := r.expiring.yield(f.notice, r.Now()); err != nil {
+		return err
+	}
+	if err := r.lookAtCatalog(ctx, f); err != nil {
+		return err
+	}
+	if f.nothing == nil && f.notice.Status == archive.Succeeded {
+		f.large = f.notice.Size > r.PartSize
+		if err := r.ready(ctx, f); err != nil || !f.large {
+			return err // the output of a small file says itself what it has to be
+		}
+	}
+	if f.nothing == nil {
+		if err := r.lookAtGlacier(ctx, f); err != nil {
+			return err
+		}
+	}
+	return f.expect()
+}
+
+// ready tells that Glacier has the output.
+func (r *Restorer) ready(ctx context.Context, f *file) error {
+	if err := f.emit(ctx, r.status(f, archive.Ready, string(f.notice.RetrievalID), 0)); err != nil {
+		return err
+	}
+	if r.OnOutput != nil && !f.notice.CompletedAt.IsZero() {
+		r.OnOutput(f.notice.CompletedAt.Add(archive.OutputLifetime).Sub(r.Now()))
+	}
+	return nil
+}
+
+// lookAtCatalog reads the job, and compares it with the notice.
+func (r *Restorer) lookAtCatalog(ctx context.Context, f *file) error {
+	notice := f.notice
+	job, err := r.Catalog.Job(ctx, notice.JobID)
+	if fault.Is(err, fault.NotFound) && notice.Foreign {
+		if r.OnForeign != nil {
+			r.OnForeign()
+		}
+		return stopf(Foreign, "the retrieval is not ours")
+	}
+	if fault.Is(err, fault.NotFound) {
+		return stopf(UnknownJob, "unknown job %q: not in the catalog", notice.JobID)
+	}
+	if err != nil {
+		return err
+	}
+	if doubt := job.Doubt(); doubt != "" {
+		return stopf(UnreadableJob, "the catalog's job %q of user %s cannot be worked with: %s", job.ID, job.UserID, doubt)
+	}
+	f.job, f.known, f.log = job, true, f.log.With("user", job.UserID)
+	switch restored := job.RestoredBy == notice.RetrievalID; {
+	case job.ArchiveID == "" && restored:
+		return stopf(RestoredAlready, "the file is not archived any more")
+	case job.ArchiveID == "":
+		return stopf(NotArchived, "the file is not archived any more")
+	case job.ArchiveID != notice.ArchiveID && restored:
+		return stopf(ArchivedAgain, "the file was back, and is archived again since")
+	case job.ArchiveID != notice.ArchiveID:
+		return stopf(WrongArchive, "wrong archive id: the notification names %q, the catalog %q", notice.ArchiveID, job.ArchiveID)
+	case job.RetrievalID == "" && job.Intent != nil:
+		return stopf(NotSaved, "the retrieval is not in the catalog yet")
+	case job.RetrievalID == "":
+		// Another worker may have put the file and deleted the archive while this retrieval
+		// was taken back. Then no retrieval can bring it any more: prove looks first.
+		f.nothing = stopf(TakenBack, "the catalog waits for no retrieval")
+	case job.RetrievalID != notice.RetrievalID:
+		return stopf(OtherRetrieval, "the catalog waits for retrieval %q", job.RetrievalID)
+	case job.Result.Bucket == "" || job.Result.Key == "":
+		return stopf(NoKey, "the catalog does not say where the result of job %q belongs: s3_results_bucket or s3_key_result_file is missing", notice.JobID)
+	}
+	return nil
+}
+
+// lookAtGlacier asks Glacier about the retrieval of a large file, or about one that failed
+// by its notice. If Glacier says so too, the file may still be in S3: a retrieval also
+// fails when its archive was deleted, and an archive is deleted after its file was put.
+func (r *Restorer) lookAtGlacier(ctx context.Context, f *file) (err error) {
+	f.retrieval, err = r.Vault.Describe(ctx, f.job.RetrievalID)
+	switch got := f.retrieval; {
+	case fault.Is(err, fault.NotFound):
+		f.nothing = stop(Expired, err)
+	case err != nil:
+		return err
+	case !f.large && got.Status == archive.RetrievalFailed:
+		f.nothing = stop(Failed, errors.New(got.Reason))
+	case !f.large:
+		return stopf(Disagree, "the notification says that the retrieval failed, Glacier says %s", got.Status)
+	case got.ArchiveID != f.job.ArchiveID:
+		return stopf(WrongRetrieval, "wrong retrieval: Glacier says that it is of archive %q", got.ArchiveID)
+	case got.Status != archive.Succeeded:
+		return stopf(Disagree, "the notification says that the retrieval succeeded, Glacier says %s", got.Status)
+	default:
+		_, err = hashOf(got)
+		return err
+	}
+	return nil
+}
+
+// hashOf returns the tree hash that Glacier gives for the archive.
+func hashOf(r archive.Retrieval) (treehash.Sum, error) {
+	if r.TreeHash == "" {
+		return treehash.Sum{}, stopf(NoTreeHash, "Glacier describes retrieval %s without the archive's tree hash, without which no copy can be proven: nothing is copied, and the archive stays", r.ID)
+	}
+	sum, ok := treehash.Parse(r.TreeHash)
+	if !ok {
+		return treehash.Sum{}, stopf(NoTreeHash, "Glacier gives %q as the tree hash of the archive of retrieval %s: want 64 hex digits", r.TreeHash, r.ID)
+	}
+	return sum, nil
+}

@@ -1,0 +1,35 @@
+package restore
+
+import (
+	"context"
+
+	"github.com/gas-restore/gas/internal/fault"
+)
+
+// tidy aborts the uploads that earlier deliveries left at the key of a proven file. A
+// large file's copy may leave some. A small file has some only if [Restorer.placeable]
+// tried the key after an earlier retrieval came to nothing, and its worker died.
+func (r *Restorer) tidy(ctx context.Context, f *file) error {
+	small := f.notice.Size <= r.PartSize && f.job.RetrievalID != ""
+	if f.large || small && len(f.job.History.Failed) > 0 {
+		return r.abortAll(ctx, f)
+	}
+	return nil
+}
+
+// abortAll aborts all unfinished uploads to the file's key.
+func (r *Restorer) abortAll(ctx context.Context, f *file) error {
+	uploads, err := r.Uploads.Unfinished(ctx, f.job.Result)
+	if err == nil {
+		for _, u := range uploads {
+			if err = u.Abort(ctx); err != nil {
+				break
+			}
+		}
+	}
+	if fault.Is(err, fault.Denied) {
+		f.log.Warn("unfinished uploads not aborted: the bucket's lifecycle rule frees their parts", "err", err)
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,64 @@
+package thaw
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/fault"
+)
+
+// adopt deals with an intent that another worker wrote. While the intent is young, that
+// worker may be asking Glacier just now: then the error is of kind Wait. Else adopt looks
+// in Glacier's list for the retrieval. It saves what it finds, even if the user left
+// Premium: the retrieval is paid for. adopted reports whether it found one that can be
+// used. If not, used reports whether Glacier may have been asked: the list has a retrieval
+// that came to nothing, or the intent is so old that Glacier may have forgotten it.
+func (r *Requester) adopt(ctx context.Context, log *slog.Logger, job *archive.Job) (adopted, used bool, err error) {
+	if age := r.watched.age(job.ID, job.Intent.Token, r.Now()); age < r.intentLife() {
+		return false, false, fault.After(fault.Wait, r.intentLife()-age,
+			fmt.Errorf("another worker's intent stands, for %s as far as this one has seen: it may be asking just now", age.Round(time.Second)))
+	}
+	found, err := r.listing.find(ctx, *job, r.Vault)
+	if err != nil {
+		return false, false, err
+	}
+	best, usable := bestOf(found, r.Now())
+	if usable == 0 {
+		// This compares the clocks of two machines. They differ by much less than a day.
+		return false, len(found) > 0 || r.Now().Sub(job.Intent.At) > archive.OutputLifetime-time.Hour, nil
+	}
+	best.Cost = r.priceOf(best, *job)
+	if err := r.save(ctx, log, job, best); err != nil {
+		return false, false, err
+	}
+	if usable > 1 {
+		log.Error("several retrievals of one archive", "archive", job.ArchiveID, "retrievals", usable, "adopted", best.ID)
+		if r.OnDuplicates != nil {
+			r.OnDuplicates(usable - 1)
+		}
+	}
+	log.Info("adopted a retrieval that was requested but not saved", "retrieval", best.ID, "tier", best.Tier)
+	if r.OnAdopted != nil {
+		r.OnAdopted(best)
+	}
+	return true, false, nil
+}
+
+// bestOf returns the retrieval to adopt: one whose output is there, or else the oldest. It
+// also returns how many of the retrievals can be used.
+func bestOf(found []archive.Retrieval, now time.Time) (best archive.Retrieval, usable int) {
+	for _, f := range found {
+		if !f.Usable(now) {
+			continue
+		}
+		usable++
+		done, bestDone := f.Status == archive.Succeeded, best.Status == archive.Succeeded
+		if usable == 1 || done && !bestDone || done == bestDone && f.RequestedAt.Before(best.RequestedAt) {
+			best = f
+		}
+	}
+	return best, usable
+}

@@ -1,0 +1,192 @@
+package thaw
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/gate"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// ask requests the archive and saves the retrieval's id, in steps:
+//
+//	turn      waits until this worker may call Glacier, and asks the gate once more
+//	awake     leaves Expedited out while it rests
+//	spend     enters the price into the budgets
+//	announce  writes the intent
+//	callTiers calls Glacier, tier by tier as [RetryTable] say
+//	save      saves the retrieval's id
+//	correct   sets the budgets to the real price
+func (r *Requester) ask(ctx context.Context, log *slog.Logger, job archive.Job, emit Emit) error {
+	answer, account, err := r.turn(ctx, job)
+	if err != nil {
+		return err
+	}
+	if answer.Action != gate.Ask {
+		return r.notAsked(ctx, log, job, answer)
+	}
+	tiers, err := r.awake(answer.Tiers)
+	if err != nil {
+		return err
+	}
+	spending, held, err := r.spend(ctx, log, job, account, tiers)
+	if err != nil || held {
+		return err
+	}
+	if err := r.announce(ctx, log, &job, planID(account), spending); err != nil {
+		return err
+	}
+	retrieval, err := r.callTiers(ctx, log, &job, tiers, spending)
+	if err != nil {
+		return err
+	}
+	if err := r.save(ctx, log, &job, retrieval); err != nil {
+		return err
+	}
+	r.correct(ctx, log, spending, retrieval.Cost)
+	if r.OnRequested != nil {
+		r.OnRequested(retrieval, retrieval.Tier != r.Tiers[0])
+	}
+	return emit(ctx, r.requested(job))
+}
+
+// turn waits until this worker may call Glacier, and asks the gate once more: meanwhile
+// the user may have left Premium, or an operator may have stopped it. The wait may be
+// long, so it comes before the intent. An intent that is left behind costs the next worker
+// a wait and a look at Glacier's list.
+func (r *Requester) turn(ctx context.Context, job archive.Job) (gate.Answer, archive.Account, error) {
+	if err := r.Pace.Turn(ctx); err != nil {
+		return gate.Answer{}, archive.Account{}, err
+	}
+	return r.entitled(ctx, job)
+}
+
+// notAsked ends a task whose gate closed while it waited for its turn.
+func (r *Requester) notAsked(ctx context.Context, log *slog.Logger, job archive.Job, answer gate.Answer) error {
+	if answer.Action != gate.Drop {
+		return refused(answer, job)
+	}
+	if job.Intent != nil {
+		r.drop(ctx, log, job)
+	}
+	log.Info("not requested", "why", answer.Why)
+	return nil
+}
+
+// awake returns the tiers that may be asked for now, in their order: not those before
+// the first that is not at rest.
+func (r *Requester) awake(tiers archive.Tiers) (archive.Tiers, error) {
+	var rest time.Duration
+	for i, tier := range tiers {
+		if rest = r.Pace.Resting(tier); rest <= 0 {
+			return tiers[i:], nil
+		}
+	}
+	return nil, fault.After(fault.Capacity, rest, fmt.Errorf("%s had no capacity a moment ago and is left alone", tiers[len(tiers)-1]))
+}
+
+// announce writes an intent, and sets it on the job.
+func (r *Requester) announce(ctx context.Context, log *slog.Logger, job *archive.Job, plan string, spending archive.Spending) error {
+	intent := r.newIntent(plan)
+	if err := r.Catalog.SaveIntent(ctx, *job, intent); fault.Is(err, fault.Conflict) {
+		r.correct(ctx, log, spending, 0)
+		return fault.New(fault.Wait, fmt.Errorf("another worker was first: %w", err))
+	} else if err != nil {
+		return err // it may have been written: what was entered stays entered
+	}
+	job.Intent = &intent
+	return nil
+}
+
+func (r *Requester) newIntent(plan string) archive.Intent {
+	return archive.Intent{Token: rand.Text(), At: r.Now().UTC(), Plan: plan, Due: r.Now().Add(r.intentLife())}
+}
+
+// callTiers calls Glacier until it takes the request in one of the tiers, or until
+// [RetryTable] say that the task goes back.
+func (r *Requester) callTiers(ctx context.Context, log *slog.Logger, job *archive.Job, tiers archive.Tiers, spending archive.Spending) (archive.Retrieval, error) {
+	for tier := tiers[0]; ; {
+		id, called, err := r.call(ctx, job, tier)
+		if err == nil {
+			return r.taken(ctx, log, *job, id, tier), nil
+		}
+		if !called {
+			r.withdraw(ctx, log, *job, spending)
+			return archive.Retrieval{}, err
+		}
+		retry := RetryOf(fault.KindOf(err), tier)
+		if retry.Rest {
+			r.Pace.Rest(ctx)
+		}
+		if retry.Slow {
+			r.Pace.Slow(ctx)
+		}
+		if next, ok := retry.Next(tiers, tier); ok {
+			log.Info("refused, trying another tier", "tier", tier, "next", next, "kind", retry.Kind)
+			tier = next
+			if err := r.Pace.Turn(ctx); err == nil {
+				continue
+			}
+		}
+		if retry.Refused() {
+			r.withdraw(ctx, log, *job, spending)
+		}
+		if retry.Action == DeadLetter {
+			return archive.Retrieval{}, fault.Because(retry.Returns, "archive cannot be retrieved", fmt.Errorf("archive %q cannot be retrieved: %w", job.ArchiveID, err))
+		}
+		return archive.Retrieval{}, fault.After(retry.Returns, fault.DelayOf(err), err)
+	}
+}
+
+// taken returns the retrieval that Glacier took, with its price.
+func (r *Requester) taken(ctx context.Context, log *slog.Logger, job archive.Job, id events.RetrievalID, tier archive.Tier) archive.Retrieval {
+	retrieval := archive.Retrieval{ID: id, ArchiveID: job.ArchiveID, Tier: tier, RequestedAt: r.Now().UTC()}
+	r.bill(ctx, log, &retrieval, job)
+	log.Info("requested", "archive", job.ArchiveID, "tier", tier, "retrieval", id, "cost", retrieval.Cost.String())
+	r.Pace.Took(ctx, tier)
+	return retrieval
+}
+
+// withdraw removes the intent and gives back what was entered into the budgets: Glacier
+// took nothing.
+func (r *Requester) withdraw(ctx context.Context, log *slog.Logger, job archive.Job, spending archive.Spending) {
+	r.drop(ctx, log, job)
+	r.correct(ctx, log, spending, 0)
+}
+
+// call requests the archive once; called is false if it did not come to that. An
+// intent that is so old that another worker might take it over before the call
+// has ended is renewed first.
+func (r *Requester) call(ctx context.Context, job *archive.Job, tier archive.Tier) (id events.RetrievalID, called bool, err error) {
+	leave, err := r.Pace.Enter(ctx)
+	if err != nil {
+		return "", false, err
+	}
+	defer leave()
+	if r.Now().Sub(job.Intent.At) > r.intentLife()-2*r.CallTime {
+		renewed := r.newIntent(job.Intent.Plan)
+		if err := r.Catalog.SaveIntent(ctx, *job, renewed); err != nil {
+			return "", false, fault.New(fault.Wait, fmt.Errorf("renew the intent: %w", err))
+		}
+		job.Intent = &renewed
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.CallTime)
+	defer cancel()
+	id, err = r.Vault.Retrieve(ctx, job.ArchiveID, job.ID, tier)
+	return id, true, err
+}
+
+// drop removes the intent of a job: nothing was requested under it. Should this
+// write fail, the next delivery waits for the intent's age, and looks.
+func (r *Requester) drop(ctx context.Context, log *slog.Logger, job archive.Job) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTime)
+	defer cancel()
+	if err := r.Catalog.DropIntent(ctx, job, *job.Intent); err != nil {
+		log.Warn("intent not dropped", "err", err)
+	}
+}

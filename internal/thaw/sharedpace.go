@@ -1,0 +1,157 @@
+package thaw
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/gas-restore/gas/internal/fault"
+)
+
+// SharedPace is what the workers know together of Glacier's answers. It is one value in
+// the PACE bucket.
+type SharedPace struct {
+	// RestUntil is until when Expedited is left alone. Refusals counts how often in a row it
+	// had no capacity.
+	RestUntil time.Time `json:"expedited_rests_until,omitzero"`
+	Refusals  int       `json:"expedited_refusals,omitempty"`
+	// Slowness decides how far apart calls are; see [SharedPace.Gap]. SlowedAt is when
+	// Glacier last throttled.
+	Slowness float64   `json:"slowness,omitempty"`
+	SlowedAt time.Time `json:"slowed_at,omitzero"`
+}
+
+// SharedPaceKey is the key of the shared pace.
+const SharedPaceKey = "glacier"
+
+const (
+	// sharedPaceAge is how old a read of the shared pace may be. sharedPaceTime is how long
+	// a read or a write may take: a call to Glacier does not wait longer for it.
+	sharedPaceAge  = 500 * time.Millisecond
+	sharedPaceTime = 300 * time.Millisecond
+)
+
+// DecodeSharedPace returns the shared pace in a value.
+func DecodeSharedPace(value []byte) (*SharedPace, error) {
+	var s SharedPace
+	if err := json.Unmarshal(value, &s); err != nil {
+		return nil, fmt.Errorf("shared pace: %w", err)
+	}
+	return &s, nil
+}
+
+// Gap returns the time that a worker leaves between two calls.
+func (s SharedPace) Gap() time.Duration {
+	switch {
+	case s.Slowness <= 0:
+		return 0
+	case s.Slowness < 1:
+		return time.Duration(s.Slowness * float64(firstGap))
+	}
+	return time.Duration(float64(firstGap) * math.Pow(2, s.Slowness-1))
+}
+
+// merge takes over what is newer in the bucket. eased is by how much this worker's calls
+// reduced the slowness since it last wrote. A throttle that this worker could not write
+// stays.
+func (s *SharedPace) merge(stored SharedPace, eased float64) {
+	if stored.RestUntil.After(s.RestUntil) {
+		s.RestUntil, s.Refusals = stored.RestUntil, stored.Refusals
+	}
+	if !stored.SlowedAt.Before(s.SlowedAt) {
+		s.SlowedAt, s.Slowness = stored.SlowedAt, max(0, stored.Slowness-eased)
+	}
+}
+
+// refresh reads the shared pace, if the last read was a while ago. While one caller reads,
+// the others go on with what is known.
+func (p *Pace) refresh(ctx context.Context) {
+	if p.KV == nil {
+		return
+	}
+	p.mu.Lock()
+	now := p.now()
+	if age := now.Sub(p.readAt); age >= 0 && age < sharedPaceAge {
+		p.mu.Unlock()
+		return
+	}
+	p.readAt = now
+	eased := p.eased > 0
+	p.mu.Unlock()
+	if !eased {
+		p.read(ctx)
+		return
+	}
+	// Every worker slows down for every worker's throttles. So it also has to tell the
+	// others by how much its calls reduced the slowness.
+	p.share(ctx, func(*SharedPace, time.Time) bool { return true })
+}
+
+// read takes over what is newer in the bucket, and returns the revision there.
+func (p *Pace) read(ctx context.Context) (revision uint64, ok bool) {
+	readCtx, cancel := context.WithTimeout(ctx, sharedPaceTime)
+	defer cancel()
+	var stored SharedPace
+	revision, _, err := read(readCtx, p.KV, SharedPaceKey, &stored)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ctx.Err() == nil { // else the caller is gone, and the bucket may be well
+		p.reached(err)
+	}
+	if err != nil {
+		return 0, false
+	}
+	p.shared.merge(stored, p.eased)
+	return revision, true
+}
+
+// share changes the pace and writes it to the bucket. change returns false if nothing is
+// to be changed. If the bucket cannot be reached, that costs a moment and no more. If two
+// workers write at once, the second one reads again at its next turn.
+func (p *Pace) share(ctx context.Context, change func(*SharedPace, time.Time) bool) {
+	var revision uint64
+	reached := false
+	if p.KV != nil {
+		revision, reached = p.read(ctx)
+	}
+	p.mu.Lock()
+	changed := change(&p.shared, p.now())
+	shared, eased := p.shared, p.eased
+	p.mu.Unlock()
+	if !changed || !reached {
+		return
+	}
+	data, err := json.Marshal(shared)
+	if err != nil {
+		return // a struct of numbers and times always is JSON
+	}
+	ctx, cancel := context.WithTimeout(ctx, sharedPaceTime)
+	defer cancel()
+	err = p.KV.Swap(ctx, SharedPaceKey, data, revision)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err == nil {
+		p.eased = max(0, p.eased-eased)
+	}
+	if !fault.Is(err, fault.Conflict) {
+		p.reached(err)
+	}
+}
+
+// reached tells the log when the bucket cannot be reached, and when it can be again. The
+// caller holds p.mu.
+func (p *Pace) reached(err error) {
+	if (err != nil) == p.alone {
+		return
+	}
+	p.alone = err != nil
+	switch {
+	case p.Log == nil:
+	case p.alone:
+		p.Log.Warn("the shared pace cannot be reached: this worker goes by the answers that it gets itself", "err", err)
+	default:
+		p.Log.Info("the shared pace can be reached again")
+	}
+}
