@@ -165,6 +165,9 @@ func TestALookAtTheKeyLeavesNoUploadBehind(t *testing.T) {
 				t.Fatal("no upload is left, so that nothing is to be tidied up")
 			}
 			b.deliver(e, &out)
+			if n := b.uploads(); n != 0 {
+				t.Errorf("%d uploads are left, and the archive may never be retrieved again", n)
+			}
 			b.deliver(b.retrieve(b.Job("j")), &out)
 			b.restored("j", body)
 		})

@@ -95,6 +95,11 @@ func (r *Restorer) placeable(ctx context.Context, f *file) error {
 	if !fault.Is(err, fault.NotFound) {
 		return err
 	}
+	// An earlier delivery may have died before it aborted the upload of this very check. The
+	// archive may never be retrieved again, so that no later copy tidies up.
+	if err := r.abortEmpty(ctx, f); err != nil {
+		return err
+	}
 	// An upload that is begun and aborted shows nothing to anybody. It needs the same
 	// permission as an object.
 	up, err := r.Uploads.Begin(ctx, f.job.Result, archive.Mark{Archive: f.job.ArchiveID})

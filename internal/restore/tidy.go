@@ -3,6 +3,7 @@ package restore
 import (
 	"context"
 
+	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/fault"
 )
 
@@ -19,12 +20,28 @@ func (r *Restorer) tidy(ctx context.Context, f *file) error {
 
 // abortAll aborts all unfinished uploads to the file's key.
 func (r *Restorer) abortAll(ctx context.Context, f *file) error {
+	return r.abort(ctx, f, func(archive.Upload) (bool, error) { return true, nil })
+}
+
+// abortEmpty aborts the unfinished uploads to the file's key that have no parts. The next
+// copy of a large file goes on with the others.
+func (r *Restorer) abortEmpty(ctx context.Context, f *file) error {
+	return r.abort(ctx, f, func(u archive.Upload) (bool, error) {
+		parts, err := u.Parts(ctx)
+		return len(parts) == 0, err
+	})
+}
+
+// abort aborts those unfinished uploads to the file's key that pick picks.
+func (r *Restorer) abort(ctx context.Context, f *file, pick func(archive.Upload) (bool, error)) error {
 	uploads, err := r.Uploads.Unfinished(ctx, f.job.Result)
-	if err == nil {
-		for _, u := range uploads {
-			if err = u.Abort(ctx); err != nil {
-				break
-			}
+	for _, u := range uploads {
+		var picked bool
+		if picked, err = pick(u); err == nil && picked {
+			err = u.Abort(ctx)
+		}
+		if err != nil {
+			break
 		}
 	}
 	if fault.Is(err, fault.Denied) {

@@ -67,7 +67,7 @@ var lasts = []bug{
 	{"no room for a letter is taken for a worker that dies", "internal/bus/settle.go",
 		"			r.ended(ctx, meta, noted(m.Headers()).attempt)\n			r.nak", "			r.nak", in("dead-full"), nil},
 	{"an upload of a look at the key is left", "internal/restore/tidy.go",
-		"len(f.job.History.Failed) > 0 {", "len(f.job.History.Failed) > 9 {", []string{"seed=53"}, nil},
+		"len(f.job.History.Failed) > 0 {", "len(f.job.History.Failed) > 9 {", []string{"seed=53"}, []edit{{"internal/restore/leave.go", "if err := r.abortEmpty(ctx, f); err != nil {", "if err := ctx.Err(); err != nil {"}}},
 	{"a body with one field of an envelope is taken for one", "internal/bridge/source.go",
 		"if marks.Type == nil || marks.TopicArn == nil {", "if marks.Type == nil && marks.TopicArn == nil {", in("not-ours"), nil},
 	{"another tool's retrieval is a dead letter", "internal/restore/look.go",
