@@ -65,7 +65,7 @@ var lasts = []bug{
 	{"an interrupted request is left alone by the sweep", "internal/reconcile/rules.go",
 		"{Interrupted, Ask,", "{Interrupted, Leave,", in("downgrade-lost"), nil},
 	{"no room for a letter is taken for a worker that dies", "internal/bus/settle.go",
-		"			r.ended(ctx, meta, noted(m.Headers()).attempt)\n			r.nak", "			r.nak", in("dead-full"), nil},
+		"			r.ended(ctx, meta, noted(m.Headers()).Attempt)\n			r.nak", "			r.nak", in("dead-full"), nil},
 	{"an upload of a look at the key is left", "internal/restore/tidy.go",
 		"len(f.job.History.Failed) > 0 {", "len(f.job.History.Failed) > 9 {", []string{"seed=53"}, []edit{{"internal/restore/leave.go", "if err := r.abortEmpty(ctx, f); err != nil {", "if err := ctx.Err(); err != nil {"}}},
 	{"a body with one field of an envelope is taken for one", "internal/bridge/source.go",
