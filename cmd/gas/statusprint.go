@@ -52,7 +52,7 @@ func (r statusReport) print(out io.Writer) error {
 				note = fmt.Sprintf("%d of unknown size", row.Unsized)
 			}
 		}
-		for _, tier := range []archive.Tier{archive.Expedited, archive.Standard, archive.Bulk} {
+		for _, tier := range archive.AllTiers() {
 			if n := row.ByTier[tier]; n > 0 {
 				note += fmt.Sprintf("  %d %s", n, tier)
 			}

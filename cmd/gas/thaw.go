@@ -177,7 +177,7 @@ func (c *thawCmd) job(ctx context.Context, d *deployment) (thawReport, error) {
 	var p thaw.Preview
 	p.Add(job.ArchiveSize, d.cfg.AssumedSize)
 	p.InTier = map[archive.Tier]archive.MicroUSD{}
-	for _, tier := range []archive.Tier{archive.Expedited, archive.Standard, archive.Bulk} {
+	for _, tier := range archive.AllTiers() {
 		p.InTier[tier] = p.In(d.prices, tier)
 	}
 	p.AtMost = p.Estimate.AtMost(d.prices, d.cfg.TierOrder())
@@ -222,7 +222,7 @@ func (r thawReport) print(std streams, order archive.Tiers) error {
 		if p.Thawing > 0 {
 			fmt.Fprintf(w, "on their way\t%d archives\n", p.Thawing)
 		}
-		for _, tier := range []archive.Tier{archive.Expedited, archive.Standard, archive.Bulk} {
+		for _, tier := range archive.AllTiers() {
 			use := "not in GAS_TIERS"
 			if i := slices.Index(order, tier); i == 0 {
 				use = "asked for first"

@@ -45,7 +45,7 @@ func (t Tier) Typically() (from, to time.Duration, err error) {
 			return known.from, known.to, nil
 		}
 	}
-	return 0, 0, fmt.Errorf("%q is no tier: want Expedited, Standard or Bulk", t)
+	return 0, 0, fmt.Errorf("%q is no tier: want one of %v", t, AllTiers())
 }
 
 // Told returns the tier as events tell it; empty if it is none of these. Other programs
