@@ -20,7 +20,7 @@ import (
 )
 
 // sendLogout is the provider's call of the back channel.
-func (b *bed) sendLogout(token string) answer {
+func (b *fixture) sendLogout(token string) answer {
 	b.t.Helper()
 	return b.browser().post(backChannelPath, url.Values{"logout_token": {token}})
 }
@@ -28,7 +28,7 @@ func (b *bed) sendLogout(token string) answer {
 var tokenID atomic.Int64
 
 // logoutToken is one that ends all of ada's sessions, changed; nil leaves a claim out.
-func (b *bed) logoutToken(typ string, change map[string]any) string {
+func (b *fixture) logoutToken(typ string, change map[string]any) string {
 	b.t.Helper()
 	claims := map[string]any{
 		"iss": b.idp, "aud": "gas", "sub": "ada", "jti": fmt.Sprint(tokenID.Add(1)),
@@ -55,7 +55,7 @@ func (b *browser) isIn() bool {
 // TestAWaveOfSignOutsEndsEverySession: a provider tells of each session once, all from one
 // address, and many do not try again.
 func TestAWaveOfSignOutsEndsEverySession(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	const wave = 200
 	browsers := make([]*browser, wave)
 	for i := range browsers {
@@ -84,7 +84,7 @@ func TestAWaveOfSignOutsEndsEverySession(t *testing.T) {
 }
 
 func TestMoreSignOutsThanABoundAreToldToComeAgain(t *testing.T) {
-	b := newBed(t, func(c *Config, _ *Deps) { c.Rate = 0.02 })
+	b := newFixture(t, func(c *Config, _ *Deps) { c.Rate = 0.02 })
 	ada := b.signedIn("ada", "")
 	if a := b.sendLogout(b.logoutToken("", map[string]any{"sub": "nobody"})); a.StatusCode != http.StatusOK {
 		t.Fatalf("the first is answered %s", a.Status)
@@ -99,7 +99,7 @@ func TestMoreSignOutsThanABoundAreToldToComeAgain(t *testing.T) {
 }
 
 func TestTheTypeOfALogoutTokenIsChecked(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	for typ, want := range map[string]int{
 		"": 200, "JWT": 200, "jwt": 200, "logout+jwt": 200, "LOGOUT+JWT": 200, "application/logout+jwt": 200, "application/jwt": 200,
 		"at+jwt": 400, "secevent+jwt": 400, "id_token": 400, "logout": 400, "JWE": 400, "logout+jwt ": 400,
@@ -115,7 +115,7 @@ func TestTheTypeOfALogoutTokenIsChecked(t *testing.T) {
 }
 
 func TestALogoutTokenThatIsNotClearEndsNothing(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	ada := b.signedIn("ada", "s1")
 	for name, change := range map[string]map[string]any{
 		"a session that is a number": {"sid": 7},
@@ -157,7 +157,7 @@ func TestALogoutTokenThatComesAgainEndsNoSessionOfLater(t *testing.T) {
 	for name, later := range map[string]time.Duration{"in the same second": 0, "two minutes later": 2 * time.Minute} {
 		for _, sid := range []any{nil, "s1"} {
 			t.Run(fmt.Sprintf("%s, sid %v", name, sid), func(t *testing.T) {
-				b := newBed(t, func(c *Config, d *Deps) {
+				b := newFixture(t, func(c *Config, d *Deps) {
 					store := NewMemoryStore(1000)
 					store.now, d.Sessions = c.Now, store
 				})
@@ -183,7 +183,7 @@ func TestALogoutTokenThatComesAgainEndsNoSessionOfLater(t *testing.T) {
 // when its person is in again.
 func TestALateLogoutTokenLeavesWhoSignedInSince(t *testing.T) {
 	var at atomic.Int64
-	b := newBedWith(t, func(c *localidp.Config) {
+	b := newFixtureWith(t, func(c *localidp.Config) {
 		c.Claims = func(claims map[string]any) { claims["iat"] = at.Load() }
 	})
 	at.Store(b.clock.now().Unix())
@@ -205,7 +205,7 @@ func TestALateLogoutTokenLeavesWhoSignedInSince(t *testing.T) {
 // ours, is no reason to call it invalid.
 func TestALogoutTokenThatCannotBeVerifiedNowMayComeAgain(t *testing.T) {
 	store := &ailing{SessionStore: NewMemoryStore(1000)}
-	b := newBed(t, func(_ *Config, d *Deps) { d.Sessions = store })
+	b := newFixture(t, func(_ *Config, d *Deps) { d.Sessions = store })
 	for name, trouble := range map[string]struct {
 		begin, end func()
 		line       string // of the log
@@ -292,7 +292,7 @@ func (a *ailing) Keys(ctx context.Context, prefix string) ([]string, error) {
 // the sessions, the logins or both away.
 func TestEveryPageSaysTryAgainWhileTheSessionsAreAway(t *testing.T) {
 	sessions, logins := &ailing{SessionStore: NewMemoryStore(1000)}, &ailing{SessionStore: NewMemoryStore(1000)}
-	b := newBed(t, func(c *Config, d *Deps) {
+	b := newFixture(t, func(c *Config, d *Deps) {
 		d.Sessions, d.Logins = sessions, logins
 		c.Rate = 1000
 	})

@@ -30,7 +30,7 @@ type signInCase struct {
 	// begins, and between while they are at the provider.
 	provider        func(*localidp.Config)
 	site            func(*Config, *Deps)
-	before, between func(b *bed)
+	before, between func(b *fixture)
 
 	status int
 	// words are in the title or the sentence, level and fault in the one line of the log.
@@ -41,8 +41,8 @@ type signInCase struct {
 	lives bool
 }
 
-func mood(e localidp.Endpoint, m localidp.Mood) func(*bed) {
-	return func(b *bed) { b.provider.SetMood(e, m) }
+func mood(e localidp.Endpoint, m localidp.Mood) func(*fixture) {
+	return func(b *fixture) { b.provider.SetMood(e, m) }
 }
 
 func claims(change map[string]any) func(*localidp.Config) {
@@ -66,16 +66,16 @@ const (
 )
 
 func signInCases() []signInCase {
-	person := func(name string, status int, words string, between func(*bed)) signInCase {
+	person := func(name string, status int, words string, between func(*fixture)) signInCase {
 		return signInCase{name: name, between: between, status: status, words: words, level: "INFO", fault: "person"}
 	}
-	busy := func(name string, before func(*bed)) signInCase {
+	busy := func(name string, before func(*fixture)) signInCase {
 		return signInCase{name: name, before: before, status: 503, words: unavailable, level: "WARN", fault: "provider", retry: "some"}
 	}
-	nonsense := func(name string, before func(*bed)) signInCase {
+	nonsense := func(name string, before func(*fixture)) signInCase {
 		return signInCase{name: name, before: before, status: 502, words: unavailable, level: "WARN", fault: "provider", retry: "some"}
 	}
-	setUp := func(name string, before func(*bed)) signInCase {
+	setUp := func(name string, before func(*fixture)) signInCase {
 		return signInCase{name: name, before: before, status: 500, words: notSetUp, level: "ERROR", fault: "set-up"}
 	}
 	token := func(c signInCase, change map[string]any) signInCase {
@@ -96,7 +96,7 @@ func signInCases() []signInCase {
 			status: 503, words: unavailable, level: "WARN", fault: "provider", retry: "7",
 		},
 		nonsense("discovery answers HTML", mood(localidp.Discovery, localidp.Mood{Status: 200, Body: "<html>"})),
-		nonsense("discovery answers without endpoints", func(b *bed) {
+		nonsense("discovery answers without endpoints", func(b *fixture) {
 			b.provider.SetMood(localidp.Discovery, localidp.Mood{Status: 200, Body: fmt.Sprintf(`{"issuer":%q}`, b.idp)})
 		}),
 		setUp("there is no discovery", mood(localidp.Discovery, localidp.Mood{Status: 404})),
@@ -130,12 +130,12 @@ func signInCases() []signInCase {
 		person("the code is not good any more", 400, stopped, mood(localidp.Token, localidp.Mood{Error: "invalid_grant"})),
 
 		// The ID token.
-		nonsense("the key that signs is not published", func(b *bed) {
+		nonsense("the key that signs is not published", func(b *fixture) {
 			b.provider.SetMood(localidp.Keys, localidp.Mood{Status: 200, Body: `{"keys":[]}`})
 		}),
 		{
 			name: "a new key cannot be had", status: 503, words: unavailable, level: "WARN", fault: "provider", retry: "some",
-			between: func(b *bed) {
+			between: func(b *fixture) {
 				if err := b.provider.Rotate("RS512", false); err != nil {
 					b.t.Error(err)
 				}
@@ -167,17 +167,17 @@ func signInCases() []signInCase {
 			name: "the catalog is broken", status: 500, words: "our side", level: "ERROR",
 			before: failing("SignIn", errors.New("it is broken")),
 		},
-		setUp("the account is of another issuer", func(b *bed) {
-			b.world.change(func() {
-				b.world.accounts["ada"] = archive.Account{ID: "ada", Issuer: "https://other.example", Role: archive.Free}
+		setUp("the account is of another issuer", func(b *fixture) {
+			b.ports.change(func() {
+				b.ports.accounts["ada"] = archive.Account{ID: "ada", Issuer: "https://other.example", Role: archive.Free}
 			})
 		}),
 		{
 			name: "the account is of an issuer from before", status: 200, lives: true,
 			site: func(c *Config, _ *Deps) { c.FormerIssuers = []string{"https://other.example"} },
-			before: func(b *bed) {
-				b.world.change(func() {
-					b.world.accounts["ada"] = archive.Account{ID: "ada", Issuer: "https://other.example", Role: archive.Free}
+			before: func(b *fixture) {
+				b.ports.change(func() {
+					b.ports.accounts["ada"] = archive.Account{ID: "ada", Issuer: "https://other.example", Role: archive.Free}
 				})
 			},
 		},
@@ -197,7 +197,7 @@ func signInCases() []signInCase {
 	}
 	// What nobody needs may be of any type, in discovery too.
 	for _, member := range []string{"scopes_supported", "token_endpoint_auth_methods_supported", "end_session_endpoint", "userinfo_endpoint", "claims_supported", "device_authorization_endpoint"} {
-		all = append(all, signInCase{name: "discovery says " + member + " is 7", status: 200, lives: true, before: func(b *bed) {
+		all = append(all, signInCase{name: "discovery says " + member + " is 7", status: 200, lives: true, before: func(b *fixture) {
 			var doc map[string]any
 			b.browser().get(b.idp+string(localidp.Discovery)).into(b.t, &doc)
 			doc[member] = 7
@@ -221,8 +221,8 @@ func signInCases() []signInCase {
 	return all
 }
 
-func failing(call string, err error) func(*bed) {
-	return func(b *bed) { b.world.change(func() { b.world.faults[call] = err }) }
+func failing(call string, err error) func(*fixture) {
+	return func(b *fixture) { b.ports.change(func() { b.ports.faults[call] = err }) }
 }
 
 // TestWhoseFaultItIsDecidesWordsStatusAndLevel goes through sign-in once for each case.
@@ -237,7 +237,7 @@ func TestWhoseFaultItIsDecidesWordsStatusAndLevel(t *testing.T) {
 			if tt.provider == nil {
 				tt.provider = func(*localidp.Config) {}
 			}
-			b := newBedWith(t, tt.provider, site...)
+			b := newFixtureWith(t, tt.provider, site...)
 			if tt.before != nil {
 				tt.before(b)
 			}
@@ -257,7 +257,7 @@ func TestWhoseFaultItIsDecidesWordsStatusAndLevel(t *testing.T) {
 
 // tryIn goes as far on the way in as the provider and the site let it, and returns the
 // page where that ends.
-func (b *browser) tryIn(subject string, between func(*bed)) answer {
+func (b *browser) tryIn(subject string, between func(*fixture)) answer {
 	b.t.Helper()
 	a := b.get("/login?return=/annotations")
 	if a.Request.URL.Host != strings.TrimPrefix(b.idp, "http://") || a.StatusCode != http.StatusOK {
@@ -265,7 +265,7 @@ func (b *browser) tryIn(subject string, between func(*bed)) answer {
 	}
 	form := a.form(b.t, "/login", func(v url.Values) bool { return v.Get("subject") == subject })
 	if between != nil {
-		between(b.bed)
+		between(b.fixture)
 	}
 	return b.post(b.idp+"/login", form)
 }
@@ -274,7 +274,7 @@ var logLine = regexp.MustCompile(`(?m)^time=\S+ level=(INFO|WARN|ERROR) msg="(?:
 
 // logged holds the log to one line of what was refused, of that level and of that fault;
 // to none if level is empty.
-func (b *bed) logged(level, fault string) {
+func (b *fixture) logged(level, fault string) {
 	b.t.Helper()
 	lines := logLine.FindAllStringSubmatch(b.log.String(), -1)
 	if level == "" {

@@ -13,8 +13,8 @@ import (
 )
 
 // hubBed is a hub over a stream in memory, in a bubble.
-func hubBed(t *testing.T) (*world, *hub) {
-	w := &world{news: make(chan struct{}), faults: map[string]error{}}
+func hubBed(t *testing.T) (*fixturePorts, *hub) {
+	w := &fixturePorts{news: make(chan struct{}), faults: map[string]error{}}
 	return w, newHub(w, Config{Logger: slog.New(slog.DiscardHandler)}, func(events.UserID) {})
 }
 

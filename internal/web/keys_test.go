@@ -18,7 +18,7 @@ import (
 // broken, or no public keys at all. With one that everybody can read nothing is signed.
 func TestKeysThatAreOfNoUseAreLeftOut(t *testing.T) {
 	secret := []byte("a secret that stands in the key set for everybody")
-	b := newBed(t)
+	b := newFixture(t)
 	var set struct {
 		Keys []map[string]any `json:"keys"`
 	}

@@ -13,7 +13,7 @@ import (
 // TestACrowdBeforeAProviderInTroubleMakesOneLookup: each of them has a token of a key that is
 // not known, and nobody waits for lookups of others to fail one after the other.
 func TestACrowdBeforeAProviderInTroubleMakesOneLookup(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	p := b.site.provider
 	old, err := p.discover(t.Context())
 	if err != nil {
@@ -40,7 +40,7 @@ func TestACrowdBeforeAProviderInTroubleMakesOneLookup(t *testing.T) {
 // TestNobodyWaitsForALookupThatIsNotNeededAtOnce: what was found a while ago is good while
 // somebody else looks.
 func TestNobodyWaitsForALookupThatIsNotNeededAtOnce(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	p := b.site.provider
 	old, err := p.discover(t.Context())
 	if err != nil {
@@ -73,7 +73,7 @@ func (l leaver) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func TestALookupIsForAllWhoWait(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	ctx, leave := context.WithCancel(t.Context())
 	cfg := b.site.cfg
 	cfg.HTTPClient = &http.Client{Transport: leaver{cfg.HTTPClient.Transport, leave}}
@@ -95,7 +95,7 @@ func TestALookupIsForAllWhoWait(t *testing.T) {
 // before the provider rotated, and whoever has a token of the new key knew what was there
 // before either.
 func TestALookupThatBeganBeforeTheKeyWasThereIsNotTheLast(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	p := b.site.provider
 	old, err := p.discover(t.Context())
 	if err != nil {
@@ -115,7 +115,7 @@ func TestALookupThatBeganBeforeTheKeyWasThereIsNotTheLast(t *testing.T) {
 
 // TestUserinfoIsNotAskedForWithoutAnAccessToken: that is not kept for another try.
 func TestUserinfoIsNotAskedForWithoutAnAccessToken(t *testing.T) {
-	b := newBedWith(t, claims(map[string]any{"name": nil}))
+	b := newFixtureWith(t, claims(map[string]any{"name": nil}))
 	ada := b.browser()
 	callback := ada.callback("ada")
 	b.rotate("ES256", false)

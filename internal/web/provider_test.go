@@ -15,7 +15,7 @@ import (
 	localidp "github.com/gas-restore/gas/internal/local/idp"
 )
 
-func (b *bed) rotate(algorithm string, keep bool) {
+func (b *fixture) rotate(algorithm string, keep bool) {
 	b.t.Helper()
 	if err := b.provider.Rotate(algorithm, keep); err != nil {
 		b.t.Error(err)
@@ -23,7 +23,7 @@ func (b *bed) rotate(algorithm string, keep bool) {
 }
 
 // pauseIsOver lets the provider be looked up again at once.
-func (b *bed) pauseIsOver() {
+func (b *fixture) pauseIsOver() {
 	b.t.Helper()
 	if err := b.site.provider.enter(b.t.Context()); err != nil {
 		b.t.Fatal(err)
@@ -36,7 +36,7 @@ func (b *bed) pauseIsOver() {
 // come back from the provider at once, with its key and algorithm changed since they left,
 // and changed twice more while they are let in. The site asks it a few times, not thirty.
 func TestAProviderThatRotatesKeyAndAlgorithmUnderThirtySignInsKeepsNobodyOut(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	first := b.browser()
 	first.wants(first.signIn("ada", "/annotations"), 200, "Your annotations")
 	const people = 30
@@ -89,7 +89,7 @@ func TestASignInThatTheProviderCouldNotFinishIsFinishedLater(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newBed(t)
+			b := newFixture(t)
 			ada := b.browser()
 			callback := ada.callback("ada")
 			b.provider.SetMood(tt.endpoint, tt.mood)
@@ -113,7 +113,7 @@ func TestASignInThatTheProviderCouldNotFinishIsFinishedLater(t *testing.T) {
 
 // TestAKeptIDTokenIsNotGoodForever: what was kept for another try may expire.
 func TestAKeptIDTokenIsNotGoodForever(t *testing.T) {
-	b := newBedWith(t, claims(map[string]any{"exp": time.Now().Add(time.Minute).Unix()}))
+	b := newFixtureWith(t, claims(map[string]any{"exp": time.Now().Add(time.Minute).Unix()}))
 	ada := b.browser()
 	callback := ada.callback("ada")
 	b.rotate("ES256", false)
@@ -141,7 +141,7 @@ func TestTheSecretGoesWhereTheProviderTakesIt(t *testing.T) {
 		"nowhere": {true, false, "wrong", 500, []int{2, 4}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBedWith(t, func(c *localidp.Config) {
+			b := newFixtureWith(t, func(c *localidp.Config) {
 				c.Clients[0].Post, c.Clients[0].Spend = tt.post, tt.spend
 				// Both are announced as soon as one client has post.
 				c.Clients = append(c.Clients, localidp.Client{ID: "x", Secret: "x", RedirectURIs: c.Clients[0].RedirectURIs, Post: true})
@@ -169,7 +169,7 @@ func TestTheSecretGoesWhereTheProviderTakesIt(t *testing.T) {
 // now, or cannot be read, is not kept.
 func TestASecretThatChangedNeedsNoRestart(t *testing.T) {
 	secret, trouble := "old", error(nil)
-	b := newBedWith(t, func(*localidp.Config) {}, func(c *Config, _ *Deps) {
+	b := newFixtureWith(t, func(*localidp.Config) {}, func(c *Config, _ *Deps) {
 		c.ClientSecret = ""
 		c.SecretFrom = func() (string, error) { return secret, trouble }
 	})
@@ -211,7 +211,7 @@ func TestWhatIsAnnouncedDecidesWhereTheSecretGoes(t *testing.T) {
 func TestASignInDoesWithoutUserinfo(t *testing.T) {
 	nameless := claims(map[string]any{"name": nil, "email": nil})
 	t.Run("that hangs", func(t *testing.T) {
-		b := newBedWith(t, nameless)
+		b := newFixtureWith(t, nameless)
 		b.provider.SetMood(localidp.UserInfo, localidp.Mood{Hang: true})
 		begun := time.Now()
 		ada := b.browser()
@@ -229,13 +229,13 @@ func TestASignInDoesWithoutUserinfo(t *testing.T) {
 		"with a subject of a wrong type": {`{"sub":7,"name":"Ada"}`, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBedWith(t, nameless)
+			b := newFixtureWith(t, nameless)
 			if tt.answer != "" {
 				b.provider.SetMood(localidp.UserInfo, localidp.Mood{Status: 200, Body: tt.answer})
 			}
 			b.browser().signIn("ada", "/annotations")
-			b.world.change(func() {
-				if a := b.world.accounts["ada"]; a.Name != tt.name || a.Email != tt.email {
+			b.ports.change(func() {
+				if a := b.ports.accounts["ada"]; a.Name != tt.name || a.Email != tt.email {
 					t.Errorf("the account is %+v, want %q and %q", a, tt.name, tt.email)
 				}
 			})
@@ -246,13 +246,13 @@ func TestASignInDoesWithoutUserinfo(t *testing.T) {
 // TestUserinfoMayBeSigned is of clients that are registered so: a key of the provider's has
 // to have done it.
 func TestUserinfoMayBeSigned(t *testing.T) {
-	b, another := newBed(t), newBed(t)
-	another.rotate("RS512", false) // all beds begin with one key
+	b, another := newFixture(t), newFixture(t)
+	another.rotate("RS512", false) // all fixtures begin with one key
 	d, err := b.site.provider.discover(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, by := range []*bed{b, another} {
+	for _, by := range []*fixture{b, another} {
 		raw, err := by.provider.Sign("", map[string]any{"sub": "ada", "name": "Ada"})
 		if err != nil {
 			t.Fatal(err)
@@ -277,14 +277,14 @@ func TestUserinfoMayBeSigned(t *testing.T) {
 
 func TestNameAndAddressAreThoseOfTheLastSignIn(t *testing.T) {
 	name, email := "Ada", "ada@example.org"
-	b := newBedWith(t, func(c *localidp.Config) {
+	b := newFixtureWith(t, func(c *localidp.Config) {
 		c.Claims = func(claims map[string]any) { claims["name"], claims["email"] = name, email }
 	})
 	for range 2 {
 		ada := b.browser()
 		ada.wants(ada.signIn("ada", "/annotations"), 200)
-		b.world.change(func() {
-			if a := b.world.accounts["ada"]; a.Name != name || a.Email != email || a.Issuer != b.idp {
+		b.ports.change(func() {
+			if a := b.ports.accounts["ada"]; a.Name != name || a.Email != email || a.Issuer != b.idp {
 				t.Errorf("the account is %+v, want %q, %q and %q", a, name, email, b.idp)
 			}
 		})
@@ -295,7 +295,7 @@ func TestNameAndAddressAreThoseOfTheLastSignIn(t *testing.T) {
 // TestWhatWasFoundOfTheProviderHasAnAge: it is asked again, and what was found is good while
 // it cannot be asked; keys not for ever.
 func TestWhatWasFoundOfTheProviderHasAnAge(t *testing.T) {
-	b := newBedWith(t, claims(map[string]any{"exp": time.Now().Add(24 * time.Hour).Unix()}))
+	b := newFixtureWith(t, claims(map[string]any{"exp": time.Now().Add(24 * time.Hour).Unix()}))
 	in := func() answer { return b.browser().tryIn("ada", nil) }
 	v := b.browser()
 	v.wants(in(), 200)
@@ -327,10 +327,10 @@ func TestWhatWasFoundOfTheProviderHasAnAge(t *testing.T) {
 
 // TestTokensThatAreMadeUpCostTheProviderLittle sends many at once that some key has signed.
 func TestTokensThatAreMadeUpCostTheProviderLittle(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	v := b.browser()
 	v.wants(v.signIn("ada", "/"), 200)
-	forger := newBed(t)
+	forger := newFixture(t)
 	raw, err := forger.provider.Sign("logout+jwt", map[string]any{"iss": b.idp, "aud": "gas"})
 	if err != nil {
 		t.Fatal(err)
@@ -362,7 +362,7 @@ func TestTokensThatAreMadeUpCostTheProviderLittle(t *testing.T) {
 
 // TestAProviderThatStaysBusyIsNotAskedForEver: one code is tried a few times.
 func TestAProviderThatStaysBusyIsNotAskedForEver(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	ada := b.browser()
 	callback := ada.callback("ada")
 	b.provider.SetMood(localidp.Token, localidp.Mood{Status: 429})

@@ -51,9 +51,9 @@ func (a *announcing) sign(t *testing.T, algorithm string, claims map[string]any)
 }
 
 // signedIn returns a browser with a session as the provider's session sid.
-func (b *bed) signedIn(user events.UserID, sid string) *browser {
+func (b *fixture) signedIn(user events.UserID, sid string) *browser {
 	b.t.Helper()
-	if err := b.world.SignIn(b.t.Context(), archive.Account{ID: user, Issuer: b.site.cfg.Issuer, Role: archive.Free}, nil); err != nil {
+	if err := b.ports.SignIn(b.t.Context(), archive.Account{ID: user, Issuer: b.site.cfg.Issuer, Role: archive.Free}, nil); err != nil {
 		b.t.Fatal(err)
 	}
 	sess, err := b.site.sessions.start(b.t.Context(), person{user: user, sid: sid})
@@ -70,7 +70,7 @@ func TestTheProviderEndsSessions(t *testing.T) {
 	for _, algorithm := range []string{"RS256", "RS512"} {
 		t.Run(algorithm, func(t *testing.T) {
 			idp := newAnnouncing(t, algorithm)
-			b := newBed(t, func(c *Config, _ *Deps) { c.Issuer = idp.srv.URL })
+			b := newFixture(t, func(c *Config, _ *Deps) { c.Issuer = idp.srv.URL })
 			tokens := 0
 			good := func() map[string]any {
 				tokens++
@@ -153,7 +153,7 @@ func TestTheProviderEndsSessions(t *testing.T) {
 }
 
 func TestSignOutGoesOnAtTheProvider(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	ada := b.browser()
 	ada.signIn("ada", "/")
 	form := ada.get("/").form(t, "/logout", nil)
@@ -178,7 +178,7 @@ func TestSignOutGoesOnAtTheProvider(t *testing.T) {
 // TestGlobusSignsIn holds sign-in to what is peculiar to Globus Auth: RS512 alone,
 // and the client's secret in the header alone, which the provider here insists on.
 func TestGlobusSignsIn(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	ada := b.browser()
 	ada.wants(ada.signIn("ada", "/annotations"), 200, "Your annotations")
 	sess, err := b.site.sessions.find(t.Context(), ada.cookie(sessionCookie), false)

@@ -20,7 +20,7 @@ import (
 
 // leaky is a stream that keeps everybody's changes for anybody, as a wrong subject
 // would.
-type leaky struct{ *world }
+type leaky struct{ *fixturePorts }
 
 func (l leaky) Kept(_ context.Context, _ events.UserID, after, upto events.Position) iter.Seq2[Status, error] {
 	return func(yield func(Status, error) bool) {

@@ -82,14 +82,14 @@ var signingKey = sync.OnceValue(func() *rsa.PrivateKey {
 
 const clientSecret = "a-secret-of-the-client"
 
-// bed is the site, served for real, and the provider beside it.
-type bed struct {
+// fixture is the site, served for real, and the provider beside it.
+type fixture struct {
 	t   *testing.T
 	url string
 	idp string
 	// provider is who answers at idp.
 	provider *localidp.Provider
-	world    *world
+	ports    *fixturePorts
 	site     *Server
 	clock    *clock
 	log      *logBook
@@ -97,15 +97,15 @@ type bed struct {
 	stop func() error
 }
 
-func newBed(t *testing.T, change ...func(*Config, *Deps)) *bed {
+func newFixture(t *testing.T, change ...func(*Config, *Deps)) *fixture {
 	t.Helper()
-	return newBedWith(t, func(*localidp.Config) {}, change...)
+	return newFixtureWith(t, func(*localidp.Config) {}, change...)
 }
 
-// newBedWith is newBed with a provider that is changed too.
-func newBedWith(t *testing.T, provider func(*localidp.Config), change ...func(*Config, *Deps)) *bed {
+// newFixtureWith is newFixture with a provider that is changed too.
+func newFixtureWith(t *testing.T, provider func(*localidp.Config), change ...func(*Config, *Deps)) *fixture {
 	t.Helper()
-	b := &bed{t: t, world: newWorld(t), clock: &clock{t: time.Now()}, log: &logBook{}}
+	b := &fixture{t: t, ports: newFixturePorts(t), clock: &clock{t: time.Now()}, log: &logBook{}}
 	siteLn, idpLn := listen(t), listen(t)
 	b.url, b.idp = "http://"+siteLn.Addr().String(), "http://"+idpLn.Addr().String()
 
@@ -139,7 +139,7 @@ func newBedWith(t *testing.T, provider func(*localidp.Config), change ...func(*C
 		Logger:     slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Now:        b.clock.now, PageSize: 3,
 	}
-	deps := Deps{Accounts: b.world, Jobs: b.world, Announcer: b.world, Downloads: b.world, Statuses: b.world, Switches: b.world}
+	deps := Deps{Accounts: b.ports, Jobs: b.ports, Announcer: b.ports, Downloads: b.ports, Statuses: b.ports, Switches: b.ports}
 	for _, f := range change {
 		f(&cfg, &deps)
 	}
@@ -148,7 +148,7 @@ func newBedWith(t *testing.T, provider func(*localidp.Config), change ...func(*C
 		t.Fatal(err)
 	}
 	healed := make(chan struct{})
-	b.world.healed = sync.OnceFunc(func() { close(healed) })
+	b.ports.healed = sync.OnceFunc(func() { close(healed) })
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- b.site.Serve(ctx, siteLn) }()
@@ -179,19 +179,19 @@ func listen(t *testing.T) net.Listener {
 
 // browser is a client with cookies that follows redirects.
 type browser struct {
-	*bed
+	*fixture
 	http *http.Client
 	jar  http.CookieJar
 }
 
-func (b *bed) browser() *browser {
+func (b *fixture) browser() *browser {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	transport := &http.Transport{}
 	b.t.Cleanup(transport.CloseIdleConnections)
-	return &browser{bed: b, jar: jar, http: &http.Client{Transport: transport, Jar: jar, Timeout: 20 * time.Second}}
+	return &browser{fixture: b, jar: jar, http: &http.Client{Transport: transport, Jar: jar, Timeout: 20 * time.Second}}
 }
 
 // answer is a response that was read to its end.
@@ -204,7 +204,7 @@ type answer struct {
 func (b *browser) still() *browser {
 	c := *b.http
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &browser{bed: b.bed, jar: b.jar, http: &c}
+	return &browser{fixture: b.fixture, jar: b.jar, http: &c}
 }
 
 func (b *browser) do(req *http.Request) answer {
@@ -342,7 +342,7 @@ func (b *browser) callback(subject string) string {
 		}
 		return nil
 	}
-	a := (&browser{bed: b.bed, jar: b.jar, http: &c}).post(b.idp+"/login", form)
+	a := (&browser{fixture: b.fixture, jar: b.jar, http: &c}).post(b.idp+"/login", form)
 	loc, err := a.Location()
 	if err != nil {
 		b.t.Fatalf("no callback: %s %s", a.Status, a.body)
