@@ -119,7 +119,7 @@ func (p *provider) verifyLogout(ctx context.Context, raw string) (logout, error)
 
 // heard reports whether the logout token called id was done already.
 func (s *sessions) heard(ctx context.Context, id string) (bool, error) {
-	done, err := s.store.GetWithContext(ctx, hashKey("jti", id))
+	done, err := s.store.Get(ctx, hashKey("jti", id))
 	if err != nil {
 		return false, fmt.Errorf("look whether the logout token was done already: %w", err)
 	}
@@ -128,7 +128,7 @@ func (s *sessions) heard(ctx context.Context, id string) (bool, error) {
 
 // hear notes that the logout token called id is done, for as long as it would be taken.
 func (s *sessions) hear(ctx context.Context, id string) error {
-	if err := s.store.SetWithContext(ctx, hashKey("jti", id), []byte("done"), 2*maxLogoutAge); err != nil {
+	if err := s.store.Set(ctx, hashKey("jti", id), []byte("done"), 2*maxLogoutAge); err != nil {
 		return fmt.Errorf("note that the logout token is done: %w", err)
 	}
 	return nil
@@ -154,7 +154,7 @@ func (s *sessions) endOf(ctx context.Context, out logout) ([]string, error) {
 	}
 	var ended []string
 	for _, key := range keys {
-		of, err := s.store.GetWithContext(ctx, key)
+		of, err := s.store.Get(ctx, key)
 		if err != nil {
 			return ended, fmt.Errorf("look for the sessions of %q: %w", out.user, err)
 		}
@@ -172,7 +172,7 @@ func (s *sessions) endOf(ctx context.Context, out logout) ([]string, error) {
 			return ended, err
 		}
 		ended = append(ended, hash)
-		if err := s.store.DeleteWithContext(ctx, key); err != nil {
+		if err := s.store.Delete(ctx, key); err != nil {
 			return ended, fmt.Errorf("end the session: %w", err)
 		}
 	}
@@ -182,7 +182,7 @@ func (s *sessions) endOf(ctx context.Context, out logout) ([]string, error) {
 // beganAfter reports whether the session whose token has the hash is of an ID token that
 // the provider made after at.
 func (s *sessions) beganAfter(ctx context.Context, hash string, at time.Time) (bool, error) {
-	data, err := s.store.GetWithContext(ctx, "session."+hash)
+	data, err := s.store.Get(ctx, "session."+hash)
 	if err != nil {
 		return false, fmt.Errorf("read the session: %w", err)
 	}

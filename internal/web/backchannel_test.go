@@ -158,7 +158,7 @@ func TestALogoutTokenThatComesAgainEndsNoSessionOfLater(t *testing.T) {
 		for _, sid := range []any{nil, "s1"} {
 			t.Run(fmt.Sprintf("%s, sid %v", name, sid), func(t *testing.T) {
 				b := newFixture(t, func(c *Config, d *Deps) {
-					store := NewMemoryStore(1000)
+					store := newMemoryStore(1000)
 					store.now, d.Sessions = c.Now, store
 				})
 				first := b.signedIn("ada", "s1")
@@ -204,7 +204,7 @@ func TestALateLogoutTokenLeavesWhoSignedInSince(t *testing.T) {
 // TestALogoutTokenThatCannotBeVerifiedNowMayComeAgain: the provider's own trouble, or
 // ours, is no reason to call it invalid.
 func TestALogoutTokenThatCannotBeVerifiedNowMayComeAgain(t *testing.T) {
-	store := &ailing{SessionStore: NewMemoryStore(1000)}
+	store := &ailing{SessionStore: newMemoryStore(1000)}
 	b := newFixture(t, func(_ *Config, d *Deps) { d.Sessions = store })
 	for name, trouble := range map[string]struct {
 		begin, end func()
@@ -263,22 +263,22 @@ func (a *ailing) err() error {
 	return nil
 }
 
-func (a *ailing) GetWithContext(ctx context.Context, key string) ([]byte, error) {
+func (a *ailing) Get(ctx context.Context, key string) ([]byte, error) {
 	if err := a.err(); err != nil {
 		return nil, err
 	}
-	return a.SessionStore.GetWithContext(ctx, key)
+	return a.SessionStore.Get(ctx, key)
 }
 
-func (a *ailing) SetWithContext(ctx context.Context, key string, value []byte, exp time.Duration) error {
-	return errors.Join(a.err(), a.SessionStore.SetWithContext(ctx, key, value, exp))
+func (a *ailing) Set(ctx context.Context, key string, value []byte, exp time.Duration) error {
+	return errors.Join(a.err(), a.SessionStore.Set(ctx, key, value, exp))
 }
 
-func (a *ailing) DeleteWithContext(ctx context.Context, key string) error {
+func (a *ailing) Delete(ctx context.Context, key string) error {
 	if err := a.err(); err != nil {
 		return err
 	}
-	return a.SessionStore.DeleteWithContext(ctx, key)
+	return a.SessionStore.Delete(ctx, key)
 }
 
 func (a *ailing) Keys(ctx context.Context, prefix string) ([]string, error) {
@@ -291,7 +291,7 @@ func (a *ailing) Keys(ctx context.Context, prefix string) ([]string, error) {
 // TestEveryPageSaysTryAgainWhileTheSessionsAreAway goes to all addresses, signed in, with
 // the sessions, the logins or both away.
 func TestEveryPageSaysTryAgainWhileTheSessionsAreAway(t *testing.T) {
-	sessions, logins := &ailing{SessionStore: NewMemoryStore(1000)}, &ailing{SessionStore: NewMemoryStore(1000)}
+	sessions, logins := &ailing{SessionStore: newMemoryStore(1000)}, &ailing{SessionStore: newMemoryStore(1000)}
 	b := newFixture(t, func(c *Config, d *Deps) {
 		d.Sessions, d.Logins = sessions, logins
 		c.Rate = 1000

@@ -9,8 +9,6 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/gofiber/fiber/v3"
-
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/cost"
 )
@@ -108,12 +106,11 @@ type Deps struct {
 	// Switches tells what operators have stopped; nil says nothing.
 	Switches Switches
 
-	// Sessions keeps who is signed in, and Logins the sign-ins under way. Anyone
-	// can fill Logins, so the two should not push each other out. Replicas of
-	// the site share both. Keys are of the form "kind.hex" or
-	// "kind.hex.hex". nil means memory.
+	// Sessions keeps the people who are signed in, and Logins the sign-ins under way. They
+	// are two stores because anybody can fill Logins. All replicas of the site share both.
+	// nil means a store in memory.
 	Sessions SessionStore
-	Logins   fiber.Storage
+	Logins   Store
 }
 
 func (c Config) withDefaults() Config {

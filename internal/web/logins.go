@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gofiber/fiber/v3"
 	"golang.org/x/oauth2"
 )
 
@@ -40,7 +39,7 @@ const loginLifetime = 10 * time.Minute
 
 // logins keeps the sign-ins under way by the hash of their state.
 type logins struct {
-	store fiber.Storage
+	store Store
 	now   func() time.Time
 
 	// mu makes taking a login one step within the process. Between replicas it
@@ -62,7 +61,7 @@ func (l *logins) begin(ctx context.Context, browser, back string) (login, string
 		return login{}, "", fmt.Errorf("begin a sign-in: %w", err)
 	}
 	state := rand.Text()
-	if err := l.store.SetWithContext(ctx, hashKey("login", state), data, loginLifetime); err != nil {
+	if err := l.store.Set(ctx, hashKey("login", state), data, loginLifetime); err != nil {
 		return login{}, "", fmt.Errorf("begin a sign-in: %w", err)
 	}
 	return lg, state, nil
@@ -81,7 +80,7 @@ func (l *logins) take(ctx context.Context, state, browser string) (login, error)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	key := hashKey("login", state)
-	data, err := l.store.GetWithContext(ctx, key)
+	data, err := l.store.Get(ctx, key)
 	if err != nil {
 		return login{}, fmt.Errorf("read the sign-in: %w", err)
 	}
@@ -95,7 +94,7 @@ func (l *logins) take(ctx context.Context, state, browser string) (login, error)
 	if subtle.ConstantTimeCompare([]byte(lg.Browser), []byte(hashKey("browser", browser))) != 1 {
 		return login{}, errLogin
 	}
-	if err := l.store.DeleteWithContext(ctx, key); err != nil {
+	if err := l.store.Delete(ctx, key); err != nil {
 		return login{}, fmt.Errorf("forget the sign-in: %w", err)
 	}
 	if !l.now().Before(lg.ExpiresAt) {
@@ -114,7 +113,7 @@ func (l *logins) putBack(ctx context.Context, lg login, state string) error {
 	if left <= 0 {
 		return nil
 	}
-	if err := l.store.SetWithContext(ctx, hashKey("login", state), data, left); err != nil {
+	if err := l.store.Set(ctx, hashKey("login", state), data, left); err != nil {
 		return fmt.Errorf("put the sign-in back: %w", err)
 	}
 	return nil

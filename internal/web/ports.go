@@ -97,3 +97,22 @@ type Status struct {
 	Position events.Position
 	events.StatusChanged
 }
+
+// Store keeps values that end by themselves. A key has the form "kind.hex" or
+// "kind.hex.hex".
+type Store interface {
+	// Get returns the value at key. It is nil if there is none, or if its time is over.
+	Get(ctx context.Context, key string) ([]byte, error)
+	// Set keeps value at key for ttl.
+	Set(ctx context.Context, key string, value []byte, ttl time.Duration) error
+	// Delete forgets the value at key, if there is one.
+	Delete(ctx context.Context, key string) error
+}
+
+// SessionStore is a Store that can list its keys.
+type SessionStore interface {
+	Store
+	// Keys returns the keys that begin with prefix. The prefix ends with a dot. Keys that
+	// were deleted may be among them.
+	Keys(ctx context.Context, prefix string) ([]string, error)
+}

@@ -94,7 +94,7 @@ func (s *sessions) lastUse(ctx context.Context, token string) (last time.Time, o
 	if last, ok := s.uses.get(hashOf(token), now); ok && now.Sub(last) <= s.idle {
 		return last, true, nil
 	}
-	seen, err := s.store.GetWithContext(ctx, hashKey("seen", token))
+	seen, err := s.store.Get(ctx, hashKey("seen", token))
 	if err != nil {
 		return time.Time{}, false, fmt.Errorf("read the session's last use: %w", err)
 	}
@@ -120,14 +120,6 @@ func hashOf(token string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// SessionStore is a [fiber.Storage] that can be looked through by prefix.
-type SessionStore interface {
-	fiber.Storage
-	// Keys returns the keys that begin with prefix, which ends with a dot. Keys
-	// that were deleted may be among them.
-	Keys(ctx context.Context, prefix string) ([]string, error)
-}
-
 // ofUser is the prefix of the entries that lead from a user to the sessions.
 func ofUser(user events.UserID) string { return hashKey("user", string(user)) + "." }
 
@@ -146,15 +138,15 @@ func (s *sessions) start(ctx context.Context, who person) (*session, error) {
 		return nil, err
 	}
 	// Before the session is: the provider can end whatever can be used.
-	if err := s.store.SetWithContext(ctx, ofUser(who.user)+hashOf(sess.token), []byte("sid:"+who.sid), s.lifetime); err != nil {
+	if err := s.store.Set(ctx, ofUser(who.user)+hashOf(sess.token), []byte("sid:"+who.sid), s.lifetime); err != nil {
 		return nil, fmt.Errorf("start a session: %w", err)
 	}
 	if who.sid != "" {
-		if err := s.store.SetWithContext(ctx, ofSID(who.sid)+hashOf(sess.token), []byte("user:"+string(who.user)), s.lifetime); err != nil {
+		if err := s.store.Set(ctx, ofSID(who.sid)+hashOf(sess.token), []byte("user:"+string(who.user)), s.lifetime); err != nil {
 			return nil, fmt.Errorf("start a session: %w", err)
 		}
 	}
-	if err := s.store.SetWithContext(ctx, hashKey("session", sess.token), data, s.lifetime); err != nil {
+	if err := s.store.Set(ctx, hashKey("session", sess.token), data, s.lifetime); err != nil {
 		return nil, fmt.Errorf("start a session: %w", err)
 	}
 	return sess, nil
@@ -167,7 +159,7 @@ func (s *sessions) find(ctx context.Context, token string, used bool) (*session,
 	if token == "" || len(token) > 128 {
 		return nil, nil
 	}
-	data, err := s.store.GetWithContext(ctx, hashKey("session", token))
+	data, err := s.store.Get(ctx, hashKey("session", token))
 	if err != nil {
 		return nil, fmt.Errorf("read the session: %w", err)
 	}
@@ -197,7 +189,7 @@ func (s *sessions) find(ctx context.Context, token string, used bool) (*session,
 }
 
 func (s *sessions) touch(ctx context.Context, token string, now time.Time) error {
-	err := s.store.SetWithContext(ctx, hashKey("seen", token), strconv.AppendInt(nil, now.Unix(), 10), s.idle)
+	err := s.store.Set(ctx, hashKey("seen", token), strconv.AppendInt(nil, now.Unix(), 10), s.idle)
 	if err != nil {
 		return fmt.Errorf("note the session's use: %w", err)
 	}
@@ -217,7 +209,7 @@ func (s *sessions) end(ctx context.Context, token string) error {
 func (s *sessions) drop(ctx context.Context, hash string) error {
 	s.uses.forget(hash)
 	for _, kind := range []string{"session.", "seen."} {
-		if err := s.store.DeleteWithContext(ctx, kind+hash); err != nil {
+		if err := s.store.Delete(ctx, kind+hash); err != nil {
 			return fmt.Errorf("end the session: %w", err)
 		}
 	}

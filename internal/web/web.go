@@ -63,10 +63,10 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	if deps.Sessions == nil {
 		// Four entries a session.
-		deps.Sessions = NewMemoryStore(4 * maxSessions)
+		deps.Sessions = newMemoryStore(4 * maxSessions)
 	}
 	if deps.Logins == nil {
-		deps.Logins = NewMemoryStore(maxLogins)
+		deps.Logins = newMemoryStore(maxLogins)
 	}
 	v, err := newViews()
 	if err != nil {
