@@ -25,6 +25,9 @@ func (b *fixture) sendLogout(token string) answer {
 	return b.browser().post(backChannelPath, url.Values{"logout_token": {token}})
 }
 
+// logoutEvent is the member that makes a token a logout token.
+const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
+
 var tokenID atomic.Int64
 
 // logoutToken is one that ends all of ada's sessions, changed; nil leaves a claim out.

@@ -113,6 +113,14 @@ type Deps struct {
 	Logins   Store
 }
 
+// secret returns the client's secret as it is now.
+func (c Config) secret() (string, error) {
+	if c.SecretFrom != nil {
+		return c.SecretFrom()
+	}
+	return string(c.ClientSecret), nil
+}
+
 func (c Config) withDefaults() Config {
 	if c.Scopes == nil {
 		c.Scopes = []string{"openid", "profile", "email"}

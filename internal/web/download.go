@@ -11,6 +11,7 @@ import (
 	"github.com/gofiber/fiber/v3"
 
 	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/text"
 )
 
 // download leads to the result file, if it is there.
@@ -73,7 +74,7 @@ func fileName(j archive.Job) string {
 		}
 		return '_'
 	}, base)
-	name = strings.TrimRight(clip(name, maxFileName), " .")
+	name = strings.TrimRight(text.Clip(name, maxFileName), " .")
 	name = strings.TrimLeft(name, " .-")
 	if name == "" {
 		return "result"

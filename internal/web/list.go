@@ -11,6 +11,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/text"
 )
 
 // jobView is a job as a page shows it.
@@ -98,7 +99,7 @@ func filterOf(c fiber.Ctx) (filter, error) {
 	if !slices.ContainsFunc(groups(), func(g group) bool { return g.Name == f.State }) {
 		return no("There is no such group of annotations.")
 	}
-	if len(f.Search) > maxSearch || !utf8.ValidString(f.Search) || clip(f.Search, maxSearch) != f.Search {
+	if len(f.Search) > maxSearch || !utf8.ValidString(f.Search) || text.Clip(f.Search, maxSearch) != f.Search {
 		return no("The text to look for is too long, or is no text.")
 	}
 	if len(f.cursor) > maxCursor {

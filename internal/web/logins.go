@@ -10,22 +10,18 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/oauth2"
+	"github.com/gas-restore/gas/internal/signin"
 )
 
 // login is a sign-in under way.
 type login struct {
 	// Browser is the key of the browser that began it: a callback from another
 	// is somebody else's sign-in pushed on a victim.
-	Browser  string `json:"browser"`
-	Nonce    string `json:"nonce"`
-	Verifier string `json:"verifier"`
+	Browser string `json:"browser"`
+	signin.Attempt
 	// Return is where to lead afterwards, checked already.
 	Return    string    `json:"return"`
 	ExpiresAt time.Time `json:"expires_at"`
-	// IDToken is what the code was redeemed for, if it was, and what came of it is not
-	// known yet: a code is good once.
-	IDToken string `json:"id_token,omitempty"`
 	// Tries counts how often the provider could not finish it.
 	Tries int `json:"tries,omitempty"`
 }
@@ -47,24 +43,14 @@ type logins struct {
 	mu sync.Mutex
 }
 
-// begin keeps a new login and returns it with its state.
-func (l *logins) begin(ctx context.Context, browser, back string) (login, string, error) {
-	lg := login{
+// begin returns a new login and its state. It is not kept yet.
+func (l *logins) begin(browser, back string) (lg login, state string) {
+	return login{
 		Browser:   hashKey("browser", browser),
-		Nonce:     rand.Text(),
-		Verifier:  oauth2.GenerateVerifier(),
+		Attempt:   signin.NewAttempt(),
 		Return:    back,
 		ExpiresAt: l.now().Add(loginLifetime),
-	}
-	data, err := json.Marshal(lg)
-	if err != nil {
-		return login{}, "", fmt.Errorf("begin a sign-in: %w", err)
-	}
-	state := rand.Text()
-	if err := l.store.Set(ctx, hashKey("login", state), data, loginLifetime); err != nil {
-		return login{}, "", fmt.Errorf("begin a sign-in: %w", err)
-	}
-	return lg, state, nil
+	}, rand.Text()
 }
 
 // errLogin means that a callback's state is unknown, used, expired or another
@@ -103,18 +89,19 @@ func (l *logins) take(ctx context.Context, state, browser string) (login, error)
 	return lg, nil
 }
 
-// putBack keeps the login that was taken, for another try within its time.
-func (l *logins) putBack(ctx context.Context, lg login, state string) error {
+// keep keeps the login until it expires. It does so at the beginning, and again when a login
+// that was taken may have another try.
+func (l *logins) keep(ctx context.Context, lg login, state string) error {
 	data, err := json.Marshal(lg)
 	if err != nil {
-		return fmt.Errorf("put the sign-in back: %w", err)
+		return fmt.Errorf("keep the sign-in: %w", err)
 	}
 	left := lg.ExpiresAt.Sub(l.now())
 	if left <= 0 {
 		return nil
 	}
 	if err := l.store.Set(ctx, hashKey("login", state), data, left); err != nil {
-		return fmt.Errorf("put the sign-in back: %w", err)
+		return fmt.Errorf("keep the sign-in: %w", err)
 	}
 	return nil
 }

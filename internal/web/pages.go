@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/text"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -163,7 +164,7 @@ func fallback(tiers archive.Tiers, tier archive.Tier) string {
 // cannot be.
 func namedJob(c fiber.Ctx) events.JobID {
 	raw, err := url.PathUnescape(c.Params("id"))
-	if err != nil || !utf8.ValidString(raw) || clip(raw, events.MaxIDLength) != raw {
+	if err != nil || !utf8.ValidString(raw) || text.Clip(raw, events.MaxIDLength) != raw {
 		return ""
 	}
 	return events.JobID(raw)

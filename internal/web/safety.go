@@ -15,6 +15,8 @@ import (
 	"github.com/gofiber/fiber/v3"
 
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/signin"
+	"github.com/gas-restore/gas/internal/text"
 )
 
 // Keys of what a request carries along.
@@ -33,8 +35,8 @@ const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src
 // policy adds where sign-out leads on to: browsers hold what a form redirects to
 // against the policy too.
 func (s *Server) policy() string {
-	if to := s.provider.leaves.Load(); to != nil {
-		return policy + " " + *to
+	if to := s.provider.SignOutOrigin(); to != "" {
+		return policy + " " + to
 	}
 	return policy
 }
@@ -133,7 +135,7 @@ type problem struct {
 	retry int
 	// blame is whose fault it is, of what is refused at sign-in and sign-out, and what the
 	// log calls it; empty is "sign-in refused".
-	blame blame
+	blame signin.Blame
 	what  string
 	err   error
 }
@@ -209,15 +211,26 @@ const maxLogged = 1000
 // note writes the one line of the log that a refused request has.
 func (s *Server) note(c fiber.Ctx, p *problem) {
 	what, level := "request refused", slog.LevelDebug
-	args := []any{"request", requestID(c), "method", c.Method(), "path", clip(c.Path(), 200), "status", p.status}
+	args := []any{"request", requestID(c), "method", c.Method(), "path", text.Clip(c.Path(), 200), "status", p.status}
 	switch {
-	case p.blame != noBlame:
-		what, level = cmp.Or(p.what, "sign-in refused"), p.blame.level()
+	case p.blame != signin.BlameNobody:
+		what, level = cmp.Or(p.what, "sign-in refused"), levelOf(p.blame)
 		args = append(args, "ip", c.IP(), "fault", p.blame.String())
 	case p.status >= 500:
 		level = slog.LevelError
 	}
-	s.log.Log(c.Context(), level, what, append(args, "error", clip(p.Error(), maxLogged))...)
+	s.log.Log(c.Context(), level, what, append(args, "error", text.Clip(p.Error(), maxLogged))...)
+}
+
+// levelOf returns how loud the log is about a refusal.
+func levelOf(b signin.Blame) slog.Level {
+	switch b {
+	case signin.BlamePerson:
+		return slog.LevelInfo
+	case signin.BlameProvider:
+		return slog.LevelWarn
+	}
+	return slog.LevelError
 }
 
 type problemBody struct {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gofiber/fiber/v3"
 
+	"github.com/gas-restore/gas/internal/signin"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -127,9 +128,9 @@ func ofUser(user events.UserID) string { return hashKey("user", string(user)) + 
 func ofSID(sid string) string { return hashKey("sid", sid) + "." }
 
 // start makes a session with a new token for whom the provider vouches.
-func (s *sessions) start(ctx context.Context, who person) (*session, error) {
+func (s *sessions) start(ctx context.Context, who signin.Person) (*session, error) {
 	now := s.now()
-	sess := &session{User: who.user, SID: who.sid, IDToken: who.idToken, At: who.at, CSRF: rand.Text(), ExpiresAt: now.Add(s.lifetime), token: rand.Text() + rand.Text()}
+	sess := &session{User: who.User, SID: who.SID, IDToken: who.IDToken, At: who.At, CSRF: rand.Text(), ExpiresAt: now.Add(s.lifetime), token: rand.Text() + rand.Text()}
 	data, err := json.Marshal(sess)
 	if err != nil {
 		return nil, fmt.Errorf("start a session: %w", err)
@@ -138,11 +139,11 @@ func (s *sessions) start(ctx context.Context, who person) (*session, error) {
 		return nil, err
 	}
 	// Before the session is: the provider can end whatever can be used.
-	if err := s.store.Set(ctx, ofUser(who.user)+hashOf(sess.token), []byte("sid:"+who.sid), s.lifetime); err != nil {
+	if err := s.store.Set(ctx, ofUser(who.User)+hashOf(sess.token), []byte("sid:"+who.SID), s.lifetime); err != nil {
 		return nil, fmt.Errorf("start a session: %w", err)
 	}
-	if who.sid != "" {
-		if err := s.store.Set(ctx, ofSID(who.sid)+hashOf(sess.token), []byte("user:"+string(who.user)), s.lifetime); err != nil {
+	if who.SID != "" {
+		if err := s.store.Set(ctx, ofSID(who.SID)+hashOf(sess.token), []byte("user:"+string(who.User)), s.lifetime); err != nil {
 			return nil, fmt.Errorf("start a session: %w", err)
 		}
 	}

@@ -1,21 +1,20 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
-	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/gofiber/fiber/v3"
-	"golang.org/x/oauth2"
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/signin"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -140,38 +139,37 @@ func (s *Server) login(c fiber.Ctx) error {
 		s.audit(c, "sign-in refused", "reason", "too many from this address")
 		return errTooMany
 	}
-	d, err := s.provider.discover(c.Context())
-	if err != nil {
-		return refuse(err, loginLink(back))
-	}
 	// A browser keeps its key over several tabs, so that each can finish.
 	browser := c.Cookies(s.cookieName(loginCookie))
 	if len(browser) != len(rand.Text()) {
 		browser = rand.Text()
 	}
-	lg, state, err := s.logins.begin(c.Context(), browser, back)
+	lg, state := s.logins.begin(browser, back)
+	to, err := s.provider.AuthURL(c.Context(), state, lg.Attempt)
 	if err != nil {
+		return refuse(err, loginLink(back))
+	}
+	if err := s.logins.keep(c.Context(), lg, state); err != nil {
 		return err
 	}
 	s.setCookie(c, loginCookie, browser, loginLifetime)
-	return c.Redirect().Status(fiber.StatusSeeOther).To(
-		d.oauth.AuthCodeURL(state, oidc.Nonce(lg.Nonce), oauth2.S256ChallengeOption(lg.Verifier)))
+	return c.Redirect().Status(fiber.StatusSeeOther).To(to)
 }
 
 func (s *Server) callback(c fiber.Ctx) error {
 	state := c.Query("state")
 	lg, err := s.logins.take(c.Context(), state, c.Cookies(s.cookieName(loginCookie)))
 	if errors.Is(err, errLogin) {
-		return refuse(stale(err), "/login")
+		return refuse(signin.Stale(err), "/login")
 	}
 	if err != nil {
 		return err
 	}
-	if err := s.answered(c); err != nil {
+	if err := s.provider.CheckAnswer(c.Query("iss"), c.Query("error"), c.Query("error_description")); err != nil {
 		return refuse(err, loginLink(lg.Return))
 	}
-	who, err := s.provider.exchange(c.Context(), c.Query("code"), &lg)
-	if r, ok := errors.AsType[*refusal](err); ok && r.blame == byProvider {
+	who, err := s.provider.Redeem(c.Context(), c.Query("code"), &lg.Attempt)
+	if r, ok := errors.AsType[*signin.Refusal](err); ok && r.Blame == signin.BlameProvider {
 		return s.again(c, lg, state, r)
 	}
 	if err != nil {
@@ -183,51 +181,35 @@ func (s *Server) callback(c fiber.Ctx) error {
 	return c.Redirect().Status(fiber.StatusSeeOther).To(lg.Return)
 }
 
-// answered returns what is wrong with the provider's answer to the browser, before its
-// code is looked at. The error is a refusal.
-func (s *Server) answered(c fiber.Ctx) error {
-	// RFC 9207: an answer that names its issuer names ours.
-	if iss := c.Query("iss"); iss != "" && iss != s.cfg.Issuer {
-		return stale(fmt.Errorf("the callback names another issuer: %q", clip(iss, 200)))
-	}
-	if code := c.Query("error"); code != "" {
-		reason := clip(code, 100)
-		if more := c.Query("error_description"); more != "" {
-			reason += ": " + clip(more, 200)
-		}
-		return ofCode(code, errors.New("the provider answered the browser with "+reason))
-	}
-	return nil
-}
-
-// again keeps the sign-in for another try: what the provider could not do now it may do
-// in a minute, with the same code, or with what that was redeemed for. It returns r with
-// words that lead there, or to the beginning.
-func (s *Server) again(c fiber.Ctx, lg login, state string, r *refusal) error {
-	if lg.Tries++; errors.Is(r, errSpent) || lg.Tries >= maxTries {
-		return r.problem(loginLink(lg.Return))
+// again keeps the sign-in for another try. In a minute the provider may be able to do what it
+// could not do now, with the same code or with the ID token that came back for it. The words
+// for r lead there, or to the beginning.
+func (s *Server) again(c fiber.Ctx, lg login, state string, r *signin.Refusal) error {
+	if lg.Tries++; errors.Is(r, signin.ErrSpent) || lg.Tries >= maxTries {
+		return problemOfRefusal(r, loginLink(lg.Return))
 	}
 	// The request may have used its time up at the provider.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), putBackTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), keepTime)
 	defer cancel()
-	if err := s.logins.putBack(ctx, lg, state); err != nil {
-		r.err = errors.Join(r.err, err)
-		return r.problem(loginLink(lg.Return))
+	if err := s.logins.keep(ctx, lg, state); err != nil {
+		both := *r // others may have the same refusal
+		both.Err = errors.Join(r.Err, err)
+		return problemOfRefusal(&both, loginLink(lg.Return))
 	}
-	return r.problem(c.OriginalURL())
+	return problemOfRefusal(r, c.OriginalURL())
 }
 
-// putBackTime bounds the write of a login that is kept for another try.
-const putBackTime = 2 * time.Second
+// keepTime bounds the write of a login that is kept for another try.
+const keepTime = 2 * time.Second
 
 // signedIn sees to the account and the session of whom the provider vouches for. An
 // account of another issuer is a refusal.
-func (s *Server) signedIn(c fiber.Ctx, who person) error {
+func (s *Server) signedIn(c fiber.Ctx, who signin.Person) error {
 	err := s.deps.Accounts.SignIn(c.Context(), archive.Account{
-		ID: who.user, Name: who.name, Email: who.email, Issuer: s.cfg.Issuer, Role: archive.Free,
+		ID: who.User, Name: who.Name, Email: who.Email, Issuer: s.cfg.Issuer, Role: archive.Free,
 	}, s.cfg.FormerIssuers)
 	if errors.Is(err, archive.ErrIssuer) {
-		return wrongSetUp(fmt.Errorf("%w: if the people of the two are the same, name the earlier one in GAS_OIDC_FORMER_ISSUERS", err))
+		return signin.WrongSetUp(fmt.Errorf("%w: if the people of the two are the same, name the earlier one in GAS_OIDC_FORMER_ISSUERS", err))
 	}
 	if err != nil {
 		return err
@@ -241,21 +223,38 @@ func (s *Server) signedIn(c fiber.Ctx, who person) error {
 		return err
 	}
 	s.setCookie(c, sessionCookie, sess.token, s.cfg.SessionLifetime)
-	s.audit(c, "signed in", "user", who.user)
+	s.audit(c, "signed in", "user", who.User)
 	return nil
 }
 
-// clip returns text without control characters and with at most limit bytes.
-func clip(text string, limit int) string {
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == utf8.RuneError {
-			return -1
-		}
-		return r
-	}, text)
-	for len(text) > limit {
-		_, n := utf8.DecodeLastRuneInString(text)
-		text = text[:len(text)-n]
+// usualRetry is when to try again if the provider does not say.
+const usualRetry = 5 * time.Second
+
+// problemOfRefusal returns the words for r. again is the address of another try.
+func problemOfRefusal(r *signin.Refusal, again string) *problem {
+	p := &problem{status: r.Status, blame: r.Blame, err: r}
+	switch {
+	case r.Blame == signin.BlameSetUp:
+		p.title, p.link, p.linkText = "Sign-in is not set up right", "/", "Go to the start page"
+		p.sentence = "It is not your fault, and trying again does not help. Those who run this site find in their log what is wrong: tell them the request id below."
+	case r.Blame == signin.BlameProvider:
+		p.title, p.link, p.linkText = "Sign-in is not available", again, "Try again"
+		p.sentence = "The sign-in service does not answer as it should at the moment. Please try again in a minute."
+		p.retry = int(cmp.Or(r.After, usualRetry) / time.Second)
+	case r.Status == http.StatusForbidden:
+		p.title, p.link, p.linkText = "You are not signed in", again, "Sign in again"
+		p.sentence = "The sign-in service did not let you in, or you changed your mind."
+	default:
+		p.title, p.link, p.linkText = "Sign-in stopped", again, "Sign in again"
+		p.sentence = "This sign-in has expired, was used already, or began in another browser. Please sign in again."
 	}
-	return text
+	return p
+}
+
+// refuse returns the words for err if it is a refusal, and err itself if it is not.
+func refuse(err error, again string) error {
+	if r, ok := errors.AsType[*signin.Refusal](err); ok {
+		return problemOfRefusal(r, again)
+	}
+	return err
 }

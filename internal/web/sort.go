@@ -11,6 +11,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/text"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -62,7 +63,7 @@ func placeOf(cursor string) (place, error) {
 func orders() map[string]func(archive.Job, archive.Role) place {
 	name := func(j archive.Job, _ archive.Role) place {
 		// A name of any length must fit into an address.
-		return place{Key: clip(strings.ToLower(nameOf(j)), 200)}
+		return place{Key: text.Clip(strings.ToLower(nameOf(j)), 200)}
 	}
 	size := func(j archive.Job, _ archive.Role) place {
 		if j.ArchiveID == "" || j.ArchiveSize < 0 {

@@ -19,6 +19,8 @@ import (
 
 	"github.com/gofiber/fiber/v3"
 	"github.com/valyala/fasthttp"
+
+	"github.com/gas-restore/gas/internal/signin"
 )
 
 const (
@@ -44,7 +46,7 @@ type Server struct {
 	views    *views
 	sessions *sessions
 	logins   *logins
-	provider *provider
+	provider *signin.Provider
 	streams  *streams
 	hub      *hub
 	limits   *limits
@@ -84,7 +86,10 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	s.sessions = &sessions{store: deps.Sessions, now: cfg.Now, lifetime: cfg.SessionLifetime, idle: cfg.SessionIdle}
 	s.logins = &logins{store: deps.Logins, now: cfg.Now}
-	s.provider = newProvider(cfg, s.origin+CallbackPath)
+	s.provider = signin.New(signin.Config{
+		Issuer: cfg.Issuer, ClientID: cfg.ClientID, Secret: cfg.secret, Scopes: cfg.Scopes, Redirect: s.origin + CallbackPath,
+		HTTPClient: cfg.HTTPClient, Logger: cfg.Logger, Now: cfg.Now,
+	})
 	s.archived = newOverviews(deps.Jobs, cfg)
 	s.hub = newHub(deps.Statuses, cfg, s.archived.move)
 	s.app = s.routes()

@@ -36,7 +36,9 @@ var rules = []rule{
 		forbid: []string{"github.com/aws/", "github.com/nats-io/"},
 		why:    "a service knows its ports, not AWS or NATS: adapters are put behind them in internal/wiring"},
 	{from: services, forbid: []string{"github.com/gofiber/", "github.com/coreos/"},
-		why: "the web site alone speaks Fiber and OpenID Connect"},
+		why: "only the site speaks Fiber, and only internal/signin speaks OpenID Connect"},
+	{from: []string{"internal/signin"}, forbid: append(prefix(append([]string{"internal/web", "internal/bus", "internal/aws", "internal/local"}, services...)), "github.com/gofiber/", "github.com/valyala/", "github.com/aws/", "github.com/nats-io/", "html/template"),
+		why: "sign-in takes and returns plain values: it knows neither pages nor where anything is kept"},
 	{from: append(append([]string{"internal/bus"}, adapters...), services...),
 		forbid: prefix(append([]string{"internal/web"}, services...)), why: "adapters and services do not know other services"},
 	{from: adapters, forbid: prefix(append([]string{"internal/bus"}, adapters...)), why: "adapters do not know each other"},
@@ -53,6 +55,12 @@ var rules = []rule{
 		why: "nothing goes by the model: it goes by the product"},
 	{from: []string{"internal/local/aws"}, forbid: prefix([]string{"internal/archive", "internal/bus", "internal/aws", "internal/thaw", "internal/restore", "internal/bridge"}),
 		why: "a stand-in that shares the product's ideas would share its mistakes"},
+}
+
+// directly forbids what the packages under one of from import themselves.
+var directly = []rule{
+	{from: []string{"internal/web"}, forbid: []string{"github.com/coreos/", "golang.org/x/oauth2", "github.com/go-jose/"},
+		why: "internal/signin speaks OpenID Connect: the site has the pages"},
 }
 
 func prefix(paths []string) []string {
@@ -138,6 +146,27 @@ func TestImportsPointInward(t *testing.T) {
 	}
 	if checked < 15 {
 		t.Errorf("only %d packages were checked: the rules' paths are out of date", checked)
+	}
+}
+
+func TestNobodyImportsWhatAnotherPackageIsFor(t *testing.T) {
+	pkgs := load(t)
+	for _, r := range directly {
+		checked := 0
+		for path := range pkgs {
+			if !anyOf(r.from, func(f string) bool { return under(path, module+"/"+f) }) {
+				continue
+			}
+			checked++
+			for _, imp := range pkgs[path].Imports {
+				if anyOf(r.forbid, func(f string) bool { return under(imp, f) }) {
+					t.Errorf("%s imports %s: %s", path, imp, r.why)
+				}
+			}
+		}
+		if checked == 0 {
+			t.Errorf("no package is under %v: the rule's paths are out of date", r.from)
+		}
 	}
 }
 

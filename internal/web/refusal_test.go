@@ -1,19 +1,13 @@
 package web
 
 import (
-	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -289,53 +283,5 @@ func (b *fixture) logged(level, fault string) {
 	}
 	if line := lines[0]; line[1] != level || fault != "" && !strings.Contains(line[0], "fault="+fault+" ") {
 		b.t.Errorf("the log says %q, want %s and fault %q", line[0], level, fault)
-	}
-}
-
-func TestRetryAfterIsPassedOnWithinReason(t *testing.T) {
-	in := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(http.TimeFormat) }
-	for says, want := range map[string][2]time.Duration{
-		"":                    {0, 0},
-		"7":                   {7 * time.Second, 7 * time.Second},
-		"0":                   {0, 0},
-		"-7":                  {0, 0},
-		"soon":                {0, 0},
-		"99999999999":         {longestRetry, longestRetry},
-		in(time.Minute):       {58 * time.Second, time.Minute},
-		in(-time.Minute):      {0, 0},
-		in(24 * time.Hour):    {longestRetry, longestRetry},
-		"9223372036854775807": {longestRetry, longestRetry},
-	} {
-		if got := retryAfter(http.Header{"Retry-After": {says}}); got < want[0] || got > want[1] {
-			t.Errorf("%q is %s, want %s to %s", says, got, want[0], want[1])
-		}
-	}
-}
-
-// TestWhatACallEndsWithIsBlamed is of what no provider here can be made to answer.
-func TestWhatACallEndsWithIsBlamed(t *testing.T) {
-	wrapped := func(err error) error { return &url.Error{Op: "Get", URL: "https://idp.example", Err: err} }
-	for name, tt := range map[string]struct {
-		err    error
-		blame  blame
-		status int
-	}{
-		"nobody listens":             {wrapped(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}), byProvider, 503},
-		"the connection is cut":      {wrapped(io.ErrUnexpectedEOF), byProvider, 503},
-		"the answer is cut":          {io.ErrUnexpectedEOF, byProvider, 503},
-		"our time is up":             {context.DeadlineExceeded, byProvider, 503},
-		"no such host":               {wrapped(&net.DNSError{Err: "no such host", IsNotFound: true}), bySetUp, 500},
-		"no answer from DNS":         {wrapped(&net.DNSError{Err: "server misbehaving", IsTemporary: true}), byProvider, 503},
-		"nobody vouches for it":      {wrapped(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}), bySetUp, 500},
-		"its name is another":        {wrapped(&tls.CertificateVerificationError{Err: x509.HostnameError{Certificate: &x509.Certificate{}}}), bySetUp, 500},
-		"its certificate is expired": {wrapped(&tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Reason: x509.Expired, Cert: &x509.Certificate{}}}), byProvider, 503},
-		"nothing that is known":      {errors.New("oauth2: cannot parse json"), byProvider, 502},
-		"what was blamed already":    {fmt.Errorf("x: %w", wrongSetUp(errors.New("y"))), bySetUp, 500},
-	} {
-		err := whoseFault(tt.err, "call the provider")
-		r, ok := errors.AsType[*refusal](err)
-		if !ok || r.blame != tt.blame || r.status != tt.status || !errors.Is(err, tt.err) || !strings.HasPrefix(err.Error(), "call the provider: ") {
-			t.Errorf("%s: got %+v of %v, want %s and %d", name, r, err, tt.blame, tt.status)
-		}
 	}
 }
