@@ -132,11 +132,11 @@ func (s *Server) apiJobs(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	f, err := filterOf(c)
+	f, err := filterOf(queryOf(c))
 	if err != nil {
 		return err
 	}
-	l, err := s.list(c, v, f)
+	l, err := s.list(c.Context(), v.account, f)
 	if err != nil {
 		return err
 	}
@@ -174,19 +174,18 @@ func (s *Server) apiJob(c fiber.Ctx) error {
 		return err
 	}
 	jv := viewJob(j, v.account.Role)
-	s.stage(c, &jv)
+	s.stage(c.Context(), &jv)
 	out := s.apiJobOf(jv)
 	out.Fallback = s.fallback(jv)
-	if jv.State == archive.Available {
-		there, err := s.deps.Downloads.Exists(c.Context(), j.Result)
-		if err != nil {
-			return err
-		}
-		if there {
-			out.Download = jv.Link + "/download"
-		} else {
-			out.Sentence = missing
-		}
+	there, err := s.there(c.Context(), jv)
+	if err != nil {
+		return err
+	}
+	switch {
+	case there:
+		out.Download = jv.Link + "/download"
+	case jv.State == archive.Available:
+		out.Sentence = missing
 	}
 	return c.JSON(out)
 }
@@ -196,7 +195,10 @@ func (s *Server) apiSubscribe(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	if err := s.upgrade(c, v); err != nil {
+	if err := s.checkForm(c, v); err != nil {
+		return err
+	}
+	if err := s.upgrade(c.Context(), v.account); err != nil {
 		return err
 	}
 	return c.JSON(struct {
@@ -209,7 +211,10 @@ func (s *Server) apiUnsubscribe(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	if err := s.downgrade(c, v); err != nil {
+	if err := s.checkForm(c, v); err != nil {
+		return err
+	}
+	if err := s.downgrade(c.Context(), v.account); err != nil {
 		return err
 	}
 	return c.JSON(struct {
@@ -249,5 +254,5 @@ func problemJSON(c fiber.Ctx, p *problem) error {
 		Status   int    `json:"status"`
 		Detail   string `json:"detail"`
 		Instance string `json:"instance"`
-	}{"about:blank", p.title, p.status, p.sentence, "urn:gas:request:" + requestID(c)}, mimeProblem)
+	}{"about:blank", p.title, p.status, p.sentence, "urn:gas:request:" + requestOf(c.Context()).id}, mimeProblem)
 }

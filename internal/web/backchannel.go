@@ -5,11 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
-
-	"github.com/gofiber/fiber/v3"
 
 	"github.com/gas-restore/gas/internal/signin"
 	"github.com/gas-restore/gas/internal/text"
@@ -18,65 +15,68 @@ import (
 // backChannelPath is where the provider tells of somebody's sign-out.
 const backChannelPath = "/backchannel-logout"
 
-// backChannel ends the sessions that the provider's logout token names (OpenID
-// Connect Back-Channel Logout 1.0). The token is the credential: there is no
-// cookie and no form of ours. Coming twice it does no harm. A token that cannot be
-// verified now is answered 503, one that is not right 400: that is for good.
-func (s *Server) backChannel(c fiber.Ctx) error {
-	out, err := s.provider.VerifyLogout(c.Context(), c.FormValue("logout_token"))
+// signedOutBy ends the sessions that the provider's logout token names. A token may come
+// twice.
+func (s *Server) signedOutBy(ctx context.Context, token string) error {
+	out, err := s.provider.VerifyLogout(ctx, token)
 	if r, ok := errors.AsType[*signin.Refusal](err); ok {
 		p := problemOfRefusal(r, "/")
 		p.what = "sign-out refused"
 		return p
 	}
 	if err != nil {
-		s.audit(c, "sign-out refused", "reason", text.Clip(err.Error(), maxLogged))
-		return c.Status(http.StatusBadRequest).JSON(map[string]string{"error": "invalid_request"})
+		s.audit(ctx, "sign-out refused", "reason", text.Clip(err.Error(), maxLogged))
+		return errLogoutToken
 	}
-	heard, err := s.sessions.heard(c.Context(), out.ID)
+	heard, err := s.sessions.heard(ctx, out.ID)
 	if err != nil {
 		return err
 	}
 	if heard {
-		// To the provider it is done, which may not have had our answer.
-		s.audit(c, "sign-out by the provider came again", "user", out.User, "sid", out.SID)
-		return c.SendStatus(http.StatusOK)
+		// The provider may not have received our answer.
+		s.audit(ctx, "sign-out by the provider came again", "user", out.User, "sid", out.SID)
+		return nil
 	}
-	ended, err := s.sessions.endOf(c.Context(), out)
+	ended, err := s.sessions.endOf(ctx, out)
 	for _, hash := range ended {
 		s.streams.leave(hash)
 	}
 	if err != nil {
 		return err
 	}
-	if err := s.sessions.hear(c.Context(), out.ID); err != nil {
+	if err := s.sessions.hear(ctx, out.ID); err != nil {
 		return err
 	}
-	s.audit(c, "signed out by the provider", "user", out.User, "sid", out.SID, "sessions", len(ended))
-	return c.SendStatus(http.StatusOK)
+	s.audit(ctx, "signed out by the provider", "user", out.User, "sid", out.SID, "sessions", len(ended))
+	return nil
 }
 
-// heard reports whether the logout token called id was done already.
+// errLogoutToken means that a logout token is wrong, and stays wrong.
+var errLogoutToken = errors.New("the logout token is wrong")
+
+// heard reports whether the logout token called id was carried out already.
 func (s *sessions) heard(ctx context.Context, id string) (bool, error) {
 	done, err := s.store.Get(ctx, hashKey("jti", id))
 	if err != nil {
-		return false, fmt.Errorf("look whether the logout token was done already: %w", err)
+		return false, fmt.Errorf("look whether the logout token was carried out already: %w", err)
 	}
 	return done != nil, nil
 }
 
-// hear notes that the logout token called id is done, for as long as it would be taken.
+// hear remembers that the logout token called id was carried out, for as long as the site
+// would accept it.
 func (s *sessions) hear(ctx context.Context, id string) error {
 	if err := s.store.Set(ctx, hashKey("jti", id), []byte("done"), 2*signin.MaxLogoutAge); err != nil {
-		return fmt.Errorf("note that the logout token is done: %w", err)
+		return fmt.Errorf("remember that the logout token was carried out: %w", err)
 	}
 	return nil
 }
 
-// endOf forgets the sessions that out is of: the user's, or those alone that belong to the
-// provider's session, whoever's if it names no user. It returns the hashes of their tokens,
-// also with an error. Those that began later, by the provider's clock, stay: a token that
-// comes late, or again, says nothing of them.
+// endOf ends the sessions that out names: all sessions of the user, or only those that belong
+// to the provider's session. If out names no user, it ends all sessions of the provider's
+// session. It returns the hashes of the tokens of the sessions that it ended, even with an
+// error. A session that began later, by the provider's clock, stays: the token may come late,
+// or again.
 func (s *sessions) endOf(ctx context.Context, out signin.Logout) ([]string, error) {
 	prefix, want := ofUser(out.User), ""
 	switch {
@@ -118,8 +118,8 @@ func (s *sessions) endOf(ctx context.Context, out signin.Logout) ([]string, erro
 	return ended, nil
 }
 
-// beganAfter reports whether the session whose token has the hash is of an ID token that
-// the provider made after at.
+// beganAfter reports whether the provider made the ID token of the session after at. hash is
+// the hash of the session's token.
 func (s *sessions) beganAfter(ctx context.Context, hash string, at time.Time) (bool, error) {
 	data, err := s.store.Get(ctx, "session."+hash)
 	if err != nil {
@@ -127,7 +127,7 @@ func (s *sessions) beganAfter(ctx context.Context, hash string, at time.Time) (b
 	}
 	var sess session
 	if data == nil || json.Unmarshal(data, &sess) != nil {
-		return false, nil // nothing that would have to stay
+		return false, nil // there is nothing to keep
 	}
 	return sess.At.After(at), nil
 }

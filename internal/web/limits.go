@@ -1,7 +1,6 @@
 package web
 
 import (
-	"net/http"
 	"sync"
 
 	"golang.org/x/time/rate"
@@ -71,10 +70,4 @@ func (p *pace) allow(key string) bool {
 		p.buckets[key] = b
 	}
 	return b.Allow()
-}
-
-// errTooMany asks somebody to slow down.
-var errTooMany = &problem{
-	status: http.StatusTooManyRequests, title: "Slow down, please",
-	sentence: "That was a lot in a short time. Wait a moment and try again.", retry: 5,
 }

@@ -1,13 +1,13 @@
 package web
 
 import (
+	"cmp"
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/gofiber/fiber/v3"
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/fault"
@@ -84,10 +84,10 @@ type group struct {
 	states      []archive.State
 }
 
-// filterOf reads a list's address.
-func filterOf(c fiber.Ctx) (filter, error) {
-	f := filter{State: c.Query("state"), Search: strings.TrimSpace(c.Query("q")), cursor: c.Query("after"), Sort: c.Query("sort", newest)}
-	if before := c.Query("before"); before != "" {
+// filterOf reads the query of a list's address.
+func filterOf(query func(name string) string) (filter, error) {
+	f := filter{State: query("state"), Search: strings.TrimSpace(query("q")), cursor: query("after"), Sort: cmp.Or(query("sort"), newest)}
+	if before := query("before"); before != "" {
 		f.cursor, f.before = before, true
 	}
 	no := func(what string) (filter, error) {
@@ -177,21 +177,68 @@ type groupView struct {
 
 const listPath = "/annotations"
 
-func (s *Server) annotations(c fiber.Ctx) error {
-	v, err := s.page(c)
-	if v == nil {
-		return err
+// listing is a page of a list.
+type listing struct {
+	Jobs []jobView
+	// prev and next are the cursors around it.
+	prev, next string
+	// sort is the order that it is in, which is the plain one if there are tooMany
+	// to sort.
+	sort    string
+	tooMany bool
+	// Count is how many there are in all, and From the place of the first one here,
+	// from one on; 0 where that would take reading all of them.
+	Count, From int64
+}
+
+// To is the place of the last one here.
+func (l listing) To() int64 { return l.From + int64(len(l.Jobs)) - 1 }
+
+// list returns a page of the account's jobs.
+func (s *Server) list(ctx context.Context, account archive.Account, f filter) (listing, error) {
+	if orders()[f.Sort] != nil {
+		l, err := s.sorted(ctx, account, f)
+		if err != nil || !l.tooMany {
+			return l, err
+		}
+		f.Sort, f.cursor, f.before = newest, "", false
+		l, err = s.list(ctx, account, f)
+		l.tooMany = true
+		return l, err
 	}
-	f, err := filterOf(c)
+	page, err := s.deps.Jobs.Select(ctx, account.ID, archive.Selection{
+		Cursor: f.cursor, Before: f.before, Limit: s.cfg.PageSize, Oldest: f.Sort == oldest, Match: f.match(account.Role), Look: maxLook,
+	})
 	if err != nil {
-		return err
+		return listing{}, err
 	}
-	live := s.position(c)
-	l, err := s.list(c, v, f)
+	l := listing{Jobs: s.own(ctx, account, page.Jobs), prev: page.Prev, next: page.Next, sort: f.Sort}
+	if l.prev == "" && l.next == "" && f.cursor == "" && len(l.Jobs) > 0 {
+		l.Count, l.From = int64(len(l.Jobs)), 1
+	}
+	return l, nil
+}
+
+// own returns the views of the jobs. All jobs should be the account's.
+func (s *Server) own(ctx context.Context, account archive.Account, jobs []archive.Job) []jobView {
+	views := make([]jobView, 0, len(jobs))
+	for _, j := range jobs {
+		if j.UserID != account.ID {
+			s.log.Error("a job of another user was dropped from a list", "user", account.ID, "job", j.ID, "request", requestOf(ctx).id)
+			continue
+		}
+		views = append(views, viewJob(j, account.Role))
+	}
+	return views
+}
+
+// listPage returns what the page of a list shows.
+func (s *Server) listPage(ctx context.Context, account archive.Account, f filter) (annotationsBody, error) {
+	l, err := s.list(ctx, account, f)
 	if err != nil {
-		return err
+		return annotationsBody{}, err
 	}
-	s.stageAll(c, l.Jobs)
+	s.stageAll(ctx, l.Jobs)
 	f.Sort = l.sort
 	body := annotationsBody{listing: l, Filter: f, Columns: columns(f)}
 	if l.tooMany {
@@ -212,64 +259,7 @@ func (s *Server) annotations(c fiber.Ctx) error {
 		to.State = g.Name
 		body.Groups = append(body.Groups, groupView{g.Label, to.link(listPath, "", false), g.Name == f.State})
 	}
-	if body.Over, err = s.archived.of(c.Context(), v.account); err != nil {
-		s.log.Warn("a list is shown without what is in the archive", "request", requestID(c), "error", err.Error())
-	}
-	body.Back = body.Over != nil && body.Over.Files == 0 && v.Premium() && slices.ContainsFunc(l.Jobs, func(j jobView) bool { return j.BilledTier != "" })
-	return s.views.render(c, "annotations", frame{Title: "Your annotations", Viewer: v, Section: "annotations", Live: live, Body: body})
-}
-
-// listing is a page of a list.
-type listing struct {
-	Jobs []jobView
-	// prev and next are the cursors around it.
-	prev, next string
-	// sort is the order that it is in, which is the plain one if there are tooMany
-	// to sort.
-	sort    string
-	tooMany bool
-	// Count is how many there are in all, and From the place of the first one here,
-	// from one on; 0 where that would take reading all of them.
-	Count, From int64
-}
-
-// To is the place of the last one here.
-func (l listing) To() int64 { return l.From + int64(len(l.Jobs)) - 1 }
-
-// list returns a page of the viewer's jobs.
-func (s *Server) list(c fiber.Ctx, v *viewer, f filter) (listing, error) {
-	if orders()[f.Sort] != nil {
-		l, err := s.sorted(c, v, f)
-		if err != nil || !l.tooMany {
-			return l, err
-		}
-		f.Sort, f.cursor, f.before = newest, "", false
-		l, err = s.list(c, v, f)
-		l.tooMany = true
-		return l, err
-	}
-	page, err := s.deps.Jobs.Select(c.Context(), v.account.ID, archive.Selection{
-		Cursor: f.cursor, Before: f.before, Limit: s.cfg.PageSize, Oldest: f.Sort == oldest, Match: f.match(v.account.Role), Look: maxLook,
-	})
-	if err != nil {
-		return listing{}, err
-	}
-	l := listing{Jobs: s.own(c, v, page.Jobs), prev: page.Prev, next: page.Next, sort: f.Sort}
-	if l.prev == "" && l.next == "" && f.cursor == "" && len(l.Jobs) > 0 {
-		l.Count, l.From = int64(len(l.Jobs)), 1
-	}
-	return l, nil
-}
-
-// own returns the views of the jobs, all of which should be the viewer's.
-func (s *Server) own(c fiber.Ctx, v *viewer, jobs []archive.Job) []jobView {
-	views := make([]jobView, 0, len(jobs))
-	for _, j := range jobs {
-		if j.UserID != v.account.ID {
-			s.log.Error("a job of another user was dropped from a list", "user", v.account.ID, "job", j.ID, "request", requestID(c))
-			continue
-		}
-		views = append(views, viewJob(j, v.account.Role))
-	}
-	return views
+	body.Over = s.overviewOf(ctx, account, "a list")
+	body.Back = body.Over != nil && body.Over.Files == 0 && account.Role == archive.Premium && slices.ContainsFunc(l.Jobs, func(j jobView) bool { return j.BilledTier != "" })
+	return body, nil
 }

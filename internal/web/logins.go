@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/signin"
 )
 
@@ -104,4 +105,50 @@ func (l *logins) keep(ctx context.Context, lg login, state string) error {
 		return fmt.Errorf("keep the sign-in: %w", err)
 	}
 	return nil
+}
+
+// again keeps the sign-in for another try. In a minute the provider may be able to do what it
+// could not do now, with the same code or with the ID token that came back for it. The words
+// for r lead to here, which is the address of the callback, or to the beginning.
+func (s *Server) again(ctx context.Context, lg login, state string, r *signin.Refusal, here string) error {
+	if lg.Tries++; errors.Is(r, signin.ErrSpent) || lg.Tries >= maxTries {
+		return problemOfRefusal(r, loginLink(lg.Return))
+	}
+	// The request may have used its time up at the provider.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTime)
+	defer cancel()
+	if err := s.logins.keep(ctx, lg, state); err != nil {
+		both := *r // others may have the same refusal
+		both.Err = errors.Join(r.Err, err)
+		return problemOfRefusal(&both, loginLink(lg.Return))
+	}
+	return problemOfRefusal(r, here)
+}
+
+// keepTime bounds the write of a login that is kept for another try.
+const keepTime = 2 * time.Second
+
+// signedIn makes the account and a new session for a person for whom the provider vouches.
+// It ends the session of the token that the browser came with, if there is one. An account
+// of another issuer is a refusal.
+func (s *Server) signedIn(ctx context.Context, who signin.Person, token string) (*session, error) {
+	err := s.deps.Accounts.SignIn(ctx, archive.Account{
+		ID: who.User, Name: who.Name, Email: who.Email, Issuer: s.cfg.Issuer, Role: archive.Free,
+	}, s.cfg.FormerIssuers)
+	if errors.Is(err, archive.ErrIssuer) {
+		return nil, signin.WrongSetUp(fmt.Errorf("%w: if the people of the two are the same, name the earlier one in GAS_OIDC_FORMER_ISSUERS", err))
+	}
+	if err != nil {
+		return nil, err
+	}
+	// The session is a new one, whatever cookie the browser came with.
+	if err := s.sessions.end(ctx, token); err != nil {
+		return nil, err
+	}
+	sess, err := s.sessions.start(ctx, who)
+	if err != nil {
+		return nil, err
+	}
+	s.audit(ctx, "signed in", "user", who.User)
+	return sess, nil
 }

@@ -188,3 +188,14 @@ func (o *overviews) count(ctx context.Context, account archive.Account) (overvie
 	}
 	return over, nil
 }
+
+// overviewOf returns what is in the archive, for a page that can do without it: nil if it
+// could not be read.
+func (s *Server) overviewOf(ctx context.Context, account archive.Account, page string) *overview {
+	over, err := s.archived.of(ctx, account)
+	if err != nil {
+		s.log.Warn(page+" is shown without what is in the archive", "request", requestOf(ctx).id, "error", err.Error())
+		return nil
+	}
+	return over
+}

@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/gofiber/fiber/v3"
-
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/pkg/events"
@@ -25,78 +23,34 @@ type subscribeBody struct {
 	Price string
 }
 
-func (s *Server) subscribePage(c fiber.Ctx) error {
-	v, err := s.page(c)
-	if v == nil {
-		return err
-	}
-	body := subscribeBody{Price: s.cfg.PremiumPrice}
-	if v.Premium() {
-		if body.Left, err = s.deps.Jobs.HasArchived(c.Context(), v.account.ID); err != nil {
-			return err
-		}
-	}
-	if body.Over, err = s.archived.of(c.Context(), v.account); err != nil {
-		s.log.Warn("the plan page is shown without what is in the archive", "request", requestID(c), "error", err.Error())
-	}
-	return s.views.render(c, "subscribe", frame{Title: "Premium", Viewer: v, Section: "subscribe", Body: body})
-}
-
-// signedOut answers a form of somebody who is not signed in any more.
-func signedOut(back string) error {
-	return &problem{
-		status: http.StatusUnauthorized, title: "You are signed out",
-		sentence: "Nothing was changed. Please sign in and try again.",
-		link:     loginLink(back), linkText: "Sign in",
-	}
-}
-
-// subscribe is the button of the plan page.
-func (s *Server) subscribe(c fiber.Ctx) error {
-	v, err := s.viewer(c, true)
-	if err != nil {
-		return err
-	}
-	if v == nil {
-		return signedOut("/subscribe")
-	}
-	if err := s.upgrade(c, v); err != nil {
-		return err
-	}
-	return c.Redirect().Status(fiber.StatusSeeOther).To(listPath)
-}
-
 // upgrade makes the user Premium and tells the pipeline. Doing it again does
 // no harm. That the announcement is due is written with the role and the plan; what a
 // crash leaves between the two is made up for by [Server.heal], or by the user's next
 // request.
-func (s *Server) upgrade(c fiber.Ctx, v *viewer) (err error) {
-	if err := s.checkForm(c, v); err != nil {
-		return err
-	}
-	account, changed := v.account, false
-	if !v.Premium() {
+func (s *Server) upgrade(ctx context.Context, account archive.Account) (err error) {
+	was, changed := account.Role, false
+	if was != archive.Premium {
 		// In milliseconds, as it is kept.
 		at := s.cfg.Now().UTC().Truncate(time.Millisecond)
-		if changed, err = s.deps.Accounts.SetRole(c.Context(), account.ID, archive.Premium, at); err != nil {
+		if changed, err = s.deps.Accounts.SetRole(ctx, account.ID, archive.Premium, at); err != nil {
 			return err
 		}
-		if account, err = s.deps.Accounts.Account(c.Context(), account.ID); err != nil {
+		if account, err = s.deps.Accounts.Account(ctx, account.ID); err != nil {
 			return err
 		}
 	}
 	if changed {
-		s.audit(c, "plan changed", "user", account.ID, "from", v.account.Role, "to", archive.Premium)
+		s.audit(ctx, "plan changed", "user", account.ID, "from", was, "to", archive.Premium)
 	} else if account.AnnounceDue.IsZero() {
-		left, err := s.deps.Jobs.HasArchived(c.Context(), account.ID)
+		left, err := s.deps.Jobs.HasArchived(ctx, account.ID)
 		if err != nil || !left {
 			return err
 		}
-		if account, err = s.planned(c.Context(), account); err != nil {
+		if account, err = s.planned(ctx, account); err != nil {
 			return err
 		}
 	}
-	if err := s.announce(c.Context(), account); err != nil {
+	if err := s.announce(ctx, account); err != nil {
 		return &problem{
 			status: http.StatusServiceUnavailable, title: "You are Premium",
 			sentence: "Your plan has changed. Bringing your files back could not be started right now; it is tried again by itself in a moment.",
@@ -104,7 +58,7 @@ func (s *Server) upgrade(c fiber.Ctx, v *viewer) (err error) {
 			err: errors.Join(errors.New("announce the upgrade of "+string(account.ID)), err),
 		}
 	}
-	s.audit(c, "upgrade announced", "user", account.ID, "again", !changed)
+	s.audit(ctx, "upgrade announced", "user", account.ID, "again", !changed)
 	return nil
 }
 
@@ -191,47 +145,28 @@ type accountBody struct {
 	Over  *overview
 }
 
-// account shows who is signed in, and the plan.
-func (s *Server) account(c fiber.Ctx) error {
-	v, err := s.page(c)
-	if v == nil {
-		return err
-	}
-	body := accountBody{Price: s.cfg.PremiumPrice}
-	if body.Over, err = s.archived.of(c.Context(), v.account); err != nil {
-		s.log.Warn("the account page is shown without what is in the archive", "request", requestID(c), "error", err.Error())
-	}
-	return s.views.render(c, "account", frame{Title: "Your account", Viewer: v, Section: "account", Body: body})
-}
-
-// unsubscribe is the button that leads back to Free.
-func (s *Server) unsubscribe(c fiber.Ctx) error {
-	v, err := s.viewer(c, true)
-	if err != nil {
-		return err
-	}
-	if v == nil {
-		return signedOut("/account")
-	}
-	if err := s.downgrade(c, v); err != nil {
-		return err
-	}
-	return c.Redirect().Status(fiber.StatusSeeOther).To("/account")
-}
-
 // downgrade makes the user Free. What was asked for comes back all the same: it
 // is paid. What was not is not asked for any more: thaw compares each task with
 // the last change of the role.
-func (s *Server) downgrade(c fiber.Ctx, v *viewer) error {
-	if err := s.checkForm(c, v); err != nil {
-		return err
-	}
-	changed, err := s.deps.Accounts.SetRole(c.Context(), v.account.ID, archive.Free, s.cfg.Now().UTC())
+func (s *Server) downgrade(ctx context.Context, account archive.Account) error {
+	changed, err := s.deps.Accounts.SetRole(ctx, account.ID, archive.Free, s.cfg.Now().UTC())
 	if err != nil {
 		return err
 	}
 	if changed {
-		s.audit(c, "plan changed", "user", v.account.ID, "from", v.account.Role, "to", archive.Free)
+		s.audit(ctx, "plan changed", "user", account.ID, "from", account.Role, "to", archive.Free)
 	}
 	return nil
+}
+
+// subscribeBodyOf returns what the plan page shows.
+func (s *Server) subscribeBodyOf(ctx context.Context, account archive.Account) (body subscribeBody, err error) {
+	body.Price = s.cfg.PremiumPrice
+	if account.Role == archive.Premium {
+		if body.Left, err = s.deps.Jobs.HasArchived(ctx, account.ID); err != nil {
+			return subscribeBody{}, err
+		}
+	}
+	body.Over = s.overviewOf(ctx, account, "the plan page")
+	return body, nil
 }

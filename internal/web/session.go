@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gofiber/fiber/v3"
-
 	"github.com/gas-restore/gas/internal/signin"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -215,41 +213,4 @@ func (s *sessions) drop(ctx context.Context, hash string) error {
 		}
 	}
 	return nil
-}
-
-const (
-	sessionCookie = "gas_session"
-	loginCookie   = "gas_login"
-)
-
-// cookieName prefixes the name where a browser honours the prefix: then no
-// other host and no clear-text page can have set the cookie.
-func (s *Server) cookieName(name string) string {
-	if s.secure {
-		return "__Host-" + name
-	}
-	return name
-}
-
-func (s *Server) setCookie(c fiber.Ctx, name, value string, lifetime time.Duration) {
-	c.Cookie(&fiber.Cookie{
-		Name:     s.cookieName(name),
-		Value:    value,
-		Path:     "/",
-		MaxAge:   int(lifetime.Seconds()),
-		Secure:   s.secure,
-		HTTPOnly: true,
-		SameSite: fiber.CookieSameSiteLaxMode,
-	})
-}
-
-func (s *Server) dropCookie(c fiber.Ctx, name string) {
-	c.Cookie(&fiber.Cookie{
-		Name:     s.cookieName(name),
-		Path:     "/",
-		Expires:  time.Unix(1, 0),
-		Secure:   s.secure,
-		HTTPOnly: true,
-		SameSite: fiber.CookieSameSiteLaxMode,
-	})
 }

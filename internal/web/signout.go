@@ -2,29 +2,16 @@ package web
 
 import (
 	"cmp"
-
-	"github.com/gofiber/fiber/v3"
+	"context"
 )
 
-// logout ends the session here, and leads on to the provider's sign-out if it
-// offers one.
-func (s *Server) logout(c fiber.Ctx) error {
-	v, err := s.viewer(c, true)
-	if err != nil {
-		return err
+// signOut ends the session, and returns where sign-out goes on: at the provider, or on the
+// start page.
+func (s *Server) signOut(ctx context.Context, sess *session) (string, error) {
+	if err := s.sessions.end(ctx, sess.token); err != nil {
+		return "", err
 	}
-	to := "/"
-	if v != nil {
-		if err := s.checkForm(c, v); err != nil {
-			return err
-		}
-		if err := s.sessions.end(c.Context(), v.session.token); err != nil {
-			return err
-		}
-		s.streams.leave(hashOf(v.session.token))
-		s.audit(c, "signed out", "user", v.account.ID)
-		to = cmp.Or(s.provider.SignOutURL(c.Context(), v.session.IDToken, s.origin+"/"), "/")
-	}
-	s.dropCookie(c, sessionCookie)
-	return c.Redirect().Status(fiber.StatusSeeOther).To(to)
+	s.streams.leave(hashOf(sess.token))
+	s.audit(ctx, "signed out", "user", sess.User)
+	return cmp.Or(s.provider.SignOutURL(ctx, sess.IDToken, s.origin+"/"), "/"), nil
 }

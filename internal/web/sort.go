@@ -2,12 +2,11 @@ package web
 
 import (
 	"cmp"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"slices"
 	"strings"
-
-	"github.com/gofiber/fiber/v3"
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/fault"
@@ -91,7 +90,7 @@ func inOrder() []archive.State {
 }
 
 // sorted returns a page of the list in an order that the catalog does not have.
-func (s *Server) sorted(c fiber.Ctx, v *viewer, f filter) (listing, error) {
+func (s *Server) sorted(ctx context.Context, account archive.Account, f filter) (listing, error) {
 	var from place
 	if f.cursor != "" {
 		var err error
@@ -99,11 +98,11 @@ func (s *Server) sorted(c fiber.Ctx, v *viewer, f filter) (listing, error) {
 			return listing{}, err
 		}
 	}
-	match := f.match(v.account.Role)
+	match := f.match(account.Role)
 	if match == nil {
 		match = func(archive.Job) bool { return true }
 	}
-	all, err := s.deps.Jobs.Select(c.Context(), v.account.ID, archive.Selection{Limit: maxSorted, Match: match, Look: maxSorted})
+	all, err := s.deps.Jobs.Select(ctx, account.ID, archive.Selection{Limit: maxSorted, Match: match, Look: maxSorted})
 	if err != nil {
 		return listing{}, err
 	}
@@ -117,7 +116,7 @@ func (s *Server) sorted(c fiber.Ctx, v *viewer, f filter) (listing, error) {
 	of := orders()[f.Sort]
 	list := make([]placed, len(all.Jobs))
 	for i, j := range all.Jobs {
-		p := of(j, v.account.Role)
+		p := of(j, account.Role)
 		p.ID = j.ID
 		list[i] = placed{p, i}
 	}
@@ -139,7 +138,7 @@ func (s *Server) sorted(c fiber.Ctx, v *viewer, f filter) (listing, error) {
 	for _, p := range list[begin:end] {
 		jobs = append(jobs, all.Jobs[p.job])
 	}
-	l := listing{Jobs: s.own(c, v, jobs), sort: f.Sort, Count: int64(len(list)), From: int64(begin) + 1}
+	l := listing{Jobs: s.own(ctx, account, jobs), sort: f.Sort, Count: int64(len(list)), From: int64(begin) + 1}
 	if begin > 0 && begin < len(list) {
 		l.prev = list[begin].cursor()
 	}

@@ -6,14 +6,13 @@ import (
 	"encoding/hex"
 	"fmt"
 	"html/template"
+	"io"
 	"io/fs"
 	"mime"
 	"path"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/gofiber/fiber/v3"
 
 	"github.com/gas-restore/gas/internal/archive"
 )
@@ -103,26 +102,12 @@ func newViews() (*views, error) {
 	return v, nil
 }
 
-// render answers with a page; the status is the caller's.
-func (v *views) render(c fiber.Ctx, page string, f frame) error {
-	// The response's own buffer comes from a pool.
-	c.Response().ResetBody()
-	if err := v.pages[page].ExecuteTemplate(c.Response().BodyWriter(), "layout", f); err != nil {
-		c.Response().ResetBody()
+// render writes a page to w.
+func (v *views) render(w io.Writer, page string, f frame) error {
+	if err := v.pages[page].ExecuteTemplate(w, "layout", f); err != nil {
 		return fmt.Errorf("render page %s: %w", page, err)
 	}
-	c.Set(fiber.HeaderContentType, fiber.MIMETextHTMLCharsetUTF8)
 	return nil
-}
-
-func (v *views) asset(c fiber.Ctx) error {
-	a, ok := v.assets[c.Params("name")]
-	if !ok {
-		return errNotFound
-	}
-	c.Set(fiber.HeaderContentType, a.kind)
-	c.Set(fiber.HeaderCacheControl, "public, max-age=31536000, immutable")
-	return c.Send(a.content)
 }
 
 func utc(t time.Time) string { return t.UTC().Format(utcLayout) }

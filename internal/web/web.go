@@ -158,7 +158,7 @@ func (s *Server) routes() *fiber.App {
 		return fasthttp.RequestConfig{}
 	}
 	app.Use(s.frame)
-	app.Get("/assets/:name", s.views.asset)
+	app.Get("/assets/:name", s.asset)
 	app.Get("/", s.home)
 	app.Get("/login", s.login)
 	app.Get(CallbackPath, s.callback)

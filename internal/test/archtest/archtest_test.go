@@ -4,8 +4,12 @@ package archtest
 
 import (
 	"encoding/json"
+	"go/parser"
+	"go/token"
 	"io"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -166,6 +170,30 @@ func TestNobodyImportsWhatAnotherPackageIsFor(t *testing.T) {
 		}
 		if checked == 0 {
 			t.Errorf("no package is under %v: the rule's paths are out of date", r.from)
+		}
+	}
+}
+
+// TestOnlyHandlersKnowFiber holds the use cases of the site to a context and plain values.
+func TestOnlyHandlersKnowFiber(t *testing.T) {
+	handlers := []string{"api.go", "events.go", "pages.go", "safety.go", "signin.go", "web.go"}
+	files, err := filepath.Glob("../../web/*.go")
+	if err != nil || len(files) < len(handlers) {
+		t.Fatalf("%d files of the site, %v", len(files), err)
+	}
+	for _, path := range files {
+		name := filepath.Base(path)
+		if strings.HasSuffix(name, "_test.go") || slices.Contains(handlers, name) {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, imp := range f.Imports {
+			if strings.HasPrefix(imp.Path.Value, `"github.com/gofiber/`) {
+				t.Errorf("internal/web/%s imports %s: handlers are in %v, and a use case takes a context and plain values", name, imp.Path.Value, handlers)
+			}
 		}
 	}
 }
