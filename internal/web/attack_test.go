@@ -430,7 +430,7 @@ func TestSignInLeadsBackOrNowhereElse(t *testing.T) {
 	b := newFixture(t)
 	for back, want := range map[string]string{
 		"/subscribe":            "/subscribe",
-		"/annotations?after=j2": "/annotations?after=j2",
+		"/annotations?after=cursor-j2": "/annotations?after=cursor-j2",
 		"//evil.example":        "/annotations",
 		"https://evil.example":  "/annotations",
 		`/\evil.example`:        "/annotations",

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"mime"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -20,9 +21,8 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// fixturePorts is the site's ports in memory. It keeps to their contracts: an unknown
-// thing is fault.NotFound, a made-up cursor fault.Invalid, a role change is
-// reported once.
+// fixturePorts are the site's ports in memory. They pass the suite that the real adapters
+// pass (internal/test/sitetest).
 type fixturePorts struct {
 	store *httptest.Server
 
@@ -62,6 +62,7 @@ func newFixturePorts(t *testing.T) *fixturePorts {
 			http.NotFound(rw, r)
 			return
 		}
+		rw.Header().Set("Content-Disposition", r.URL.Query().Get("response-content-disposition"))
 		fmt.Fprint(rw, body)
 	}))
 	t.Cleanup(w.store.Close)
@@ -143,10 +144,11 @@ func (w *fixturePorts) OpenPlan(_ context.Context, account archive.Account, plan
 		return err
 	}
 	a := w.accounts[account.ID]
-	if a.Plan != nil || a.Role != account.Role || !a.RoleChangedAt.Equal(account.RoleChangedAt) {
+	if a.Plan != nil || a.Role != account.Role || !a.RoleChangedAt.Equal(account.RoleChangedAt) || a.PlansOpened != account.PlansOpened {
 		return fault.Errorf(fault.Conflict, "the account of %s changed", account.ID)
 	}
 	a.Plan = &plan
+	a.PlansOpened++
 	w.accounts[account.ID] = a
 	return nil
 }
@@ -198,42 +200,69 @@ func (w *fixturePorts) Select(_ context.Context, user events.UserID, sel archive
 	slices.SortFunc(all, func(a, b archive.Job) int {
 		return cmp.Or(b.SubmittedAt.Compare(a.SubmittedAt), cmp.Compare(a.ID, b.ID))
 	})
+	if sel.Before && sel.Cursor != "" {
+		back := sel
+		back.Oldest = !sel.Oldest
+		jobs, first, next, err := walk(all, back)
+		if err != nil {
+			return archive.Listing{}, err
+		}
+		if next != "" {
+			slices.Reverse(jobs)
+			return archive.Listing{Jobs: jobs, Prev: next, Next: first}, nil
+		}
+		sel.Cursor = "" // it is the first page, which is full
+	}
+	jobs, first, next, err := walk(all, sel)
+	if sel.Cursor == "" {
+		first = ""
+	}
+	return archive.Listing{Jobs: jobs, Prev: first, Next: next}, err
+}
+
+// walk lists the jobs of all, which has the newest first, from the selection's cursor on. It
+// returns the cursors of the first and the last job that it looked at. The latter is empty at
+// the end.
+func walk(all []archive.Job, sel archive.Selection) (jobs []archive.Job, first, next string, err error) {
+	all = slices.Clone(all)
 	if sel.Oldest {
 		slices.Reverse(all)
 	}
 	begin := 0
 	if sel.Cursor != "" {
-		i := slices.IndexFunc(all, func(j archive.Job) bool { return string(j.ID) == sel.Cursor })
+		i := slices.IndexFunc(all, func(j archive.Job) bool { return cursorOf(j) == sel.Cursor })
 		if i < 0 {
-			return archive.Listing{}, fault.Errorf(fault.Invalid, "cursor %q", sel.Cursor)
+			return nil, "", "", fault.Errorf(fault.Invalid, "cursor %q", sel.Cursor)
 		}
 		begin = i + 1
-		if sel.Before {
-			// Filters aside: the page of as many jobs in front.
-			begin = max(i-sel.Limit, 0)
-		}
-	}
-	l := archive.Listing{}
-	if begin > 0 && begin < len(all) {
-		l.Prev = string(all[begin].ID)
 	}
 	for i, j := range all[begin:] {
-		if sel.Match == nil || sel.Match(j) {
-			l.Jobs = append(l.Jobs, j)
+		if i == 0 {
+			first = cursorOf(j)
 		}
-		if begin+i+1 < len(all) && (len(l.Jobs) == sel.Limit || sel.Match != nil && i+1 >= sel.Look) {
-			l.Next = string(j.ID)
+		if sel.Match == nil || sel.Match(j) {
+			jobs = append(jobs, j)
+		}
+		if len(jobs) == sel.Limit || sel.Match != nil && i+1 >= sel.Look {
+			if begin+i+1 < len(all) {
+				next = cursorOf(j)
+			}
 			break
 		}
 	}
-	return l, nil
+	return jobs, first, next, nil
 }
+
+func cursorOf(j archive.Job) string { return "cursor-" + string(j.ID) }
 
 func (w *fixturePorts) ArchivedPage(_ context.Context, user events.UserID, cursor string) ([]archive.Job, string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.fault("ArchivedPage"); err != nil {
 		return nil, "", err
+	}
+	if cursor != "" { // there is one page
+		return nil, "", fault.Errorf(fault.Invalid, "cursor %q", cursor)
 	}
 	var jobs []archive.Job
 	for _, j := range w.jobs {
@@ -287,7 +316,10 @@ func (w *fixturePorts) PresignGet(_ context.Context, o archive.Object, name stri
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.names = append(w.names, name)
-	return w.store.URL + "/" + o.Bucket + "/" + (&url.URL{Path: o.Key}).EscapedPath() + "?signature=x", nil
+	return w.store.URL + "/" + o.Bucket + "/" + (&url.URL{Path: o.Key}).EscapedPath() + "?" + url.Values{
+		"response-content-disposition": {mime.FormatMediaType("attachment", map[string]string{"filename": name})},
+		"X-Amz-Expires":                {"300"}, "X-Amz-Signature": {"x"},
+	}.Encode(), nil
 }
 
 // at is a position in the stream; the caller has mu.
@@ -342,10 +374,14 @@ func (w *fixturePorts) Follow(ctx context.Context, after events.Position) iter.S
 }
 
 func (w *fixturePorts) Kept(_ context.Context, user events.UserID, after, upto events.Position) iter.Seq2[Status, error] {
-	w.mu.Lock()
-	kept := slices.Clone(w.statuses)
-	w.mu.Unlock()
 	return func(yield func(Status, error) bool) {
+		w.mu.Lock()
+		kept, here := slices.Clone(w.statuses), w.at(0).Incarnation
+		w.mu.Unlock()
+		if after.Incarnation != here || upto.Incarnation != here {
+			yield(Status{}, errors.New("the stream was made anew"))
+			return
+		}
 		for _, st := range kept {
 			if st.UserID == user && st.Position.Seq > after.Seq && st.Position.Seq <= upto.Seq && !yield(st, nil) {
 				return

@@ -137,12 +137,12 @@ func TestTheListIsPaged(t *testing.T) {
 	if strings.Contains(first.body, "sample-j1.vcf") {
 		t.Error("the first page has four jobs")
 	}
-	second := ada.get("/annotations?after=j2")
+	second := ada.get("/annotations?after=cursor-j2")
 	ada.wants(second, 200, "sample-j1.vcf", "First page", "Previous")
 	if strings.Contains(second.body, "sample-j2.vcf") || strings.Contains(second.text(t), "Next") {
 		t.Error("the second page repeats or goes on")
 	}
-	back := ada.get("/annotations?before=j1")
+	back := ada.get("/annotations?before=cursor-j1")
 	ada.wants(back, 200, "sample-j4.vcf", "sample-j2.vcf")
 	if strings.Contains(back.text(t), "Previous") {
 		t.Error("the first page has one in front")

@@ -278,9 +278,9 @@ func TestTheListIsNarrowedAndTurned(t *testing.T) {
 		"/annotations?q=sample&sort=oldest":    "[j0 j1 j2]",
 		"/annotations?q=sample&state=coming":   "[j1]",
 		"/annotations?q=%22%3E%3Cscript%3Ex":   "[]",
-		"/annotations?q=sample&after=j5":       "[j4 j3 j2]",
-		"/annotations?sort=oldest&after=j5":    "[j6 j7]",
-		"/annotations?state=archived&after=j3": "[j0]",
+		"/annotations?q=sample&after=cursor-j5":       "[j4 j3 j2]",
+		"/annotations?sort=oldest&after=cursor-j5":    "[j6 j7]",
+		"/annotations?state=archived&after=cursor-j3": "[j0]",
 	} {
 		a := ada.get(path)
 		if got := fmt.Sprint(names(a)); a.StatusCode != 200 || got != want {
@@ -322,7 +322,7 @@ func TestTheListIsNarrowedAndTurned(t *testing.T) {
 	ada.wants(ada.get("/annotations?sort=size&after=e30"), 400)
 	// The links keep the filter.
 	next := ada.get("/annotations?q=sample&state=archived&sort=oldest")
-	if !strings.Contains(next.body, "after=j4&amp;q=sample&amp;sort=oldest&amp;state=archived") {
+	if !strings.Contains(next.body, "after=cursor-j4&amp;q=sample&amp;sort=oldest&amp;state=archived") {
 		t.Errorf("the next page forgets the filter:\n%s", next.body)
 	}
 	for _, bad := range []string{"?state=x", "?sort=x", "?q=" + strings.Repeat("x", maxSearch+1), "?q=%ff", "?q=a%00", "?after=" + strings.Repeat("x", maxCursor+1)} {

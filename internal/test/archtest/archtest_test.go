@@ -47,7 +47,7 @@ var rules = []rule{
 		forbid: prefix(append([]string{"internal/web"}, services...)), why: "adapters and services do not know other services"},
 	{from: adapters, forbid: prefix(append([]string{"internal/bus"}, adapters...)), why: "adapters do not know each other"},
 	{from: []string{"internal/bridge", "internal/thaw", "internal/restore", "internal/reconcile", "internal/web", "internal/bus", "internal/aws", "internal/snsverify"},
-		forbid: prefix([]string{"internal/local/aws", "internal/local/idp", "internal/local/nats", "internal/local/stack", "internal/test/testenv"}),
+		forbid: prefix([]string{"internal/local/aws", "internal/local/idp", "internal/local/nats", "internal/local/stack", "internal/test"}),
 		why:    "the product does not know that a stand-in exists: it is an endpoint like any other"},
 	{from: []string{"internal/snsverify"}, forbid: []string{module}, except: []string{module + "/internal/snsverify"},
 		why: "whom we trust is decided in one place that can be read alone"},
