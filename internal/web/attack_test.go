@@ -429,12 +429,12 @@ func TestSignInWaitsForTheProvider(t *testing.T) {
 func TestSignInLeadsBackOrNowhereElse(t *testing.T) {
 	b := newFixture(t)
 	for back, want := range map[string]string{
-		"/subscribe":            "/subscribe",
+		"/subscribe":                   "/subscribe",
 		"/annotations?after=cursor-j2": "/annotations?after=cursor-j2",
-		"//evil.example":        "/annotations",
-		"https://evil.example":  "/annotations",
-		`/\evil.example`:        "/annotations",
-		"/logout":               "/annotations",
+		"//evil.example":               "/annotations",
+		"https://evil.example":         "/annotations",
+		`/\evil.example`:               "/annotations",
+		"/logout":                      "/annotations",
 	} {
 		v := b.browser()
 		people := v.get("/login?return=" + url.QueryEscape(back))

@@ -12,7 +12,7 @@ import (
 	"github.com/gas-restore/gas/internal/text"
 )
 
-// backChannelPath is where the provider tells of somebody's sign-out.
+// backChannelPath is where the provider reports that somebody signed out.
 const backChannelPath = "/backchannel-logout"
 
 // signedOutBy ends the sessions that the provider's logout token names. A token may come

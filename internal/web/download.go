@@ -50,18 +50,18 @@ func (s *Server) downloadLink(ctx context.Context, account archive.Account, j ar
 	return to, nil
 }
 
-// missing is said when the catalog and the store differ.
+// missing is the sentence for a file that the catalog has and the store does not have.
 const missing = "The result file cannot be found at the moment. Please try again later."
 
 // maxFileName fits every file system, with room for a browser's " (1)".
 const maxFileName = 200
 
-// fileName is what the result is saved as. It comes from the catalog, which
-// has it from a user's upload, and ends up in a header: letters of any script
-// stay, what means something to a header, a shell or a file system goes.
+// fileName is the name under which a browser saves the result. It comes from the catalog,
+// which has it from a user's upload, and it goes into a header. Letters of any script stay.
+// Characters go if they mean something to a header, a shell or a file system.
 func fileName(j archive.Job) string {
 	base := path.Base(strings.ReplaceAll(j.Result.Key, `\`, "/"))
-	// Keys are written as <job>~<name>.
+	// Keys have the form <job>~<name>.
 	base = strings.TrimPrefix(base, string(j.ID)+"~")
 	name := strings.Map(func(r rune) rune {
 		switch {

@@ -15,21 +15,21 @@ import (
 const (
 	// eventsPath is where a page follows its user's changes.
 	eventsPath = "/events"
-	// streamLifetime ends a stream, so that the browser comes back and is asked
-	// who it is again.
+	// streamLifetime ends a stream. Then the browser comes back, and the site checks the
+	// session again.
 	streamLifetime = 15 * time.Minute
-	// checkEvery is how often a stream looks whether its session still is.
+	// checkEvery is how often a stream checks that its session is still there.
 	checkEvery = time.Minute
 	// reconnect is how soon a browser comes back after a cut.
 	reconnect = 2 * time.Second
-	// lastWrite is how long a stream that is stopped may take to say so.
+	// lastWrite is how long a stopped stream may take for its last write.
 	lastWrite = time.Second
 )
 
-// events streams the user's status changes from where the page, or the last
-// stream, left off.
+// events streams the user's status changes after the last one that the page or an earlier
+// stream saw.
 func (s *Server) events(c fiber.Ctx) error {
-	// A page that stays open is no sign of life from its user.
+	// An open page does not mean that its user is there.
 	v, err := s.viewer(c, false)
 	if err != nil {
 		return err
@@ -45,12 +45,12 @@ func (s *Server) events(c fiber.Ctx) error {
 		return err
 	}
 	lifetime := min(streamLifetime, v.session.ExpiresAt.Sub(s.cfg.Now()))
-	// The request's own time limit is not for this.
+	// The stream does not end with the request's own time limit.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), lifetime)
 	conn := c.RequestCtx().Conn()
 	cut := func() {
 		cancel()
-		// A write to a browser that does not read would not notice.
+		// Otherwise a write to a browser that does not read would never end.
 		_ = conn.SetWriteDeadline(time.Now().Add(lastWrite))
 	}
 	user, token, request := v.account.ID, v.session.token, requestOf(c.Context()).id
@@ -85,15 +85,15 @@ func (s *Server) events(c fiber.Ctx) error {
 	})(c)
 }
 
-// after is the position that the browser has seen: by Last-Event-ID when it
-// comes back, by the page's word at first, or now.
+// after returns the position that the browser has seen. It is in Last-Event-ID when the
+// browser comes back, and in the page's address at first. Without either it is now.
 func (s *Server) after(c fiber.Ctx) (events.Position, error) {
 	seen := c.Get(fiber.HeaderLastEventID)
 	if seen == "" {
 		seen = c.Query("after")
 	}
 	if seen == "" {
-		// The hub's own place: it is asked first by whoever listens.
+		// The hub's position comes first, because listen goes by it.
 		return s.where(c.Context())
 	}
 	at, err := events.ParsePosition(seen)

@@ -9,8 +9,7 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// change is an event on the wire: what the page shows, in the words that the
-// page has them in.
+// change is an event for the page, with the same words that the page has.
 type change struct {
 	Job      events.JobID  `json:"job"`
 	State    archive.State `json:"state"`
@@ -23,21 +22,21 @@ type change struct {
 	Bytes    int64         `json:"bytes,omitempty"`
 	Size     int64         `json:"size,omitempty"`
 	Tier     events.Tier   `json:"tier,omitempty"`
-	// From and To are when the archive hands the file over, as a rule.
+	// From and To say when the archive usually hands the file over.
 	From time.Time `json:"from,omitzero"`
 	To   time.Time `json:"to,omitzero"`
-	// Fallback says why the tier is a slower one; empty if it is not.
+	// Fallback says why a slower tier is used; empty if none is.
 	Fallback string `json:"fallback,omitempty"`
 }
 
-// changeOf returns the change where tiers are the order in which they are tried.
+// changeOf returns the change for e. tiers is the order in which the tiers are tried.
 func changeOf(e events.StatusChanged, tiers archive.Tiers) change {
 	l := lookOf(e.State)
 	c := change{
 		Job: e.JobID, State: e.State, Label: l.Label, Icon: l.Icon, Tone: l.Tone, Step: l.Step,
 		Sentence: l.Sentence, At: e.At.UTC(), Tier: e.Tier,
 	}
-	// Bytes are told while they move, and only then.
+	// Only a copy has bytes to report.
 	if e.State == archive.Copying {
 		c.Bytes, c.Size = e.Bytes, e.Size
 	}
@@ -49,18 +48,20 @@ func changeOf(e events.StatusChanged, tiers archive.Tiers) change {
 	return c
 }
 
-// mostKept is how many changes a browser is told of whose position is not known.
+// mostKept is how many kept changes a browser gets if nobody knows its position.
 const mostKept = 1000
 
-// place returns where in the stream of from a browser is that has seen what is before
-// seen. sure is false if it may have missed what that stream cannot tell.
+// place returns the position, in the stream of from, of a browser that has seen the changes
+// up to seen. sure is false if the browser may have missed changes that this stream does
+// not have.
 func (s *Server) place(ctx context.Context, seen, from events.Position) (at events.Position, sure bool, err error) {
 	beginning := events.Position{Incarnation: from.Incarnation}
 	switch {
 	case seen == events.Position{}:
 		return beginning, true, nil // it wants all, of whichever stream
 	case seen.Incarnation == "":
-		// A bare number, from a page or a client of an older release: of this stream, if it is in there.
+		// A page or a client of an older release sends a bare number. It means this stream, if it
+		// is in there.
 		if seen.Seq > from.Seq {
 			return beginning, false, nil
 		}
@@ -83,14 +84,16 @@ func (s *Server) place(ctx context.Context, seen, from events.Position) (at even
 // errSlow ends a stream whose browser does not keep up.
 var errSlow = errors.New("the browser reads too slowly")
 
-// follow sends what the browser missed, and then what comes.
+// follow tells the browser the changes that it missed, and then each new one. It ends with
+// ctx, and with the session of token.
 func (s *Server) follow(ctx context.Context, l *listener, after events.Position, token string, tell func(at events.Position, name, data string) error) error {
 	after, sure, err := s.place(ctx, after, l.from)
 	if err != nil {
 		return err
 	}
 	if !sure {
-		// What it missed may be nowhere any more: the page itself is the truth.
+		// The stream may not have the changes that the browser missed. The page itself has the
+		// truth.
 		if err := tell(after, "reload", "{}"); err != nil {
 			return err
 		}

@@ -15,21 +15,21 @@ import (
 
 type annotationBody struct {
 	Job jobView
-	// Steps are the way back; nil if the file is not on it.
+	// Steps are the steps of the way back; nil if the file is not on it.
 	Steps []step
-	// Missing says that the file should be in the store and is not.
+	// Missing says that the store does not have the file, although it should.
 	Missing bool
-	// Expected is when Glacier is done, as a rule.
+	// Expected is when Glacier will usually be done; nil if nobody knows.
 	Expected *span
-	// Fallback says why the tier is a slower one; empty if it is not.
+	// Fallback says why a slower tier is used; empty if none is.
 	Fallback string
 }
 
 type span struct{ From, To time.Time }
 
-// expected is when the archive hands j over, as a rule: from when it was asked,
-// or from now on if it is about to be, where any of the tiers may be used. nil
-// if it is not on its way, or nobody knows since when.
+// expected returns when the archive will usually hand the file over. It counts from the
+// request, or from now if the request is still to come and may use any of the tiers. It
+// returns nil if the file is not on its way, or if nobody knows since when.
 func (s *Server) expected(j jobView) *span {
 	switch {
 	case j.State == archive.Planned && len(s.cfg.Tiers) > 0:
@@ -43,8 +43,8 @@ func (s *Server) expected(j jobView) *span {
 	return nil
 }
 
-// within returns the shortest and the longest that a retrieval typically takes
-// in any of the tiers.
+// within returns the shortest and the longest time that a retrieval usually takes in any of
+// the tiers.
 func within(tiers archive.Tiers) (from, to time.Duration) {
 	for i, t := range tiers {
 		short, long := t.Typically()
@@ -56,8 +56,8 @@ func within(tiers archive.Tiers) (from, to time.Duration) {
 	return from, to
 }
 
-// stage brings a job's view up to what the stream says of its retrieval: the
-// catalog knows that it is under way, and no more.
+// stage adds what the stream says about the job's retrieval: the catalog knows only that it
+// is under way.
 func (s *Server) stage(ctx context.Context, jv *jobView) {
 	if jv.State != archive.Requested && jv.State != archive.Planned {
 		return
@@ -80,8 +80,8 @@ func (s *Server) stage(ctx context.Context, jv *jobView) {
 	}
 }
 
-// stageAll does it for the rows of a list, a few at a time. Only those of which the
-// archive was asked can be further than the catalog says.
+// stageAll does so for the rows of a list, a few at a time. Only a job with a retrieval can
+// be further than the catalog says.
 func (s *Server) stageAll(ctx context.Context, rows []jobView) {
 	var g errgroup.Group
 	g.SetLimit(8)
@@ -93,8 +93,8 @@ func (s *Server) stageAll(ctx context.Context, rows []jobView) {
 	_ = g.Wait()
 }
 
-// fallback tells which tiers were full for a retrieval that is under way, the
-// only reason for the pipeline to take a later one.
+// fallback says which tiers were full for a retrieval under way. The pipeline takes a later
+// tier for no other reason.
 func (s *Server) fallback(j jobView) string {
 	if j.State != archive.Requested {
 		return ""
@@ -102,7 +102,7 @@ func (s *Server) fallback(j jobView) string {
 	return fallback(s.cfg.Tiers, j.Tier)
 }
 
-// fallback tells which of the tiers were full for a retrieval in that one.
+// fallback says which of the tiers were full for a retrieval in tier.
 func fallback(tiers archive.Tiers, tier archive.Tier) string {
 	switch i := slices.Index(tiers, tier); i {
 	case -1, 0:
@@ -118,9 +118,9 @@ func fallback(tiers archive.Tiers, tier archive.Tier) string {
 	}
 }
 
-// position is where the page's live stream begins. It is taken before the
-// catalog is read, so that no change falls in between. Without it the page is
-// shown all the same and does not follow.
+// position returns the position at which the page's live stream begins. Call it before the
+// catalog is read, so that no change is lost in between. It is empty if nobody knows: then
+// the page has no live updates.
 func (s *Server) position(ctx context.Context) string {
 	at, err := s.where(ctx)
 	if err != nil {
@@ -130,7 +130,8 @@ func (s *Server) position(ctx context.Context) string {
 	return at.String()
 }
 
-// where is up to where changes were handed out, or where their stream is.
+// where returns the position of the last change that the hub handed out, or the end of the
+// stream.
 func (s *Server) where(ctx context.Context) (events.Position, error) {
 	if at, ok := s.hub.position(); ok {
 		return at, nil

@@ -19,9 +19,9 @@ type jobView struct {
 	archive.Job
 	Look  look
 	State archive.State
-	// Stage is how far a retrieval that is under way is, if the stream says so.
+	// Stage is how far a retrieval under way is, if the stream says so.
 	Stage archive.State
-	// Bytes of Size are copied; 0 of 0 while nothing moves.
+	// Bytes of Size are copied; both are 0 while nothing moves.
 	Bytes, Size int64
 	Name        string
 	Link        string
@@ -31,7 +31,7 @@ func viewJob(j archive.Job, role archive.Role) jobView {
 	st := j.State(role)
 	l := lookOf(st)
 	if st == archive.Available && j.BilledTier != "" {
-		// It was in the archive, and came back.
+		// The file was in the archive, and came back.
 		l = lookOf(archive.Restored)
 	}
 	return jobView{Job: j, State: st, Look: l, Name: nameOf(j), Link: "/annotation/" + url.PathEscape(string(j.ID))}
@@ -49,25 +49,28 @@ const (
 	maxCursor = 2048
 	// maxSearch is the longest text to look for, in bytes.
 	maxSearch = 100
-	// maxLook is how many jobs are looked at for one page. It bounds what a search
-	// costs; who wants more goes on from there.
+	// maxLook is how many jobs are looked at for one page. It bounds the cost of a search. A
+	// longer search goes on with the next page.
 	maxLook = 20_000
 )
 
-// filter is what a list shows of a user's jobs.
+// filter says which of a user's jobs a list shows, and in which order.
 type filter struct {
 	// State is a group of states, empty for all.
 	State string
-	// Search is in the file's name or the job's id, whatever the case.
+	// Search is a part of the file's name or of the job's id. Upper and lower case are the
+	// same.
 	Search string
-	// Sort is the order's name in the address; the newest first is the plain one.
+	// Sort is the name of the order in the address. The address does not name the usual order,
+	// which is the newest first.
 	Sort   string
 	cursor string
-	// before says that the page in front of the cursor is wanted.
+	// before asks for the page in front of the cursor.
 	before bool
 }
 
-// groups are what a list can be narrowed to, in the words of its address.
+// groups are the groups of states to which a list can be narrowed, with their names in the
+// address.
 func groups() []group {
 	return []group{
 		{"", "All", nil},
@@ -108,7 +111,7 @@ func filterOf(query func(name string) string) (filter, error) {
 	return f, nil
 }
 
-// link is the address of the list with the filter, from the cursor on, or up to it.
+// link returns the address of the list with the filter, after the cursor or before it.
 func (f filter) link(path, cursor string, before bool) string {
 	q := url.Values{}
 	where := "after"
@@ -129,10 +132,11 @@ func (f filter) link(path, cursor string, before bool) string {
 	return path + "?" + q.Encode()
 }
 
-// narrow reports whether the filter leaves anything out.
+// narrow reports whether the filter leaves jobs out.
 func (f filter) narrow() bool { return f.State != "" || f.Search != "" }
 
-// match returns which jobs of a user with the role pass the filter; nil if all do.
+// match returns a function that says which jobs of a user with the role pass the filter. It
+// is nil if all do.
 func (f filter) match(role archive.Role) func(archive.Job) bool {
 	if !f.narrow() {
 		return nil
@@ -155,18 +159,17 @@ type annotationsBody struct {
 	Filter  filter
 	Groups  []groupView
 	Columns []columnView
-	// Earlier, Later and First are the addresses of the page in front, the page
-	// behind and the first one; empty where there is none, or this is it.
+	// Earlier, Later and First are the addresses of the page in front, of the page behind, and
+	// of the first page. They are empty if there is no such page, or if it is this one.
 	Earlier, Later, First string
-	// Looked says that the page ends where enough was looked at, not where the
-	// matches do.
+	// Looked says that enough jobs were looked at for this page, although more may match.
 	Looked bool
-	// Most is how many annotations can be sorted by anything but their date, if
-	// there are more.
+	// Most is how many annotations can be sorted by anything but their date. It is 0 if there
+	// are no more than that.
 	Most int64
-	// Over is what is in the archive; nil if that could not be read.
+	// Over is the overview of the archive; nil if it could not be read.
 	Over *overview
-	// Back says that something was brought back, and nothing is left.
+	// Back says that files were brought back, and that none is left in the archive.
 	Back bool
 }
 
@@ -180,14 +183,13 @@ const listPath = "/annotations"
 // listing is a page of a list.
 type listing struct {
 	Jobs []jobView
-	// prev and next are the cursors around it.
+	// prev and next are the cursors of the pages around it.
 	prev, next string
-	// sort is the order that it is in, which is the plain one if there are tooMany
-	// to sort.
+	// sort is the order of the page. It is the usual one if there are tooMany to sort.
 	sort    string
 	tooMany bool
-	// Count is how many there are in all, and From the place of the first one here,
-	// from one on; 0 where that would take reading all of them.
+	// Count is how many jobs there are in all, and From is the place of the first one here,
+	// counted from one. Both are 0 if only reading all jobs could tell.
 	Count, From int64
 }
 

@@ -16,35 +16,35 @@ import (
 
 // login is a sign-in under way.
 type login struct {
-	// Browser is the key of the browser that began it: a callback from another
-	// is somebody else's sign-in pushed on a victim.
+	// Browser is the hash of the key of the browser that began the sign-in. A callback from
+	// another browser may be an attack: somebody gives a victim the attacker's sign-in.
 	Browser string `json:"browser"`
 	signin.Attempt
-	// Return is where to lead afterwards, checked already.
+	// Return is the path to which sign-in leads. It was checked.
 	Return    string    `json:"return"`
 	ExpiresAt time.Time `json:"expires_at"`
-	// Tries counts how often the provider could not finish it.
+	// Tries counts how often the provider could not finish the sign-in.
 	Tries int `json:"tries,omitempty"`
 }
 
-// maxTries bounds how often a sign-in is kept for another try: a provider that has trouble
-// is not asked for ever with one code.
+// maxTries bounds the tries of a sign-in: a provider in trouble is not asked for ever with
+// one code.
 const maxTries = 10
 
 // loginLifetime is how long somebody may take to sign in.
 const loginLifetime = 10 * time.Minute
 
-// logins keeps the sign-ins under way by the hash of their state.
+// logins keeps the sign-ins under way under the hash of their state.
 type logins struct {
 	store Store
 	now   func() time.Time
 
-	// mu makes taking a login one step within the process. Between replicas it
-	// is the provider's one-use code that tells the second apart.
+	// mu makes it one step to take a login, within this process. Between replicas the
+	// provider's one-use code refuses the second one.
 	mu sync.Mutex
 }
 
-// begin returns a new login and its state. It is not kept yet.
+// begin returns a new login and its state. It does not store the login.
 func (l *logins) begin(browser, back string) (lg login, state string) {
 	return login{
 		Browser:   hashKey("browser", browser),
@@ -54,12 +54,12 @@ func (l *logins) begin(browser, back string) (lg login, state string) {
 	}, rand.Text()
 }
 
-// errLogin means that a callback's state is unknown, used, expired or another
-// browser's. Which one is nobody's business.
+// errLogin means that a callback's state is unknown, used, expired, or of another browser.
+// The answer does not say which.
 var errLogin = errors.New("no such sign-in is under way in this browser")
 
-// take returns the login of state and forgets it. Another browser's is left
-// alone, or a stranger could end it.
+// take returns the login of state, and forgets it. It leaves the login of another browser
+// alone: otherwise a stranger could end it.
 func (l *logins) take(ctx context.Context, state, browser string) (login, error) {
 	if state == "" || len(state) > 128 || browser == "" {
 		return login{}, errLogin
@@ -90,8 +90,8 @@ func (l *logins) take(ctx context.Context, state, browser string) (login, error)
 	return lg, nil
 }
 
-// keep keeps the login until it expires. It does so at the beginning, and again when a login
-// that was taken may have another try.
+// keep stores the login until it expires: at the beginning, and when a login that was taken
+// may have another try.
 func (l *logins) keep(ctx context.Context, lg login, state string) error {
 	data, err := json.Marshal(lg)
 	if err != nil {

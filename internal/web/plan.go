@@ -14,23 +14,22 @@ import (
 )
 
 type subscribeBody struct {
-	// Over is what is in the archive; nil if that could not be read.
+	// Over is the overview of the archive; nil if it could not be read.
 	Over *overview
-	// Left says that the user is Premium and files are still in the archive
-	// without having been asked for.
+	// Left says that the user is Premium, and that the archive has files that nobody has asked
+	// for.
 	Left bool
-	// Price is what Premium costs, in the operator's words; it may be empty.
+	// Price is the price of Premium in the operator's words. It may be empty.
 	Price string
 }
 
-// upgrade makes the user Premium and tells the pipeline. Doing it again does
-// no harm. That the announcement is due is written with the role and the plan; what a
-// crash leaves between the two is made up for by [Server.heal], or by the user's next
-// request.
+// upgrade makes the user Premium and tells the pipeline. It may be repeated. One write sets
+// the role, the plan, and that the announcement is due. If the site crashes before the
+// announcement, [Server.heal] makes it, or the user's next request.
 func (s *Server) upgrade(ctx context.Context, account archive.Account) (err error) {
 	was, changed := account.Role, false
 	if was != archive.Premium {
-		// In milliseconds, as it is kept.
+		// The catalog keeps milliseconds.
 		at := s.cfg.Now().UTC().Truncate(time.Millisecond)
 		if changed, err = s.deps.Accounts.SetRole(ctx, account.ID, archive.Premium, at); err != nil {
 			return err
@@ -62,8 +61,8 @@ func (s *Server) upgrade(ctx context.Context, account archive.Account) (err erro
 	return nil
 }
 
-// planned returns the Premium user's account with a plan on it: the one that stands,
-// whatever its state, or a new one.
+// planned returns the Premium user's account with a plan on it. This is the plan that
+// stands, in whatever state, or a new one.
 func (s *Server) planned(ctx context.Context, account archive.Account) (archive.Account, error) {
 	if account.Plan != nil {
 		return account, nil
@@ -76,9 +75,10 @@ func (s *Server) planned(ctx context.Context, account archive.Account) (archive.
 	return s.deps.Accounts.Account(ctx, account.ID)
 }
 
-// announce tells the pipeline since when the user is Premium and which plan stands, and
-// then notes that it did, if that was due. If the note fails, it is told twice, which
-// plans what is left. An account on which no plan stands by now has nothing to announce.
+// announce tells the pipeline which plan stands, and since when the user is Premium. Then
+// it removes AnnounceDue, if that is set. If the removal fails, the upgrade is announced
+// again, and the pipeline plans the files that are left. An account without a plan has
+// nothing to announce.
 func (s *Server) announce(ctx context.Context, account archive.Account) error {
 	due := account.AnnounceDue
 	if account.Plan != nil {
@@ -98,18 +98,19 @@ func (s *Server) announce(ctx context.Context, account archive.Account) error {
 }
 
 const (
-	// healAfter is how long an announcement may take before somebody else makes it.
+	// healAfter is how long an announcement may take before another request makes it.
 	healAfter = 10 * time.Second
 	// healEvery is the time between two looks at all accounts.
 	healEvery = 5 * time.Minute
 )
 
-// overdue reports whether the account's announcement is nobody's any more.
+// overdue reports whether the account's announcement is late, so that nobody may be making
+// it any more.
 func (s *Server) overdue(a archive.Account) bool {
 	return a.Role == archive.Premium && !a.AnnounceDue.IsZero() && s.cfg.Now().Sub(a.AnnounceDue) > healAfter
 }
 
-// heal announces the upgrades that a crash left unannounced, at the start and
+// heal announces the upgrades that a crash left unannounced. It does so at the start and
 // then every few minutes, until ctx ends.
 func (s *Server) heal(ctx context.Context) {
 	tick := time.NewTicker(healEvery)
@@ -145,9 +146,8 @@ type accountBody struct {
 	Over  *overview
 }
 
-// downgrade makes the user Free. What was asked for comes back all the same: it
-// is paid. What was not is not asked for any more: thaw compares each task with
-// the last change of the role.
+// downgrade makes the user Free, and removes the plan. Files with a retrieval come back all
+// the same, because it is paid. Without a plan the pipeline asks for no others.
 func (s *Server) downgrade(ctx context.Context, account archive.Account) error {
 	changed, err := s.deps.Accounts.SetRole(ctx, account.ID, archive.Free, s.cfg.Now().UTC())
 	if err != nil {

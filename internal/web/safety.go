@@ -22,13 +22,13 @@ const viewerLocal local = 0
 
 type local int
 
-// policy lets a page use this site's own files and nothing else: no inline
-// style or script, no other host.
+// policy lets a page use only this site's own files: no inline style or script, and no
+// other host.
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'; trusted-types 'none'; form-action 'self'"
 
-// policy adds where sign-out leads on to: browsers hold what a form redirects to
-// against the policy too.
+// policy adds the origin of the provider's sign-out: browsers apply the policy to the
+// redirect after a form, too.
 func (s *Server) policy() string {
 	if to := s.provider.SignOutOrigin(); to != "" {
 		return policy + " " + to
@@ -36,8 +36,8 @@ func (s *Server) policy() string {
 	return policy
 }
 
-// frame is around every request: an id, the headers of a careful site, a time
-// limit, and a net under panics.
+// frame is around every request. It adds an id, the headers of a careful site and a time
+// limit, and catches panics.
 func (s *Server) frame(c fiber.Ctx) (err error) {
 	id := rand.Text()
 	c.SetContext(withRequest(context.Background(), request{id: id, ip: c.IP()}))
@@ -45,7 +45,7 @@ func (s *Server) frame(c fiber.Ctx) (err error) {
 	c.Set(fiber.HeaderContentSecurityPolicy, s.policy())
 	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
 	c.Set(fiber.HeaderXFrameOptions, "DENY")
-	// Not no-referrer: that makes browsers send "Origin: null" with our forms.
+	// With no-referrer, browsers would send "Origin: null" with our forms.
 	c.Set(fiber.HeaderReferrerPolicy, "same-origin")
 	c.Set("Cross-Origin-Opener-Policy", "same-origin")
 	c.Set("Cross-Origin-Resource-Policy", "same-origin")
@@ -72,14 +72,14 @@ func (s *Server) frame(c fiber.Ctx) (err error) {
 	}()
 	err = c.Next()
 	if err != nil && c.Locals(viewerLocal) == nil && problemOf(err).status < 500 {
-		// So that the page with the sentence is not that of a stranger.
+		// The page with the sentence should show who is signed in.
 		_, _ = s.viewer(c, false)
 	}
 	return err
 }
 
-// checkForm refuses a form that did not come from a page of ours: by the
-// session's token, and by what a browser says of the form's origin.
+// checkForm refuses a form that did not come from a page of ours. It checks the session's
+// token, and the origin that the browser names.
 func (s *Server) checkForm(c fiber.Ctx, v *viewer) error {
 	if !s.limits.changes.allow(string(v.account.ID)) {
 		s.audit(c.Context(), "form refused", "user", v.account.ID, "reason", "too many")
@@ -97,7 +97,7 @@ func (s *Server) checkForm(c fiber.Ctx, v *viewer) error {
 	case origin != "" && origin != s.origin:
 		reason = "the form came from another origin"
 	case subtle.ConstantTimeCompare([]byte(token), []byte(v.session.CSRF)) != 1:
-		reason = "the form has not the session's token"
+		reason = "the form does not have the session's token"
 	default:
 		return nil
 	}
@@ -122,8 +122,8 @@ func problemOf(err error) *problem {
 	return problemOfKind(err)
 }
 
-// fail answers for every error: the user reads a sentence, the log keeps the
-// chain, and the request id ties the two.
+// fail answers for every error. The user reads a sentence, the log has the chain of errors,
+// and both have the request id.
 func (s *Server) fail(c fiber.Ctx, err error) error {
 	p := problemOf(err)
 	s.note(c, p)
@@ -140,11 +140,11 @@ func (s *Server) fail(c fiber.Ctx, err error) error {
 	}})
 }
 
-// maxLogged bounds the text of an error in the log, in bytes: a provider's has its whole
-// answer.
+// maxLogged bounds the text of an error in the log, in bytes: an error of the provider has
+// the provider's whole answer.
 const maxLogged = 1000
 
-// note writes the one line of the log that a refused request has.
+// note writes the one line that the log has for a refused request.
 func (s *Server) note(c fiber.Ctx, p *problem) {
 	what, level := "request refused", slog.LevelDebug
 	args := []any{"request", requestOf(c.Context()).id, "method", c.Method(), "path", text.Clip(c.Path(), 200), "status", p.status}

@@ -15,41 +15,42 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// session is somebody who is signed in.
+// session is the session of a person who is signed in.
 type session struct {
 	User events.UserID `json:"user"`
-	// CSRF is what every form of the session carries.
+	// CSRF is the token that every form of the session carries.
 	CSRF      string    `json:"csrf"`
 	ExpiresAt time.Time `json:"expires_at"`
-	// SID is the provider's name of its session, if it has one, and IDToken what
-	// it signed: sign-out at the provider shows it.
+	// SID is the provider's name of its session, if it has one. IDToken is the token that the
+	// provider signed: sign-out at the provider shows it.
 	SID     string `json:"sid,omitempty"`
 	IDToken string `json:"id_token,omitempty"`
-	// At is when the provider made the ID token, by its clock; zero if it did not tell.
+	// At is when the provider made the ID token, by the provider's clock; zero if the provider
+	// did not tell.
 	At time.Time `json:"at,omitzero"`
-	// token is what the cookie holds.
+	// token is in the cookie.
 	token string
 }
 
-// sessions keeps each session under the hash of its token, so that who reads
-// the store can't take a session over. When it was last used stands in an entry
-// of its own: a request that notes its use while another signs out must not
-// write the session back.
+// sessions keeps each session under the hash of its token, so that nobody who reads the
+// store can take a session over. The time of the last use is in an entry of its own: a
+// request that writes this time while another request signs out must not write the session
+// back.
 type sessions struct {
 	store    SessionStore
 	now      func() time.Time
 	lifetime time.Duration
 	idle     time.Duration
-	// uses has when sessions were last used as far as was read a moment ago, by the
-	// hash of their token: that costs a call, and only the session's own entry
-	// decides whether it is one. The zero value is ready.
+	// uses has the times of last use that were read a moment ago, by the hash of the token. It
+	// saves a call. Only the session's own entry decides whether the session is there. The
+	// zero value is ready.
 	uses uses
 }
 
 const (
-	// useAge is how long what was read of a session's use is believed.
+	// useAge is how long a time of last use is believed after it was read.
 	useAge = 10 * time.Second
-	// maxUses bounds how many are remembered.
+	// maxUses bounds how many times of last use are remembered.
 	maxUses = 100_000
 )
 
@@ -86,10 +87,11 @@ func (u *uses) forget(hash string) {
 	delete(u.known, hash)
 }
 
-// lastUse returns when the session was last used; ok is false if that has expired.
+// lastUse returns when the session was last used. ok is false if that entry has expired.
 func (s *sessions) lastUse(ctx context.Context, token string) (last time.Time, ok bool, err error) {
 	now := s.now()
-	// What would end the session is read again: another replica may know better.
+	// Another replica may know a later use. So a time that would end the session is read
+	// again.
 	if last, ok := s.uses.get(hashOf(token), now); ok && now.Sub(last) <= s.idle {
 		return last, true, nil
 	}
@@ -119,13 +121,13 @@ func hashOf(token string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// ofUser is the prefix of the entries that lead from a user to the sessions.
+// ofUser is the prefix of the keys that lead from a user to the user's sessions.
 func ofUser(user events.UserID) string { return hashKey("user", string(user)) + "." }
 
-// ofSID is the prefix of the entries that lead from the provider's session to ours.
+// ofSID is the prefix of the keys that lead from the provider's session to our sessions.
 func ofSID(sid string) string { return hashKey("sid", sid) + "." }
 
-// start makes a session with a new token for whom the provider vouches.
+// start makes a session with a new token for a person for whom the provider vouches.
 func (s *sessions) start(ctx context.Context, who signin.Person) (*session, error) {
 	now := s.now()
 	sess := &session{User: who.User, SID: who.SID, IDToken: who.IDToken, At: who.At, CSRF: rand.Text(), ExpiresAt: now.Add(s.lifetime), token: rand.Text() + rand.Text()}
@@ -136,7 +138,8 @@ func (s *sessions) start(ctx context.Context, who signin.Person) (*session, erro
 	if err := s.touch(ctx, sess.token, now); err != nil {
 		return nil, err
 	}
-	// Before the session is: the provider can end whatever can be used.
+	// These entries come before the session: the provider must be able to end every session
+	// that somebody can use.
 	if err := s.store.Set(ctx, ofUser(who.User)+hashOf(sess.token), []byte("sid:"+who.SID), s.lifetime); err != nil {
 		return nil, fmt.Errorf("start a session: %w", err)
 	}
@@ -151,9 +154,8 @@ func (s *sessions) start(ctx context.Context, who signin.Person) (*session, erro
 	return sess, nil
 }
 
-// find returns the session of token; nil if there is none (any more). used
-// says whether the request counts as the user's doing: a live stream that a
-// browser keeps open does not.
+// find returns the session of token, or nil if there is none, or none any more. used says
+// whether the user did something: a live stream that a browser keeps open does not count.
 func (s *sessions) find(ctx context.Context, token string, used bool) (*session, error) {
 	if token == "" || len(token) > 128 {
 		return nil, nil
@@ -173,7 +175,7 @@ func (s *sessions) find(ctx context.Context, token string, used bool) (*session,
 	if err := json.Unmarshal(data, sess); err != nil {
 		return nil, fmt.Errorf("decode the session: %w", err)
 	}
-	// The store expires entries too, but when is its own business.
+	// The store ends entries too, but perhaps later.
 	now := s.now()
 	idle := now.Sub(last)
 	if !now.Before(sess.ExpiresAt) || idle > s.idle {
@@ -196,7 +198,7 @@ func (s *sessions) touch(ctx context.Context, token string, now time.Time) error
 	return nil
 }
 
-// end forgets the session of token; that there is none is no error.
+// end forgets the session of token. It is no error if there is none.
 func (s *sessions) end(ctx context.Context, token string) error {
 	if token == "" {
 		return nil
@@ -204,7 +206,7 @@ func (s *sessions) end(ctx context.Context, token string) error {
 	return s.drop(ctx, hashOf(token))
 }
 
-// drop forgets the session whose token has the hash.
+// drop forgets the session. hash is the hash of its token.
 func (s *sessions) drop(ctx context.Context, hash string) error {
 	s.uses.forget(hash)
 	for _, kind := range []string{"session.", "seen."} {

@@ -45,7 +45,7 @@ func (s *Server) login(c fiber.Ctx) error {
 		s.audit(c.Context(), "sign-in refused", "reason", "too many from this address")
 		return errTooMany
 	}
-	// A browser keeps its key over several tabs, so that each can finish.
+	// A browser keeps its key over several tabs, so that a sign-in can finish in each.
 	browser := c.Cookies(s.cookieName(loginCookie))
 	if len(browser) != len(rand.Text()) {
 		browser = rand.Text()

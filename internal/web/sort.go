@@ -14,19 +14,18 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// The orders that the catalog's index has: any number of jobs can be paged
-// through in them.
+// The catalog's index has these orders: any number of jobs can be paged through in them.
 const (
 	newest = "newest"
 	oldest = "oldest"
 )
 
-// maxSorted is up to how many jobs of a user are sorted in another order. The
-// catalog has no index for those: all of them are read for each page.
+// maxSorted is how many jobs of a user can be sorted in another order. The catalog has no
+// index for those, so each page reads all jobs.
 const maxSorted = 10_000
 
-// place is where a job stands in a sorted list. It goes into the page's address,
-// so that a job that comes or goes moves no other from page to page.
+// place is where a job stands in a sorted list. It goes into the page's address. So a job
+// that comes or goes moves no other job to another page.
 type place struct {
 	Key string       `json:"k,omitempty"`
 	Num int64        `json:"n,omitempty"`
@@ -57,16 +56,16 @@ func placeOf(cursor string) (place, error) {
 	return p, nil
 }
 
-// orders are the orders of a list, each with what it places a job by; nil for
-// those of the index.
+// orders returns the orders of a list, each with a function that returns the place of a
+// job. The function is nil for the orders of the index.
 func orders() map[string]func(archive.Job, archive.Role) place {
 	name := func(j archive.Job, _ archive.Role) place {
-		// A name of any length must fit into an address.
+		// The place must fit into an address, whatever the length of the name.
 		return place{Key: text.Clip(strings.ToLower(nameOf(j)), 200)}
 	}
 	size := func(j archive.Job, _ archive.Role) place {
 		if j.ArchiveID == "" || j.ArchiveSize < 0 {
-			// Not known: after all others.
+			// A job of unknown size comes after all others.
 			return place{Num: 1}
 		}
 		// The largest first.
@@ -83,8 +82,8 @@ func orders() map[string]func(archive.Job, archive.Role) place {
 	}
 }
 
-// inOrder are the states of the catalog as a list puts them: first what a person
-// may have to do something about.
+// inOrder returns the states of the catalog in the order of a list. The first ones may need
+// somebody to do something.
 func inOrder() []archive.State {
 	return []archive.State{archive.Unclear, archive.Errored, archive.Pending, archive.Archived, archive.Planned, archive.Requested, archive.Available}
 }
@@ -148,15 +147,15 @@ func (s *Server) sorted(ctx context.Context, account archive.Account, f filter) 
 	return l, nil
 }
 
-// columnView is the head of a column, which sorts by it.
+// columnView is the head of a column. Its link sorts by the column.
 type columnView struct {
 	Label, Link string
-	// Arrow shows the order if the list is in it, and Order says it.
+	// Arrow shows the order, and Order says it, if the list is sorted by this column.
 	Arrow, Order string
 	Class        string
 }
 
-// columns are the heads of the list.
+// columns returns the heads of the list.
 func columns(f filter) []columnView {
 	to := func(sort string) string {
 		f := f
