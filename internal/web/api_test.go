@@ -142,8 +142,7 @@ func TestTheDescriptionNamesEveryRouteOfTheAPI(t *testing.T) {
 	}
 }
 
-// TestAPageIsLight counts a page with all its files as a browser loads them,
-// before compression.
+// TestAPageIsLight counts the bytes of a page with all its files, before compression.
 func TestAPageIsLight(t *testing.T) {
 	const plain, scripted = 50 << 10, 100 << 10
 	b := newFixture(t, func(c *Config, _ *Deps) { c.PageSize = 25 })

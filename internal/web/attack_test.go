@@ -87,8 +87,8 @@ func TestACallbackIsGoodOnce(t *testing.T) {
 	v.wants(v.get("/annotations"), 200)
 }
 
-// TestAWrongNonceIsRefused lets the provider answer our request with a token
-// that was asked for with another nonce, as a stolen token would have.
+// TestAWrongNonceIsRefused lets the provider answer with a token that has another nonce, as
+// a stolen token would have.
 func TestAWrongNonceIsRefused(t *testing.T) {
 	b := newFixture(t)
 	v := b.browser()
@@ -282,8 +282,8 @@ func TestOversizeIsRefused(t *testing.T) {
 	}
 }
 
-// TestASlowRequestIsCut drips headers, and then a body, for as long as the site
-// lets it.
+// TestASlowRequestIsCut sends headers, and then a body, very slowly, until the site ends
+// the connection.
 func TestASlowRequestIsCut(t *testing.T) {
 	for name, begin := range map[string]string{
 		"headers": "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ",
@@ -319,8 +319,8 @@ func TestASlowRequestIsCut(t *testing.T) {
 	}
 }
 
-// TestAFileNameInjectsNoHeader downloads a result whose name tries to, over the real
-// signature of the store.
+// TestAFileNameInjectsNoHeader downloads a result with a name that tries to inject one. The
+// store signs the address for real.
 func TestAFileNameInjectsNoHeader(t *testing.T) {
 	b := newFixture(t)
 	for i, name := range []string{"a\r\nSet-Cookie: x=y", "a\"; filename=\"evil.exe", "a%0d%0aLocation: //evil", "\u202egpj.exe", "../../etc/passwd", "a;b=c", "<svg onload=x>.vcf"} {

@@ -55,8 +55,8 @@ func (b *browser) isIn() bool {
 	return b.still().get("/annotations").StatusCode == http.StatusOK
 }
 
-// TestAWaveOfSignOutsEndsEverySession: a provider tells of each session once, all from one
-// address, and many do not try again.
+// TestAWaveOfSignOutsEndsEverySession sends many logout tokens at once from one address. A
+// provider sends each once, and many providers do not try again.
 func TestAWaveOfSignOutsEndsEverySession(t *testing.T) {
 	b := newFixture(t)
 	const wave = 200
@@ -154,8 +154,9 @@ func TestALogoutTokenThatIsNotClearEndsNothing(t *testing.T) {
 	}
 }
 
-// TestALogoutTokenThatComesAgainEndsNoSessionOfLater: the provider's answer got lost, or
-// somebody kept the token.
+// TestALogoutTokenThatComesAgainEndsNoSessionOfLater sends a token twice, with a new
+// session in between. The provider may have lost our answer, or somebody has kept the
+// token.
 func TestALogoutTokenThatComesAgainEndsNoSessionOfLater(t *testing.T) {
 	for name, later := range map[string]time.Duration{"in the same second": 0, "two minutes later": 2 * time.Minute} {
 		for _, sid := range []any{nil, "s1"} {
@@ -182,8 +183,8 @@ func TestALogoutTokenThatComesAgainEndsNoSessionOfLater(t *testing.T) {
 	}
 }
 
-// TestALateLogoutTokenLeavesWhoSignedInSince is of a token that comes for the first time
-// when its person is in again.
+// TestALateLogoutTokenLeavesWhoSignedInSince sends a token for the first time after its
+// user has signed in again.
 func TestALateLogoutTokenLeavesWhoSignedInSince(t *testing.T) {
 	var at atomic.Int64
 	b := newFixtureWith(t, func(c *localidp.Config) {
@@ -204,8 +205,8 @@ func TestALateLogoutTokenLeavesWhoSignedInSince(t *testing.T) {
 	}
 }
 
-// TestALogoutTokenThatCannotBeVerifiedNowMayComeAgain: the provider's own trouble, or
-// ours, is no reason to call it invalid.
+// TestALogoutTokenThatCannotBeVerifiedNowMayComeAgain gives the provider, or the site,
+// trouble of its own. The token is not invalid for that.
 func TestALogoutTokenThatCannotBeVerifiedNowMayComeAgain(t *testing.T) {
 	store := &ailing{SessionStore: newMemoryStore(1000)}
 	b := newFixture(t, func(_ *Config, d *Deps) { d.Sessions = store })
@@ -291,8 +292,8 @@ func (a *ailing) Keys(ctx context.Context, prefix string) ([]string, error) {
 	return a.SessionStore.Keys(ctx, prefix)
 }
 
-// TestEveryPageSaysTryAgainWhileTheSessionsAreAway goes to all addresses, signed in, with
-// the sessions, the logins or both away.
+// TestEveryPageSaysTryAgainWhileTheSessionsAreAway asks for all addresses while the store
+// of the sessions, or that of the logins, is away.
 func TestEveryPageSaysTryAgainWhileTheSessionsAreAway(t *testing.T) {
 	sessions, logins := &ailing{SessionStore: newMemoryStore(1000)}, &ailing{SessionStore: newMemoryStore(1000)}
 	b := newFixture(t, func(c *Config, d *Deps) {

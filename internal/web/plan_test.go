@@ -15,8 +15,8 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// TestACrashInTheUpgradeIsHealed lets the site die between the change of role and
-// its announcement, in each place, and nobody press the button again.
+// TestACrashInTheUpgradeIsHealed ends the site at each place between the change of role and
+// the announcement. Nobody presses the button again.
 func TestACrashInTheUpgradeIsHealed(t *testing.T) {
 	sns := fault.New(fault.Transient, errors.New("sns is away"))
 	crash := func(b *fixture) {
@@ -164,8 +164,8 @@ func (b *fixture) moves(user events.UserID) {
 	}
 }
 
-// TestWhatIsInTheArchiveIsCountedAgainWhenItMoves: a count is kept for a minute while
-// nothing happens, for moments while something does, and never from another plan.
+// TestWhatIsInTheArchiveIsCountedAgainWhenItMoves keeps a count for a minute while nothing
+// happens, and for moments while something does. It never takes the count for another plan.
 func TestWhatIsInTheArchiveIsCountedAgainWhenItMoves(t *testing.T) {
 	b := newFixture(t)
 	b.ports.archived("ada", "j0", time.Now())

@@ -21,9 +21,10 @@ func (b *fixture) rotate(algorithm string, keep bool) {
 // pauseIsOver lets the site look the provider up again at once.
 func (b *fixture) pauseIsOver() { b.clock.add(time.Second) }
 
-// TestAProviderThatRotatesKeyAndAlgorithmUnderThirtySignInsKeepsNobodyOut lets thirty people
-// come back from the provider at once, with its key and algorithm changed since they left,
-// and changed twice more while they are let in. The site asks it a few times, not thirty.
+// TestAProviderThatRotatesKeyAndAlgorithmUnderThirtySignInsKeepsNobodyOut lets thirty
+// people come back from the provider at once. Its key and algorithm changed after they had
+// left, and change twice more while they come in. The site asks the provider a few times,
+// not thirty.
 func TestAProviderThatRotatesKeyAndAlgorithmUnderThirtySignInsKeepsNobodyOut(t *testing.T) {
 	b := newFixture(t)
 	first := b.browser()
@@ -100,7 +101,7 @@ func TestASignInThatTheProviderCouldNotFinishIsFinishedLater(t *testing.T) {
 	}
 }
 
-// TestAKeptIDTokenIsNotGoodForever: what was kept for another try may expire.
+// TestAKeptIDTokenIsNotGoodForever lets an ID token expire that was kept for another try.
 func TestAKeptIDTokenIsNotGoodForever(t *testing.T) {
 	b := newFixtureWith(t, claims(map[string]any{"exp": time.Now().Add(time.Minute).Unix()}))
 	ada := b.browser()
@@ -154,8 +155,8 @@ func TestTheSecretGoesWhereTheProviderTakesIt(t *testing.T) {
 	}
 }
 
-// TestASecretThatChangedNeedsNoRestart has a secret that is read at each sign-in: what is wrong
-// now, or cannot be read, is not kept.
+// TestASecretThatChangedNeedsNoRestart reads the secret at each sign-in. The site remembers
+// no wrong or unreadable secret.
 func TestASecretThatChangedNeedsNoRestart(t *testing.T) {
 	secret, trouble := "old", error(nil)
 	b := newFixtureWith(t, func(*localidp.Config) {}, func(c *Config, _ *Deps) {
@@ -224,7 +225,7 @@ func TestNameAndAddressAreThoseOfTheLastSignIn(t *testing.T) {
 	}
 }
 
-// TestAProviderThatStaysBusyIsNotAskedForEver: one code is tried a few times.
+// TestAProviderThatStaysBusyIsNotAskedForEver tries one code a few times.
 func TestAProviderThatStaysBusyIsNotAskedForEver(t *testing.T) {
 	b := newFixture(t)
 	ada := b.browser()
@@ -239,7 +240,8 @@ func TestAProviderThatStaysBusyIsNotAskedForEver(t *testing.T) {
 	}
 }
 
-// TestUserinfoIsNotAskedForWithoutAnAccessToken: that is not kept for another try.
+// TestUserinfoIsNotAskedForWithoutAnAccessToken tries a sign-in again. The access token is
+// not kept for that.
 func TestUserinfoIsNotAskedForWithoutAnAccessToken(t *testing.T) {
 	b := newFixtureWith(t, claims(map[string]any{"name": nil}))
 	ada := b.browser()

@@ -14,6 +14,7 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/fault"
 	localidp "github.com/gas-restore/gas/internal/local/idp"
+	"github.com/gas-restore/gas/internal/signin"
 )
 
 // signInCase is something that goes wrong, or does not, on the way from the link to the
@@ -283,5 +284,23 @@ func (b *fixture) logged(level, fault string) {
 	}
 	if line := lines[0]; line[1] != level || fault != "" && !strings.Contains(line[0], "fault="+fault+" ") {
 		b.t.Errorf("the log says %q, want %s and fault %q", line[0], level, fault)
+	}
+}
+
+// TestARefusalOfManyIsNotChangedByOne fails to keep a sign-in after a refusal that others
+// have, too: the provider's trouble is one error for all who wait.
+func TestARefusalOfManyIsNotChangedByOne(t *testing.T) {
+	store := &ailing{SessionStore: newMemoryStore(10)}
+	b := newFixture(t, func(_ *Config, d *Deps) { d.Logins = store })
+	store.away.Store(true)
+	cause := errors.New("the provider is away")
+	r := &signin.Refusal{Blame: signin.BlameProvider, Status: http.StatusServiceUnavailable, Err: cause}
+	lg, state := b.site.logins.begin("browser", "/account")
+	err := b.site.again(t.Context(), lg, state, r, CallbackPath)
+	if !errors.Is(err, cause) || !fault.Is(err, fault.Transient) || problemOf(err).link != loginLink("/account") {
+		t.Errorf("got %v with the link %q, want both causes and the beginning", err, problemOf(err).link)
+	}
+	if r.Err != cause {
+		t.Errorf("the refusal of all became %v", r.Err)
 	}
 }

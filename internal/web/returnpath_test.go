@@ -99,8 +99,8 @@ func FuzzReturnPath(f *testing.F) {
 	})
 }
 
-// TestSignInLeadsBackToTheVeryAddress follows the site's own redirects, in which an address
-// could be lost too.
+// TestSignInLeadsBackToTheVeryAddress follows the site's own redirects, which could lose
+// the address, too.
 func TestSignInLeadsBackToTheVeryAddress(t *testing.T) {
 	b := newFixture(t)
 	for i, path := range []string{
@@ -117,8 +117,8 @@ func TestSignInLeadsBackToTheVeryAddress(t *testing.T) {
 	}
 }
 
-// TestARefusedSignInKeepsTheAddress: who signs in again after all comes to where they
-// wanted to go.
+// TestARefusedSignInKeepsTheAddress signs in after a refusal, and comes to the address that
+// was asked for at first.
 func TestARefusedSignInKeepsTheAddress(t *testing.T) {
 	const path = "/annotation/it's(1)*;x"
 	asAda := func(v *browser, a answer) answer {
