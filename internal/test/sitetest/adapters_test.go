@@ -34,9 +34,14 @@ func TestTheAdaptersDoWhatTheSiteReliesOn(t *testing.T) {
 		}
 		remake() // each part begins with an empty stream
 		client := &http.Client{Transport: a.Transport()}
+		site := testenv.Bus(t, ns, "web")
+		sessions, err := site.OpenTTLStore(t.Context(), bus.BucketSessions)
+		if err != nil {
+			t.Fatal(err)
+		}
 		return sitetest.Ports{
 			// Two archived jobs a page, so that there are several pages.
-			Accounts: a.Catalog, Jobs: a.Catalog.Paged(2), Downloads: awss3.New(a.Config), Statuses: wiring.Statuses(testenv.Bus(t, ns, "web")),
+			Accounts: a.Catalog, Jobs: a.Catalog.Paged(2), Downloads: awss3.New(a.Config), Statuses: wiring.Statuses(site), Sessions: sessions,
 			Bucket: testenv.BucketID,
 			AddJob: func(j archive.Job) {
 				if err := a.Catalog.AddJob(t.Context(), j); err != nil {

@@ -28,6 +28,7 @@ type Ports struct {
 	Jobs      web.Jobs
 	Downloads web.Downloads
 	Statuses  web.Statuses
+	Sessions  web.SessionStore
 	// Bucket is a bucket that is there.
 	Bucket string
 	// AddJob adds a job to the catalog.
@@ -64,6 +65,7 @@ func Run(t *testing.T, ports func(*testing.T) Ports) {
 		{"a download has its parameters", download},
 		{"statuses are followed and looked up", statuses},
 		{"a stream that was made anew is another one", remade},
+		{"a store forgets what is over", stored},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, ports(t)) })
 	}
@@ -668,5 +670,45 @@ func remade(t *testing.T, p Ports) {
 	}
 	if got, err := kept(t, p, "ada", now, position(t, p)); err != nil || !slices.Equal(got, []string{"1 b1"}) {
 		t.Errorf("kept of the new stream are %v, %v; want b1", got, err)
+	}
+}
+
+func stored(t *testing.T, p Ports) {
+	get := func(key, want string) {
+		t.Helper()
+		if got, err := p.Sessions.Get(t.Context(), key); err != nil || string(got) != want || want == "" && got != nil {
+			t.Errorf("at %s is %q, %v; want %q", key, got, err, want)
+		}
+	}
+	set := func(key, value string, ttl time.Duration) {
+		t.Helper()
+		if err := p.Sessions.Set(t.Context(), key, []byte(value), ttl); err != nil {
+			t.Error(err)
+		}
+	}
+	get("session.aa", "")
+	set("session.aa", "one", time.Hour)
+	set("session.aa", "two", time.Hour)
+	get("session.aa", "two")
+	set("session.over", "x", time.Nanosecond)
+	get("session.over", "")
+	set("session.none", "", time.Hour)
+	get("session.none", "")
+	get("not a key!", "") // a browser's cookie may be anything
+	for range 2 {
+		if err := p.Sessions.Delete(t.Context(), "session.aa"); err != nil {
+			t.Error(err)
+		}
+		get("session.aa", "")
+	}
+	for _, key := range []string{"user.aa.1", "user.aa.2", "user.ab.3", "user.aa"} {
+		set(key, "x", time.Hour)
+	}
+	for prefix, want := range map[string][]string{"user.aa.": {"user.aa.1", "user.aa.2"}, "none.": nil} {
+		got, err := p.Sessions.Keys(t.Context(), prefix)
+		slices.Sort(got)
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("under %s are %v, %v; want %v", prefix, got, err, want)
+		}
 	}
 }
