@@ -83,7 +83,7 @@ func TestALookupIsForAllWhoWait(t *testing.T) {
 	if _, err := New(cfg).discover(ctx); err != nil {
 		t.Errorf("the first one left, and the lookup failed for all: %v", err)
 	}
-	// Somebody who is gone before does not wait for the gate either.
+	// A person who is gone already does not wait for the gate either.
 	p := New(cfg)
 	if err := p.enter(t.Context()); err != nil {
 		t.Fatal(err)

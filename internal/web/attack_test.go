@@ -253,9 +253,9 @@ func TestAForgedFormIsRefused(t *testing.T) {
 	}
 }
 
-// Over a bare connection: the site answers without reading the rest, and closes, so
-// that whoever still writes may fail to. Go's client takes that for the answer, if it sees
-// it first.
+// The test uses a bare connection. The site answers without reading the rest, and closes.
+// Then the client's writes may fail, and Go's client may report that failure and not the
+// answer.
 func TestOversizeIsRefused(t *testing.T) {
 	b := newFixture(t)
 	for name, c := range map[string]struct {

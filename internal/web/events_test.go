@@ -17,7 +17,7 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// frameOf is an SSE event, or a comment if all but comment is empty.
+// frameOf is an SSE event. If it has only a comment, it is a comment.
 type frameOf struct {
 	id, event, data string
 	comment         bool
@@ -95,7 +95,7 @@ func (s *eventStream) next() (frameOf, bool) {
 	}
 }
 
-// change returns the next event that is no comment.
+// change returns the next event, and passes comments over.
 func (s *eventStream) change() (string, change) {
 	s.t.Helper()
 	for {
@@ -147,7 +147,7 @@ func TestAPageFollowsItsUsersChanges(t *testing.T) {
 	}
 	s.cancel()
 
-	// Back again, it goes on after what the browser saw.
+	// When the browser is back, the stream goes on after the last change that it saw.
 	b.ports.tell(status("ada", "j1", archive.Copying))
 	again := ada.stream(path, "Last-Event-ID", "s-4")
 	if id, c = again.change(); id != "s-5" || c.Bytes != 5 || c.Size != 10 {
@@ -178,7 +178,7 @@ func TestAStreamHoldsNothingOfOthers(t *testing.T) {
 	bob.wants(bob.get("/events?after=S-1"), 400)
 }
 
-// reload returns the id of the event that says that changes may have been missed.
+// reload returns the id of the event that says that the browser may have missed changes.
 func (s *eventStream) reload() string {
 	s.t.Helper()
 	f, ok := s.next()

@@ -70,8 +70,7 @@ func (l *logBook) String() string {
 	return l.b.String()
 }
 
-// signingKey is the key of all providers here: making one takes longer than most
-// tests.
+// signingKey is the key of all providers here: to make one takes longer than most tests.
 var signingKey = sync.OnceValue(func() *rsa.PrivateKey {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -82,7 +81,7 @@ var signingKey = sync.OnceValue(func() *rsa.PrivateKey {
 
 const clientSecret = "a-secret-of-the-client"
 
-// fixture is the site, served for real, and the provider beside it.
+// fixture is the site, with a real listener, and a provider beside it.
 type fixture struct {
 	t   *testing.T
 	url string
@@ -102,7 +101,7 @@ func newFixture(t *testing.T, change ...func(*Config, *Deps)) *fixture {
 	return newFixtureWith(t, func(*localidp.Config) {}, change...)
 }
 
-// newFixtureWith is newFixture with a provider that is changed too.
+// newFixtureWith is newFixture, and changes the provider too.
 func newFixtureWith(t *testing.T, provider func(*localidp.Config), change ...func(*Config, *Deps)) *fixture {
 	t.Helper()
 	b := &fixture{t: t, ports: newFixturePorts(t), clock: &clock{t: time.Now()}, log: &logBook{}}
@@ -194,13 +193,13 @@ func (b *fixture) browser() *browser {
 	return &browser{fixture: b, jar: jar, http: &http.Client{Transport: transport, Jar: jar, Timeout: 20 * time.Second}}
 }
 
-// answer is a response that was read to its end.
+// answer is a response with its whole body.
 type answer struct {
 	*http.Response
 	body string
 }
 
-// still lets do answer redirects instead of following them.
+// still returns a browser that does not follow redirects.
 func (b *browser) still() *browser {
 	c := *b.http
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -249,7 +248,7 @@ func (b *browser) post(path string, form url.Values, header ...string) answer {
 	return b.do(req)
 }
 
-// form returns the fields of the first form that match says yes to.
+// form returns the fields of the first form with the action that match accepts.
 func (a answer) form(t *testing.T, action string, match func(url.Values) bool) url.Values {
 	t.Helper()
 	doc, err := html.Parse(strings.NewReader(a.body))
@@ -274,7 +273,7 @@ func (a answer) form(t *testing.T, action string, match func(url.Values) bool) u
 	return nil
 }
 
-// link returns where the link of that relation leads; empty if there is none.
+// link returns the address of the link with that relation. It is empty if there is none.
 func (a answer) link(t *testing.T, rel string) string {
 	t.Helper()
 	root, err := html.Parse(strings.NewReader(a.body))
@@ -298,7 +297,7 @@ func attr(n *html.Node, key string) string {
 	return ""
 }
 
-// text is what a reader sees in the page's main part.
+// text returns the text in the page's main part.
 func (a answer) text(t *testing.T) string {
 	t.Helper()
 	doc, err := html.Parse(strings.NewReader(a.body))
@@ -318,7 +317,7 @@ func (a answer) text(t *testing.T) string {
 	return strings.Join(strings.Fields(b.String()), " ")
 }
 
-// signIn goes the whole way and returns the page that it leads to.
+// signIn signs in, and returns the page to which that leads.
 func (b *browser) signIn(subject, back string) answer {
 	b.t.Helper()
 	people := b.get("/login?return=" + url.QueryEscape(back))
@@ -330,7 +329,8 @@ func (b *browser) signIn(subject, back string) answer {
 	return a
 }
 
-// callback goes the way up to the callback and returns its address unvisited.
+// callback signs in at the provider, and returns the address of the callback. It does not
+// ask for it.
 func (b *browser) callback(subject string) string {
 	b.t.Helper()
 	people := b.get("/login")

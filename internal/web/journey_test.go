@@ -246,7 +246,7 @@ func TestTroubleIsToldInASentence(t *testing.T) {
 	if a.Header.Get("Retry-After") == "" {
 		t.Error("no Retry-After")
 	}
-	// What is beside the list is not worth losing the list for.
+	// The list is shown even without the overview beside it.
 	b.ports.change(func() { b.ports.faults["ArchivedPage"] = errors.New("dynamodb is slow") })
 	ada.wants(ada.get("/annotations"), 200, "No annotations yet")
 	a = ada.get("/nowhere")

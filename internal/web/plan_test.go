@@ -147,8 +147,7 @@ func TestThePlanPageTellsWhatComesBack(t *testing.T) {
 	}
 }
 
-// moves lets the pipeline do something for the user, and returns when the site has
-// heard of it.
+// moves lets the pipeline do something for the user. It returns when the site knows.
 func (b *fixture) moves(user events.UserID) {
 	b.t.Helper()
 	l, err := b.site.hub.listen(b.t.Context(), user, func() {})
@@ -414,8 +413,8 @@ func TestTooMuchInAShortTimeIsRefused(t *testing.T) {
 	})
 }
 
-// Who waits for somebody at the service is told so on every page, and that nobody needs
-// to ask again.
+// A user who waits for somebody at the service reads so on every page, and need not ask
+// again.
 func TestEachPageSaysWhatWaitsForTheService(t *testing.T) {
 	b := newFixture(t)
 	b.ports.archived("ada", "j1", time.Now())

@@ -17,22 +17,22 @@ import (
 	"github.com/gas-restore/gas/internal/signin"
 )
 
-// signInCase is something that goes wrong, or does not, on the way from the link to the
-// session.
+// signInCase is one way through sign-in, from the link to the session, on which something
+// may go wrong.
 type signInCase struct {
 	name string
-	// provider and site change how the two are made, before happens right before somebody
-	// begins, and between while they are at the provider.
+	// provider and site change the settings of the two. before runs right before somebody
+	// begins, and between runs while the person is at the provider.
 	provider        func(*localidp.Config)
 	site            func(*Config, *Deps)
 	before, between func(b *fixture)
 
 	status int
-	// words are in the title or the sentence, level and fault in the one line of the log.
+	// words are in the title or the sentence. level and fault are in the one line of the log.
 	words, level, fault string
 	// retry is the Retry-After: a number, "some" or "".
 	retry string
-	// lives is whether there is a session in the end.
+	// lives says whether there is a session in the end.
 	lives bool
 }
 
@@ -99,7 +99,7 @@ func signInCases() []signInCase {
 		busy("the keys answer 503", mood(localidp.Keys, localidp.Mood{Status: 503})),
 		nonsense("the keys answer HTML", mood(localidp.Keys, localidp.Mood{Status: 200, Body: "<html>"})),
 
-		// What the provider leads the browser back with.
+		// The provider leads the browser back with an error.
 		busy("back with server_error", mood(localidp.Authorize, localidp.Mood{Error: "server_error"})),
 		busy("back with temporarily_unavailable", mood(localidp.Authorize, localidp.Mood{Error: "temporarily_unavailable"})),
 		nonsense("back with an error that nobody knows", mood(localidp.Authorize, localidp.Mood{Error: "a_new_error"})),
@@ -190,7 +190,7 @@ func signInCases() []signInCase {
 	for _, code := range []string{"invalid_request", "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope", "invalid_target"} {
 		all = append(all, setUp("the token endpoint answers "+code, mood(localidp.Token, localidp.Mood{Error: code})))
 	}
-	// What nobody needs may be of any type, in discovery too.
+	// A member that nobody needs may have any type, in discovery too.
 	for _, member := range []string{"scopes_supported", "token_endpoint_auth_methods_supported", "end_session_endpoint", "userinfo_endpoint", "claims_supported", "device_authorization_endpoint"} {
 		all = append(all, signInCase{name: "discovery says " + member + " is 7", status: 200, lives: true, before: func(b *fixture) {
 			var doc map[string]any
@@ -267,8 +267,8 @@ func (b *browser) tryIn(subject string, between func(*fixture)) answer {
 
 var logLine = regexp.MustCompile(`(?m)^time=\S+ level=(INFO|WARN|ERROR) msg="(?:sign-in|request) refused".*$`)
 
-// logged holds the log to one line of what was refused, of that level and of that fault;
-// to none if level is empty.
+// logged wants one line about a refusal in the log, with that level and that fault. It
+// wants none if level is empty.
 func (b *fixture) logged(level, fault string) {
 	b.t.Helper()
 	lines := logLine.FindAllStringSubmatch(b.log.String(), -1)

@@ -21,7 +21,7 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// announcing is a provider that signs what a test wants signed.
+// announcing is a provider that signs whatever a test wants.
 type announcing struct {
 	srv *httptest.Server
 	key *rsa.PrivateKey
@@ -49,7 +49,7 @@ func (a *announcing) sign(t *testing.T, algorithm string, claims map[string]any)
 	return oidctest.SignIDToken(a.key, "k", algorithm, string(data))
 }
 
-// signedIn returns a browser with a session as the provider's session sid.
+// signedIn returns a browser with a session. sid is the provider's session.
 func (b *fixture) signedIn(user events.UserID, sid string) *browser {
 	b.t.Helper()
 	if err := b.ports.SignIn(b.t.Context(), archive.Account{ID: user, Issuer: b.site.cfg.Issuer, Role: archive.Free}, nil); err != nil {

@@ -13,7 +13,8 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// asTemplate is a list's rows as a template, whose escaping is the one to be as good as.
+// asTemplate has a list's rows as a template. The code must escape as well as the template
+// does.
 const asTemplate = `<ul>{{range .Rows}}<li data-job="{{.ID}}" data-state="{{if .Stage}}{{.Stage}}{{else}}{{.State}}{{end}}">
 <a href="{{.Link}}" data-name>{{.Name}}</a>
 <span class="when"><time datetime="{{rfc .SubmittedAt}}">{{utc .SubmittedAt}}</time></span>

@@ -43,7 +43,7 @@ func (c *clock) add(d time.Duration) {
 	c.t = c.t.Add(d)
 }
 
-// fixture is a running provider and an application's client of it.
+// fixture is a running provider with a client of an application.
 type fixture struct {
 	t        *testing.T
 	issuer   string
