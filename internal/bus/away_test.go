@@ -22,7 +22,7 @@ func TestWhatTheSiteAsksWhileTheServerIsAwayIsTransient(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ns := testenv.NATS(t)
 			b := testenv.Bus(t, ns, "web")
-			keep, err := b.OpenTTLStore(t.Context(), bus.BucketSessions)
+			store, err := b.OpenTTLStore(t.Context(), bus.BucketSessions)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -34,10 +34,10 @@ func TestWhatTheSiteAsksWhileTheServerIsAwayIsTransient(t *testing.T) {
 			until := at
 			until.Seq++
 			for call, do := range map[string]func(context.Context) error{
-				"get":    func(ctx context.Context) error { _, err := keep.GetWithContext(ctx, "session.x"); return err },
-				"set":    func(ctx context.Context) error { return keep.SetWithContext(ctx, "session.x", []byte("x"), 0) },
-				"delete": func(ctx context.Context) error { return keep.DeleteWithContext(ctx, "session.x") },
-				"keys":   func(ctx context.Context) error { _, err := keep.Keys(ctx, "session."); return err },
+				"get":    func(ctx context.Context) error { _, err := store.Get(ctx, "session.x"); return err },
+				"set":    func(ctx context.Context) error { return store.Set(ctx, "session.x", []byte("x"), 0) },
+				"delete": func(ctx context.Context) error { return store.Delete(ctx, "session.x") },
+				"keys":   func(ctx context.Context) error { _, err := store.Keys(ctx, "session."); return err },
 				"position": func(ctx context.Context) error {
 					_, err := b.LastStatus(ctx)
 					return err

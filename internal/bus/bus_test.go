@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -486,54 +485,5 @@ func TestStatusesAreFollowedOfAllAndLookedUpOfOne(t *testing.T) {
 		if e, ok, err := web.LastStatusOf(t.Context(), events.UserID(c[0]), events.JobID(c[1])); err != nil || ok {
 			t.Errorf("the last of %v is %+v, %v", c, e, err)
 		}
-	}
-}
-
-func TestKeptValuesAreFoundByPrefix(t *testing.T) {
-	ns := testenv.NATS(t)
-	keep, err := testenv.Bus(t, ns, "web").OpenTTLStore(t.Context(), bus.BucketSessions)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, key := range []string{"user.aa.1", "user.aa.2", "user.ab.3", "user.aa", "session.1"} {
-		if err := keep.Set(key, []byte("x"), time.Hour); err != nil {
-			t.Fatal(err)
-		}
-	}
-	keys, err := keep.Keys(t.Context(), "user.aa.")
-	slices.Sort(keys)
-	if err != nil || !slices.Equal(keys, []string{"user.aa.1", "user.aa.2"}) {
-		t.Errorf("got %v, %v", keys, err)
-	}
-	if keys, err := keep.Keys(t.Context(), "none."); err != nil || len(keys) != 0 {
-		t.Errorf("of a prefix that is not there: %v, %v", keys, err)
-	}
-}
-
-func TestAKeptValueEndsWithItsTime(t *testing.T) {
-	ns := testenv.NATS(t)
-	keep, err := testenv.Bus(t, ns, "web").OpenTTLStore(t.Context(), bus.BucketSessions)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := keep.Set("session.ab", []byte("x"), time.Hour); err != nil {
-		t.Fatal(err)
-	}
-	if v, err := keep.Get("session.ab"); err != nil || string(v) != "x" {
-		t.Errorf("got %q, %v", v, err)
-	}
-	if err := keep.Set("session.over", []byte("x"), time.Nanosecond); err != nil {
-		t.Fatal(err)
-	}
-	for _, key := range []string{"session.none", "session.over", "not a key!"} {
-		if v, err := keep.Get(key); err != nil || v != nil {
-			t.Errorf("%s: got %q, %v; want nothing", key, v, err)
-		}
-	}
-	if err := keep.Delete("session.ab"); err != nil {
-		t.Fatal(err)
-	}
-	if v, err := keep.Get("session.ab"); err != nil || v != nil {
-		t.Errorf("deleted: got %q, %v", v, err)
 	}
 }

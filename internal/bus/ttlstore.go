@@ -13,10 +13,10 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 )
 
-// TTLStore is a key-value bucket with a time to live per value: what web sessions
-// are kept in, so that they outlive a restart and all replicas share them. It
-// has the methods of Fiber's Storage. Their errors are of kind Transient: the server is
-// away, or an operator will mend it.
+// TTLStore is a key-value bucket in which each value has a time to live. The site keeps
+// its sessions and the sign-ins under way in two of them: they outlive a restart, and all
+// replicas share them. An error is of kind Transient: the server is away, or an operator
+// has to mend it.
 type TTLStore struct {
 	kv  jetstream.KeyValue
 	js  jetstream.JetStream
@@ -32,11 +32,8 @@ func (b *Bus) OpenTTLStore(ctx context.Context, name string) (*TTLStore, error) 
 	return &TTLStore{kv, b.JS, b}, nil
 }
 
-// ttlStoreTime bounds the calls that come without a context.
-const ttlStoreTime = 5 * time.Second
-
-// GetWithContext returns the value at key, nil if there is none or it is over.
-func (s *TTLStore) GetWithContext(ctx context.Context, key string) ([]byte, error) {
+// Get returns the value at key. It is nil if there is none, or if its time is over.
+func (s *TTLStore) Get(ctx context.Context, key string) ([]byte, error) {
 	e, err := s.kv.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrInvalidKey) {
 		return nil, nil
@@ -54,33 +51,33 @@ func (s *TTLStore) GetWithContext(ctx context.Context, key string) ([]byte, erro
 	return v[8:], nil
 }
 
-// SetWithContext sets the value at key for the time exp, zero for as long as
-// the bucket keeps any. An empty value is not kept.
-func (s *TTLStore) SetWithContext(ctx context.Context, key string, val []byte, exp time.Duration) error {
-	if key == "" || len(val) == 0 {
+// Set keeps value at key for ttl. If ttl is zero, it keeps the value for as long as the
+// bucket keeps any. It ignores an empty key and an empty value.
+func (s *TTLStore) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	if key == "" || len(value) == 0 {
 		return nil
 	}
-	v := make([]byte, 8, 8+len(val))
-	if exp > 0 {
-		binary.BigEndian.PutUint64(v, uint64(time.Now().Add(exp).UnixMilli()))
+	v := make([]byte, 8, 8+len(value))
+	if ttl > 0 {
+		binary.BigEndian.PutUint64(v, uint64(time.Now().Add(ttl).UnixMilli()))
 	}
-	if _, err := s.kv.Put(ctx, key, append(v, val...)); err != nil {
+	if _, err := s.kv.Put(ctx, key, append(v, value...)); err != nil {
 		s.bus.heard(err)
 		return fault.Errorf(fault.Transient, "set %s: %w", s.kv.Bucket(), err)
 	}
 	return nil
 }
 
-// DeleteWithContext removes the value at key, if there is one.
-func (s *TTLStore) DeleteWithContext(ctx context.Context, key string) error {
+// Delete removes the value at key, if there is one.
+func (s *TTLStore) Delete(ctx context.Context, key string) error {
 	if err := s.kv.Purge(ctx, key); err != nil && !errors.Is(err, jetstream.ErrInvalidKey) {
 		return fault.Errorf(fault.Transient, "delete %s: %w", s.kv.Bucket(), err)
 	}
 	return nil
 }
 
-// Keys returns the keys that begin with prefix, which ends with a dot and has no
-// wildcard; those that were deleted too, until the bucket forgets them.
+// Keys returns the keys that begin with prefix. The prefix ends with a dot and has no
+// wildcard. Until the bucket forgets a deleted key, the key is among them.
 func (s *TTLStore) Keys(ctx context.Context, prefix string) ([]string, error) {
 	st, err := s.js.Stream(ctx, "KV_"+s.kv.Bucket())
 	if err != nil {
@@ -97,35 +94,3 @@ func (s *TTLStore) Keys(ctx context.Context, prefix string) ([]string, error) {
 	}
 	return keys, nil
 }
-
-// ResetWithContext is refused: it would sign out everybody.
-func (s *TTLStore) ResetWithContext(context.Context) error {
-	return fmt.Errorf("reset %s: not done from a service", s.kv.Bucket())
-}
-
-// Get is GetWithContext with a time limit.
-func (s *TTLStore) Get(key string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), ttlStoreTime)
-	defer cancel()
-	return s.GetWithContext(ctx, key)
-}
-
-// Set is SetWithContext with a time limit.
-func (s *TTLStore) Set(key string, val []byte, exp time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.Background(), ttlStoreTime)
-	defer cancel()
-	return s.SetWithContext(ctx, key, val, exp)
-}
-
-// Delete is DeleteWithContext with a time limit.
-func (s *TTLStore) Delete(key string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), ttlStoreTime)
-	defer cancel()
-	return s.DeleteWithContext(ctx, key)
-}
-
-// Reset is ResetWithContext.
-func (s *TTLStore) Reset() error { return s.ResetWithContext(context.Background()) }
-
-// Close does nothing: the connection is the bus's.
-func (s *TTLStore) Close() error { return nil }

@@ -12,18 +12,18 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// apiPath is where the JSON API is. It stands on the same session, the same
-// checks and the same work as the pages; only the words are in JSON.
+// apiPath is the path of the JSON API. The API has the same sessions, checks and use cases
+// as the pages. Only the answers are in JSON.
 const apiPath = "/api/v1"
 
 //go:embed openapi.json
 var openAPI []byte
 
-// mimeProblem is RFC 9457's.
+// mimeProblem is the media type of RFC 9457.
 const mimeProblem = "application/problem+json"
 
-// csrfHeader carries the session's token where there is no form. Another site
-// cannot send it: it is not a header that a plain form or image can have.
+// csrfHeader carries the session's token if there is no form. Another site cannot send it:
+// no form and no image has this header.
 const csrfHeader = "X-CSRF-Token"
 
 func (s *Server) routeAPI(app *fiber.App) {
@@ -40,10 +40,10 @@ func (s *Server) routeAPI(app *fiber.App) {
 	app.Get(apiPath+"/events", s.events)
 }
 
-// forAPI reports whether a program asks, which is answered in JSON.
+// forAPI reports whether a program asks. It gets an answer in JSON.
 func forAPI(c fiber.Ctx) bool { return strings.HasPrefix(c.Path(), "/api/") }
 
-// apiViewer returns who is signed in, or the error for nobody.
+// apiViewer returns the person who is signed in. It is an error if nobody is.
 func (s *Server) apiViewer(c fiber.Ctx) (*viewer, error) {
 	v, err := s.viewer(c, true)
 	if err == nil && v == nil {
@@ -59,7 +59,7 @@ type apiAccount struct {
 	CSRF string        `json:"csrf"`
 }
 
-// planOf returns the plan in the API's words, which are not the catalog's.
+// planOf returns the plan in the words of the API, which are not those of the catalog.
 func planOf(role archive.Role) string {
 	if role == archive.Premium {
 		return "premium"
@@ -75,7 +75,7 @@ func (s *Server) apiAccount(c fiber.Ctx) error {
 	return c.JSON(apiAccount{ID: v.account.ID, Name: v.Name(), Plan: planOf(v.account.Role), CSRF: v.CSRF()})
 }
 
-// apiJob is a job in JSON. Times are in UTC and left out when not known.
+// apiJob is a job in JSON. Times are in UTC; an unknown time is left out.
 type apiJob struct {
 	ID          events.JobID  `json:"id"`
 	Name        string        `json:"name"`
@@ -84,20 +84,19 @@ type apiJob struct {
 	Sentence    string        `json:"sentence"`
 	SubmittedAt time.Time     `json:"submitted_at,omitzero"`
 	CompletedAt time.Time     `json:"completed_at,omitzero"`
-	// ArchiveSize is in bytes, 0 if the result is not in the archive.
+	// ArchiveSize is in bytes. It is 0 if the result is not in the archive.
 	ArchiveSize int64 `json:"archive_size,omitempty"`
-	// Stage is how far a retrieval is, on a single job alone, and BytesCopied of
-	// ArchiveSize how far the copy.
+	// Stage is how far a retrieval is, and BytesCopied says how much of ArchiveSize is copied.
+	// Only a single job has them.
 	Stage       archive.State `json:"stage,omitempty"`
 	BytesCopied int64         `json:"bytes_copied,omitempty"`
 	Tier        archive.Tier  `json:"tier,omitempty"`
 	RequestedAt time.Time     `json:"requested_at,omitzero"`
-	// Expected is when the archive hands the file over, as a rule.
+	// Expected is when the archive usually hands the file over.
 	Expected *apiSpan `json:"expected,omitempty"`
-	// Fallback says which tiers were full, on a single job alone.
+	// Fallback says which tiers were full. Only a single job has it.
 	Fallback string `json:"fallback,omitempty"`
-	// Download is the address of the result; it is there if the object is, and
-	// on a single job alone.
+	// Download is the address of the result, if the object is there. Only a single job has it.
 	Download string `json:"download,omitempty"`
 }
 
@@ -124,7 +123,7 @@ func (s *Server) apiJobOf(v jobView) apiJob {
 	return j
 }
 
-// tooManyToSort says what maxSorted does.
+// tooManyToSort explains maxSorted.
 const tooManyToSort = "With more than 10 000 annotations the list can be sorted by date alone."
 
 func (s *Server) apiJobs(c fiber.Ctx) error {
@@ -132,11 +131,11 @@ func (s *Server) apiJobs(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	f, err := filterOf(c)
+	f, err := filterOf(queryOf(c))
 	if err != nil {
 		return err
 	}
-	l, err := s.list(c, v, f)
+	l, err := s.list(c.Context(), v.account, f)
 	if err != nil {
 		return err
 	}
@@ -145,11 +144,11 @@ func (s *Server) apiJobs(c fiber.Ctx) error {
 	}
 	page := struct {
 		Jobs []apiJob `json:"jobs"`
-		// Next is the address of the page behind.
+		// Next is the address of the page behind this one.
 		Next string `json:"next,omitempty"`
-		// Prev is that of the page in front.
+		// Prev is the address of the page in front of this one.
 		Prev string `json:"prev,omitempty"`
-		// Count is how many there are in all, where it is known.
+		// Count is how many jobs there are in all, if that is known.
 		Count int64 `json:"count,omitempty"`
 	}{Jobs: []apiJob{}, Count: l.Count}
 	for _, j := range l.Jobs {
@@ -174,19 +173,18 @@ func (s *Server) apiJob(c fiber.Ctx) error {
 		return err
 	}
 	jv := viewJob(j, v.account.Role)
-	s.stage(c, &jv)
+	s.stage(c.Context(), &jv)
 	out := s.apiJobOf(jv)
 	out.Fallback = s.fallback(jv)
-	if jv.State == archive.Available {
-		there, err := s.deps.Downloads.Exists(c.Context(), j.Result)
-		if err != nil {
-			return err
-		}
-		if there {
-			out.Download = jv.Link + "/download"
-		} else {
-			out.Sentence = missing
-		}
+	there, err := s.there(c.Context(), jv)
+	if err != nil {
+		return err
+	}
+	switch {
+	case there:
+		out.Download = jv.Link + "/download"
+	case jv.State == archive.Available:
+		out.Sentence = missing
 	}
 	return c.JSON(out)
 }
@@ -196,7 +194,10 @@ func (s *Server) apiSubscribe(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	if err := s.upgrade(c, v); err != nil {
+	if err := s.checkForm(c, v); err != nil {
+		return err
+	}
+	if err := s.upgrade(c.Context(), v.account); err != nil {
 		return err
 	}
 	return c.JSON(struct {
@@ -209,7 +210,10 @@ func (s *Server) apiUnsubscribe(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	if err := s.downgrade(c, v); err != nil {
+	if err := s.checkForm(c, v); err != nil {
+		return err
+	}
+	if err := s.downgrade(c.Context(), v.account); err != nil {
 		return err
 	}
 	return c.JSON(struct {
@@ -217,7 +221,7 @@ func (s *Server) apiUnsubscribe(c fiber.Ctx) error {
 	}{planOf(archive.Free)})
 }
 
-// apiArchive tells what the user has in the archive.
+// apiArchive answers with the overview of the archive.
 func (s *Server) apiArchive(c fiber.Ctx) error {
 	v, err := s.apiViewer(c)
 	if err != nil {
@@ -231,7 +235,7 @@ func (s *Server) apiArchive(c fiber.Ctx) error {
 		Files  int64 `json:"files"`
 		Coming int64 `json:"coming"`
 		Bytes  int64 `json:"bytes"`
-		// More says that there are more than were counted.
+		// More says that there are more files than were counted.
 		More bool     `json:"more,omitempty"`
 		By   *apiSpan `json:"by,omitempty"`
 	}{Files: over.Files, Coming: over.Coming, Bytes: over.Bytes, More: over.More}
@@ -249,5 +253,5 @@ func problemJSON(c fiber.Ctx, p *problem) error {
 		Status   int    `json:"status"`
 		Detail   string `json:"detail"`
 		Instance string `json:"instance"`
-	}{"about:blank", p.title, p.status, p.sentence, "urn:gas:request:" + requestID(c)}, mimeProblem)
+	}{"about:blank", p.title, p.status, p.sentence, "urn:gas:request:" + requestOf(c.Context()).id}, mimeProblem)
 }

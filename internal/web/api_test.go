@@ -20,12 +20,12 @@ func (a answer) into(t *testing.T, v any) {
 }
 
 func TestTheAPITellsWhatThePagesTell(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	start := b.clock.now().UTC().Truncate(time.Second)
 	for i, id := range []string{"j1", "j2", "j3", "j4"} {
-		b.world.archived("ada", jobID(id), start.Add(time.Duration(i)*time.Minute))
+		b.ports.archived("ada", jobID(id), start.Add(time.Duration(i)*time.Minute))
 	}
-	b.world.archived("bob", "theirs", start)
+	b.ports.archived("bob", "theirs", start)
 	ada := b.browser()
 	ada.signIn("ada", "/")
 
@@ -55,8 +55,8 @@ func TestTheAPITellsWhatThePagesTell(t *testing.T) {
 			t.Fatalf("the upgrade answers %s %s", a.Status, a.body)
 		}
 	}
-	b.world.requested("j1", archive.Standard, start)
-	b.world.restored("j2", "content")
+	b.ports.requested("j1", archive.Standard, start)
+	b.ports.restored("j2", "content")
 	var thawing, back apiJob
 	ada.get("/api/v1/jobs/j1").into(t, &thawing)
 	if thawing.State != archive.Requested || thawing.Tier != archive.Standard || thawing.Sentence != archive.Restoring ||
@@ -67,7 +67,7 @@ func TestTheAPITellsWhatThePagesTell(t *testing.T) {
 	if a := ada.get(back.Download); a.body != "content" {
 		t.Errorf("%q downloads %q", back.Download, a.body)
 	}
-	b.world.change(func() { clear(b.world.objects) })
+	b.ports.change(func() { clear(b.ports.objects) })
 	back = apiJob{}
 	if ada.get("/api/v1/jobs/j2").into(t, &back); back.Download != "" || back.Sentence != missing {
 		t.Errorf("a missing object is offered: %+v", back)
@@ -75,8 +75,8 @@ func TestTheAPITellsWhatThePagesTell(t *testing.T) {
 }
 
 func TestTheAPIRefusesInProblemJSON(t *testing.T) {
-	b := newBed(t)
-	b.world.archived("ada", "j1", b.clock.now())
+	b := newFixture(t)
+	b.ports.archived("ada", "j1", b.clock.now())
 	ada, bob, nobody := b.browser(), b.browser(), b.browser()
 	ada.signIn("ada", "/")
 	bob.signIn("bob", "/")
@@ -112,13 +112,13 @@ func TestTheAPIRefusesInProblemJSON(t *testing.T) {
 			t.Errorf("%s: is of type %q", name, got)
 		}
 	}
-	if len(b.world.announced) != 0 {
-		t.Errorf("a refused upgrade was announced: %v", b.world.announced)
+	if len(b.ports.announced) != 0 {
+		t.Errorf("a refused upgrade was announced: %v", b.ports.announced)
 	}
 }
 
 func TestTheDescriptionNamesEveryRouteOfTheAPI(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	var doc struct{ Paths map[string]map[string]any }
 	b.browser().get("/api/v1/openapi.json").into(t, &doc)
 	described := map[string]bool{}
@@ -142,15 +142,14 @@ func TestTheDescriptionNamesEveryRouteOfTheAPI(t *testing.T) {
 	}
 }
 
-// TestAPageIsLight counts a page with all its files as a browser loads them,
-// before compression.
+// TestAPageIsLight counts the bytes of a page with all its files, before compression.
 func TestAPageIsLight(t *testing.T) {
 	const plain, scripted = 50 << 10, 100 << 10
-	b := newBed(t, func(c *Config, _ *Deps) { c.PageSize = 25 })
+	b := newFixture(t, func(c *Config, _ *Deps) { c.PageSize = 25 })
 	for i := range 30 {
-		b.world.archived("ada", jobID(strings.Repeat("x", 36)+string(rune('a'+i%26))+string(rune('a'+i/26))), b.clock.now())
+		b.ports.archived("ada", jobID(strings.Repeat("x", 36)+string(rune('a'+i%26))+string(rune('a'+i/26))), b.clock.now())
 	}
-	b.world.archived("ada", "j1", b.clock.now())
+	b.ports.archived("ada", "j1", b.clock.now())
 	ada := b.browser()
 	ada.signIn("ada", "/")
 	size := func(name string) int { return len(ada.get(b.site.views.names[name]).body) }

@@ -29,28 +29,30 @@ func TestACallbackIsRefused(t *testing.T) {
 		u.RawQuery = q.Encode()
 		return u.String()
 	}
-	tests := map[string]func(b *bed, victim *browser) answer{
-		"with a forged state": func(_ *bed, v *browser) answer { return v.get(with(v.callback("ada"), "state", "FORGED")) },
-		"without a state":     func(_ *bed, v *browser) answer { return v.get(with(v.callback("ada"), "state", "")) },
-		"with a long state": func(_ *bed, v *browser) answer {
+	tests := map[string]func(b *fixture, victim *browser) answer{
+		"with a forged state": func(_ *fixture, v *browser) answer { return v.get(with(v.callback("ada"), "state", "FORGED")) },
+		"without a state":     func(_ *fixture, v *browser) answer { return v.get(with(v.callback("ada"), "state", "")) },
+		"with a long state": func(_ *fixture, v *browser) answer {
 			return v.get(with(v.callback("ada"), "state", strings.Repeat("x", 4096)))
 		},
-		"with a forged code":  func(_ *bed, v *browser) answer { return v.get(with(v.callback("ada"), "code", "FORGED")) },
-		"without a code":      func(_ *bed, v *browser) answer { return v.get(with(v.callback("ada"), "code", "")) },
-		"from another issuer": func(_ *bed, v *browser) answer { return v.get(with(v.callback("ada"), "iss", "https://evil.example")) },
-		"from another browser": func(b *bed, v *browser) answer {
+		"with a forged code": func(_ *fixture, v *browser) answer { return v.get(with(v.callback("ada"), "code", "FORGED")) },
+		"without a code":     func(_ *fixture, v *browser) answer { return v.get(with(v.callback("ada"), "code", "")) },
+		"from another issuer": func(_ *fixture, v *browser) answer {
+			return v.get(with(v.callback("ada"), "iss", "https://evil.example"))
+		},
+		"from another browser": func(b *fixture, v *browser) answer {
 			return v.get(b.browser().callback("bob"))
 		},
-		"from another browser, though this one signs in too": func(b *bed, v *browser) answer {
+		"from another browser, though this one signs in too": func(b *fixture, v *browser) answer {
 			v.get("/login")
 			return v.get(b.browser().callback("bob"))
 		},
-		"too late": func(b *bed, v *browser) answer {
+		"too late": func(b *fixture, v *browser) answer {
 			cb := v.callback("ada")
 			b.clock.add(loginLifetime + time.Second)
 			return v.get(cb)
 		},
-		"with another sign-in's code": func(b *bed, v *browser) answer {
+		"with another sign-in's code": func(b *fixture, v *browser) answer {
 			// The attacker's own code in the victim's sign-in: PKCE and nonce.
 			other, _ := url.Parse(b.browser().callback("bob"))
 			return v.get(with(v.callback("ada"), "code", other.Query().Get("code")))
@@ -58,7 +60,7 @@ func TestACallbackIsRefused(t *testing.T) {
 	}
 	for name, attack := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBed(t)
+			b := newFixture(t)
 			victim := b.browser()
 			a := attack(b, victim)
 			victim.wants(a, http.StatusBadRequest, "Sign-in stopped")
@@ -73,7 +75,7 @@ func TestACallbackIsRefused(t *testing.T) {
 }
 
 func TestACallbackIsGoodOnce(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	v := b.browser()
 	cb := v.callback("ada")
 	v.wants(v.get(cb), 200)
@@ -85,10 +87,10 @@ func TestACallbackIsGoodOnce(t *testing.T) {
 	v.wants(v.get("/annotations"), 200)
 }
 
-// TestAWrongNonceIsRefused lets the provider answer our request with a token
-// that was asked for with another nonce, as a stolen token would have.
+// TestAWrongNonceIsRefused lets the provider answer with a token that has another nonce, as
+// a stolen token would have.
 func TestAWrongNonceIsRefused(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	v := b.browser()
 	start := v.still().get("/login")
 	to, err := start.Location()
@@ -107,7 +109,7 @@ func TestAWrongNonceIsRefused(t *testing.T) {
 }
 
 func TestADeniedSignInIsToldSo(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	v := b.browser()
 	start := v.still().get("/login")
 	to, _ := start.Location()
@@ -116,7 +118,7 @@ func TestADeniedSignInIsToldSo(t *testing.T) {
 }
 
 func TestTwoTabsCanBothSignIn(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	v := b.browser()
 	one, two := v.callback("ada"), ""
 	// The second tab begins before the first ends.
@@ -127,7 +129,7 @@ func TestTwoTabsCanBothSignIn(t *testing.T) {
 }
 
 func TestASessionIsNewAtSignIn(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	v := b.browser()
 	u, _ := url.Parse(b.url)
 	v.jar.SetCookies(u, []*http.Cookie{{Name: sessionCookie, Value: "FIXED-BY-AN-ATTACKER"}})
@@ -167,7 +169,7 @@ func (b *browser) callback2(subject string) string {
 
 func TestSessionsEnd(t *testing.T) {
 	t.Run("idle", func(t *testing.T) {
-		b := newBed(t)
+		b := newFixture(t)
 		v := b.browser()
 		v.signIn("ada", "/")
 		for range 5 {
@@ -180,7 +182,7 @@ func TestSessionsEnd(t *testing.T) {
 		}
 	})
 	t.Run("absolutely", func(t *testing.T) {
-		b := newBed(t)
+		b := newFixture(t)
 		v := b.browser()
 		v.signIn("ada", "/")
 		for range 14 {
@@ -193,16 +195,16 @@ func TestSessionsEnd(t *testing.T) {
 		}
 	})
 	t.Run("with the account", func(t *testing.T) {
-		b := newBed(t)
+		b := newFixture(t)
 		v := b.browser()
 		v.signIn("ada", "/")
-		b.world.change(func() { delete(b.world.accounts, "ada") })
+		b.ports.change(func() { delete(b.ports.accounts, "ada") })
 		if a := v.still().get("/annotations"); a.StatusCode != http.StatusSeeOther {
 			t.Errorf("a session without an account answers %s", a.Status)
 		}
 	})
 	t.Run("at sign-out, for every tab", func(t *testing.T) {
-		b := newBed(t)
+		b := newFixture(t)
 		v := b.browser()
 		v.signIn("ada", "/")
 		token := v.cookie(sessionCookie)
@@ -217,8 +219,8 @@ func TestSessionsEnd(t *testing.T) {
 }
 
 func TestAForgedFormIsRefused(t *testing.T) {
-	b := newBed(t)
-	b.world.archived("ada", "j1", time.Now())
+	b := newFixture(t)
+	b.ports.archived("ada", "j1", time.Now())
 	ada, bob := b.browser(), b.browser()
 	ada.signIn("ada", "/")
 	bob.signIn("bob", "/")
@@ -240,7 +242,7 @@ func TestAForgedFormIsRefused(t *testing.T) {
 			t.Errorf("%s: answers %s, want 403", name, a.Status)
 		}
 	}
-	if len(b.world.announced) != 0 || b.world.accounts["ada"].Role != archive.Free {
+	if len(b.ports.announced) != 0 || b.ports.accounts["ada"].Role != archive.Free {
 		t.Error("a forged form changed the plan")
 	}
 	nobody := b.browser()
@@ -251,11 +253,11 @@ func TestAForgedFormIsRefused(t *testing.T) {
 	}
 }
 
-// Over a bare connection: the site answers without reading the rest, and closes, so
-// that whoever still writes may fail to. Go's client takes that for the answer, if it sees
-// it first.
+// The test uses a bare connection. The site answers without reading the rest, and closes.
+// Then the client's writes may fail, and Go's client may report that failure and not the
+// answer.
 func TestOversizeIsRefused(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	for name, c := range map[string]struct {
 		request string
 		want    int
@@ -280,15 +282,15 @@ func TestOversizeIsRefused(t *testing.T) {
 	}
 }
 
-// TestASlowRequestIsCut drips headers, and then a body, for as long as the site
-// lets it.
+// TestASlowRequestIsCut sends headers, and then a body, very slowly, until the site ends
+// the connection.
 func TestASlowRequestIsCut(t *testing.T) {
 	for name, begin := range map[string]string{
 		"headers": "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ",
 		"body":    "POST /subscribe HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBed(t, func(c *Config, _ *Deps) { c.ReadTimeout = 200 * time.Millisecond })
+			b := newFixture(t, func(c *Config, _ *Deps) { c.ReadTimeout = 200 * time.Millisecond })
 			conn, err := net.Dial("tcp", strings.TrimPrefix(b.url, "http://"))
 			if err != nil {
 				t.Fatal(err)
@@ -317,21 +319,21 @@ func TestASlowRequestIsCut(t *testing.T) {
 	}
 }
 
-// TestAFileNameInjectsNoHeader downloads a result whose name tries to, over the real
-// signature of the store.
+// TestAFileNameInjectsNoHeader downloads a result with a name that tries to inject one. The
+// store signs the address for real.
 func TestAFileNameInjectsNoHeader(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	for i, name := range []string{"a\r\nSet-Cookie: x=y", "a\"; filename=\"evil.exe", "a%0d%0aLocation: //evil", "\u202egpj.exe", "../../etc/passwd", "a;b=c", "<svg onload=x>.vcf"} {
 		id := jobID(fmt.Sprint("j", i))
-		j := b.world.archived("ada", id, time.Now())
+		j := b.ports.archived("ada", id, time.Now())
 		j.ArchiveID, j.Result.Key, j.InputFileName = "", "gas/ada/"+string(id)+"~"+name, name
-		b.world.change(func() { b.world.jobs[id], b.world.objects[j.Result] = j, "x" })
+		b.ports.change(func() { b.ports.jobs[id], b.ports.objects[j.Result] = j, "x" })
 		ada := b.signedIn("ada", "")
 		a := ada.still().get("/annotation/" + string(id) + "/download")
-		if a.StatusCode != http.StatusFound || len(a.Header.Values("Set-Cookie")) != 0 || !strings.HasPrefix(a.Header.Get("Location"), b.world.store.URL+"/gas-results/gas/ada/") {
+		if a.StatusCode != http.StatusFound || len(a.Header.Values("Set-Cookie")) != 0 || !strings.HasPrefix(a.Header.Get("Location"), b.ports.store.URL+"/gas-results/gas/ada/") {
 			t.Errorf("%q answers %s %v", name, a.Status, a.Header)
 		}
-		saved := b.world.names[len(b.world.names)-1]
+		saved := b.ports.names[len(b.ports.names)-1]
 		if strings.ContainsAny(saved, "\r\n\"/\\;<>%\u202e") {
 			t.Errorf("%q is saved as %q", name, saved)
 		}
@@ -342,7 +344,7 @@ func TestAFileNameInjectsNoHeader(t *testing.T) {
 }
 
 func TestEveryAnswerHasTheHeaders(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	v := b.browser()
 	v.signIn("ada", "/")
 	for _, path := range []string{"/", "/annotations", "/subscribe", "/nowhere", b.site.views.names["gas.css"]} {
@@ -375,7 +377,7 @@ func TestEveryAnswerHasTheHeaders(t *testing.T) {
 }
 
 func TestCookiesAreHostOnlyAndHidden(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	v := b.browser()
 	check := func(c *http.Cookie, secure bool) {
 		t.Helper()
@@ -394,7 +396,7 @@ func TestCookiesAreHostOnlyAndHidden(t *testing.T) {
 	}
 
 	// The same over https: the provider is told the https callback.
-	secure := newBed(t, func(c *Config, _ *Deps) { c.BaseURL = "https://gas.example.org/" })
+	secure := newFixture(t, func(c *Config, _ *Deps) { c.BaseURL = "https://gas.example.org/" })
 	v = secure.browser()
 	a := v.still().get("/login")
 	if len(a.Cookies()) != 1 {
@@ -414,7 +416,7 @@ func TestSignInWaitsForTheProvider(t *testing.T) {
 	ln := listen(t)
 	issuer := "http://" + ln.Addr().String()
 	ln.Close()
-	b := newBed(t, func(c *Config, _ *Deps) { c.Issuer = issuer })
+	b := newFixture(t, func(c *Config, _ *Deps) { c.Issuer = issuer })
 	v := b.browser()
 	v.wants(v.get("/"), 200)
 	a := v.get("/login")
@@ -425,14 +427,14 @@ func TestSignInWaitsForTheProvider(t *testing.T) {
 }
 
 func TestSignInLeadsBackOrNowhereElse(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	for back, want := range map[string]string{
-		"/subscribe":            "/subscribe",
-		"/annotations?after=j2": "/annotations?after=j2",
-		"//evil.example":        "/annotations",
-		"https://evil.example":  "/annotations",
-		`/\evil.example`:        "/annotations",
-		"/logout":               "/annotations",
+		"/subscribe":                   "/subscribe",
+		"/annotations?after=cursor-j2": "/annotations?after=cursor-j2",
+		"//evil.example":               "/annotations",
+		"https://evil.example":         "/annotations",
+		`/\evil.example`:               "/annotations",
+		"/logout":                      "/annotations",
 	} {
 		v := b.browser()
 		people := v.get("/login?return=" + url.QueryEscape(back))

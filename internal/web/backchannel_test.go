@@ -20,15 +20,18 @@ import (
 )
 
 // sendLogout is the provider's call of the back channel.
-func (b *bed) sendLogout(token string) answer {
+func (b *fixture) sendLogout(token string) answer {
 	b.t.Helper()
 	return b.browser().post(backChannelPath, url.Values{"logout_token": {token}})
 }
 
+// logoutEvent is the member that makes a token a logout token.
+const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
+
 var tokenID atomic.Int64
 
 // logoutToken is one that ends all of ada's sessions, changed; nil leaves a claim out.
-func (b *bed) logoutToken(typ string, change map[string]any) string {
+func (b *fixture) logoutToken(typ string, change map[string]any) string {
 	b.t.Helper()
 	claims := map[string]any{
 		"iss": b.idp, "aud": "gas", "sub": "ada", "jti": fmt.Sprint(tokenID.Add(1)),
@@ -52,10 +55,10 @@ func (b *browser) isIn() bool {
 	return b.still().get("/annotations").StatusCode == http.StatusOK
 }
 
-// TestAWaveOfSignOutsEndsEverySession: a provider tells of each session once, all from one
-// address, and many do not try again.
+// TestAWaveOfSignOutsEndsEverySession sends many logout tokens at once from one address. A
+// provider sends each once, and many providers do not try again.
 func TestAWaveOfSignOutsEndsEverySession(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	const wave = 200
 	browsers := make([]*browser, wave)
 	for i := range browsers {
@@ -84,7 +87,7 @@ func TestAWaveOfSignOutsEndsEverySession(t *testing.T) {
 }
 
 func TestMoreSignOutsThanABoundAreToldToComeAgain(t *testing.T) {
-	b := newBed(t, func(c *Config, _ *Deps) { c.Rate = 0.02 })
+	b := newFixture(t, func(c *Config, _ *Deps) { c.Rate = 0.02 })
 	ada := b.signedIn("ada", "")
 	if a := b.sendLogout(b.logoutToken("", map[string]any{"sub": "nobody"})); a.StatusCode != http.StatusOK {
 		t.Fatalf("the first is answered %s", a.Status)
@@ -99,7 +102,7 @@ func TestMoreSignOutsThanABoundAreToldToComeAgain(t *testing.T) {
 }
 
 func TestTheTypeOfALogoutTokenIsChecked(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	for typ, want := range map[string]int{
 		"": 200, "JWT": 200, "jwt": 200, "logout+jwt": 200, "LOGOUT+JWT": 200, "application/logout+jwt": 200, "application/jwt": 200,
 		"at+jwt": 400, "secevent+jwt": 400, "id_token": 400, "logout": 400, "JWE": 400, "logout+jwt ": 400,
@@ -115,7 +118,7 @@ func TestTheTypeOfALogoutTokenIsChecked(t *testing.T) {
 }
 
 func TestALogoutTokenThatIsNotClearEndsNothing(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	ada := b.signedIn("ada", "s1")
 	for name, change := range map[string]map[string]any{
 		"a session that is a number": {"sid": 7},
@@ -151,14 +154,15 @@ func TestALogoutTokenThatIsNotClearEndsNothing(t *testing.T) {
 	}
 }
 
-// TestALogoutTokenThatComesAgainEndsNoSessionOfLater: the provider's answer got lost, or
-// somebody kept the token.
+// TestALogoutTokenThatComesAgainEndsNoSessionOfLater sends a token twice, with a new
+// session in between. The provider may have lost our answer, or somebody has kept the
+// token.
 func TestALogoutTokenThatComesAgainEndsNoSessionOfLater(t *testing.T) {
 	for name, later := range map[string]time.Duration{"in the same second": 0, "two minutes later": 2 * time.Minute} {
 		for _, sid := range []any{nil, "s1"} {
 			t.Run(fmt.Sprintf("%s, sid %v", name, sid), func(t *testing.T) {
-				b := newBed(t, func(c *Config, d *Deps) {
-					store := NewMemoryStore(1000)
+				b := newFixture(t, func(c *Config, d *Deps) {
+					store := newMemoryStore(1000)
 					store.now, d.Sessions = c.Now, store
 				})
 				first := b.signedIn("ada", "s1")
@@ -179,11 +183,11 @@ func TestALogoutTokenThatComesAgainEndsNoSessionOfLater(t *testing.T) {
 	}
 }
 
-// TestALateLogoutTokenLeavesWhoSignedInSince is of a token that comes for the first time
-// when its person is in again.
+// TestALateLogoutTokenLeavesWhoSignedInSince sends a token for the first time after its
+// user has signed in again.
 func TestALateLogoutTokenLeavesWhoSignedInSince(t *testing.T) {
 	var at atomic.Int64
-	b := newBedWith(t, func(c *localidp.Config) {
+	b := newFixtureWith(t, func(c *localidp.Config) {
 		c.Claims = func(claims map[string]any) { claims["iat"] = at.Load() }
 	})
 	at.Store(b.clock.now().Unix())
@@ -201,11 +205,11 @@ func TestALateLogoutTokenLeavesWhoSignedInSince(t *testing.T) {
 	}
 }
 
-// TestALogoutTokenThatCannotBeVerifiedNowMayComeAgain: the provider's own trouble, or
-// ours, is no reason to call it invalid.
+// TestALogoutTokenThatCannotBeVerifiedNowMayComeAgain gives the provider, or the site,
+// trouble of its own. The token is not invalid for that.
 func TestALogoutTokenThatCannotBeVerifiedNowMayComeAgain(t *testing.T) {
-	store := &ailing{SessionStore: NewMemoryStore(1000)}
-	b := newBed(t, func(_ *Config, d *Deps) { d.Sessions = store })
+	store := &ailing{SessionStore: newMemoryStore(1000)}
+	b := newFixture(t, func(_ *Config, d *Deps) { d.Sessions = store })
 	for name, trouble := range map[string]struct {
 		begin, end func()
 		line       string // of the log
@@ -263,22 +267,22 @@ func (a *ailing) err() error {
 	return nil
 }
 
-func (a *ailing) GetWithContext(ctx context.Context, key string) ([]byte, error) {
+func (a *ailing) Get(ctx context.Context, key string) ([]byte, error) {
 	if err := a.err(); err != nil {
 		return nil, err
 	}
-	return a.SessionStore.GetWithContext(ctx, key)
+	return a.SessionStore.Get(ctx, key)
 }
 
-func (a *ailing) SetWithContext(ctx context.Context, key string, value []byte, exp time.Duration) error {
-	return errors.Join(a.err(), a.SessionStore.SetWithContext(ctx, key, value, exp))
+func (a *ailing) Set(ctx context.Context, key string, value []byte, exp time.Duration) error {
+	return errors.Join(a.err(), a.SessionStore.Set(ctx, key, value, exp))
 }
 
-func (a *ailing) DeleteWithContext(ctx context.Context, key string) error {
+func (a *ailing) Delete(ctx context.Context, key string) error {
 	if err := a.err(); err != nil {
 		return err
 	}
-	return a.SessionStore.DeleteWithContext(ctx, key)
+	return a.SessionStore.Delete(ctx, key)
 }
 
 func (a *ailing) Keys(ctx context.Context, prefix string) ([]string, error) {
@@ -288,11 +292,11 @@ func (a *ailing) Keys(ctx context.Context, prefix string) ([]string, error) {
 	return a.SessionStore.Keys(ctx, prefix)
 }
 
-// TestEveryPageSaysTryAgainWhileTheSessionsAreAway goes to all addresses, signed in, with
-// the sessions, the logins or both away.
+// TestEveryPageSaysTryAgainWhileTheSessionsAreAway asks for all addresses while the store
+// of the sessions, or that of the logins, is away.
 func TestEveryPageSaysTryAgainWhileTheSessionsAreAway(t *testing.T) {
-	sessions, logins := &ailing{SessionStore: NewMemoryStore(1000)}, &ailing{SessionStore: NewMemoryStore(1000)}
-	b := newBed(t, func(c *Config, d *Deps) {
+	sessions, logins := &ailing{SessionStore: newMemoryStore(1000)}, &ailing{SessionStore: newMemoryStore(1000)}
+	b := newFixture(t, func(c *Config, d *Deps) {
 		d.Sessions, d.Logins = sessions, logins
 		c.Rate = 1000
 	})

@@ -9,14 +9,11 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/gofiber/fiber/v3"
-
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/cost"
 )
 
-// Secret is a string that refuses to print itself, by fmt, slog and
-// encoding/json. Convert it to use it.
+// Secret is a string that fmt, slog and encoding/json do not print. Convert it to use it.
 type Secret string
 
 const hidden = "[secret]"
@@ -35,61 +32,58 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
 // Config says where the site is and who signs people in.
 type Config struct {
-	// BaseURL is the site's URL as browsers see it, scheme and host alone. http
-	// is taken on a loopback host only; there the cookies do without the
-	// __Host- prefix and Secure. [CallbackPath] below it is the redirect URI to
-	// register with the provider.
+	// BaseURL is the site's URL as browsers see it: only a scheme and a host. http is allowed
+	// only on a loopback host. There the cookies have neither the prefix __Host- nor Secure.
+	// Register [CallbackPath] below it as the redirect URI at the provider.
 	BaseURL string
 
 	// Issuer is the OpenID provider, https://auth.globus.org for example. It is
 	// looked up when somebody signs in, so it may start later than the site.
 	Issuer string
-	// FormerIssuers are providers whose subjects are the same people as the Issuer's, of
-	// before it was moved or renamed. Accounts of other issuers are not signed in to.
+	// FormerIssuers are earlier names or addresses of the Issuer: their subjects are the same
+	// people. Nobody signs in to an account of any other issuer.
 	FormerIssuers []string
 	ClientID      string
 	ClientSecret  Secret
-	// SecretFrom, if set, is asked for the client's secret at each sign-in, in place of
-	// ClientSecret: one that changed needs no restart.
+	// SecretFrom, if set, is called for the client's secret at each sign-in, in place of
+	// ClientSecret. So a changed secret needs no restart.
 	SecretFrom func() (string, error)
-	// Scopes are asked for; nil means openid, profile and email.
+	// Scopes are the scopes to ask for; nil means openid, profile and email.
 	Scopes []string
-	// HTTPClient talks to the provider; nil means one with a time limit.
+	// HTTPClient talks to the provider; nil means a client with a time limit.
 	HTTPClient *http.Client
 
-	// SessionLifetime ends a session however busy it is; zero means 12 hours.
+	// SessionLifetime ends a session even if it is busy; zero means 12 hours.
 	SessionLifetime time.Duration
-	// SessionIdle ends a session that was not used; zero means one hour.
+	// SessionIdle ends a session that nobody used for so long; zero means one hour.
 	SessionIdle time.Duration
-	// Tiers is the order in which the pipeline tries them: a retrieval that runs
-	// with a later one found the ones before full. nil tells nothing of that.
+	// Tiers is the order in which the pipeline tries the tiers. If a retrieval has a later
+	// tier, the ones before it were full. Without Tiers, pages do not say so.
 	Tiers archive.Tiers
-	// Prices are what the archive takes for a retrieval, and AssumedSize what an
-	// archive of unknown size has, in bytes. They are for what people are told; zero
-	// tells nothing of it.
+	// Prices are the prices of a retrieval. AssumedSize is the size of an archive of unknown
+	// size, in bytes. Pages tell people the cost by them; zero means that they do not.
 	Prices      cost.Prices
 	AssumedSize int64
-	// PremiumPrice is what people pay for Premium, "$9 a month" for example. Empty
-	// tells nothing of it.
+	// PremiumPrice is the price of Premium, "$9 a month" for example. If it is empty, pages
+	// name no price.
 	PremiumPrice string
 	// PageSize is how many jobs a page lists; zero means 25.
 	PageSize int
-	// Rate is how many requests a second one address may make, with ten seconds'
-	// worth at once; zero means 100.
+	// Rate is how many requests a second one address may make, with ten times as many at once;
+	// zero means 100.
 	Rate float64
-	// TrustProxy names the addresses (or networks) of the proxies in front of the
-	// site: from them, and from nobody else, X-Forwarded-For is believed.
+	// TrustProxy names the addresses or networks of the proxies in front of the site. Only
+	// from them does the site believe X-Forwarded-For.
 	TrustProxy []string
 	// Heartbeat is the longest silence on a live stream; zero means 15 seconds.
 	Heartbeat time.Duration
-	// ReadTimeout is how long a request may take to arrive as a whole, however
-	// steadily it drips; zero means 10 seconds.
+	// ReadTimeout is how long a whole request may take to arrive; zero means 10 seconds.
 	ReadTimeout time.Duration
 	// Drain is how long a stop waits for requests under way; zero means 20
 	// seconds.
 	Drain time.Duration
 
-	// Logger takes the audit and the errors; nil means [slog.Default].
+	// Logger gets the audit and the errors; nil means [slog.Default].
 	Logger *slog.Logger
 	// Now is the clock of sessions; nil means [time.Now].
 	Now func() time.Time
@@ -98,22 +92,29 @@ type Config struct {
 // CallbackPath is where the provider sends people back to.
 const CallbackPath = "/callback"
 
-// Deps are the parts that the site stands on. All but the stores are required.
+// Deps are the parts that the site needs. All are required but Switches and the stores.
 type Deps struct {
 	Accounts  Accounts
 	Jobs      Jobs
 	Announcer Announcer
 	Downloads Downloads
 	Statuses  Statuses
-	// Switches tells what operators have stopped; nil says nothing.
+	// Switches tells what operators have stopped; nil means that pages do not say so.
 	Switches Switches
 
-	// Sessions keeps who is signed in, and Logins the sign-ins under way. Anyone
-	// can fill Logins, so the two should not push each other out. Replicas of
-	// the site share both. Keys are of the form "kind.hex" or
-	// "kind.hex.hex". nil means memory.
+	// Sessions keeps the people who are signed in, and Logins the sign-ins under way. They
+	// are two stores because anybody can fill Logins. All replicas of the site share both.
+	// nil means a store in memory.
 	Sessions SessionStore
-	Logins   fiber.Storage
+	Logins   Store
+}
+
+// secret returns the client's secret as it is now.
+func (c Config) secret() (string, error) {
+	if c.SecretFrom != nil {
+		return c.SecretFrom()
+	}
+	return string(c.ClientSecret), nil
 }
 
 func (c Config) withDefaults() Config {
@@ -153,7 +154,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// check names every fault of c at once.
+// check returns every mistake in c.
 func (c Config) check() error {
 	var errs []error
 	if err := checkURL("base URL", c.BaseURL, false); err != nil {
@@ -215,7 +216,7 @@ func (d Deps) check() error {
 	return errors.Join(errs...)
 }
 
-// checkURL takes https anywhere, and http where nobody can listen in.
+// checkURL accepts https, and http on loopback hosts, where nobody can listen in.
 func checkURL(what, raw string, path bool) error {
 	u, err := url.Parse(raw)
 	switch {

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -8,61 +9,59 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/gofiber/fiber/v3"
-
 	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/text"
 )
 
-// download leads to the result file, if it is there.
-func (s *Server) download(c fiber.Ctx) error {
-	v, err := s.page(c)
-	if v == nil {
-		return err
+// there reports whether the result is available and its object is in the store.
+func (s *Server) there(ctx context.Context, jv jobView) (bool, error) {
+	if jv.State != archive.Available {
+		return false, nil
 	}
-	j, err := v.ownJob()
+	return s.deps.Downloads.Exists(ctx, jv.Result)
+}
+
+// downloadLink returns the short-lived address of the account's result. If the result is not
+// there, the error has the words that say so.
+func (s *Server) downloadLink(ctx context.Context, account archive.Account, j archive.Job) (string, error) {
+	jv := viewJob(j, account.Role)
+	there, err := s.there(ctx, jv)
 	if err != nil {
-		return err
-	}
-	jv := viewJob(j, v.account.Role)
-	there := false
-	if jv.State == archive.Available {
-		if there, err = s.deps.Downloads.Exists(c.Context(), j.Result); err != nil {
-			return err
-		}
+		return "", err
 	}
 	if !there {
 		sentence := jv.Look.Sentence
 		if jv.State == archive.Available {
 			sentence = missing
 		}
-		return &problem{
+		return "", &problem{
 			status: http.StatusConflict, title: "This file is not here yet", sentence: sentence,
 			link: jv.Link, linkText: "Back to " + jv.Name,
 		}
 	}
-	to, err := s.deps.Downloads.PresignGet(c.Context(), j.Result, fileName(j))
+	to, err := s.deps.Downloads.PresignGet(ctx, j.Result, fileName(j))
 	if err != nil {
-		return err
+		return "", err
 	}
 	if u, err := url.Parse(to); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return fmt.Errorf("download %s: the store answered no http(s) URL", j.ID)
+		return "", fmt.Errorf("download %s: the store answered no http(s) URL", j.ID)
 	}
-	s.audit(c, "download", "user", v.account.ID, "job", j.ID)
-	return c.Redirect().Status(http.StatusFound).To(to)
+	s.audit(ctx, "download", "user", account.ID, "job", j.ID)
+	return to, nil
 }
 
-// missing is said when the catalog and the store differ.
+// missing is the sentence for a file that the catalog has and the store does not have.
 const missing = "The result file cannot be found at the moment. Please try again later."
 
 // maxFileName fits every file system, with room for a browser's " (1)".
 const maxFileName = 200
 
-// fileName is what the result is saved as. It comes from the catalog, which
-// has it from a user's upload, and ends up in a header: letters of any script
-// stay, what means something to a header, a shell or a file system goes.
+// fileName is the name under which a browser saves the result. It comes from the catalog,
+// which has it from a user's upload, and it goes into a header. Letters of any script stay.
+// Characters go if they mean something to a header, a shell or a file system.
 func fileName(j archive.Job) string {
 	base := path.Base(strings.ReplaceAll(j.Result.Key, `\`, "/"))
-	// Keys are written as <job>~<name>.
+	// Keys have the form <job>~<name>.
 	base = strings.TrimPrefix(base, string(j.ID)+"~")
 	name := strings.Map(func(r rune) rune {
 		switch {
@@ -73,7 +72,7 @@ func fileName(j archive.Job) string {
 		}
 		return '_'
 	}, base)
-	name = strings.TrimRight(clip(name, maxFileName), " .")
+	name = strings.TrimRight(text.Clip(name, maxFileName), " .")
 	name = strings.TrimLeft(name, " .-")
 	if name == "" {
 		return "result"

@@ -17,7 +17,7 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// frameOf is an SSE event, or a comment if all but comment is empty.
+// frameOf is an SSE event. If it has only a comment, it is a comment.
 type frameOf struct {
 	id, event, data string
 	comment         bool
@@ -95,7 +95,7 @@ func (s *eventStream) next() (frameOf, bool) {
 	}
 }
 
-// change returns the next event that is no comment.
+// change returns the next event, and passes comments over.
 func (s *eventStream) change() (string, change) {
 	s.t.Helper()
 	for {
@@ -119,9 +119,9 @@ func status(user events.UserID, job events.JobID, st archive.State) events.Statu
 }
 
 func TestAPageFollowsItsUsersChanges(t *testing.T) {
-	b := newBed(t)
-	b.world.archived("ada", "j1", time.Now())
-	b.world.tell(status("ada", "j1", archive.Archived))
+	b := newFixture(t)
+	b.ports.archived("ada", "j1", time.Now())
+	b.ports.tell(status("ada", "j1", archive.Archived))
 	ada := b.browser()
 	page := ada.signIn("ada", "/annotations")
 	_, rest, ok := strings.Cut(page.body, `data-live="`)
@@ -131,7 +131,7 @@ func TestAPageFollowsItsUsersChanges(t *testing.T) {
 	path, _, _ := strings.Cut(rest, `"`)
 
 	// A change between the page and its stream is not lost.
-	b.world.tell(status("ada", "j1", archive.Planned))
+	b.ports.tell(status("ada", "j1", archive.Planned))
 	s := ada.stream(path)
 	if got := s.resp.Header.Get("Content-Type"); got != "text/event-stream" {
 		t.Errorf("Content-Type is %q", got)
@@ -140,33 +140,33 @@ func TestAPageFollowsItsUsersChanges(t *testing.T) {
 	if id != "s-2" || c.Job != "j1" || c.State != "planned" || c.Label != "Restore planned" || c.Step != 1 {
 		t.Errorf("event %s is %+v", id, c)
 	}
-	b.world.tell(status("bob", "j9", archive.Requested))
-	b.world.tell(status("ada", "j1", archive.Requested))
+	b.ports.tell(status("bob", "j9", archive.Requested))
+	b.ports.tell(status("ada", "j1", archive.Requested))
 	if id, c = s.change(); id != "s-4" || c.Sentence != archive.Restoring {
 		t.Errorf("event %s is %+v, want 4 with the sentence", id, c)
 	}
 	s.cancel()
 
-	// Back again, it goes on after what the browser saw.
-	b.world.tell(status("ada", "j1", archive.Copying))
+	// When the browser is back, the stream goes on after the last change that it saw.
+	b.ports.tell(status("ada", "j1", archive.Copying))
 	again := ada.stream(path, "Last-Event-ID", "s-4")
 	if id, c = again.change(); id != "s-5" || c.Bytes != 5 || c.Size != 10 {
 		t.Errorf("event %s is %+v, want 5 with its bytes", id, c)
 	}
 	// Without either, it begins now.
 	now := ada.stream("/events")
-	b.world.tell(status("ada", "j1", archive.Restored))
+	b.ports.tell(status("ada", "j1", archive.Restored))
 	if id, _ = now.change(); id != "s-6" {
 		t.Errorf("event is %s, want 6", id)
 	}
 }
 
 func TestAStreamHoldsNothingOfOthers(t *testing.T) {
-	b := newBed(t, func(_ *Config, d *Deps) { d.Statuses = leaky{d.Statuses.(*world)} })
+	b := newFixture(t, func(_ *Config, d *Deps) { d.Statuses = leaky{d.Statuses.(*fixturePorts)} })
 	bob := b.browser()
 	bob.signIn("bob", "/")
-	b.world.tell(status("ada", "j1", archive.Requested))
-	b.world.tell(status("bob", "j2", archive.Planned))
+	b.ports.tell(status("ada", "j1", archive.Requested))
+	b.ports.tell(status("bob", "j2", archive.Planned))
 	s := bob.stream("/events?after=0")
 	if id, c := s.change(); id != "s-2" || c.Job != "j2" {
 		t.Errorf("bob got %s %+v", id, c)
@@ -178,7 +178,7 @@ func TestAStreamHoldsNothingOfOthers(t *testing.T) {
 	bob.wants(bob.get("/events?after=S-1"), 400)
 }
 
-// reload returns the id of the event that says that changes may have been missed.
+// reload returns the id of the event that says that the browser may have missed changes.
 func (s *eventStream) reload() string {
 	s.t.Helper()
 	f, ok := s.next()
@@ -200,18 +200,18 @@ func TestAPositionOfAnotherStreamIsToldSoAndFollowedOn(t *testing.T) {
 		{"1", "t-1", "t-2"},
 	} {
 		t.Run(c.seen, func(t *testing.T) {
-			b := newBed(t, func(c *Config, _ *Deps) { c.Heartbeat = 20 * time.Millisecond })
+			b := newFixture(t, func(c *Config, _ *Deps) { c.Heartbeat = 20 * time.Millisecond })
 			ada := b.browser()
 			ada.signIn("ada", "/")
 			for range 3 {
-				b.world.tell(status("ada", "j1", archive.Copying))
+				b.ports.tell(status("ada", "j1", archive.Copying))
 			}
 			open := ada.stream("/events?after=s-3")
 			if f, ok := open.next(); !ok || !f.comment {
 				t.Fatalf("no heartbeat but %+v, %v", f, ok)
 			}
-			b.world.remake("t")
-			b.world.tell(status("ada", "j1", archive.Restored))
+			b.ports.remake("t")
+			b.ports.tell(status("ada", "j1", archive.Restored))
 			// The open stream is cut; its browser comes back with what it knows.
 			for ok := true; ok; {
 				_, ok = open.next()
@@ -225,7 +225,7 @@ func TestAPositionOfAnotherStreamIsToldSoAndFollowedOn(t *testing.T) {
 				t.Errorf("told to reload at %s, want %s", id, c.reload)
 			}
 			if c.id == "t-2" {
-				b.world.tell(status("ada", "j2", archive.Planned))
+				b.ports.tell(status("ada", "j2", archive.Planned))
 			}
 			if id, got := again.change(); id != c.id {
 				t.Errorf("got %s %+v, want %s", id, got, c.id)
@@ -235,10 +235,10 @@ func TestAPositionOfAnotherStreamIsToldSoAndFollowedOn(t *testing.T) {
 }
 
 func TestABrowserThatAnotherReplicaToldMoreMissesNothing(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	from := events.Position{Incarnation: "s", Seq: 1}
 	for range 2 {
-		b.world.tell(status("ada", "j1", archive.Copying))
+		b.ports.tell(status("ada", "j1", archive.Copying))
 	}
 	seen := events.Position{Incarnation: "s", Seq: 2}
 	if at, sure, err := b.site.place(t.Context(), seen, from); err != nil || !sure || at != seen {
@@ -247,7 +247,7 @@ func TestABrowserThatAnotherReplicaToldMoreMissesNothing(t *testing.T) {
 }
 
 func TestAStreamEnds(t *testing.T) {
-	b := newBed(t, func(c *Config, _ *Deps) { c.Heartbeat = 20 * time.Millisecond })
+	b := newFixture(t, func(c *Config, _ *Deps) { c.Heartbeat = 20 * time.Millisecond })
 	ada := b.browser()
 	ada.signIn("ada", "/")
 
@@ -279,21 +279,21 @@ func TestAStreamEnds(t *testing.T) {
 	if err := <-stopped; err != nil {
 		t.Errorf("the site stopped with %v", err)
 	}
-	b.world.change(func() {
-		if b.world.following != 0 {
-			t.Errorf("%d followers are left", b.world.following)
+	b.ports.change(func() {
+		if b.ports.following != 0 {
+			t.Errorf("%d followers are left", b.ports.following)
 		}
 	})
 }
 
 func TestAStopDoesNotWaitForABrowserThatDoesNotRead(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	ada := b.browser()
 	ada.signIn("ada", "/")
-	b.world.change(func() {
+	b.ports.change(func() {
 		// More than the buffers on the way hold.
 		for i := range 100_000 {
-			b.world.statuses = append(b.world.statuses, Status{Position: b.world.at(i + 1), StatusChanged: status("ada", "j1", archive.Copying)})
+			b.ports.statuses = append(b.ports.statuses, Status{Position: b.ports.at(i + 1), StatusChanged: status("ada", "j1", archive.Copying)})
 		}
 	})
 	conn, err := net.Dial("tcp", strings.TrimPrefix(b.url, "http://"))
@@ -316,7 +316,7 @@ func TestAStopDoesNotWaitForABrowserThatDoesNotRead(t *testing.T) {
 }
 
 func TestTheOldestStreamMakesRoom(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	ada, bob := b.browser(), b.browser()
 	ada.signIn("ada", "/")
 	bob.signIn("bob", "/")
@@ -328,8 +328,8 @@ func TestTheOldestStreamMakesRoom(t *testing.T) {
 	for ok := true; ok; {
 		_, ok = all[0].next()
 	}
-	b.world.tell(status("ada", "j1", archive.Requested))
-	b.world.tell(status("bob", "j2", archive.Requested))
+	b.ports.tell(status("ada", "j1", archive.Requested))
+	b.ports.tell(status("bob", "j2", archive.Requested))
 	for _, s := range append(all[1:], others) {
 		if _, c := s.change(); c.State != "requested" {
 			t.Errorf("another stream got %+v", c)
@@ -338,7 +338,7 @@ func TestTheOldestStreamMakesRoom(t *testing.T) {
 }
 
 func TestAnOpenStreamIsNoSignOfLife(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	ada := b.browser()
 	ada.signIn("ada", "/")
 	for range 3 {

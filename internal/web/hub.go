@@ -12,24 +12,24 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// backlog is how many changes may wait for a reader. One that is slower is
-// dropped: its browser comes back and says what it saw last.
+// backlog is how many changes may wait for a reader. The hub drops a slower reader: its
+// browser comes back and says which change it saw last.
 const backlog = 64
 
-// hub follows the stream of changes once for the whole process and hands each
-// change to who watches. Make one with newHub, and run it.
+// hub follows the stream of changes once for the whole process, and hands each change to
+// the readers of its user. Make one with newHub, and run it.
 type hub struct {
 	statuses Statuses
 	log      *slog.Logger
 	tiers    archive.Tiers
-	// moved is told of whom there is a change.
+	// moved is called with the user of each change.
 	moved func(events.UserID)
 	// ready is closed when last is known.
 	ready chan struct{}
 
 	// mu guards the fields below.
 	mu sync.Mutex
-	// last is the position up to which changes were handed out.
+	// last is the position of the last change that was handed out.
 	last      events.Position
 	listeners map[events.UserID]map[*listener]struct{}
 	dropped   int
@@ -38,7 +38,7 @@ type hub struct {
 // listener is a reader of one user's changes.
 type listener struct {
 	user events.UserID
-	// from is the position after which every change comes over changes, all of that stream.
+	// from is a position. Every later change of its stream comes over changes.
 	from events.Position
 	// changes is closed when the reader was too slow, and when the stream was made anew.
 	changes chan *delivery
@@ -46,7 +46,7 @@ type listener struct {
 	cut func()
 }
 
-// delivery is a change in the form in which all its readers get it.
+// delivery is a change in the form that all its readers get.
 type delivery struct {
 	at   events.Position
 	user events.UserID
@@ -92,10 +92,11 @@ func (h *hub) follow(ctx context.Context) error {
 	return nil
 }
 
-// resume returns where the hub goes on in a stream that ends at a position. After an
-// interruption that is where it was. A stream that was made anew, or lost its end, has
-// other changes under the numbers of the old one: nobody can be told what was missed, so
-// all readers are cut, and their browsers come back with a position that says so.
+// resume returns the position after which the hub goes on. at is the end of the stream.
+// After an interruption the hub goes on where it was. If the stream was made anew, or lost
+// its end, it has other changes under the old numbers. Then nobody knows what a reader
+// missed: the hub cuts all readers, and their browsers come back with a position that says
+// so.
 func (h *hub) resume(at events.Position) events.Position {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -123,7 +124,7 @@ func (h *hub) resume(at events.Position) events.Position {
 	return h.last
 }
 
-// publish hands a change to its user's readers and waits for none.
+// publish hands a change to its user's readers. It waits for none of them.
 func (h *hub) publish(st Status) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -144,13 +145,13 @@ func (h *hub) publish(st Status) {
 }
 
 func (h *hub) deliveryOf(st Status) *delivery {
-	// A change is text, numbers and times: it has a JSON form.
+	// A change consists of texts, numbers and times, so it has a JSON form.
 	data, _ := json.Marshal(changeOf(st.StatusChanged, h.tiers))
 	return &delivery{at: st.Position, user: st.UserID, data: string(data)}
 }
 
-// listen adds a reader once the hub knows where the stream is, or returns ctx's
-// error.
+// listen adds a reader as soon as the hub knows the position of the stream. The error is
+// ctx's.
 func (h *hub) listen(ctx context.Context, user events.UserID, cut func()) (*listener, error) {
 	select {
 	case <-h.ready:
@@ -168,14 +169,14 @@ func (h *hub) listen(ctx context.Context, user events.UserID, cut func()) (*list
 	return l, nil
 }
 
-// end cuts a reader, whose browser comes back.
+// end cuts a reader. Its browser comes back.
 func (h *hub) end(l *listener) {
 	h.remove(l)
 	close(l.changes)
 	l.cut()
 }
 
-// leave removes a reader; it may be gone already.
+// leave removes a reader, which may be gone already.
 func (h *hub) leave(l *listener) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -189,8 +190,8 @@ func (h *hub) remove(l *listener) {
 	}
 }
 
-// position returns up to where changes were handed out; ok is false as long as
-// the hub does not know.
+// position returns the position of the last change that was handed out. ok is false until
+// the hub knows it.
 func (h *hub) position() (at events.Position, ok bool) {
 	select {
 	case <-h.ready:

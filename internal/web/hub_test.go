@@ -12,9 +12,9 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// hubBed is a hub over a stream in memory, in a bubble.
-func hubBed(t *testing.T) (*world, *hub) {
-	w := &world{news: make(chan struct{}), faults: map[string]error{}}
+// hubFixture is a hub over a stream in memory, in a bubble.
+func hubFixture(t *testing.T) (*fixturePorts, *hub) {
+	w := &fixturePorts{news: make(chan struct{}), faults: map[string]error{}}
 	return w, newHub(w, Config{Logger: slog.New(slog.DiscardHandler)}, func(events.UserID) {})
 }
 
@@ -27,7 +27,7 @@ func runHub(t *testing.T, h *hub) {
 
 func TestTheHubFollowsOnceHoweverManyWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, h := hubBed(t)
+		w, h := hubFixture(t)
 		w.tell(status("ada", "j0", archive.Planned))
 		runHub(t, h)
 		var all []*listener
@@ -63,7 +63,7 @@ func TestTheHubFollowsOnceHoweverManyWatch(t *testing.T) {
 
 func TestTheHubDropsAReaderThatIsTooSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, h := hubBed(t)
+		w, h := hubFixture(t)
 		runHub(t, h)
 		cut := 0
 		slow, err := h.listen(t.Context(), "ada", func() { cut++ })
@@ -87,7 +87,7 @@ func TestTheHubDropsAReaderThatIsTooSlow(t *testing.T) {
 
 func TestTheHubGoesOnWhereItWas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, h := hubBed(t)
+		w, h := hubFixture(t)
 		w.faults["Position"] = errors.New("nats is away")
 		runHub(t, h)
 		synctest.Wait()
@@ -124,7 +124,7 @@ func TestTheHubGoesOnWhereItWas(t *testing.T) {
 
 func TestTheHubGoesOnInAStreamThatWasMadeAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, h := hubBed(t)
+		w, h := hubFixture(t)
 		for range 5 {
 			w.tell(status("ada", "j1", archive.Copying))
 		}

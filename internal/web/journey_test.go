@@ -13,10 +13,10 @@ import (
 )
 
 func TestAUserGetsTheirFilesBack(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	b.world.archived("ada", "j1", at)
-	b.world.archived("ada", "j2", at.Add(time.Hour))
+	b.ports.archived("ada", "j1", at)
+	b.ports.archived("ada", "j2", at.Add(time.Hour))
 	ada := b.browser()
 
 	ada.wants(ada.get("/"), 200, "Sign in")
@@ -25,7 +25,7 @@ func TestAUserGetsTheirFilesBack(t *testing.T) {
 		t.Fatalf("sign-in led to %s", list.Request.URL)
 	}
 	ada.wants(list, 200, "sample-j1.vcf", "sample-j2.vcf", "Archived", "1 Mar 2026, 12:00 UTC")
-	if acct := b.world.accounts["ada"]; acct.Role != archive.Free || acct.Name != "Ada Lovelace" || acct.Email != "ada@example.org" {
+	if acct := b.ports.accounts["ada"]; acct.Role != archive.Free || acct.Name != "Ada Lovelace" || acct.Email != "ada@example.org" {
 		t.Errorf("the account is %+v", acct)
 	}
 	detail := ada.get("/annotation/j1")
@@ -40,14 +40,14 @@ func TestAUserGetsTheirFilesBack(t *testing.T) {
 	if done.StatusCode != http.StatusSeeOther || done.Header.Get("Location") != "/annotations" {
 		t.Fatalf("subscribe answers %s to %q", done.Status, done.Header.Get("Location"))
 	}
-	if got := b.world.announced; len(got) != 1 || got[0] != "ada" {
+	if got := b.ports.announced; len(got) != 1 || got[0] != "ada" {
 		t.Fatalf("announced %v, want ada once", got)
 	}
-	if got, changed := b.world.since[0], b.world.accounts["ada"].RoleChangedAt; !got.Equal(changed) {
+	if got, changed := b.ports.since[0], b.ports.accounts["ada"].RoleChangedAt; !got.Equal(changed) {
 		t.Errorf("announced as of %s, the role changed at %s", got, changed)
 	}
-	if b.world.accounts["ada"].Role != archive.Premium || b.world.accounts["ada"].RoleChangedAt.IsZero() {
-		t.Errorf("the account is %+v", b.world.accounts["ada"])
+	if b.ports.accounts["ada"].Role != archive.Premium || b.ports.accounts["ada"].RoleChangedAt.IsZero() {
+		t.Errorf("the account is %+v", b.ports.accounts["ada"])
 	}
 
 	// From the second of the upgrade on, nothing is requested yet.
@@ -55,7 +55,7 @@ func TestAUserGetsTheirFilesBack(t *testing.T) {
 	ada.wants(ada.get("/annotation/j1"), 200, "The restore of this file is planned.")
 	ada.wants(ada.get("/annotation/j1/download"), 409, "planned")
 
-	b.world.requested("j1", archive.Expedited, at)
+	b.ports.requested("j1", archive.Expedited, at)
 	detail = ada.get("/annotation/j1")
 	ada.wants(detail, 200, archive.Restoring, "Expedited", "between 1 Mar 2026, 12:01 UTC and 1 Mar 2026, 12:05 UTC")
 	if n := strings.Count(detail.body, archive.Restoring); n != 1 {
@@ -66,7 +66,7 @@ func TestAUserGetsTheirFilesBack(t *testing.T) {
 	}
 	ada.wants(ada.get("/annotation/j1/download"), 409, archive.Restoring)
 
-	b.world.restored("j1", "the bytes")
+	b.ports.restored("j1", "the bytes")
 	detail = ada.get("/annotation/j1")
 	ada.wants(detail, 200, "Download the result")
 	if strings.Contains(detail.body, archive.Restoring) {
@@ -76,7 +76,7 @@ func TestAUserGetsTheirFilesBack(t *testing.T) {
 	if got.body != "the bytes" {
 		t.Errorf("downloaded %q", got.body)
 	}
-	if name := b.world.names[0]; name != "sample.annot.vcf" {
+	if name := b.ports.names[0]; name != "sample.annot.vcf" {
 		t.Errorf("the file is saved as %q, want sample.annot.vcf", name)
 	}
 	for _, line := range []string{"signed in", "plan changed", "upgrade announced", "msg=download"} {
@@ -93,43 +93,43 @@ func TestAUserGetsTheirFilesBack(t *testing.T) {
 }
 
 func TestSubscribeHealsWhatACrashLeft(t *testing.T) {
-	b := newBed(t)
-	b.world.archived("ada", "j1", time.Now())
+	b := newFixture(t)
+	b.ports.archived("ada", "j1", time.Now())
 	ada := b.browser()
 	ada.signIn("ada", "/subscribe")
 	press := func() answer {
 		return ada.still().post("/subscribe", ada.get("/subscribe").form(t, "/subscribe", nil))
 	}
 
-	b.world.change(func() { b.world.faults["AnnounceUpgrade"] = fault.New(fault.Transient, errors.New("sns is away")) })
+	b.ports.change(func() { b.ports.faults["AnnounceUpgrade"] = fault.New(fault.Transient, errors.New("sns is away")) })
 	ada.wants(press(), 503, "tried again by itself")
-	if b.world.accounts["ada"].Role != archive.Premium {
+	if b.ports.accounts["ada"].Role != archive.Premium {
 		t.Fatal("the role did not change")
 	}
 	if a := press(); a.StatusCode != http.StatusSeeOther {
 		t.Fatalf("the second press answers %s", a.Status)
 	}
-	if len(b.world.announced) != 1 {
-		t.Fatalf("announced %v, want once", b.world.announced)
+	if len(b.ports.announced) != 1 {
+		t.Fatalf("announced %v, want once", b.ports.announced)
 	}
 
 	// With everything on its way, pressing announces nothing.
 	form := ada.get("/subscribe").form(t, "/subscribe", nil)
-	b.world.requested("j1", archive.Standard, time.Now())
+	b.ports.requested("j1", archive.Standard, time.Now())
 	if a := ada.still().post("/subscribe", form); a.StatusCode != http.StatusSeeOther {
 		t.Fatalf("the third press answers %s", a.Status)
 	}
-	if len(b.world.announced) != 1 {
-		t.Errorf("announced %v, want once", b.world.announced)
+	if len(b.ports.announced) != 1 {
+		t.Errorf("announced %v, want once", b.ports.announced)
 	}
 	ada.wants(ada.get("/subscribe"), 200, "You are Premium", "on its way")
 }
 
 func TestTheListIsPaged(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for i, id := range []string{"j1", "j2", "j3", "j4"} {
-		b.world.archived("ada", jobID(id), at.Add(time.Duration(i)*time.Hour))
+		b.ports.archived("ada", jobID(id), at.Add(time.Duration(i)*time.Hour))
 	}
 	ada := b.browser()
 	first := ada.signIn("ada", "/annotations")
@@ -137,12 +137,12 @@ func TestTheListIsPaged(t *testing.T) {
 	if strings.Contains(first.body, "sample-j1.vcf") {
 		t.Error("the first page has four jobs")
 	}
-	second := ada.get("/annotations?after=j2")
+	second := ada.get("/annotations?after=cursor-j2")
 	ada.wants(second, 200, "sample-j1.vcf", "First page", "Previous")
 	if strings.Contains(second.body, "sample-j2.vcf") || strings.Contains(second.text(t), "Next") {
 		t.Error("the second page repeats or goes on")
 	}
-	back := ada.get("/annotations?before=j1")
+	back := ada.get("/annotations?before=cursor-j1")
 	ada.wants(back, 200, "sample-j4.vcf", "sample-j2.vcf")
 	if strings.Contains(back.text(t), "Previous") {
 		t.Error("the first page has one in front")
@@ -155,9 +155,9 @@ func TestTheListIsPaged(t *testing.T) {
 }
 
 func TestOtherPeoplesJobsAreNotFound(t *testing.T) {
-	b := newBed(t)
-	b.world.archived("ada", "j1", time.Now())
-	b.world.restored("j1", "private")
+	b := newFixture(t)
+	b.ports.archived("ada", "j1", time.Now())
+	b.ports.restored("j1", "private")
 	bob := b.browser()
 	bob.signIn("bob", "/")
 	paths := []string{"/annotation/j1", "/annotation/j1/download", "/api/v1/jobs/j1"}
@@ -180,8 +180,8 @@ func TestOtherPeoplesJobsAreNotFound(t *testing.T) {
 			t.Errorf("id %q answers %s", id, a.Status)
 		}
 	}
-	if len(b.world.names) != 0 {
-		t.Errorf("presigned %v", b.world.names)
+	if len(b.ports.names) != 0 {
+		t.Errorf("presigned %v", b.ports.names)
 	}
 	// Asking for another's in the address gives one's own list and stream.
 	for _, p := range []string{"/annotations?user=ada", "/annotations?user_id=ada&q=j1", "/api/v1/jobs?user=ada"} {
@@ -189,8 +189,8 @@ func TestOtherPeoplesJobsAreNotFound(t *testing.T) {
 			t.Errorf("%s answers %s %s", p, a.Status, a.body)
 		}
 	}
-	b.world.tell(status("ada", "j1", archive.Restored))
-	b.world.tell(status("bob", "j9", archive.Planned))
+	b.ports.tell(status("ada", "j1", archive.Restored))
+	b.ports.tell(status("bob", "j9", archive.Planned))
 	for _, p := range []string{"/events?after=0&user=ada&job=j1", "/api/v1/events?after=0&user=ada"} {
 		if id, c := bob.stream(p).change(); id != "s-2" || c.Job != "j9" {
 			t.Errorf("%s streams %s %+v first, want bob's own", p, id, c)
@@ -199,11 +199,11 @@ func TestOtherPeoplesJobsAreNotFound(t *testing.T) {
 }
 
 func TestAJobIDOfAnyBytesHasItsPage(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	ada := b.browser()
 	ada.signIn("ada", "/")
 	for _, id := range []string{"a/b", "a b", "é☃", "a?b#c", "100%", `<script>"x"`, "a+b;c"} {
-		b.world.archived("ada", jobID(id), time.Now())
+		b.ports.archived("ada", jobID(id), time.Now())
 		ada.wants(ada.get("/annotation/"+url.PathEscape(id)), 200, "Archived")
 	}
 	list := ada.get("/annotations")
@@ -213,10 +213,10 @@ func TestAJobIDOfAnyBytesHasItsPage(t *testing.T) {
 }
 
 func TestAMissingObjectIsNotOffered(t *testing.T) {
-	b := newBed(t)
-	j := b.world.archived("ada", "j1", time.Now())
-	b.world.restored("j1", "x")
-	b.world.change(func() { delete(b.world.objects, j.Result) })
+	b := newFixture(t)
+	j := b.ports.archived("ada", "j1", time.Now())
+	b.ports.restored("j1", "x")
+	b.ports.change(func() { delete(b.ports.objects, j.Result) })
 	ada := b.browser()
 	ada.signIn("ada", "/")
 	a := ada.get("/annotation/j1")
@@ -228,10 +228,10 @@ func TestAMissingObjectIsNotOffered(t *testing.T) {
 }
 
 func TestTroubleIsToldInASentence(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	ada := b.browser()
 	ada.signIn("ada", "/")
-	b.world.change(func() { b.world.faults["Select"] = errors.New("dynamodb: secret internals") })
+	b.ports.change(func() { b.ports.faults["Select"] = errors.New("dynamodb: secret internals") })
 	a := ada.get("/annotations")
 	ada.wants(a, 500, "Something went wrong", a.Header.Get("X-Request-Id"))
 	if strings.Contains(a.body, "internals") {
@@ -240,14 +240,14 @@ func TestTroubleIsToldInASentence(t *testing.T) {
 	if !strings.Contains(b.log.String(), "internals") || !strings.Contains(b.log.String(), a.Header.Get("X-Request-Id")) {
 		t.Error("the operator does not")
 	}
-	b.world.change(func() { b.world.faults["Select"] = fault.New(fault.Throttled, errors.New("slow down")) })
+	b.ports.change(func() { b.ports.faults["Select"] = fault.New(fault.Throttled, errors.New("slow down")) })
 	a = ada.get("/annotations")
 	ada.wants(a, 503)
 	if a.Header.Get("Retry-After") == "" {
 		t.Error("no Retry-After")
 	}
-	// What is beside the list is not worth losing the list for.
-	b.world.change(func() { b.world.faults["ArchivedPage"] = errors.New("dynamodb is slow") })
+	// The list is shown even without the overview beside it.
+	b.ports.change(func() { b.ports.faults["ArchivedPage"] = errors.New("dynamodb is slow") })
 	ada.wants(ada.get("/annotations"), 200, "No annotations yet")
 	a = ada.get("/nowhere")
 	ada.wants(a, 404, "no such page")
@@ -270,12 +270,12 @@ func TestAPageSaysWhichTiersWereFull(t *testing.T) {
 		{archive.Tiers{archive.Standard}, archive.Bulk, ""},
 		{nil, archive.Standard, ""},
 	} {
-		b := newBed(t, func(c *Config, _ *Deps) { c.Tiers = tt.tiers })
-		b.world.archived("ada", "j1", b.clock.now())
+		b := newFixture(t, func(c *Config, _ *Deps) { c.Tiers = tt.tiers })
+		b.ports.archived("ada", "j1", b.clock.now())
 		ada := b.browser()
 		ada.signIn("ada", "/")
 		ada.post("/subscribe", ada.get("/subscribe").form(t, "/subscribe", nil))
-		b.world.requested("j1", tt.tier, b.clock.now())
+		b.ports.requested("j1", tt.tier, b.clock.now())
 		page := ada.get("/annotation/j1").text(t)
 		if tt.want == "" && strings.Contains(page, " full, ") || !strings.Contains(page, tt.want) {
 			t.Errorf("%s of %v: the page says %q, want %q in it", tt.tier, tt.tiers, page, tt.want)
@@ -287,12 +287,12 @@ func TestAPageSaysWhichTiersWereFull(t *testing.T) {
 		// And so does the stream.
 		e := status("ada", "j1", archive.Requested)
 		e.Tier = tt.tier.Told()
-		b.world.tell(e)
+		b.ports.tell(e)
 		if _, c := ada.stream("/events?after=0").change(); c.Fallback != tt.want {
 			t.Errorf("%s of %v: the stream says %q, want %q", tt.tier, tt.tiers, c.Fallback, tt.want)
 		}
 		// Nothing is full for a file that is back.
-		b.world.restored("j1", "x")
+		b.ports.restored("j1", "x")
 		if strings.Contains(ada.get("/annotation/j1").text(t), " full, ") {
 			t.Error("a restored file still tells of the tier")
 		}

@@ -1,29 +1,28 @@
 package web
 
 import (
-	"net/http"
 	"sync"
 
 	"golang.org/x/time/rate"
 )
 
 const (
-	// perSignIn is for how many requests of an address's rate one may begin a
-	// sign-in, and burstSignIns how many seconds' worth at once: people share an
-	// address.
+	// An address may begin one sign-in for perSignIn requests of its rate. It may begin as
+	// many at once as it could in burstSignIns seconds: people share an address.
 	perSignIn, burstSignIns = 100, 60
-	// burstLogouts is how many seconds' worth of an address's rate may come at once at the
-	// back channel: the provider is one address, ends thousands of sessions in a wave, and
-	// may tell of each once. What comes there is not counted as a request.
+	// The back channel takes as many requests at once as an address may make in burstLogouts
+	// seconds. The provider is one address, ends thousands of sessions in a wave, and may
+	// report each only once. Requests to the back channel do not count for the address's own
+	// rate.
 	burstLogouts = 50
-	// changes are how many a second one user may make, with burstChanges at once:
+	// changes is how many changes a second one user may make, with burstChanges at once:
 	// people press twice.
 	changes, burstChanges = 1, 20
-	// maxLimited bounds how many are kept apart.
+	// maxLimited bounds how many buckets are kept.
 	maxLimited = 50_000
 )
 
-// limits hold each address and each user to a pace.
+// limits bound the requests of each address and of each user.
 type limits struct {
 	requests, signIns, logouts, changes *pace
 }
@@ -50,14 +49,14 @@ func newPace(perSecond float64, burst int) *pace {
 	return &pace{perSecond: rate.Limit(perSecond), burst: burst, buckets: map[string]*rate.Limiter{}}
 }
 
-// allow takes one from the key's bucket, if there is one.
+// allow takes one token from the key's bucket. It returns false if there is none.
 func (p *pace) allow(key string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b := p.buckets[key]
 	if b == nil {
 		if len(p.buckets) >= maxLimited {
-			// Those that are full again have nothing to remember.
+			// A bucket that is full again has nothing to remember.
 			for k, old := range p.buckets {
 				if old.Tokens() >= float64(p.burst) {
 					delete(p.buckets, k)
@@ -71,10 +70,4 @@ func (p *pace) allow(key string) bool {
 		p.buckets[key] = b
 	}
 	return b.Allow()
-}
-
-// errTooMany asks somebody to slow down.
-var errTooMany = &problem{
-	status: http.StatusTooManyRequests, title: "Slow down, please",
-	sentence: "That was a lot in a short time. Wait a moment and try again.", retry: 5,
 }

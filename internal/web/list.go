@@ -1,16 +1,17 @@
 package web
 
 import (
+	"cmp"
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/gofiber/fiber/v3"
-
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/text"
 )
 
 // jobView is a job as a page shows it.
@@ -18,9 +19,9 @@ type jobView struct {
 	archive.Job
 	Look  look
 	State archive.State
-	// Stage is how far a retrieval that is under way is, if the stream says so.
+	// Stage is how far a retrieval under way is, if the stream says so.
 	Stage archive.State
-	// Bytes of Size are copied; 0 of 0 while nothing moves.
+	// Bytes of Size are copied; both are 0 while nothing moves.
 	Bytes, Size int64
 	Name        string
 	Link        string
@@ -30,7 +31,7 @@ func viewJob(j archive.Job, role archive.Role) jobView {
 	st := j.State(role)
 	l := lookOf(st)
 	if st == archive.Available && j.BilledTier != "" {
-		// It was in the archive, and came back.
+		// The file was in the archive, and came back.
 		l = lookOf(archive.Restored)
 	}
 	return jobView{Job: j, State: st, Look: l, Name: nameOf(j), Link: "/annotation/" + url.PathEscape(string(j.ID))}
@@ -48,25 +49,28 @@ const (
 	maxCursor = 2048
 	// maxSearch is the longest text to look for, in bytes.
 	maxSearch = 100
-	// maxLook is how many jobs are looked at for one page. It bounds what a search
-	// costs; who wants more goes on from there.
+	// maxLook is how many jobs are looked at for one page. It bounds the cost of a search. A
+	// longer search goes on with the next page.
 	maxLook = 20_000
 )
 
-// filter is what a list shows of a user's jobs.
+// filter says which of a user's jobs a list shows, and in which order.
 type filter struct {
 	// State is a group of states, empty for all.
 	State string
-	// Search is in the file's name or the job's id, whatever the case.
+	// Search is a part of the file's name or of the job's id. Upper and lower case are the
+	// same.
 	Search string
-	// Sort is the order's name in the address; the newest first is the plain one.
+	// Sort is the name of the order in the address. The address does not name the usual order,
+	// which is the newest first.
 	Sort   string
 	cursor string
-	// before says that the page in front of the cursor is wanted.
+	// before asks for the page in front of the cursor.
 	before bool
 }
 
-// groups are what a list can be narrowed to, in the words of its address.
+// groups are the groups of states to which a list can be narrowed, with their names in the
+// address.
 func groups() []group {
 	return []group{
 		{"", "All", nil},
@@ -83,10 +87,10 @@ type group struct {
 	states      []archive.State
 }
 
-// filterOf reads a list's address.
-func filterOf(c fiber.Ctx) (filter, error) {
-	f := filter{State: c.Query("state"), Search: strings.TrimSpace(c.Query("q")), cursor: c.Query("after"), Sort: c.Query("sort", newest)}
-	if before := c.Query("before"); before != "" {
+// filterOf reads the query of a list's address.
+func filterOf(query func(name string) string) (filter, error) {
+	f := filter{State: query("state"), Search: strings.TrimSpace(query("q")), cursor: query("after"), Sort: cmp.Or(query("sort"), newest)}
+	if before := query("before"); before != "" {
 		f.cursor, f.before = before, true
 	}
 	no := func(what string) (filter, error) {
@@ -98,7 +102,7 @@ func filterOf(c fiber.Ctx) (filter, error) {
 	if !slices.ContainsFunc(groups(), func(g group) bool { return g.Name == f.State }) {
 		return no("There is no such group of annotations.")
 	}
-	if len(f.Search) > maxSearch || !utf8.ValidString(f.Search) || clip(f.Search, maxSearch) != f.Search {
+	if len(f.Search) > maxSearch || !utf8.ValidString(f.Search) || text.Clip(f.Search, maxSearch) != f.Search {
 		return no("The text to look for is too long, or is no text.")
 	}
 	if len(f.cursor) > maxCursor {
@@ -107,7 +111,7 @@ func filterOf(c fiber.Ctx) (filter, error) {
 	return f, nil
 }
 
-// link is the address of the list with the filter, from the cursor on, or up to it.
+// link returns the address of the list with the filter, after the cursor or before it.
 func (f filter) link(path, cursor string, before bool) string {
 	q := url.Values{}
 	where := "after"
@@ -128,10 +132,11 @@ func (f filter) link(path, cursor string, before bool) string {
 	return path + "?" + q.Encode()
 }
 
-// narrow reports whether the filter leaves anything out.
+// narrow reports whether the filter leaves jobs out.
 func (f filter) narrow() bool { return f.State != "" || f.Search != "" }
 
-// match returns which jobs of a user with the role pass the filter; nil if all do.
+// match returns a function that says which jobs of a user with the role pass the filter. It
+// is nil if all do.
 func (f filter) match(role archive.Role) func(archive.Job) bool {
 	if !f.narrow() {
 		return nil
@@ -154,18 +159,17 @@ type annotationsBody struct {
 	Filter  filter
 	Groups  []groupView
 	Columns []columnView
-	// Earlier, Later and First are the addresses of the page in front, the page
-	// behind and the first one; empty where there is none, or this is it.
+	// Earlier, Later and First are the addresses of the page in front, of the page behind, and
+	// of the first page. They are empty if there is no such page, or if it is this one.
 	Earlier, Later, First string
-	// Looked says that the page ends where enough was looked at, not where the
-	// matches do.
+	// Looked says that enough jobs were looked at for this page, although more may match.
 	Looked bool
-	// Most is how many annotations can be sorted by anything but their date, if
-	// there are more.
+	// Most is how many annotations can be sorted by anything but their date. It is 0 if there
+	// are no more than that.
 	Most int64
-	// Over is what is in the archive; nil if that could not be read.
+	// Over is the overview of the archive; nil if it could not be read.
 	Over *overview
-	// Back says that something was brought back, and nothing is left.
+	// Back says that files were brought back, and that none is left in the archive.
 	Back bool
 }
 
@@ -176,21 +180,67 @@ type groupView struct {
 
 const listPath = "/annotations"
 
-func (s *Server) annotations(c fiber.Ctx) error {
-	v, err := s.page(c)
-	if v == nil {
-		return err
+// listing is a page of a list.
+type listing struct {
+	Jobs []jobView
+	// prev and next are the cursors of the pages around it.
+	prev, next string
+	// sort is the order of the page. It is the usual one if there are tooMany to sort.
+	sort    string
+	tooMany bool
+	// Count is how many jobs there are in all, and From is the place of the first one here,
+	// counted from one. Both are 0 if only reading all jobs could tell.
+	Count, From int64
+}
+
+// To is the place of the last one here.
+func (l listing) To() int64 { return l.From + int64(len(l.Jobs)) - 1 }
+
+// list returns a page of the account's jobs.
+func (s *Server) list(ctx context.Context, account archive.Account, f filter) (listing, error) {
+	if orders()[f.Sort] != nil {
+		l, err := s.sorted(ctx, account, f)
+		if err != nil || !l.tooMany {
+			return l, err
+		}
+		f.Sort, f.cursor, f.before = newest, "", false
+		l, err = s.list(ctx, account, f)
+		l.tooMany = true
+		return l, err
 	}
-	f, err := filterOf(c)
+	page, err := s.deps.Jobs.Select(ctx, account.ID, archive.Selection{
+		Cursor: f.cursor, Before: f.before, Limit: s.cfg.PageSize, Oldest: f.Sort == oldest, Match: f.match(account.Role), Look: maxLook,
+	})
 	if err != nil {
-		return err
+		return listing{}, err
 	}
-	live := s.position(c)
-	l, err := s.list(c, v, f)
+	l := listing{Jobs: s.own(ctx, account, page.Jobs), prev: page.Prev, next: page.Next, sort: f.Sort}
+	if l.prev == "" && l.next == "" && f.cursor == "" && len(l.Jobs) > 0 {
+		l.Count, l.From = int64(len(l.Jobs)), 1
+	}
+	return l, nil
+}
+
+// own returns the views of the jobs. All jobs should be the account's.
+func (s *Server) own(ctx context.Context, account archive.Account, jobs []archive.Job) []jobView {
+	views := make([]jobView, 0, len(jobs))
+	for _, j := range jobs {
+		if j.UserID != account.ID {
+			s.log.Error("a job of another user was dropped from a list", "user", account.ID, "job", j.ID, "request", requestOf(ctx).id)
+			continue
+		}
+		views = append(views, viewJob(j, account.Role))
+	}
+	return views
+}
+
+// listPage returns what the page of a list shows.
+func (s *Server) listPage(ctx context.Context, account archive.Account, f filter) (annotationsBody, error) {
+	l, err := s.list(ctx, account, f)
 	if err != nil {
-		return err
+		return annotationsBody{}, err
 	}
-	s.stageAll(c, l.Jobs)
+	s.stageAll(ctx, l.Jobs)
 	f.Sort = l.sort
 	body := annotationsBody{listing: l, Filter: f, Columns: columns(f)}
 	if l.tooMany {
@@ -211,64 +261,7 @@ func (s *Server) annotations(c fiber.Ctx) error {
 		to.State = g.Name
 		body.Groups = append(body.Groups, groupView{g.Label, to.link(listPath, "", false), g.Name == f.State})
 	}
-	if body.Over, err = s.archived.of(c.Context(), v.account); err != nil {
-		s.log.Warn("a list is shown without what is in the archive", "request", requestID(c), "error", err.Error())
-	}
-	body.Back = body.Over != nil && body.Over.Files == 0 && v.Premium() && slices.ContainsFunc(l.Jobs, func(j jobView) bool { return j.BilledTier != "" })
-	return s.views.render(c, "annotations", frame{Title: "Your annotations", Viewer: v, Section: "annotations", Live: live, Body: body})
-}
-
-// listing is a page of a list.
-type listing struct {
-	Jobs []jobView
-	// prev and next are the cursors around it.
-	prev, next string
-	// sort is the order that it is in, which is the plain one if there are tooMany
-	// to sort.
-	sort    string
-	tooMany bool
-	// Count is how many there are in all, and From the place of the first one here,
-	// from one on; 0 where that would take reading all of them.
-	Count, From int64
-}
-
-// To is the place of the last one here.
-func (l listing) To() int64 { return l.From + int64(len(l.Jobs)) - 1 }
-
-// list returns a page of the viewer's jobs.
-func (s *Server) list(c fiber.Ctx, v *viewer, f filter) (listing, error) {
-	if orders()[f.Sort] != nil {
-		l, err := s.sorted(c, v, f)
-		if err != nil || !l.tooMany {
-			return l, err
-		}
-		f.Sort, f.cursor, f.before = newest, "", false
-		l, err = s.list(c, v, f)
-		l.tooMany = true
-		return l, err
-	}
-	page, err := s.deps.Jobs.Select(c.Context(), v.account.ID, archive.Selection{
-		Cursor: f.cursor, Before: f.before, Limit: s.cfg.PageSize, Oldest: f.Sort == oldest, Match: f.match(v.account.Role), Look: maxLook,
-	})
-	if err != nil {
-		return listing{}, err
-	}
-	l := listing{Jobs: s.own(c, v, page.Jobs), prev: page.Prev, next: page.Next, sort: f.Sort}
-	if l.prev == "" && l.next == "" && f.cursor == "" && len(l.Jobs) > 0 {
-		l.Count, l.From = int64(len(l.Jobs)), 1
-	}
-	return l, nil
-}
-
-// own returns the views of the jobs, all of which should be the viewer's.
-func (s *Server) own(c fiber.Ctx, v *viewer, jobs []archive.Job) []jobView {
-	views := make([]jobView, 0, len(jobs))
-	for _, j := range jobs {
-		if j.UserID != v.account.ID {
-			s.log.Error("a job of another user was dropped from a list", "user", v.account.ID, "job", j.ID, "request", requestID(c))
-			continue
-		}
-		views = append(views, viewJob(j, v.account.Role))
-	}
-	return views
+	body.Over = s.overviewOf(ctx, account, "a list")
+	body.Back = body.Over != nil && body.Over.Files == 0 && account.Role == archive.Premium && slices.ContainsFunc(l.Jobs, func(j jobView) bool { return j.BilledTier != "" })
+	return body, nil
 }

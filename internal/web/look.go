@@ -2,7 +2,7 @@ package web
 
 import "github.com/gas-restore/gas/internal/archive"
 
-// look is how a state is shown, the same in a page and in a live update.
+// look is how a page and a live update show a state.
 type look struct {
 	// Label is on the badge.
 	Label string
@@ -10,13 +10,13 @@ type look struct {
 	Icon string
 	// Tone is the badge's color: quiet, cold, plan, work, good or bad.
 	Tone string
-	// Step is how many steps of the way back are done; 0 off the way.
+	// Step is how many steps of the way back are done; 0 if the file is not on it.
 	Step int
-	// Sentence says what it means for the user.
+	// Sentence says what the state means for the user.
 	Sentence string
 }
 
-// lookOf returns the look of st. A state of a newer release has a plain one.
+// lookOf returns the look of st. A state of a newer release has a plain look.
 func lookOf(st archive.State) look {
 	switch st {
 	case archive.Pending:
@@ -49,15 +49,14 @@ func lookOf(st archive.State) look {
 	return look{"In progress", "clock", "quiet", 0, "Something is happening to this file. Reload the page in a while."}
 }
 
-// step is one station of a file's way back.
+// step is one step of a file's way back.
 type step struct {
 	Name string
 	// Mark is done, now or next.
 	Mark string
 }
 
-// stepsAt returns the way back as far as the step at, nil for a file that is not
-// on it.
+// stepsAt returns the way back up to step at. It is nil for a file that is not on it.
 func stepsAt(at int) []step {
 	if at == 0 {
 		return nil

@@ -6,14 +6,12 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/gofiber/fiber/v3"
 )
 
-// MemoryStore is a [fiber.Storage] for one process: bounded in entries, with
-// the entry that was set longest ago making room, and gone with the process.
-// It is safe for concurrent use; make one with [NewMemoryStore].
-type MemoryStore struct {
+// memoryStore is the [SessionStore] of a site that is given none. It lives in this process
+// and has a bounded number of entries: the entry that was set longest ago makes room for a
+// new one. It is safe for concurrent use. Make one with newMemoryStore.
+type memoryStore struct {
 	max int
 	now func() time.Time
 
@@ -23,7 +21,7 @@ type MemoryStore struct {
 	order   *list.List
 }
 
-var _ fiber.Storage = (*MemoryStore)(nil)
+var _ SessionStore = (*memoryStore)(nil)
 
 type memoryEntry struct {
 	key     string
@@ -31,14 +29,13 @@ type memoryEntry struct {
 	expires time.Time
 }
 
-// NewMemoryStore returns an empty store of at most limit entries, and of at
-// least one.
-func NewMemoryStore(limit int) *MemoryStore {
-	return &MemoryStore{max: max(limit, 1), now: time.Now, entries: make(map[string]*list.Element), order: list.New()}
+// newMemoryStore returns an empty store that keeps up to limit entries, and at least one.
+func newMemoryStore(limit int) *memoryStore {
+	return &memoryStore{max: max(limit, 1), now: time.Now, entries: make(map[string]*list.Element), order: list.New()}
 }
 
-// GetWithContext returns a copy of the value of key, nil if there is none.
-func (m *MemoryStore) GetWithContext(_ context.Context, key string) ([]byte, error) {
+// Get returns a copy of the value at key, or nil if there is none.
+func (m *memoryStore) Get(_ context.Context, key string) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	el, ok := m.entries[key]
@@ -53,9 +50,9 @@ func (m *MemoryStore) GetWithContext(_ context.Context, key string) ([]byte, err
 	return append([]byte(nil), e.value...), nil
 }
 
-// SetWithContext keeps a copy of value for exp, or until it has to make room
-// if exp is zero. An empty key or value is ignored, as Fiber wants it.
-func (m *MemoryStore) SetWithContext(_ context.Context, key string, value []byte, exp time.Duration) error {
+// Set keeps a copy of value for ttl, or until the entry has to make room if ttl is zero. It
+// ignores an empty key and an empty value.
+func (m *memoryStore) Set(_ context.Context, key string, value []byte, ttl time.Duration) error {
 	if key == "" || len(value) == 0 {
 		return nil
 	}
@@ -68,15 +65,15 @@ func (m *MemoryStore) SetWithContext(_ context.Context, key string, value []byte
 		m.remove(m.order.Front())
 	}
 	e := memoryEntry{key: key, value: append([]byte(nil), value...)}
-	if exp > 0 {
-		e.expires = m.now().Add(exp)
+	if ttl > 0 {
+		e.expires = m.now().Add(ttl)
 	}
 	m.entries[key] = m.order.PushBack(e)
 	return nil
 }
 
-// DeleteWithContext forgets key.
-func (m *MemoryStore) DeleteWithContext(_ context.Context, key string) error {
+// Delete forgets key.
+func (m *memoryStore) Delete(_ context.Context, key string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if el, ok := m.entries[key]; ok {
@@ -86,7 +83,7 @@ func (m *MemoryStore) DeleteWithContext(_ context.Context, key string) error {
 }
 
 // Keys returns the keys that begin with prefix.
-func (m *MemoryStore) Keys(_ context.Context, prefix string) ([]string, error) {
+func (m *memoryStore) Keys(_ context.Context, prefix string) ([]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var keys []string
@@ -98,36 +95,6 @@ func (m *MemoryStore) Keys(_ context.Context, prefix string) ([]string, error) {
 	return keys, nil
 }
 
-// ResetWithContext forgets everything.
-func (m *MemoryStore) ResetWithContext(context.Context) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	clear(m.entries)
-	m.order.Init()
-	return nil
-}
-
-func (m *MemoryStore) remove(el *list.Element) {
+func (m *memoryStore) remove(el *list.Element) {
 	delete(m.entries, m.order.Remove(el).(memoryEntry).key)
 }
-
-// Get is GetWithContext.
-func (m *MemoryStore) Get(key string) ([]byte, error) {
-	return m.GetWithContext(context.Background(), key)
-}
-
-// Set is SetWithContext.
-func (m *MemoryStore) Set(key string, value []byte, exp time.Duration) error {
-	return m.SetWithContext(context.Background(), key, value, exp)
-}
-
-// Delete is DeleteWithContext.
-func (m *MemoryStore) Delete(key string) error {
-	return m.DeleteWithContext(context.Background(), key)
-}
-
-// Reset is ResetWithContext.
-func (m *MemoryStore) Reset() error { return m.ResetWithContext(context.Background()) }
-
-// Close implements [fiber.Storage]; there is nothing to close.
-func (m *MemoryStore) Close() error { return nil }

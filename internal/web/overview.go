@@ -13,39 +13,40 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// overview is what a user has in the archive: how much, and when it is back.
+// overview says how much a user has in the archive, and when it is back.
 type overview struct {
-	// Files are in the archive, Bytes those of the ones whose size is known; More
-	// says that there are more, which were not counted.
+	// Files is the number of files in the archive, Bytes is the size of those whose size is
+	// known, and Unsized is the number of the others. More says that there are more files,
+	// which were not counted.
 	Files, Bytes, Unsized int64
 	More                  bool
 	// Coming is how many of them are on their way back.
 	Coming int64
-	// By is when those that come, or would come with Premium from now on, are
-	// back as a rule; nil if there are none.
+	// By is when the files that come, or would come with Premium from now on, are usually
+	// back; nil if there are none.
 	By *span
-	// Cost is at most what the archive takes for bringing back those that are not
-	// asked for yet. It is the service's cost, not the user's price.
+	// Cost is the most that retrievals of the files that nobody has asked for can cost. It is
+	// the service's cost, not the user's price.
 	Cost archive.MicroUSD
 }
 
 const (
-	// maxCounted bounds what is counted for a page: pages of the index, of about
-	// a thousand archives each.
+	// maxCounted is how many pages of the index are counted for a page of the site. Each has
+	// about a thousand archives.
 	maxCounted = 10
 	// overviewAge is how old an overview may be in any case.
 	overviewAge = 2 * time.Second
-	// overviewQuiet is how old it may be while the pipeline does nothing for its user.
-	// All that it misses is what the annotation service moves into the archive.
+	// overviewQuiet is how old it may be while the pipeline does nothing for its user. It
+	// misses only the files that the annotation service moves into the archive.
 	overviewQuiet = time.Minute
-	// overviewSettles is how long after a change the index may still be without it.
+	// overviewSettles is how long the index may lag behind a change.
 	overviewSettles = 5 * time.Second
 	// maxOverviews bounds how many are kept.
 	maxOverviews = 10_000
 )
 
-// overviews counts, and remembers for a moment: a page is read more often than
-// an archive moves. Counting reads all that a user has in the archive.
+// overviews counts, and remembers the result for a moment: pages are read more often than
+// archives move. Counting reads all archives of the user.
 type overviews struct {
 	jobs    Jobs
 	tiers   archive.Tiers
@@ -57,8 +58,8 @@ type overviews struct {
 	// mu guards the fields below.
 	mu    sync.Mutex
 	known map[overviewKey]knownOverview
-	// moved is when the pipeline last did something for a user, and movedAll the same
-	// for those who are not in it.
+	// moved is when the pipeline last did something for a user. movedAll is the same for users
+	// that are not in moved.
 	moved    map[events.UserID]time.Time
 	movedAll time.Time
 }
@@ -68,7 +69,7 @@ type overviewKey struct {
 	role archive.Role
 }
 
-// knownOverview is an overview and when its counting began.
+// knownOverview is an overview, with the time at which its counting began.
 type knownOverview struct {
 	overview
 	at time.Time
@@ -79,7 +80,7 @@ func newOverviews(jobs Jobs, cfg Config) *overviews {
 		known: map[overviewKey]knownOverview{}, moved: map[events.UserID]time.Time{}}
 }
 
-// move notes that something of the user's changed.
+// move remembers that something of the user's changed now.
 func (o *overviews) move(user events.UserID) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -91,7 +92,7 @@ func (o *overviews) move(user events.UserID) {
 	o.moved[user] = now
 }
 
-// lookUp returns the overview of key if it is as good as a new one.
+// lookUp returns the overview of key if it is fresh enough.
 func (o *overviews) lookUp(key overviewKey) (*overview, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -110,17 +111,17 @@ func (o *overviews) lookUp(key overviewKey) (*overview, bool) {
 	return &k.overview, o.now().Sub(k.at) < most
 }
 
-// of returns what the account has in the archive, as of a moment ago.
+// of returns the overview of the account, as of a moment ago.
 func (o *overviews) of(ctx context.Context, account archive.Account) (*overview, error) {
 	key := overviewKey{account.ID, account.Role}
 	if over, ok := o.lookUp(key); ok {
 		return over, nil
 	}
 	v, err, _ := o.group.Do(string(account.Role)+" "+string(account.ID), func() (any, error) {
-		// Others wait for it: it does not end with the request that began it.
+		// Others wait for it, so it does not end with the request that began it.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 		defer cancel()
-		// What happens meanwhile may be missing.
+		// The count may miss a change that happens meanwhile.
 		at := o.now()
 		over, err := o.count(ctx, account)
 		if err != nil {
@@ -181,10 +182,21 @@ func (o *overviews) count(ctx context.Context, account archive.Account) (overvie
 		if by.Before(from) {
 			from = now
 		}
-		// When it is overdue, nobody knows any more.
+		// If it is overdue, nobody knows when it comes.
 		if by.After(now) {
 			over.By = &span{from, by}
 		}
 	}
 	return over, nil
+}
+
+// overviewOf returns the overview for a page that can do without it. It is nil if it could
+// not be read.
+func (s *Server) overviewOf(ctx context.Context, account archive.Account, page string) *overview {
+	over, err := s.archived.of(ctx, account)
+	if err != nil {
+		s.log.Warn(page+" is shown without what is in the archive", "request", requestOf(ctx).id, "error", err.Error())
+		return nil
+	}
+	return over
 }

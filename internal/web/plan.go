@@ -8,95 +8,48 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/gofiber/fiber/v3"
-
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
 type subscribeBody struct {
-	// Over is what is in the archive; nil if that could not be read.
+	// Over is the overview of the archive; nil if it could not be read.
 	Over *overview
-	// Left says that the user is Premium and files are still in the archive
-	// without having been asked for.
+	// Left says that the user is Premium, and that the archive has files that nobody has asked
+	// for.
 	Left bool
-	// Price is what Premium costs, in the operator's words; it may be empty.
+	// Price is the price of Premium in the operator's words. It may be empty.
 	Price string
 }
 
-func (s *Server) subscribePage(c fiber.Ctx) error {
-	v, err := s.page(c)
-	if v == nil {
-		return err
-	}
-	body := subscribeBody{Price: s.cfg.PremiumPrice}
-	if v.Premium() {
-		if body.Left, err = s.deps.Jobs.HasArchived(c.Context(), v.account.ID); err != nil {
-			return err
-		}
-	}
-	if body.Over, err = s.archived.of(c.Context(), v.account); err != nil {
-		s.log.Warn("the plan page is shown without what is in the archive", "request", requestID(c), "error", err.Error())
-	}
-	return s.views.render(c, "subscribe", frame{Title: "Premium", Viewer: v, Section: "subscribe", Body: body})
-}
-
-// signedOut answers a form of somebody who is not signed in any more.
-func signedOut(back string) error {
-	return &problem{
-		status: http.StatusUnauthorized, title: "You are signed out",
-		sentence: "Nothing was changed. Please sign in and try again.",
-		link:     loginLink(back), linkText: "Sign in",
-	}
-}
-
-// subscribe is the button of the plan page.
-func (s *Server) subscribe(c fiber.Ctx) error {
-	v, err := s.viewer(c, true)
-	if err != nil {
-		return err
-	}
-	if v == nil {
-		return signedOut("/subscribe")
-	}
-	if err := s.upgrade(c, v); err != nil {
-		return err
-	}
-	return c.Redirect().Status(fiber.StatusSeeOther).To(listPath)
-}
-
-// upgrade makes the user Premium and tells the pipeline. Doing it again does
-// no harm. That the announcement is due is written with the role and the plan; what a
-// crash leaves between the two is made up for by [Server.heal], or by the user's next
-// request.
-func (s *Server) upgrade(c fiber.Ctx, v *viewer) (err error) {
-	if err := s.checkForm(c, v); err != nil {
-		return err
-	}
-	account, changed := v.account, false
-	if !v.Premium() {
-		// In milliseconds, as it is kept.
+// upgrade makes the user Premium and tells the pipeline. It may be repeated. One write sets
+// the role, the plan, and that the announcement is due. If the site crashes before the
+// announcement, [Server.heal] makes it, or the user's next request.
+func (s *Server) upgrade(ctx context.Context, account archive.Account) (err error) {
+	was, changed := account.Role, false
+	if was != archive.Premium {
+		// The catalog keeps milliseconds.
 		at := s.cfg.Now().UTC().Truncate(time.Millisecond)
-		if changed, err = s.deps.Accounts.SetRole(c.Context(), account.ID, archive.Premium, at); err != nil {
+		if changed, err = s.deps.Accounts.SetRole(ctx, account.ID, archive.Premium, at); err != nil {
 			return err
 		}
-		if account, err = s.deps.Accounts.Account(c.Context(), account.ID); err != nil {
+		if account, err = s.deps.Accounts.Account(ctx, account.ID); err != nil {
 			return err
 		}
 	}
 	if changed {
-		s.audit(c, "plan changed", "user", account.ID, "from", v.account.Role, "to", archive.Premium)
+		s.audit(ctx, "plan changed", "user", account.ID, "from", was, "to", archive.Premium)
 	} else if account.AnnounceDue.IsZero() {
-		left, err := s.deps.Jobs.HasArchived(c.Context(), account.ID)
+		left, err := s.deps.Jobs.HasArchived(ctx, account.ID)
 		if err != nil || !left {
 			return err
 		}
-		if account, err = s.planned(c.Context(), account); err != nil {
+		if account, err = s.planned(ctx, account); err != nil {
 			return err
 		}
 	}
-	if err := s.announce(c.Context(), account); err != nil {
+	if err := s.announce(ctx, account); err != nil {
 		return &problem{
 			status: http.StatusServiceUnavailable, title: "You are Premium",
 			sentence: "Your plan has changed. Bringing your files back could not be started right now; it is tried again by itself in a moment.",
@@ -104,12 +57,12 @@ func (s *Server) upgrade(c fiber.Ctx, v *viewer) (err error) {
 			err: errors.Join(errors.New("announce the upgrade of "+string(account.ID)), err),
 		}
 	}
-	s.audit(c, "upgrade announced", "user", account.ID, "again", !changed)
+	s.audit(ctx, "upgrade announced", "user", account.ID, "again", !changed)
 	return nil
 }
 
-// planned returns the Premium user's account with a plan on it: the one that stands,
-// whatever its state, or a new one.
+// planned returns the Premium user's account with a plan on it. This is the plan that
+// stands, in whatever state, or a new one.
 func (s *Server) planned(ctx context.Context, account archive.Account) (archive.Account, error) {
 	if account.Plan != nil {
 		return account, nil
@@ -122,9 +75,10 @@ func (s *Server) planned(ctx context.Context, account archive.Account) (archive.
 	return s.deps.Accounts.Account(ctx, account.ID)
 }
 
-// announce tells the pipeline since when the user is Premium and which plan stands, and
-// then notes that it did, if that was due. If the note fails, it is told twice, which
-// plans what is left. An account on which no plan stands by now has nothing to announce.
+// announce tells the pipeline which plan stands, and since when the user is Premium. Then
+// it removes AnnounceDue, if that is set. If the removal fails, the upgrade is announced
+// again, and the pipeline plans the files that are left. An account without a plan has
+// nothing to announce.
 func (s *Server) announce(ctx context.Context, account archive.Account) error {
 	due := account.AnnounceDue
 	if account.Plan != nil {
@@ -144,18 +98,19 @@ func (s *Server) announce(ctx context.Context, account archive.Account) error {
 }
 
 const (
-	// healAfter is how long an announcement may take before somebody else makes it.
+	// healAfter is how long an announcement may take before another request makes it.
 	healAfter = 10 * time.Second
 	// healEvery is the time between two looks at all accounts.
 	healEvery = 5 * time.Minute
 )
 
-// overdue reports whether the account's announcement is nobody's any more.
+// overdue reports whether the account's announcement is late, so that nobody may be making
+// it any more.
 func (s *Server) overdue(a archive.Account) bool {
 	return a.Role == archive.Premium && !a.AnnounceDue.IsZero() && s.cfg.Now().Sub(a.AnnounceDue) > healAfter
 }
 
-// heal announces the upgrades that a crash left unannounced, at the start and
+// heal announces the upgrades that a crash left unannounced. It does so at the start and
 // then every few minutes, until ctx ends.
 func (s *Server) heal(ctx context.Context) {
 	tick := time.NewTicker(healEvery)
@@ -191,47 +146,27 @@ type accountBody struct {
 	Over  *overview
 }
 
-// account shows who is signed in, and the plan.
-func (s *Server) account(c fiber.Ctx) error {
-	v, err := s.page(c)
-	if v == nil {
-		return err
-	}
-	body := accountBody{Price: s.cfg.PremiumPrice}
-	if body.Over, err = s.archived.of(c.Context(), v.account); err != nil {
-		s.log.Warn("the account page is shown without what is in the archive", "request", requestID(c), "error", err.Error())
-	}
-	return s.views.render(c, "account", frame{Title: "Your account", Viewer: v, Section: "account", Body: body})
-}
-
-// unsubscribe is the button that leads back to Free.
-func (s *Server) unsubscribe(c fiber.Ctx) error {
-	v, err := s.viewer(c, true)
-	if err != nil {
-		return err
-	}
-	if v == nil {
-		return signedOut("/account")
-	}
-	if err := s.downgrade(c, v); err != nil {
-		return err
-	}
-	return c.Redirect().Status(fiber.StatusSeeOther).To("/account")
-}
-
-// downgrade makes the user Free. What was asked for comes back all the same: it
-// is paid. What was not is not asked for any more: thaw compares each task with
-// the last change of the role.
-func (s *Server) downgrade(c fiber.Ctx, v *viewer) error {
-	if err := s.checkForm(c, v); err != nil {
-		return err
-	}
-	changed, err := s.deps.Accounts.SetRole(c.Context(), v.account.ID, archive.Free, s.cfg.Now().UTC())
+// downgrade makes the user Free, and removes the plan. Files with a retrieval come back all
+// the same, because it is paid. Without a plan the pipeline asks for no others.
+func (s *Server) downgrade(ctx context.Context, account archive.Account) error {
+	changed, err := s.deps.Accounts.SetRole(ctx, account.ID, archive.Free, s.cfg.Now().UTC())
 	if err != nil {
 		return err
 	}
 	if changed {
-		s.audit(c, "plan changed", "user", v.account.ID, "from", v.account.Role, "to", archive.Free)
+		s.audit(ctx, "plan changed", "user", account.ID, "from", account.Role, "to", archive.Free)
 	}
 	return nil
+}
+
+// subscribeBodyOf returns what the plan page shows.
+func (s *Server) subscribeBodyOf(ctx context.Context, account archive.Account) (body subscribeBody, err error) {
+	body.Price = s.cfg.PremiumPrice
+	if account.Role == archive.Premium {
+		if body.Left, err = s.deps.Jobs.HasArchived(ctx, account.ID); err != nil {
+			return subscribeBody{}, err
+		}
+	}
+	body.Over = s.overviewOf(ctx, account, "the plan page")
+	return body, nil
 }

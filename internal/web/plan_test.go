@@ -15,48 +15,48 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// TestACrashInTheUpgradeIsHealed lets the site die between the change of role and
-// its announcement, in each place, and nobody press the button again.
+// TestACrashInTheUpgradeIsHealed ends the site at each place between the change of role and
+// the announcement. Nobody presses the button again.
 func TestACrashInTheUpgradeIsHealed(t *testing.T) {
 	sns := fault.New(fault.Transient, errors.New("sns is away"))
-	crash := func(b *bed) {
-		b.world.archived("ada", "j1", time.Now())
-		b.world.change(func() {
+	crash := func(b *fixture) {
+		b.ports.archived("ada", "j1", time.Now())
+		b.ports.change(func() {
 			at := b.clock.now().UTC().Truncate(time.Millisecond)
-			b.world.accounts["ada"] = archive.Account{ID: "ada", Role: archive.Premium, RoleChangedAt: at, AnnounceDue: at}
+			b.ports.accounts["ada"] = archive.Account{ID: "ada", Role: archive.Premium, RoleChangedAt: at, AnnounceDue: at}
 		})
 	}
-	healed := func(t *testing.T, b *bed, times int) {
+	healed := func(t *testing.T, b *fixture, times int) {
 		t.Helper()
-		b.world.change(func() {
-			if len(b.world.announced) != times || !b.world.accounts["ada"].AnnounceDue.IsZero() {
-				t.Errorf("announced %v, due %s; want %d times and nothing due", b.world.announced, b.world.accounts["ada"].AnnounceDue, times)
+		b.ports.change(func() {
+			if len(b.ports.announced) != times || !b.ports.accounts["ada"].AnnounceDue.IsZero() {
+				t.Errorf("announced %v, due %s; want %d times and nothing due", b.ports.announced, b.ports.accounts["ada"].AnnounceDue, times)
 			}
-			for _, since := range b.world.since {
-				if changed := b.world.accounts["ada"].RoleChangedAt; !since.Equal(changed) {
+			for _, since := range b.ports.since {
+				if changed := b.ports.accounts["ada"].RoleChangedAt; !since.Equal(changed) {
 					t.Errorf("announced as of %s, the role changed at %s", since, changed)
 				}
 			}
 		})
 	}
 	t.Run("by whoever looks next", func(t *testing.T) {
-		b := newBed(t)
+		b := newFixture(t)
 		crash(b)
 		ada := b.signedIn("ada", "")
 		ada.get("/")
-		b.world.change(func() {
-			if len(b.world.announced) != 0 {
+		b.ports.change(func() {
+			if len(b.ports.announced) != 0 {
 				t.Error("announced while the one who changed the role may be at it")
 			}
 		})
 		b.clock.add(healAfter + time.Second)
-		b.world.change(func() { b.world.faults["AnnounceUpgrade"] = sns })
+		b.ports.change(func() { b.ports.faults["AnnounceUpgrade"] = sns })
 		ada.wants(ada.get("/"), 200)
 		ada.wants(ada.get("/"), 200)
 		healed(t, b, 1)
 	})
 	t.Run("by the sweep", func(t *testing.T) {
-		b := newBed(t)
+		b := newFixture(t)
 		crash(b)
 		b.clock.add(healAfter + time.Second)
 		b.site.healOnce(t.Context())
@@ -64,18 +64,18 @@ func TestACrashInTheUpgradeIsHealed(t *testing.T) {
 		healed(t, b, 1)
 	})
 	t.Run("after the announcement, before the note", func(t *testing.T) {
-		b := newBed(t)
-		b.world.archived("ada", "j1", time.Now())
+		b := newFixture(t)
+		b.ports.archived("ada", "j1", time.Now())
 		ada := b.signedIn("ada", "")
 		form := ada.get("/subscribe").form(t, "/subscribe", nil)
-		b.world.change(func() { b.world.faults["Announced"] = errors.New("dynamodb is away") })
+		b.ports.change(func() { b.ports.faults["Announced"] = errors.New("dynamodb is away") })
 		ada.post("/subscribe", form)
 		b.clock.add(healAfter + time.Second)
 		b.site.healOnce(t.Context())
 		healed(t, b, 2)
 	})
 	t.Run("not once the user is Free again", func(t *testing.T) {
-		b := newBed(t)
+		b := newFixture(t)
 		crash(b)
 		ada := b.signedIn("ada", "")
 		ada.post("/account/free", ada.get("/account").form(t, "/account/free", nil))
@@ -86,10 +86,10 @@ func TestACrashInTheUpgradeIsHealed(t *testing.T) {
 }
 
 func TestADowngradeLeavesWhatWasNotAskedFor(t *testing.T) {
-	b := newBed(t)
-	b.world.archived("ada", "j1", time.Now())
-	b.world.archived("ada", "j2", time.Now())
-	b.world.requested("j2", archive.Standard, time.Now())
+	b := newFixture(t)
+	b.ports.archived("ada", "j1", time.Now())
+	b.ports.archived("ada", "j2", time.Now())
+	b.ports.requested("j2", archive.Standard, time.Now())
 	ada := b.browser()
 	ada.signIn("ada", "/subscribe")
 	ada.post("/subscribe", ada.get("/subscribe").form(t, "/subscribe", nil))
@@ -118,11 +118,11 @@ func TestADowngradeLeavesWhatWasNotAskedFor(t *testing.T) {
 }
 
 func TestThePlanPageTellsWhatComesBack(t *testing.T) {
-	b := newBed(t, func(c *Config, _ *Deps) {
+	b := newFixture(t, func(c *Config, _ *Deps) {
 		c.Tiers, c.Prices, c.PremiumPrice = archive.DefaultTiers(), cost.Public().In("us-east-1"), "$9 a month"
 	})
 	for i := range 3 {
-		b.world.archived("ada", events.JobID(fmt.Sprint("j", i)), time.Now())
+		b.ports.archived("ada", events.JobID(fmt.Sprint("j", i)), time.Now())
 	}
 	ada := b.browser()
 	by := b.clock.now().Add(5 * time.Hour)
@@ -131,13 +131,13 @@ func TestThePlanPageTellsWhatComesBack(t *testing.T) {
 	ada.wants(ada.get("/annotations"), 200, "3 files are coming back, 3.7 MB", "All back, as a rule, between "+utc(b.clock.now().Add(time.Minute)))
 	ada.wants(ada.get("/annotation/j1"), 200, "Restore planned", "between "+utc(b.clock.now().Add(time.Minute))+" and "+utc(by))
 	for i := range 3 {
-		b.world.requested(events.JobID(fmt.Sprint("j", i)), archive.Standard, b.clock.now())
-		b.world.change(func() {
-			j := b.world.jobs[events.JobID(fmt.Sprint("j", i))]
+		b.ports.requested(events.JobID(fmt.Sprint("j", i)), archive.Standard, b.clock.now())
+		b.ports.change(func() {
+			j := b.ports.jobs[events.JobID(fmt.Sprint("j", i))]
 			j.BilledTier = archive.Standard
-			b.world.jobs[j.ID] = j
+			b.ports.jobs[j.ID] = j
 		})
-		b.world.restored(events.JobID(fmt.Sprint("j", i)), "x")
+		b.ports.restored(events.JobID(fmt.Sprint("j", i)), "x")
 	}
 	b.moves("ada")
 	b.clock.add(2 * overviewAge)
@@ -147,16 +147,15 @@ func TestThePlanPageTellsWhatComesBack(t *testing.T) {
 	}
 }
 
-// moves lets the pipeline do something for the user, and returns when the site has
-// heard of it.
-func (b *bed) moves(user events.UserID) {
+// moves lets the pipeline do something for the user. It returns when the site knows.
+func (b *fixture) moves(user events.UserID) {
 	b.t.Helper()
 	l, err := b.site.hub.listen(b.t.Context(), user, func() {})
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	defer b.site.hub.leave(l)
-	b.world.tell(status(user, "any", archive.Restored))
+	b.ports.tell(status(user, "any", archive.Restored))
 	select {
 	case <-l.changes:
 	case <-b.t.Context().Done():
@@ -164,17 +163,17 @@ func (b *bed) moves(user events.UserID) {
 	}
 }
 
-// TestWhatIsInTheArchiveIsCountedAgainWhenItMoves: a count is kept for a minute while
-// nothing happens, for moments while something does, and never from another plan.
+// TestWhatIsInTheArchiveIsCountedAgainWhenItMoves keeps a count for a minute while nothing
+// happens, and for moments while something does. It never takes the count for another plan.
 func TestWhatIsInTheArchiveIsCountedAgainWhenItMoves(t *testing.T) {
-	b := newBed(t)
-	b.world.archived("ada", "j0", time.Now())
-	b.world.archived("bob", "b0", time.Now())
+	b := newFixture(t)
+	b.ports.archived("ada", "j0", time.Now())
+	b.ports.archived("bob", "b0", time.Now())
 	ada, bob := b.browser(), b.browser()
 	ada.signIn("ada", "/")
 	bob.signIn("bob", "/")
 	n := 0
-	more := func() { n++; b.world.archived("ada", events.JobID(fmt.Sprint("j", n)), time.Now()) }
+	more := func() { n++; b.ports.archived("ada", events.JobID(fmt.Sprint("j", n)), time.Now()) }
 	files := func(who *browser, want int, when string) {
 		t.Helper()
 		if a := who.get("/api/v1/archive"); !strings.Contains(a.body, fmt.Sprintf(`"files":%d,`, want)) {
@@ -218,10 +217,10 @@ func TestWhatIsInTheArchiveIsCountedAgainWhenItMoves(t *testing.T) {
 }
 
 func TestAPageTellsHowFarTheCopyIs(t *testing.T) {
-	b := newBed(t)
-	b.world.archived("ada", "j1", time.Now())
-	b.world.tell(status("ada", "j1", archive.Copying)) // of an earlier retrieval
-	b.world.requested("j1", archive.Standard, time.Now().Add(time.Second))
+	b := newFixture(t)
+	b.ports.archived("ada", "j1", time.Now())
+	b.ports.tell(status("ada", "j1", archive.Copying)) // of an earlier retrieval
+	b.ports.requested("j1", archive.Standard, time.Now().Add(time.Second))
 	ada := b.browser()
 	ada.signIn("ada", "/")
 	a := ada.get("/annotation/j1")
@@ -232,7 +231,7 @@ func TestAPageTellsHowFarTheCopyIs(t *testing.T) {
 	later := func(st archive.State) {
 		e := status("ada", "j1", st)
 		e.At = time.Now().Add(time.Minute)
-		b.world.tell(e)
+		b.ports.tell(e)
 	}
 	later(archive.Copying)
 	a = ada.get("/annotation/j1")
@@ -246,18 +245,18 @@ func TestAPageTellsHowFarTheCopyIs(t *testing.T) {
 	if strings.Contains(a.body, "<progress") {
 		t.Error("a bar is shown after the bytes have moved")
 	}
-	b.world.change(func() { b.world.faults["Last"] = errors.New("nats is away") })
+	b.ports.change(func() { b.ports.faults["Last"] = errors.New("nats is away") })
 	ada.wants(ada.get("/annotation/j1"), 200, "Being restored")
 }
 
 func TestTheListIsNarrowedAndTurned(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for i := range 8 {
-		b.world.archived("ada", events.JobID(fmt.Sprint("j", i)), at.Add(time.Duration(i)*time.Hour))
+		b.ports.archived("ada", events.JobID(fmt.Sprint("j", i)), at.Add(time.Duration(i)*time.Hour))
 	}
-	b.world.requested("j1", archive.Standard, at)
-	b.world.restored("j2", "x")
+	b.ports.requested("j1", archive.Standard, at)
+	b.ports.restored("j2", "x")
 	ada := b.browser()
 	ada.signIn("ada", "/")
 	names := func(a answer) (got []string) {
@@ -268,19 +267,19 @@ func TestTheListIsNarrowedAndTurned(t *testing.T) {
 		return got
 	}
 	for path, want := range map[string]string{
-		"/annotations":                         "[j7 j6 j5]",
-		"/annotations?sort=oldest":             "[j0 j1 j2]",
-		"/annotations?state=coming":            "[j1]",
-		"/annotations?state=ready":             "[j2]",
-		"/annotations?state=archived":          "[j7 j6 j5]",
-		"/annotations?state=running":           "[]",
-		"/annotations?q=SAMPLE-J3":             "[j3]",
-		"/annotations?q=sample&sort=oldest":    "[j0 j1 j2]",
-		"/annotations?q=sample&state=coming":   "[j1]",
-		"/annotations?q=%22%3E%3Cscript%3Ex":   "[]",
-		"/annotations?q=sample&after=j5":       "[j4 j3 j2]",
-		"/annotations?sort=oldest&after=j5":    "[j6 j7]",
-		"/annotations?state=archived&after=j3": "[j0]",
+		"/annotations":                                "[j7 j6 j5]",
+		"/annotations?sort=oldest":                    "[j0 j1 j2]",
+		"/annotations?state=coming":                   "[j1]",
+		"/annotations?state=ready":                    "[j2]",
+		"/annotations?state=archived":                 "[j7 j6 j5]",
+		"/annotations?state=running":                  "[]",
+		"/annotations?q=SAMPLE-J3":                    "[j3]",
+		"/annotations?q=sample&sort=oldest":           "[j0 j1 j2]",
+		"/annotations?q=sample&state=coming":          "[j1]",
+		"/annotations?q=%22%3E%3Cscript%3Ex":          "[]",
+		"/annotations?q=sample&after=cursor-j5":       "[j4 j3 j2]",
+		"/annotations?sort=oldest&after=cursor-j5":    "[j6 j7]",
+		"/annotations?state=archived&after=cursor-j3": "[j0]",
 	} {
 		a := ada.get(path)
 		if got := fmt.Sprint(names(a)); a.StatusCode != 200 || got != want {
@@ -296,11 +295,11 @@ func TestTheListIsNarrowedAndTurned(t *testing.T) {
 		"size":  {"[j7 j5 j6]", "[j0 j1 j3]", "[j4 j2]"},
 		"state": {"[j0 j3 j4]", "[j5 j6 j7]", "[j1 j2]"},
 	} {
-		b.world.change(func() {
+		b.ports.change(func() {
 			for i, id := range []events.JobID{"j6", "j5", "j7"} {
-				j := b.world.jobs[id]
+				j := b.ports.jobs[id]
 				j.ArchiveSize = 1_240_000 + 10_000*int64(i)
-				b.world.jobs[id] = j
+				b.ports.jobs[id] = j
 			}
 		})
 		path, before := "/annotations?sort="+sort, ""
@@ -322,7 +321,7 @@ func TestTheListIsNarrowedAndTurned(t *testing.T) {
 	ada.wants(ada.get("/annotations?sort=size&after=e30"), 400)
 	// The links keep the filter.
 	next := ada.get("/annotations?q=sample&state=archived&sort=oldest")
-	if !strings.Contains(next.body, "after=j4&amp;q=sample&amp;sort=oldest&amp;state=archived") {
+	if !strings.Contains(next.body, "after=cursor-j4&amp;q=sample&amp;sort=oldest&amp;state=archived") {
 		t.Errorf("the next page forgets the filter:\n%s", next.body)
 	}
 	for _, bad := range []string{"?state=x", "?sort=x", "?q=" + strings.Repeat("x", maxSearch+1), "?q=%ff", "?q=a%00", "?after=" + strings.Repeat("x", maxCursor+1)} {
@@ -334,15 +333,15 @@ func TestTheListIsNarrowedAndTurned(t *testing.T) {
 }
 
 func TestMoreThanCanBeSortedAreListedByDate(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for i := range maxSorted {
-		b.world.archived("ada", events.JobID(fmt.Sprintf("j%05d", i)), at.Add(time.Duration(i)*time.Second))
+		b.ports.archived("ada", events.JobID(fmt.Sprintf("j%05d", i)), at.Add(time.Duration(i)*time.Second))
 	}
 	ada := b.browser()
 	ada.signIn("ada", "/")
 	ada.wants(ada.get("/annotations?sort=name"), 200, "sample-j00000.vcf", "1 to 3 of 10 000")
-	b.world.archived("ada", "one-more", at.Add(time.Hour*24))
+	b.ports.archived("ada", "one-more", at.Add(time.Hour*24))
 	a := ada.get("/annotations?sort=name")
 	ada.wants(a, 200, "sample-one-more.vcf", "the list can be sorted by date alone", "3 here, and more")
 	if got := a.link(t, "next"); strings.Contains(got, "sort=") {
@@ -354,13 +353,13 @@ func TestMoreThanCanBeSortedAreListedByDate(t *testing.T) {
 }
 
 func TestAListTellsHowFarTheCopiesAre(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	at := time.Now()
-	b.world.archived("ada", "j1", at)
-	b.world.archived("ada", "j2", at)
-	b.world.requested("j1", archive.Standard, at)
-	b.world.requested("j2", archive.Standard, at)
-	b.world.tell(events.StatusChanged{UserID: "ada", JobID: "j1", State: archive.Copying, Bytes: 1, Size: 2, At: at.Add(time.Minute)})
+	b.ports.archived("ada", "j1", at)
+	b.ports.archived("ada", "j2", at)
+	b.ports.requested("j1", archive.Standard, at)
+	b.ports.requested("j2", archive.Standard, at)
+	b.ports.tell(events.StatusChanged{UserID: "ada", JobID: "j1", State: archive.Copying, Bytes: 1, Size: 2, At: at.Add(time.Minute)})
 	ada := b.browser()
 	a := ada.signIn("ada", "/annotations")
 	ada.wants(a, 200, "Copying", "Being restored")
@@ -371,7 +370,7 @@ func TestAListTellsHowFarTheCopiesAre(t *testing.T) {
 
 func TestTooMuchInAShortTimeIsRefused(t *testing.T) {
 	t.Run("requests", func(t *testing.T) {
-		b := newBed(t, func(c *Config, _ *Deps) { c.Rate = 1 })
+		b := newFixture(t, func(c *Config, _ *Deps) { c.Rate = 1 })
 		v := b.browser()
 		refused := 0
 		for range 15 {
@@ -387,7 +386,7 @@ func TestTooMuchInAShortTimeIsRefused(t *testing.T) {
 		}
 	})
 	t.Run("changes", func(t *testing.T) {
-		b := newBed(t)
+		b := newFixture(t)
 		ada, bob := b.signedIn("ada", ""), b.signedIn("bob", "")
 		last := 0
 		for range burstChanges + 2 {
@@ -400,7 +399,7 @@ func TestTooMuchInAShortTimeIsRefused(t *testing.T) {
 	})
 	t.Run("an address is the proxy's word from the proxy alone", func(t *testing.T) {
 		for proxy, refused := range map[string]bool{"127.0.0.1": false, "10.0.0.1": true} {
-			b := newBed(t, func(c *Config, _ *Deps) { c.Rate, c.TrustProxy = 1, []string{proxy} })
+			b := newFixture(t, func(c *Config, _ *Deps) { c.Rate, c.TrustProxy = 1, []string{proxy} })
 			v, any := b.browser(), false
 			for i := range 15 {
 				req, _ := http.NewRequest(http.MethodGet, b.url+"/", nil)
@@ -414,11 +413,11 @@ func TestTooMuchInAShortTimeIsRefused(t *testing.T) {
 	})
 }
 
-// Who waits for somebody at the service is told so on every page, and that nobody needs
-// to ask again.
+// A user who waits for somebody at the service reads so on every page, and need not ask
+// again.
 func TestEachPageSaysWhatWaitsForTheService(t *testing.T) {
-	b := newBed(t)
-	b.world.archived("ada", "j1", time.Now())
+	b := newFixture(t)
+	b.ports.archived("ada", "j1", time.Now())
 	ada := b.signedIn("ada", "")
 	says := func(path string) string {
 		t.Helper()
@@ -432,12 +431,12 @@ func TestEachPageSaysWhatWaitsForTheService(t *testing.T) {
 		return sentence
 	}
 	hold := archive.Hold{Reason: "the vault is <moved>", At: time.Now()}
-	b.world.change(func() { b.world.stops.All = &hold })
+	b.ports.change(func() { b.ports.stops.All = &hold })
 	if got := says("/annotations"); got != "" {
 		t.Errorf("a Free user without a plan is told %q", got)
 	}
 	at := b.clock.now().UTC()
-	if _, err := b.world.SetRole(t.Context(), "ada", archive.Premium, at); err != nil {
+	if _, err := b.ports.SetRole(t.Context(), "ada", archive.Premium, at); err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{"/annotations", "/subscribe", "/account", "/annotation/j1"} {
@@ -445,16 +444,16 @@ func TestEachPageSaysWhatWaitsForTheService(t *testing.T) {
 			t.Errorf("%s says %q while everything is paused", path, got)
 		}
 	}
-	b.world.change(func() {
-		b.world.stops = archive.Switches{}
-		b.world.accounts["ada"].Plan.State = archive.PlanHeld
+	b.ports.change(func() {
+		b.ports.stops = archive.Switches{}
+		b.ports.accounts["ada"].Plan.State = archive.PlanHeld
 	})
 	if got := says("/annotations"); !strings.Contains(got, "waits for an approval by the service") {
 		t.Errorf("the list says %q while the plan is held", got)
 	}
-	b.world.change(func() { b.world.faults["Switches"] = errors.New("dynamodb is away") })
+	b.ports.change(func() { b.ports.faults["Switches"] = errors.New("dynamodb is away") })
 	ada.wants(ada.get("/annotations"), 200)
-	b.world.change(func() { b.world.accounts["ada"].Plan.State = archive.PlanOpen })
+	b.ports.change(func() { b.ports.accounts["ada"].Plan.State = archive.PlanOpen })
 	if got := says("/annotations"); got != "" {
 		t.Errorf("the list says %q while nothing waits", got)
 	}

@@ -9,45 +9,45 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Accounts is where users and their roles are kept. Users are keyed on the
-// sub claim of their ID token, never on an e-mail address.
+// Accounts has the users and their roles. The key of a user is the sub claim of the ID
+// token, never an e-mail address.
 type Accounts interface {
 	// Account returns the user's account, or a fault.NotFound error.
 	Account(ctx context.Context, user events.UserID) (archive.Account, error)
-	// AccountAndJob returns the account, or a fault.NotFound error, and a job,
-	// anybody's, or the zero one if there is none.
+	// AccountAndJob returns the account, or a fault.NotFound error, and the job called id. The
+	// job may be anybody's. It is zero if there is no such job.
 	AccountAndJob(ctx context.Context, user events.UserID, id events.JobID) (archive.Account, archive.Job, error)
-	// SignIn creates the account if its ID is unknown. An account that is there becomes
-	// what [archive.Account.SignedIn] makes of it with former, or the error is that one's,
-	// archive.ErrIssuer; nothing is written if nothing changes.
+	// SignIn makes the account if there is none. Otherwise the account becomes what
+	// [archive.Account.SignedIn] returns for it and former. The error may be
+	// archive.ErrIssuer. SignIn writes nothing if nothing changes.
 	SignIn(ctx context.Context, account archive.Account, former []string) error
-	// SetRole gives the user a role as of at. changed is false if the user had
-	// it already; then RoleChangedAt stays as it was. An unknown user is a
-	// fault.NotFound error. With Premium, AnnounceDue and a plan are set in the same
-	// write; with Free both are removed.
+	// SetRole gives the user a role as of at. changed is false if the user has the role
+	// already; then RoleChangedAt stays as it was. An unknown user is a fault.NotFound error.
+	// With the role Premium, SetRole sets AnnounceDue and a plan in the same write. With Free
+	// it removes both.
 	SetRole(ctx context.Context, user events.UserID, role archive.Role, at time.Time) (changed bool, err error)
-	// OpenPlan puts a plan on the account, if the account is as it was read and none
-	// stands there; else the error is fault.Conflict.
+	// OpenPlan puts a plan on the account. The error is fault.Conflict if the account has a
+	// plan, or is not any more as it was read.
 	OpenPlan(ctx context.Context, account archive.Account, plan archive.Plan) error
-	// Announced removes AnnounceDue if it is due.
+	// Announced removes AnnounceDue if it is still due.
 	Announced(ctx context.Context, user events.UserID, due time.Time) error
-	// Unannounced yields the accounts that have an AnnounceDue. An error ends it.
+	// Unannounced yields the accounts that have an AnnounceDue. An error ends the sequence.
 	Unannounced(ctx context.Context) iter.Seq2[archive.Account, error]
 }
 
 // Jobs reads the catalog.
 type Jobs interface {
-	// Select returns the user's jobs that the selection wants, and the cursors of
-	// the pages around them; a page that is not full can have a next one. The cursor
-	// comes back from a browser: one that Select did not make is a fault.Invalid
-	// error, and whatever it says, no other user's job is returned.
+	// Select returns the user's jobs that the selection asks for, and the cursors of the pages
+	// around them. A page that is not full can have a next one. The cursor comes from a
+	// browser. A cursor that Select did not make is a fault.Invalid error. Whatever the cursor
+	// says, Select returns no other user's job.
 	Select(ctx context.Context, user events.UserID, sel archive.Selection) (archive.Listing, error)
-	// ArchivedPage returns some of the user's jobs that are in the vault, with
-	// size, retrieval and state but perhaps without names, and the cursor of the
-	// next, empty at the end. It may be seconds behind.
+	// ArchivedPage returns some of the user's jobs in the vault, with size, retrieval and
+	// state, but perhaps without names. It also returns the cursor of the next page, which is
+	// empty at the end. The answer may be seconds old. A cursor that ArchivedPage did not make
+	// is a fault.Invalid error.
 	ArchivedPage(ctx context.Context, user events.UserID, cursor string) (jobs []archive.Job, next string, err error)
-	// HasArchived reports whether a result of the user is in the vault without
-	// a retrieval that is under way.
+	// HasArchived reports whether a result of the user is in the vault and has no retrieval.
 	HasArchived(ctx context.Context, user events.UserID) (bool, error)
 }
 
@@ -58,9 +58,9 @@ type Switches interface {
 
 // Announcer tells the pipeline that a user became Premium.
 type Announcer interface {
-	// AnnounceUpgrade returns once the message is safe. The message names the plan that
-	// stands on the account, and when the user became Premium: the user may have left
-	// Premium again before the message comes. It may be called again for the same user: the
+	// AnnounceUpgrade returns as soon as the message is safe. The message names the plan on
+	// the account, and the time at which the user became Premium: the user may have left
+	// Premium before the message arrives. The same upgrade may be announced again: the
 	// pipeline plans the archives that are left.
 	AnnounceUpgrade(context.Context, events.UpgradeMessage) error
 }
@@ -69,31 +69,50 @@ type Announcer interface {
 type Downloads interface {
 	// Exists reports whether the object is there.
 	Exists(ctx context.Context, object archive.Object) (bool, error)
-	// PresignGet returns a short-lived URL of the object that a browser saves
-	// as filename. The name has no quotes, slashes or control characters but
-	// may have any letters: [mime.FormatMediaType] makes a header of it.
+	// PresignGet returns a URL of the object that works for some minutes. A browser saves the
+	// object as filename. The name has no quotes, slashes or control characters, but letters
+	// of any script: [mime.FormatMediaType] makes a header of it.
 	PresignGet(ctx context.Context, object archive.Object, filename string) (url string, err error)
 }
 
 // Statuses is the stream of status changes.
 type Statuses interface {
-	// Position returns the position of the stream's last change, or the stream's
-	// beginning if there is none. It knows when the stream was made anew.
+	// Position returns the position of the stream's last change, or the stream's beginning if
+	// there is none. A stream that was made anew has another incarnation.
 	Position(ctx context.Context) (events.Position, error)
-	// Follow yields everybody's changes later than after, in order, the kept ones
-	// first and then as they come. It ends when ctx does, or after an error, which comes
-	// within seconds when the stream is not after's any more. The site follows once,
-	// whoever watches.
+	// Follow yields the changes of all users later than after, in order: first those that are
+	// kept, and then new ones as they come. It ends with ctx or after an error. If after
+	// belongs to another stream, the error comes within seconds. The site follows once,
+	// however many people watch.
 	Follow(ctx context.Context, after events.Position) iter.Seq2[Status, error]
-	// Kept yields the user's changes later than after, up to upto, in order. Both are of
-	// one stream: an error if that was made anew. An error ends it.
+	// Kept yields the user's changes later than after, up to upto, in order. Both are
+	// positions of one stream. If the stream was made anew, Kept yields an error. An error
+	// ends the sequence.
 	Kept(ctx context.Context, user events.UserID, after, upto events.Position) iter.Seq2[Status, error]
-	// Last returns the job's last change; ok is false if none is kept.
+	// Last returns the last change of the user's job. ok is false if the stream has none.
 	Last(ctx context.Context, user events.UserID, job events.JobID) (e events.StatusChanged, ok bool, err error)
 }
 
-// Status is a change with its place in the stream.
+// Status is a change with its position in the stream.
 type Status struct {
 	Position events.Position
 	events.StatusChanged
+}
+
+// Store keeps values for a limited time. A key has the form "kind.hex" or "kind.hex.hex".
+type Store interface {
+	// Get returns the value at key. It is nil if there is none, or if its time is over.
+	Get(ctx context.Context, key string) ([]byte, error)
+	// Set keeps value at key for ttl.
+	Set(ctx context.Context, key string, value []byte, ttl time.Duration) error
+	// Delete forgets the value at key, if there is one.
+	Delete(ctx context.Context, key string) error
+}
+
+// SessionStore is a Store that can list its keys.
+type SessionStore interface {
+	Store
+	// Keys returns the keys that begin with prefix. The prefix ends with a dot. Keys that
+	// were deleted may be among them.
+	Keys(ctx context.Context, prefix string) ([]string, error)
 }

@@ -2,41 +2,31 @@ package web
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"golang.org/x/oauth2"
-
 	localidp "github.com/gas-restore/gas/internal/local/idp"
 )
 
-func (b *bed) rotate(algorithm string, keep bool) {
+func (b *fixture) rotate(algorithm string, keep bool) {
 	b.t.Helper()
 	if err := b.provider.Rotate(algorithm, keep); err != nil {
 		b.t.Error(err)
 	}
 }
 
-// pauseIsOver lets the provider be looked up again at once.
-func (b *bed) pauseIsOver() {
-	b.t.Helper()
-	if err := b.site.provider.enter(b.t.Context()); err != nil {
-		b.t.Fatal(err)
-	}
-	defer b.site.provider.leave()
-	b.site.provider.tried = time.Time{}
-}
+// pauseIsOver lets the site look the provider up again at once.
+func (b *fixture) pauseIsOver() { b.clock.add(time.Second) }
 
-// TestAProviderThatRotatesKeyAndAlgorithmUnderThirtySignInsKeepsNobodyOut lets thirty people
-// come back from the provider at once, with its key and algorithm changed since they left,
-// and changed twice more while they are let in. The site asks it a few times, not thirty.
+// TestAProviderThatRotatesKeyAndAlgorithmUnderThirtySignInsKeepsNobodyOut lets thirty
+// people come back from the provider at once. Its key and algorithm changed after they had
+// left, and change twice more while they come in. The site asks the provider a few times,
+// not thirty.
 func TestAProviderThatRotatesKeyAndAlgorithmUnderThirtySignInsKeepsNobodyOut(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	first := b.browser()
 	first.wants(first.signIn("ada", "/annotations"), 200, "Your annotations")
 	const people = 30
@@ -89,7 +79,7 @@ func TestASignInThatTheProviderCouldNotFinishIsFinishedLater(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newBed(t)
+			b := newFixture(t)
 			ada := b.browser()
 			callback := ada.callback("ada")
 			b.provider.SetMood(tt.endpoint, tt.mood)
@@ -111,9 +101,9 @@ func TestASignInThatTheProviderCouldNotFinishIsFinishedLater(t *testing.T) {
 	}
 }
 
-// TestAKeptIDTokenIsNotGoodForever: what was kept for another try may expire.
+// TestAKeptIDTokenIsNotGoodForever lets an ID token expire that was kept for another try.
 func TestAKeptIDTokenIsNotGoodForever(t *testing.T) {
-	b := newBedWith(t, claims(map[string]any{"exp": time.Now().Add(time.Minute).Unix()}))
+	b := newFixtureWith(t, claims(map[string]any{"exp": time.Now().Add(time.Minute).Unix()}))
 	ada := b.browser()
 	callback := ada.callback("ada")
 	b.rotate("ES256", false)
@@ -141,7 +131,7 @@ func TestTheSecretGoesWhereTheProviderTakesIt(t *testing.T) {
 		"nowhere": {true, false, "wrong", 500, []int{2, 4}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBedWith(t, func(c *localidp.Config) {
+			b := newFixtureWith(t, func(c *localidp.Config) {
 				c.Clients[0].Post, c.Clients[0].Spend = tt.post, tt.spend
 				// Both are announced as soon as one client has post.
 				c.Clients = append(c.Clients, localidp.Client{ID: "x", Secret: "x", RedirectURIs: c.Clients[0].RedirectURIs, Post: true})
@@ -165,11 +155,11 @@ func TestTheSecretGoesWhereTheProviderTakesIt(t *testing.T) {
 	}
 }
 
-// TestASecretThatChangedNeedsNoRestart has a secret that is read at each sign-in: what is wrong
-// now, or cannot be read, is not kept.
+// TestASecretThatChangedNeedsNoRestart reads the secret at each sign-in. The site remembers
+// no wrong or unreadable secret.
 func TestASecretThatChangedNeedsNoRestart(t *testing.T) {
 	secret, trouble := "old", error(nil)
-	b := newBedWith(t, func(*localidp.Config) {}, func(c *Config, _ *Deps) {
+	b := newFixtureWith(t, func(*localidp.Config) {}, func(c *Config, _ *Deps) {
 		c.ClientSecret = ""
 		c.SecretFrom = func() (string, error) { return secret, trouble }
 	})
@@ -183,35 +173,10 @@ func TestASecretThatChangedNeedsNoRestart(t *testing.T) {
 	v.wants(v.tryIn("ada", nil), http.StatusInternalServerError)
 }
 
-func TestWhatIsAnnouncedDecidesWhereTheSecretGoes(t *testing.T) {
-	const header, form = oauth2.AuthStyleInHeader, oauth2.AuthStyleInParams
-	for _, tt := range []struct {
-		methods []string
-		known   oauth2.AuthStyle
-		want    []oauth2.AuthStyle
-	}{
-		{nil, 0, []oauth2.AuthStyle{header, form}},
-		{nil, form, []oauth2.AuthStyle{form, header}},
-		{[]string{"client_secret_post", "client_secret_basic"}, 0, []oauth2.AuthStyle{header, form}},
-		{[]string{"client_secret_post", "client_secret_basic"}, form, []oauth2.AuthStyle{form, header}},
-		{[]string{"client_secret_post", "client_secret_basic"}, header, []oauth2.AuthStyle{header, form}},
-		{[]string{"client_secret_basic"}, form, []oauth2.AuthStyle{header}},
-		{[]string{"client_secret_post"}, 0, []oauth2.AuthStyle{form}},
-		{[]string{"private_key_jwt"}, 0, []oauth2.AuthStyle{form}},
-		{[]string{}, 0, []oauth2.AuthStyle{form}},
-	} {
-		p := newProvider(Config{}, "")
-		p.style.Store(int32(tt.known))
-		if got := p.styles(&discovered{methods: tt.methods}); fmt.Sprint(got) != fmt.Sprint(tt.want) {
-			t.Errorf("announced %q, known %d: tries %v, want %v", tt.methods, tt.known, got, tt.want)
-		}
-	}
-}
-
 func TestASignInDoesWithoutUserinfo(t *testing.T) {
 	nameless := claims(map[string]any{"name": nil, "email": nil})
 	t.Run("that hangs", func(t *testing.T) {
-		b := newBedWith(t, nameless)
+		b := newFixtureWith(t, nameless)
 		b.provider.SetMood(localidp.UserInfo, localidp.Mood{Hang: true})
 		begun := time.Now()
 		ada := b.browser()
@@ -229,13 +194,13 @@ func TestASignInDoesWithoutUserinfo(t *testing.T) {
 		"with a subject of a wrong type": {`{"sub":7,"name":"Ada"}`, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBedWith(t, nameless)
+			b := newFixtureWith(t, nameless)
 			if tt.answer != "" {
 				b.provider.SetMood(localidp.UserInfo, localidp.Mood{Status: 200, Body: tt.answer})
 			}
 			b.browser().signIn("ada", "/annotations")
-			b.world.change(func() {
-				if a := b.world.accounts["ada"]; a.Name != tt.name || a.Email != tt.email {
+			b.ports.change(func() {
+				if a := b.ports.accounts["ada"]; a.Name != tt.name || a.Email != tt.email {
 					t.Errorf("the account is %+v, want %q and %q", a, tt.name, tt.email)
 				}
 			})
@@ -243,48 +208,16 @@ func TestASignInDoesWithoutUserinfo(t *testing.T) {
 	}
 }
 
-// TestUserinfoMayBeSigned is of clients that are registered so: a key of the provider's has
-// to have done it.
-func TestUserinfoMayBeSigned(t *testing.T) {
-	b, another := newBed(t), newBed(t)
-	another.rotate("RS512", false) // all beds begin with one key
-	d, err := b.site.provider.discover(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, by := range []*bed{b, another} {
-		raw, err := by.provider.Sign("", map[string]any{"sub": "ada", "name": "Ada"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Header.Get("Authorization") != "Bearer token" {
-				t.Errorf("userinfo is asked for with %q", r.Header.Get("Authorization"))
-			}
-			w.Header().Set("Content-Type", "application/jwt; charset=utf-8")
-			fmt.Fprint(w, raw)
-		}))
-		signing := *d
-		signing.userInfo = srv.URL
-		who := person{user: "ada"}
-		b.site.provider.complete(t.Context(), &signing, "token", &who)
-		srv.Close()
-		if want := map[bool]string{true: "Ada"}[by == b]; who.name != want {
-			t.Errorf("signed by the provider: %v, the name is %q, want %q", by == b, who.name, want)
-		}
-	}
-}
-
 func TestNameAndAddressAreThoseOfTheLastSignIn(t *testing.T) {
 	name, email := "Ada", "ada@example.org"
-	b := newBedWith(t, func(c *localidp.Config) {
+	b := newFixtureWith(t, func(c *localidp.Config) {
 		c.Claims = func(claims map[string]any) { claims["name"], claims["email"] = name, email }
 	})
 	for range 2 {
 		ada := b.browser()
 		ada.wants(ada.signIn("ada", "/annotations"), 200)
-		b.world.change(func() {
-			if a := b.world.accounts["ada"]; a.Name != name || a.Email != email || a.Issuer != b.idp {
+		b.ports.change(func() {
+			if a := b.ports.accounts["ada"]; a.Name != name || a.Email != email || a.Issuer != b.idp {
 				t.Errorf("the account is %+v, want %q, %q and %q", a, name, email, b.idp)
 			}
 		})
@@ -292,77 +225,9 @@ func TestNameAndAddressAreThoseOfTheLastSignIn(t *testing.T) {
 	}
 }
 
-// TestWhatWasFoundOfTheProviderHasAnAge: it is asked again, and what was found is good while
-// it cannot be asked; keys not for ever.
-func TestWhatWasFoundOfTheProviderHasAnAge(t *testing.T) {
-	b := newBedWith(t, claims(map[string]any{"exp": time.Now().Add(24 * time.Hour).Unix()}))
-	in := func() answer { return b.browser().tryIn("ada", nil) }
-	v := b.browser()
-	v.wants(in(), 200)
-	v.wants(in(), 200)
-	if got := b.provider.Asked(localidp.Discovery); got != 1 {
-		t.Errorf("discovery was asked %d times within its age, want 1", got)
-	}
-	b.clock.add(lookupAge)
-	b.pauseIsOver()
-	v.wants(in(), 200)
-	if got := b.provider.Asked(localidp.Discovery); got != 2 {
-		t.Errorf("discovery was asked %d times after its age, want 2", got)
-	}
-	b.provider.SetMood(localidp.Discovery, localidp.Mood{Status: 503})
-	b.provider.SetMood(localidp.Keys, localidp.Mood{Status: 503})
-	b.clock.add(lookupAge)
-	b.pauseIsOver()
-	v.wants(in(), 200)
-	v.wants(in(), 200)
-	if got := b.provider.Asked(localidp.Discovery); got != 3 {
-		t.Errorf("discovery was asked %d times while it answers 503, want 3", got)
-	}
-	b.clock.add(keysAge)
-	v.wants(in(), 503, unavailable)
-	b.provider.SetMood(localidp.Keys, localidp.Mood{})
-	b.pauseIsOver()
-	v.wants(in(), 200) // the keys are to be had, the description is not
-}
-
-// TestTokensThatAreMadeUpCostTheProviderLittle sends many at once that some key has signed.
-func TestTokensThatAreMadeUpCostTheProviderLittle(t *testing.T) {
-	b := newBed(t)
-	v := b.browser()
-	v.wants(v.signIn("ada", "/"), 200)
-	forger := newBed(t)
-	raw, err := forger.provider.Sign("logout+jwt", map[string]any{"iss": b.idp, "aud": "gas"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	before := b.provider.Asked(localidp.Keys)
-	begun := time.Now()
-	var all sync.WaitGroup
-	for range 50 {
-		all.Go(func() {
-			if got := b.sendLogout(raw).StatusCode; got != http.StatusBadRequest {
-				t.Errorf("a token that is made up is answered %d, want 400", got)
-			}
-		})
-	}
-	all.Wait()
-	most := 2 + int(time.Since(begun)/lookupPause)
-	if asked := b.provider.Asked(localidp.Keys) - before; asked > most {
-		t.Errorf("the keys were asked for %d times, want %d at most", asked, most)
-	}
-	for range 50 {
-		if got := b.sendLogout("x.y.z").StatusCode; got != http.StatusBadRequest {
-			t.Errorf("nonsense is answered %d, want 400", got)
-		}
-	}
-	if asked := b.provider.Asked(localidp.Keys) - before; asked > most {
-		t.Errorf("nonsense had the keys asked for: %d times", asked)
-	}
-}
-
-// TestAProviderThatStaysBusyIsNotAskedForEver: one code is tried a few times.
+// TestAProviderThatStaysBusyIsNotAskedForEver tries one code a few times.
 func TestAProviderThatStaysBusyIsNotAskedForEver(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	ada := b.browser()
 	callback := ada.callback("ada")
 	b.provider.SetMood(localidp.Token, localidp.Mood{Status: 429})
@@ -372,5 +237,21 @@ func TestAProviderThatStaysBusyIsNotAskedForEver(t *testing.T) {
 	ada.wants(ada.get(callback), 400, stopped)
 	if got := b.provider.Asked(localidp.Token); got != maxTries {
 		t.Errorf("the token endpoint was asked %d times, want %d", got, maxTries)
+	}
+}
+
+// TestUserinfoIsNotAskedForWithoutAnAccessToken tries a sign-in again. The access token is
+// not kept for that.
+func TestUserinfoIsNotAskedForWithoutAnAccessToken(t *testing.T) {
+	b := newFixtureWith(t, claims(map[string]any{"name": nil}))
+	ada := b.browser()
+	callback := ada.callback("ada")
+	b.rotate("ES256", false)
+	b.provider.SetMood(localidp.Keys, localidp.Mood{Status: 503, Times: 1})
+	ada.wants(ada.get(callback), 503, unavailable)
+	b.pauseIsOver()
+	ada.wants(ada.get(callback), 200, "Your annotations")
+	if asked := b.provider.Asked(localidp.UserInfo); asked != 0 {
+		t.Errorf("userinfo was asked for %d times, want 0", asked)
 	}
 }

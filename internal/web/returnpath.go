@@ -8,13 +8,13 @@ import (
 // maxReturn is the longest return path in bytes.
 const maxReturn = 1024
 
-// afterLogin is where sign-in leads if nothing better is asked for.
+// afterLogin is the path to which sign-in leads if nothing better is asked for.
 const afterLogin = "/annotations"
 
-// returnPath returns where to lead after sign-in: raw, if it is without doubt
-// a path of this site, else [afterLogin]. Browsers read a good many shapes as
-// another host (//host, /\host, /%09/host, dot segments that leave a //), so
-// this takes what the site's own links look like and nothing else.
+// returnPath returns the path to which sign-in leads. It is raw if that is without doubt a
+// path of this site, and [afterLogin] otherwise. Browsers read many forms as another host
+// (//host, /\host, /%09/host, dot segments that leave a //). So this accepts only what the
+// site's own links look like.
 func returnPath(raw string) string {
 	if isLocal(raw) {
 		return raw
@@ -26,7 +26,7 @@ func isLocal(raw string) bool {
 	if len(raw) > maxReturn || !strings.HasPrefix(raw, "/") {
 		return false
 	}
-	// What RFC 3986 lets stand in a path and a query: browsers leave that as it is.
+	// RFC 3986 allows these characters in a path and a query. Browsers leave them as they are.
 	for i := 0; i < len(raw); i++ {
 		c := raw[i]
 		alnum := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
@@ -54,7 +54,7 @@ func isLocal(raw string) bool {
 			return false
 		}
 	}
-	// Only pages: sign-in that leads to sign-in would go round in circles.
+	// Only pages are allowed: sign-in must not lead to sign-in.
 	switch segments[0] {
 	case "", "annotations", "annotation", "subscribe", "account":
 		return true

@@ -99,10 +99,10 @@ func FuzzReturnPath(f *testing.F) {
 	})
 }
 
-// TestSignInLeadsBackToTheVeryAddress follows the site's own redirects, in which an address
-// could be lost too.
+// TestSignInLeadsBackToTheVeryAddress follows the site's own redirects, which could lose
+// the address, too.
 func TestSignInLeadsBackToTheVeryAddress(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	for i, path := range []string{
 		"/annotation/it's(1)*;x", "/annotation/a%2Fb", "/annotation/a%20b%25", "/annotations/", "/annotation/x/",
 		"/annotations?sort=name&note=it's(1)*;x", "/annotations/?a=1;b=2", "/annotation/%C3%A9",
@@ -117,33 +117,33 @@ func TestSignInLeadsBackToTheVeryAddress(t *testing.T) {
 	}
 }
 
-// TestARefusedSignInKeepsTheAddress: who signs in again after all comes to where they
-// wanted to go.
+// TestARefusedSignInKeepsTheAddress signs in after a refusal, and comes to the address that
+// was asked for at first.
 func TestARefusedSignInKeepsTheAddress(t *testing.T) {
 	const path = "/annotation/it's(1)*;x"
 	asAda := func(v *browser, a answer) answer {
 		return v.post(v.idp+"/login", a.form(t, "/login", func(f url.Values) bool { return f.Get("subject") == "ada" }))
 	}
-	for name, refuse := range map[string]func(b *bed, v *browser) answer{
-		"by the person": func(b *bed, v *browser) answer {
+	for name, refuse := range map[string]func(b *fixture, v *browser) answer{
+		"by the person": func(b *fixture, v *browser) answer {
 			b.provider.SetMood(localidp.Authorize, localidp.Mood{Error: "access_denied", Times: 1})
 			return v.get(path)
 		},
-		"by the provider": func(b *bed, v *browser) answer {
+		"by the provider": func(b *fixture, v *browser) answer {
 			b.provider.SetMood(localidp.Authorize, localidp.Mood{Error: "server_error", Times: 1})
 			return v.get(path)
 		},
-		"for its code": func(b *bed, v *browser) answer {
+		"for its code": func(b *fixture, v *browser) answer {
 			b.provider.SetMood(localidp.Token, localidp.Mood{Error: "invalid_grant", Times: 1})
 			return asAda(v, v.get(path))
 		},
-		"while the provider is away": func(b *bed, v *browser) answer {
+		"while the provider is away": func(b *fixture, v *browser) answer {
 			b.provider.SetMood(localidp.Discovery, localidp.Mood{Status: 503, Times: 1})
 			defer b.pauseIsOver()
 			return v.get(path)
 		},
 	} {
-		b := newBed(t)
+		b := newFixture(t)
 		v := b.browser()
 		refused := refuse(b, v)
 		again := regexp.MustCompile(`href="(/login[^"]*)"[^>]*>(?:Sign in again|Try again)`).FindStringSubmatch(refused.body)

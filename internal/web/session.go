@@ -11,46 +11,46 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gofiber/fiber/v3"
-
+	"github.com/gas-restore/gas/internal/signin"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// session is somebody who is signed in.
+// session is the session of a person who is signed in.
 type session struct {
 	User events.UserID `json:"user"`
-	// CSRF is what every form of the session carries.
+	// CSRF is the token that every form of the session carries.
 	CSRF      string    `json:"csrf"`
 	ExpiresAt time.Time `json:"expires_at"`
-	// SID is the provider's name of its session, if it has one, and IDToken what
-	// it signed: sign-out at the provider shows it.
+	// SID is the provider's name of its session, if it has one. IDToken is the token that the
+	// provider signed: sign-out at the provider shows it.
 	SID     string `json:"sid,omitempty"`
 	IDToken string `json:"id_token,omitempty"`
-	// At is when the provider made the ID token, by its clock; zero if it did not tell.
+	// At is when the provider made the ID token, by the provider's clock; zero if the provider
+	// did not tell.
 	At time.Time `json:"at,omitzero"`
-	// token is what the cookie holds.
+	// token is in the cookie.
 	token string
 }
 
-// sessions keeps each session under the hash of its token, so that who reads
-// the store can't take a session over. When it was last used stands in an entry
-// of its own: a request that notes its use while another signs out must not
-// write the session back.
+// sessions keeps each session under the hash of its token, so that nobody who reads the
+// store can take a session over. The time of the last use is in an entry of its own: a
+// request that writes this time while another request signs out must not write the session
+// back.
 type sessions struct {
 	store    SessionStore
 	now      func() time.Time
 	lifetime time.Duration
 	idle     time.Duration
-	// uses has when sessions were last used as far as was read a moment ago, by the
-	// hash of their token: that costs a call, and only the session's own entry
-	// decides whether it is one. The zero value is ready.
+	// uses has the times of last use that were read a moment ago, by the hash of the token. It
+	// saves a call. Only the session's own entry decides whether the session is there. The
+	// zero value is ready.
 	uses uses
 }
 
 const (
-	// useAge is how long what was read of a session's use is believed.
+	// useAge is how long a time of last use is believed after it was read.
 	useAge = 10 * time.Second
-	// maxUses bounds how many are remembered.
+	// maxUses bounds how many times of last use are remembered.
 	maxUses = 100_000
 )
 
@@ -87,14 +87,15 @@ func (u *uses) forget(hash string) {
 	delete(u.known, hash)
 }
 
-// lastUse returns when the session was last used; ok is false if that has expired.
+// lastUse returns when the session was last used. ok is false if that entry has expired.
 func (s *sessions) lastUse(ctx context.Context, token string) (last time.Time, ok bool, err error) {
 	now := s.now()
-	// What would end the session is read again: another replica may know better.
+	// Another replica may know a later use. So a time that would end the session is read
+	// again.
 	if last, ok := s.uses.get(hashOf(token), now); ok && now.Sub(last) <= s.idle {
 		return last, true, nil
 	}
-	seen, err := s.store.GetWithContext(ctx, hashKey("seen", token))
+	seen, err := s.store.Get(ctx, hashKey("seen", token))
 	if err != nil {
 		return time.Time{}, false, fmt.Errorf("read the session's last use: %w", err)
 	}
@@ -120,24 +121,16 @@ func hashOf(token string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// SessionStore is a [fiber.Storage] that can be looked through by prefix.
-type SessionStore interface {
-	fiber.Storage
-	// Keys returns the keys that begin with prefix, which ends with a dot. Keys
-	// that were deleted may be among them.
-	Keys(ctx context.Context, prefix string) ([]string, error)
-}
-
-// ofUser is the prefix of the entries that lead from a user to the sessions.
+// ofUser is the prefix of the keys that lead from a user to the user's sessions.
 func ofUser(user events.UserID) string { return hashKey("user", string(user)) + "." }
 
-// ofSID is the prefix of the entries that lead from the provider's session to ours.
+// ofSID is the prefix of the keys that lead from the provider's session to our sessions.
 func ofSID(sid string) string { return hashKey("sid", sid) + "." }
 
-// start makes a session with a new token for whom the provider vouches.
-func (s *sessions) start(ctx context.Context, who person) (*session, error) {
+// start makes a session with a new token for a person for whom the provider vouches.
+func (s *sessions) start(ctx context.Context, who signin.Person) (*session, error) {
 	now := s.now()
-	sess := &session{User: who.user, SID: who.sid, IDToken: who.idToken, At: who.at, CSRF: rand.Text(), ExpiresAt: now.Add(s.lifetime), token: rand.Text() + rand.Text()}
+	sess := &session{User: who.User, SID: who.SID, IDToken: who.IDToken, At: who.At, CSRF: rand.Text(), ExpiresAt: now.Add(s.lifetime), token: rand.Text() + rand.Text()}
 	data, err := json.Marshal(sess)
 	if err != nil {
 		return nil, fmt.Errorf("start a session: %w", err)
@@ -145,29 +138,29 @@ func (s *sessions) start(ctx context.Context, who person) (*session, error) {
 	if err := s.touch(ctx, sess.token, now); err != nil {
 		return nil, err
 	}
-	// Before the session is: the provider can end whatever can be used.
-	if err := s.store.SetWithContext(ctx, ofUser(who.user)+hashOf(sess.token), []byte("sid:"+who.sid), s.lifetime); err != nil {
+	// These entries come before the session: the provider must be able to end every session
+	// that somebody can use.
+	if err := s.store.Set(ctx, ofUser(who.User)+hashOf(sess.token), []byte("sid:"+who.SID), s.lifetime); err != nil {
 		return nil, fmt.Errorf("start a session: %w", err)
 	}
-	if who.sid != "" {
-		if err := s.store.SetWithContext(ctx, ofSID(who.sid)+hashOf(sess.token), []byte("user:"+string(who.user)), s.lifetime); err != nil {
+	if who.SID != "" {
+		if err := s.store.Set(ctx, ofSID(who.SID)+hashOf(sess.token), []byte("user:"+string(who.User)), s.lifetime); err != nil {
 			return nil, fmt.Errorf("start a session: %w", err)
 		}
 	}
-	if err := s.store.SetWithContext(ctx, hashKey("session", sess.token), data, s.lifetime); err != nil {
+	if err := s.store.Set(ctx, hashKey("session", sess.token), data, s.lifetime); err != nil {
 		return nil, fmt.Errorf("start a session: %w", err)
 	}
 	return sess, nil
 }
 
-// find returns the session of token; nil if there is none (any more). used
-// says whether the request counts as the user's doing: a live stream that a
-// browser keeps open does not.
+// find returns the session of token, or nil if there is none, or none any more. used says
+// whether the user did something: a live stream that a browser keeps open does not count.
 func (s *sessions) find(ctx context.Context, token string, used bool) (*session, error) {
 	if token == "" || len(token) > 128 {
 		return nil, nil
 	}
-	data, err := s.store.GetWithContext(ctx, hashKey("session", token))
+	data, err := s.store.Get(ctx, hashKey("session", token))
 	if err != nil {
 		return nil, fmt.Errorf("read the session: %w", err)
 	}
@@ -182,7 +175,7 @@ func (s *sessions) find(ctx context.Context, token string, used bool) (*session,
 	if err := json.Unmarshal(data, sess); err != nil {
 		return nil, fmt.Errorf("decode the session: %w", err)
 	}
-	// The store expires entries too, but when is its own business.
+	// The store ends entries too, but perhaps later.
 	now := s.now()
 	idle := now.Sub(last)
 	if !now.Before(sess.ExpiresAt) || idle > s.idle {
@@ -197,7 +190,7 @@ func (s *sessions) find(ctx context.Context, token string, used bool) (*session,
 }
 
 func (s *sessions) touch(ctx context.Context, token string, now time.Time) error {
-	err := s.store.SetWithContext(ctx, hashKey("seen", token), strconv.AppendInt(nil, now.Unix(), 10), s.idle)
+	err := s.store.Set(ctx, hashKey("seen", token), strconv.AppendInt(nil, now.Unix(), 10), s.idle)
 	if err != nil {
 		return fmt.Errorf("note the session's use: %w", err)
 	}
@@ -205,7 +198,7 @@ func (s *sessions) touch(ctx context.Context, token string, now time.Time) error
 	return nil
 }
 
-// end forgets the session of token; that there is none is no error.
+// end forgets the session of token. It is no error if there is none.
 func (s *sessions) end(ctx context.Context, token string) error {
 	if token == "" {
 		return nil
@@ -213,50 +206,13 @@ func (s *sessions) end(ctx context.Context, token string) error {
 	return s.drop(ctx, hashOf(token))
 }
 
-// drop forgets the session whose token has the hash.
+// drop forgets the session. hash is the hash of its token.
 func (s *sessions) drop(ctx context.Context, hash string) error {
 	s.uses.forget(hash)
 	for _, kind := range []string{"session.", "seen."} {
-		if err := s.store.DeleteWithContext(ctx, kind+hash); err != nil {
+		if err := s.store.Delete(ctx, kind+hash); err != nil {
 			return fmt.Errorf("end the session: %w", err)
 		}
 	}
 	return nil
-}
-
-const (
-	sessionCookie = "gas_session"
-	loginCookie   = "gas_login"
-)
-
-// cookieName prefixes the name where a browser honours the prefix: then no
-// other host and no clear-text page can have set the cookie.
-func (s *Server) cookieName(name string) string {
-	if s.secure {
-		return "__Host-" + name
-	}
-	return name
-}
-
-func (s *Server) setCookie(c fiber.Ctx, name, value string, lifetime time.Duration) {
-	c.Cookie(&fiber.Cookie{
-		Name:     s.cookieName(name),
-		Value:    value,
-		Path:     "/",
-		MaxAge:   int(lifetime.Seconds()),
-		Secure:   s.secure,
-		HTTPOnly: true,
-		SameSite: fiber.CookieSameSiteLaxMode,
-	})
-}
-
-func (s *Server) dropCookie(c fiber.Ctx, name string) {
-	c.Cookie(&fiber.Cookie{
-		Name:     s.cookieName(name),
-		Path:     "/",
-		Expires:  time.Unix(1, 0),
-		Secure:   s.secure,
-		HTTPOnly: true,
-		SameSite: fiber.CookieSameSiteLaxMode,
-	})
 }

@@ -1,124 +1,29 @@
 package web
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
-	"strings"
+	"net/http"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
-	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/gofiber/fiber/v3"
-	"golang.org/x/oauth2"
 
-	"github.com/gas-restore/gas/internal/archive"
-	"github.com/gas-restore/gas/internal/fault"
-	"github.com/gas-restore/gas/pkg/events"
+	"github.com/gas-restore/gas/internal/signin"
 )
 
-// viewer is who looks at a page.
-type viewer struct {
-	session *session
-	account archive.Account
-	// job is what the address names, anybody's, and zero if there is none or the
-	// address names none: one call reads it with the account.
-	job archive.Job
-	// stopped is the operator's reason for asking for nothing of the user's; empty if
-	// nobody stopped it.
-	stopped string
-}
-
-// Waits says, in a sentence, why nothing more is asked for that the user is entitled to:
-// somebody at the service has to act first. It is empty if nothing waits.
-func (v *viewer) Waits() string {
-	switch plan := v.account.Plan; {
-	case plan == nil:
-		return ""
-	case v.stopped != "":
-		return "The service has paused bringing files back: " + strings.TrimSuffix(v.stopped, ".") + "."
-	case plan.State == archive.PlanHeld:
-		return "Bringing the rest of your files back waits for an approval by the service."
-	}
-	return ""
-}
-
-// Name is how the page addresses the viewer.
-func (v *viewer) Name() string {
-	switch {
-	case v.account.Name != "":
-		return v.account.Name
-	case v.account.Email != "":
-		return v.account.Email
-	}
-	return string(v.account.ID)
-}
-
-// ID is the subject that the provider vouches for.
-func (v *viewer) ID() events.UserID { return v.account.ID }
-
-// Email is the viewer's address, if the provider told it.
-func (v *viewer) Email() string { return v.account.Email }
-
-// Since is when the viewer's plan last changed; zero if it never did.
-func (v *viewer) Since() time.Time { return v.account.RoleChangedAt }
-
-// Until is when the session ends at the latest.
-func (v *viewer) Until() time.Time { return v.session.ExpiresAt }
-
-// Premium reports whether the viewer pays.
-func (v *viewer) Premium() bool { return v.account.Role == archive.Premium }
-
-// CSRF is what the viewer's forms carry.
-func (v *viewer) CSRF() string { return v.session.CSRF }
-
-// viewer returns who is signed in, nil if nobody is. The role is read each
-// time: a page never shows yesterday's plan.
+// viewer returns the person who is signed in, and nil if nobody is. used says whether the
+// request shows that the person is there: a live stream, which a browser keeps open, does
+// not.
 func (s *Server) viewer(c fiber.Ctx, used bool) (*viewer, error) {
-	sess, err := s.sessions.find(c.Context(), c.Cookies(s.cookieName(sessionCookie)), used)
-	if err != nil || sess == nil {
-		return nil, err
+	v, err := s.viewerOf(c.Context(), c.Cookies(s.cookieName(sessionCookie)), namedJob(c), used)
+	if v != nil {
+		c.Locals(viewerLocal, v)
 	}
-	v := &viewer{session: sess}
-	if id := namedJob(c); id == "" {
-		v.account, err = s.deps.Accounts.Account(c.Context(), sess.User)
-	} else {
-		v.account, v.job, err = s.deps.Accounts.AccountAndJob(c.Context(), sess.User, id)
-	}
-	if fault.Is(err, fault.NotFound) {
-		return nil, s.sessions.end(c.Context(), sess.token)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if acct := v.account; s.overdue(acct) {
-		// Somebody crashed between the change of plan and its announcement.
-		planned, err := s.planned(c.Context(), acct)
-		if err == nil {
-			err = s.announce(c.Context(), planned)
-		}
-		if err != nil {
-			s.log.Error("an upgrade is not announced yet", "user", acct.ID, "error", err.Error())
-		} else {
-			s.audit(c, "upgrade announced", "user", acct.ID, "again", true)
-		}
-	}
-	if s.deps.Switches != nil && v.account.Plan != nil {
-		// That it is not known is no reason to show no page.
-		if stops, err := s.deps.Switches.Switches(c.Context()); err != nil {
-			s.log.Warn("what operators have stopped is not known", "request", requestID(c), "error", err.Error())
-		} else if hold, ok := stops.Of(v.account.ID); ok {
-			v.stopped = hold.Reason
-		}
-	}
-	c.Locals(viewerLocal, v)
-	return v, nil
+	return v, err
 }
 
-// page returns the viewer of a page that needs one. If it is nil, the answer
-// is on its way already and the handler returns err as it is.
+// page returns the viewer of a page that needs one. If it is nil, page has answered already,
+// and the handler returns err as it is.
 func (s *Server) page(c fiber.Ctx) (*viewer, error) {
 	v, err := s.viewer(c, true)
 	if v != nil || err != nil {
@@ -137,125 +42,120 @@ func (s *Server) login(c fiber.Ctx) error {
 		return c.Redirect().Status(fiber.StatusSeeOther).To(back)
 	}
 	if !s.limits.signIns.allow(c.IP()) {
-		s.audit(c, "sign-in refused", "reason", "too many from this address")
+		s.audit(c.Context(), "sign-in refused", "reason", "too many from this address")
 		return errTooMany
 	}
-	d, err := s.provider.discover(c.Context())
-	if err != nil {
-		return refuse(err, loginLink(back))
-	}
-	// A browser keeps its key over several tabs, so that each can finish.
+	// A browser keeps its key over several tabs, so that a sign-in can finish in each.
 	browser := c.Cookies(s.cookieName(loginCookie))
 	if len(browser) != len(rand.Text()) {
 		browser = rand.Text()
 	}
-	lg, state, err := s.logins.begin(c.Context(), browser, back)
+	lg, state := s.logins.begin(browser, back)
+	to, err := s.provider.AuthURL(c.Context(), state, lg.Attempt)
 	if err != nil {
+		return refuse(err, loginLink(back))
+	}
+	if err := s.logins.keep(c.Context(), lg, state); err != nil {
 		return err
 	}
 	s.setCookie(c, loginCookie, browser, loginLifetime)
-	return c.Redirect().Status(fiber.StatusSeeOther).To(
-		d.oauth.AuthCodeURL(state, oidc.Nonce(lg.Nonce), oauth2.S256ChallengeOption(lg.Verifier)))
+	return c.Redirect().Status(fiber.StatusSeeOther).To(to)
 }
 
 func (s *Server) callback(c fiber.Ctx) error {
 	state := c.Query("state")
 	lg, err := s.logins.take(c.Context(), state, c.Cookies(s.cookieName(loginCookie)))
 	if errors.Is(err, errLogin) {
-		return refuse(stale(err), "/login")
+		return refuse(signin.Stale(err), "/login")
 	}
 	if err != nil {
 		return err
 	}
-	if err := s.answered(c); err != nil {
+	if err := s.provider.CheckAnswer(c.Query("iss"), c.Query("error"), c.Query("error_description")); err != nil {
 		return refuse(err, loginLink(lg.Return))
 	}
-	who, err := s.provider.exchange(c.Context(), c.Query("code"), &lg)
-	if r, ok := errors.AsType[*refusal](err); ok && r.blame == byProvider {
-		return s.again(c, lg, state, r)
+	who, err := s.provider.Redeem(c.Context(), c.Query("code"), &lg.Attempt)
+	if r, ok := errors.AsType[*signin.Refusal](err); ok && r.Blame == signin.BlameProvider {
+		return s.again(c.Context(), lg, state, r, c.OriginalURL())
 	}
 	if err != nil {
 		return refuse(err, loginLink(lg.Return))
 	}
-	if err := s.signedIn(c, who); err != nil {
+	sess, err := s.signedIn(c.Context(), who, c.Cookies(s.cookieName(sessionCookie)))
+	if err != nil {
 		return refuse(err, loginLink(lg.Return))
 	}
+	s.setCookie(c, sessionCookie, sess.token, s.cfg.SessionLifetime)
 	return c.Redirect().Status(fiber.StatusSeeOther).To(lg.Return)
 }
 
-// answered returns what is wrong with the provider's answer to the browser, before its
-// code is looked at. The error is a refusal.
-func (s *Server) answered(c fiber.Ctx) error {
-	// RFC 9207: an answer that names its issuer names ours.
-	if iss := c.Query("iss"); iss != "" && iss != s.cfg.Issuer {
-		return stale(fmt.Errorf("the callback names another issuer: %q", clip(iss, 200)))
+// logout ends the session here. It leads on to the provider's sign-out if the provider has
+// one.
+func (s *Server) logout(c fiber.Ctx) error {
+	v, err := s.viewer(c, true)
+	if err != nil {
+		return err
 	}
-	if code := c.Query("error"); code != "" {
-		reason := clip(code, 100)
-		if more := c.Query("error_description"); more != "" {
-			reason += ": " + clip(more, 200)
+	to := "/"
+	if v != nil {
+		if err := s.checkForm(c, v); err != nil {
+			return err
 		}
-		return ofCode(code, errors.New("the provider answered the browser with "+reason))
+		if to, err = s.signOut(c.Context(), v.session); err != nil {
+			return err
+		}
 	}
-	return nil
+	s.dropCookie(c, sessionCookie)
+	return c.Redirect().Status(fiber.StatusSeeOther).To(to)
 }
 
-// again keeps the sign-in for another try: what the provider could not do now it may do
-// in a minute, with the same code, or with what that was redeemed for. It returns r with
-// words that lead there, or to the beginning.
-func (s *Server) again(c fiber.Ctx, lg login, state string, r *refusal) error {
-	if lg.Tries++; errors.Is(r, errSpent) || lg.Tries >= maxTries {
-		return r.problem(loginLink(lg.Return))
-	}
-	// The request may have used its time up at the provider.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), putBackTime)
-	defer cancel()
-	if err := s.logins.putBack(ctx, lg, state); err != nil {
-		r.err = errors.Join(r.err, err)
-		return r.problem(loginLink(lg.Return))
-	}
-	return r.problem(c.OriginalURL())
-}
-
-// putBackTime bounds the write of a login that is kept for another try.
-const putBackTime = 2 * time.Second
-
-// signedIn sees to the account and the session of whom the provider vouches for. An
-// account of another issuer is a refusal.
-func (s *Server) signedIn(c fiber.Ctx, who person) error {
-	err := s.deps.Accounts.SignIn(c.Context(), archive.Account{
-		ID: who.user, Name: who.name, Email: who.email, Issuer: s.cfg.Issuer, Role: archive.Free,
-	}, s.cfg.FormerIssuers)
-	if errors.Is(err, archive.ErrIssuer) {
-		return wrongSetUp(fmt.Errorf("%w: if the people of the two are the same, name the earlier one in GAS_OIDC_FORMER_ISSUERS", err))
+// backChannel takes the provider's logout token (OpenID Connect Back-Channel Logout 1.0). The
+// token is the credential: there is no cookie, and no form of ours. The answer is 503 if the
+// token cannot be verified now, and 400 if the token is wrong.
+func (s *Server) backChannel(c fiber.Ctx) error {
+	err := s.signedOutBy(c.Context(), c.FormValue("logout_token"))
+	if errors.Is(err, errLogoutToken) {
+		return c.Status(http.StatusBadRequest).JSON(map[string]string{"error": "invalid_request"})
 	}
 	if err != nil {
 		return err
 	}
-	// The session is a new one, whatever cookie the browser came with.
-	if err := s.sessions.end(c.Context(), c.Cookies(s.cookieName(sessionCookie))); err != nil {
-		return err
-	}
-	sess, err := s.sessions.start(c.Context(), who)
-	if err != nil {
-		return err
-	}
-	s.setCookie(c, sessionCookie, sess.token, s.cfg.SessionLifetime)
-	s.audit(c, "signed in", "user", who.user)
-	return nil
+	return c.SendStatus(http.StatusOK)
 }
 
-// clip returns text without control characters and with at most limit bytes.
-func clip(text string, limit int) string {
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == utf8.RuneError {
-			return -1
-		}
-		return r
-	}, text)
-	for len(text) > limit {
-		_, n := utf8.DecodeLastRuneInString(text)
-		text = text[:len(text)-n]
+const (
+	sessionCookie = "gas_session"
+	loginCookie   = "gas_login"
+)
+
+// cookieName returns the cookie's name, with the __Host- prefix on https. Then a browser lets
+// no other host and no clear-text page set the cookie.
+func (s *Server) cookieName(name string) string {
+	if s.secure {
+		return "__Host-" + name
 	}
-	return text
+	return name
+}
+
+func (s *Server) setCookie(c fiber.Ctx, name, value string, lifetime time.Duration) {
+	c.Cookie(&fiber.Cookie{
+		Name:     s.cookieName(name),
+		Value:    value,
+		Path:     "/",
+		MaxAge:   int(lifetime.Seconds()),
+		Secure:   s.secure,
+		HTTPOnly: true,
+		SameSite: fiber.CookieSameSiteLaxMode,
+	})
+}
+
+func (s *Server) dropCookie(c fiber.Ctx, name string) {
+	c.Cookie(&fiber.Cookie{
+		Name:     s.cookieName(name),
+		Path:     "/",
+		Expires:  time.Unix(1, 0),
+		Secure:   s.secure,
+		HTTPOnly: true,
+		SameSite: fiber.CookieSameSiteLaxMode,
+	})
 }

@@ -2,31 +2,30 @@ package web
 
 import (
 	"cmp"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"slices"
 	"strings"
 
-	"github.com/gofiber/fiber/v3"
-
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/text"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// The orders that the catalog's index has: any number of jobs can be paged
-// through in them.
+// The catalog's index has these orders: any number of jobs can be paged through in them.
 const (
 	newest = "newest"
 	oldest = "oldest"
 )
 
-// maxSorted is up to how many jobs of a user are sorted in another order. The
-// catalog has no index for those: all of them are read for each page.
+// maxSorted is how many jobs of a user can be sorted in another order. The catalog has no
+// index for those, so each page reads all jobs.
 const maxSorted = 10_000
 
-// place is where a job stands in a sorted list. It goes into the page's address,
-// so that a job that comes or goes moves no other from page to page.
+// place is where a job stands in a sorted list. It goes into the page's address. So a job
+// that comes or goes moves no other job to another page.
 type place struct {
 	Key string       `json:"k,omitempty"`
 	Num int64        `json:"n,omitempty"`
@@ -57,16 +56,16 @@ func placeOf(cursor string) (place, error) {
 	return p, nil
 }
 
-// orders are the orders of a list, each with what it places a job by; nil for
-// those of the index.
+// orders returns the orders of a list, each with a function that returns the place of a
+// job. The function is nil for the orders of the index.
 func orders() map[string]func(archive.Job, archive.Role) place {
 	name := func(j archive.Job, _ archive.Role) place {
-		// A name of any length must fit into an address.
-		return place{Key: clip(strings.ToLower(nameOf(j)), 200)}
+		// The place must fit into an address, whatever the length of the name.
+		return place{Key: text.Clip(strings.ToLower(nameOf(j)), 200)}
 	}
 	size := func(j archive.Job, _ archive.Role) place {
 		if j.ArchiveID == "" || j.ArchiveSize < 0 {
-			// Not known: after all others.
+			// A job of unknown size comes after all others.
 			return place{Num: 1}
 		}
 		// The largest first.
@@ -83,14 +82,14 @@ func orders() map[string]func(archive.Job, archive.Role) place {
 	}
 }
 
-// inOrder are the states of the catalog as a list puts them: first what a person
-// may have to do something about.
+// inOrder returns the states of the catalog in the order of a list. The first ones may need
+// somebody to do something.
 func inOrder() []archive.State {
 	return []archive.State{archive.Unclear, archive.Errored, archive.Pending, archive.Archived, archive.Planned, archive.Requested, archive.Available}
 }
 
 // sorted returns a page of the list in an order that the catalog does not have.
-func (s *Server) sorted(c fiber.Ctx, v *viewer, f filter) (listing, error) {
+func (s *Server) sorted(ctx context.Context, account archive.Account, f filter) (listing, error) {
 	var from place
 	if f.cursor != "" {
 		var err error
@@ -98,11 +97,11 @@ func (s *Server) sorted(c fiber.Ctx, v *viewer, f filter) (listing, error) {
 			return listing{}, err
 		}
 	}
-	match := f.match(v.account.Role)
+	match := f.match(account.Role)
 	if match == nil {
 		match = func(archive.Job) bool { return true }
 	}
-	all, err := s.deps.Jobs.Select(c.Context(), v.account.ID, archive.Selection{Limit: maxSorted, Match: match, Look: maxSorted})
+	all, err := s.deps.Jobs.Select(ctx, account.ID, archive.Selection{Limit: maxSorted, Match: match, Look: maxSorted})
 	if err != nil {
 		return listing{}, err
 	}
@@ -116,7 +115,7 @@ func (s *Server) sorted(c fiber.Ctx, v *viewer, f filter) (listing, error) {
 	of := orders()[f.Sort]
 	list := make([]placed, len(all.Jobs))
 	for i, j := range all.Jobs {
-		p := of(j, v.account.Role)
+		p := of(j, account.Role)
 		p.ID = j.ID
 		list[i] = placed{p, i}
 	}
@@ -138,7 +137,7 @@ func (s *Server) sorted(c fiber.Ctx, v *viewer, f filter) (listing, error) {
 	for _, p := range list[begin:end] {
 		jobs = append(jobs, all.Jobs[p.job])
 	}
-	l := listing{Jobs: s.own(c, v, jobs), sort: f.Sort, Count: int64(len(list)), From: int64(begin) + 1}
+	l := listing{Jobs: s.own(ctx, account, jobs), sort: f.Sort, Count: int64(len(list)), From: int64(begin) + 1}
 	if begin > 0 && begin < len(list) {
 		l.prev = list[begin].cursor()
 	}
@@ -148,15 +147,15 @@ func (s *Server) sorted(c fiber.Ctx, v *viewer, f filter) (listing, error) {
 	return l, nil
 }
 
-// columnView is the head of a column, which sorts by it.
+// columnView is the head of a column. Its link sorts by the column.
 type columnView struct {
 	Label, Link string
-	// Arrow shows the order if the list is in it, and Order says it.
+	// Arrow shows the order, and Order says it, if the list is sorted by this column.
 	Arrow, Order string
 	Class        string
 }
 
-// columns are the heads of the list.
+// columns returns the heads of the list.
 func columns(f filter) []columnView {
 	to := func(sort string) string {
 		f := f

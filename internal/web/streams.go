@@ -5,20 +5,20 @@ import (
 	"sync"
 )
 
-// maxStreams bounds the live streams of one session: a browser has one for each
-// tab, and one that a page left open counts until a write to it fails.
+// maxStreams bounds the live streams of one session. A browser has one for each tab. The
+// stream of a page that is gone counts until a write to it fails.
 const maxStreams = 16
 
-// streams knows the live streams, so that a stop and a sign-out can end them.
+// streams has the live streams, so that a stop and a sign-out can end them.
 type streams struct {
-	// wg counts them. It is added to under mu while closed is false, so that
-	// nothing is added once close waits.
+	// wg counts the streams. Code adds to it under mu, and only while closed is false: so
+	// nothing is added when close waits.
 	wg sync.WaitGroup
 
 	// mu guards closed and open.
 	mu     sync.Mutex
 	closed bool
-	// open has the streams of each session, the oldest first.
+	// open has the streams of each session, with the oldest first.
 	open map[string][]*stream
 }
 
@@ -29,10 +29,9 @@ type stream struct {
 
 func newStreams() *streams { return &streams{open: make(map[string][]*stream)} }
 
-// enter adds a stream. stop ends it soon, even if nobody reads it, and must not
-// wait; done must be called once when it has ended. Where there are too many, the
-// oldest makes room: as a rule its page is gone. ok is false if the site is
-// closing.
+// enter adds a stream. stop must end the stream soon, even if nobody reads it, and must not
+// wait. Call done once, when the stream has ended. If the session has too many streams,
+// enter stops the oldest, whose page is probably gone. ok is false if the site is closing.
 func (s *streams) enter(session string, stop func()) (done func(), ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,7 +65,7 @@ func (s *streams) leave(session string) {
 	}
 }
 
-// close ends all streams, waits for them, and lets no other in.
+// close ends all streams, waits for them, and lets no new one in.
 func (s *streams) close() {
 	s.mu.Lock()
 	s.closed = true

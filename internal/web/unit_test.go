@@ -20,7 +20,7 @@ import (
 
 // leaky is a stream that keeps everybody's changes for anybody, as a wrong subject
 // would.
-type leaky struct{ *world }
+type leaky struct{ *fixturePorts }
 
 func (l leaky) Kept(_ context.Context, _ events.UserID, after, upto events.Position) iter.Seq2[Status, error] {
 	return func(yield func(Status, error) bool) {
@@ -113,53 +113,45 @@ func TestConfigNamesEveryFault(t *testing.T) {
 
 func TestMemoryIsBoundedAndForgets(t *testing.T) {
 	clk := &clock{t: time.Now()}
-	m := NewMemoryStore(3)
+	m := newMemoryStore(3)
 	m.now = clk.now
 	for i := range 10 {
-		if err := m.Set(fmt.Sprint(i), []byte{byte(i)}, time.Minute); err != nil {
+		if err := m.Set(t.Context(), fmt.Sprint(i), []byte{byte(i)}, time.Minute); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if len(m.entries) != 3 || m.order.Len() != 3 {
 		t.Fatalf("%d entries in order of %d, want 3", len(m.entries), m.order.Len())
 	}
-	if v, _ := m.Get("6"); v != nil {
+	if v, _ := m.Get(t.Context(), "6"); v != nil {
 		t.Error("the oldest entry is there")
 	}
-	v, _ := m.Get("9")
+	v, _ := m.Get(t.Context(), "9")
 	if len(v) != 1 || v[0] != 9 {
 		t.Errorf("the newest entry is %v", v)
 	}
 	v[0] = 0
-	if v, _ = m.Get("9"); v[0] != 9 {
+	if v, _ = m.Get(t.Context(), "9"); v[0] != 9 {
 		t.Error("an entry was changed from outside")
 	}
 	clk.add(time.Minute)
-	if v, _ = m.Get("9"); v != nil {
+	if v, _ = m.Get(t.Context(), "9"); v != nil {
 		t.Error("an expired entry is there")
 	}
-	_ = m.Set("a", []byte("x"), 0)
+	_ = m.Set(t.Context(), "a", []byte("x"), 0)
 	clk.add(1000 * time.Hour)
-	if v, _ = m.Get("a"); string(v) != "x" {
+	if v, _ = m.Get(t.Context(), "a"); string(v) != "x" {
 		t.Error("an entry without end ended")
 	}
-	_ = m.Set("", []byte("x"), 0)
-	_ = m.Set("b", nil, 0)
-	if v, _ = m.Get("b"); v != nil {
+	_ = m.Set(t.Context(), "", []byte("x"), 0)
+	_ = m.Set(t.Context(), "b", nil, 0)
+	if v, _ = m.Get(t.Context(), "b"); v != nil {
 		t.Error("an empty value was kept")
 	}
-	_ = m.Delete("a")
-	_ = m.Delete("a")
-	if v, _ = m.Get("a"); v != nil {
+	_ = m.Delete(t.Context(), "a")
+	_ = m.Delete(t.Context(), "a")
+	if v, _ = m.Get(t.Context(), "a"); v != nil {
 		t.Error("a deleted entry is there")
-	}
-	_ = m.Set("c", []byte("x"), 0)
-	_ = m.Reset()
-	if v, _ = m.Get("c"); v != nil || m.order.Len() != 0 {
-		t.Error("reset left something")
-	}
-	if err := m.Close(); err != nil {
-		t.Error(err)
 	}
 }
 

@@ -6,14 +6,13 @@ import (
 	"encoding/hex"
 	"fmt"
 	"html/template"
+	"io"
 	"io/fs"
 	"mime"
 	"path"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/gofiber/fiber/v3"
 
 	"github.com/gas-restore/gas/internal/archive"
 )
@@ -24,27 +23,28 @@ var templateFiles embed.FS
 //go:embed assets
 var assetFiles embed.FS
 
-// frame is what every page is made of.
+// frame is what every page has.
 type frame struct {
 	Title string
 	// Viewer is nil if nobody is signed in.
 	Viewer *viewer
 	// Section is the current place in the navigation.
 	Section string
-	// Live is where the page's live stream begins; empty for a page without.
+	// Live is the position at which the page's live stream begins; empty for a page without
+	// one.
 	Live string
-	// Request is shown where somebody may have to quote it.
+	// Request is the request's id, for pages on which somebody may need it.
 	Request string
 	Body    any
 }
 
-// views renders pages and serves the files they need.
+// views renders pages, and has the files that they need.
 type views struct {
 	pages map[string]*template.Template
-	// assets are by name with the hash of their content in it, so that a browser
-	// may keep them for good.
+	// assets has the files by name. The name has the hash of the content in it, so a browser
+	// may keep the file for good.
 	assets map[string]asset
-	// names leads from the plain name to that.
+	// names leads from the plain name to the one with the hash.
 	names map[string]string
 }
 
@@ -103,35 +103,21 @@ func newViews() (*views, error) {
 	return v, nil
 }
 
-// render answers with a page; the status is the caller's.
-func (v *views) render(c fiber.Ctx, page string, f frame) error {
-	// The response's own buffer comes from a pool.
-	c.Response().ResetBody()
-	if err := v.pages[page].ExecuteTemplate(c.Response().BodyWriter(), "layout", f); err != nil {
-		c.Response().ResetBody()
+// render writes a page to w.
+func (v *views) render(w io.Writer, page string, f frame) error {
+	if err := v.pages[page].ExecuteTemplate(w, "layout", f); err != nil {
 		return fmt.Errorf("render page %s: %w", page, err)
 	}
-	c.Set(fiber.HeaderContentType, fiber.MIMETextHTMLCharsetUTF8)
 	return nil
-}
-
-func (v *views) asset(c fiber.Ctx) error {
-	a, ok := v.assets[c.Params("name")]
-	if !ok {
-		return errNotFound
-	}
-	c.Set(fiber.HeaderContentType, a.kind)
-	c.Set(fiber.HeaderCacheControl, "public, max-age=31536000, immutable")
-	return c.Send(a.content)
 }
 
 func utc(t time.Time) string { return t.UTC().Format(utcLayout) }
 
 const utcLayout = "2 Jan 2006, 15:04 UTC"
 
-// The rows of a list are no template: templates took most of the time of a list,
-// and most of the memory that it allocated. A row is made of times, of words of ours,
-// and of texts and addresses that are escaped; a test compares it with the template.
+// Code writes the rows of a list: templates took most of the time of a list, and most of
+// its memory. A row consists of times, words of ours, and escaped texts and addresses. A
+// test compares it with a template.
 
 func timeHTML(t time.Time, attr string) template.HTML {
 	return template.HTML(appendTime(nil, t, attr))
@@ -157,7 +143,7 @@ func appendBadge(b []byte, l look) []byte {
 	return append(b, `</span></span>`...)
 }
 
-// rowSize is more than most rows have.
+// rowSize is the size of a long row, in bytes.
 const rowSize = 512
 
 // rowsHTML returns the rows of a list.
@@ -191,8 +177,7 @@ func (v *jobView) appendRow(b []byte) []byte {
 	return append(appendBadge(b, v.Look), "\n</li>\n"...)
 }
 
-// breaksHTML returns a file's name that may be broken where its words end, and not
-// only where the line does.
+// breaksHTML returns a file's name in which a line may also break after a word.
 func breaksHTML(name string) template.HTML {
 	b := make([]byte, 0, 2*len(name))
 	for i, last := 0, 0; i <= len(name); i++ {
@@ -207,8 +192,7 @@ func breaksHTML(name string) template.HTML {
 	return template.HTML(b)
 }
 
-// appendText appends s as it stands for itself in a text and in an attribute
-// between quotes.
+// appendText appends s, escaped for a text and for an attribute between quotes.
 func appendText(b []byte, s string) []byte {
 	if !strings.ContainsAny(s, "<>&\"'\x00") {
 		return append(b, s...)
@@ -216,7 +200,7 @@ func appendText(b []byte, s string) []byte {
 	return append(b, template.HTMLEscapeString(s)...)
 }
 
-// humanBytes writes n as people do; empty if n is unknown.
+// humanBytes writes a number of bytes for people. It is empty if n is unknown.
 func humanBytes(n int64) string {
 	if n < 0 {
 		return ""
@@ -245,7 +229,8 @@ func humanCount(n int64) string {
 	return s
 }
 
-// humanDollars writes an amount in whole cents, rounded up: it is a limit.
+// humanDollars writes an amount in whole cents. It rounds up, because the amount is a
+// limit.
 func humanDollars(m archive.MicroUSD) string {
 	const cent = archive.Dollar / 100
 	cents := m / cent

@@ -13,7 +13,8 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// asTemplate is a list's rows as a template, whose escaping is the one to be as good as.
+// asTemplate has a list's rows as a template. The code must escape as well as the template
+// does.
 const asTemplate = `<ul>{{range .Rows}}<li data-job="{{.ID}}" data-state="{{if .Stage}}{{.Stage}}{{else}}{{.State}}{{end}}">
 <a href="{{.Link}}" data-name>{{.Name}}</a>
 <span class="when"><time datetime="{{rfc .SubmittedAt}}">{{utc .SubmittedAt}}</time></span>
@@ -22,7 +23,7 @@ const asTemplate = `<ul>{{range .Rows}}<li data-job="{{.ID}}" data-state="{{if .
 </li>
 {{end}}</ul>`
 
-// TestRowsAreWhatATemplateWouldMakeOfThem has names of every kind.
+// TestRowsAreWhatATemplateWouldMakeOfThem compares rows with names of every kind.
 func TestRowsAreWhatATemplateWouldMakeOfThem(t *testing.T) {
 	want := template.Must(template.New("").Funcs(template.FuncMap{
 		"rfc": func(t time.Time) string { return t.UTC().Format(time.RFC3339) }, "utc": utc, "bytes": humanBytes,
@@ -59,7 +60,8 @@ func TestRowsAreWhatATemplateWouldMakeOfThem(t *testing.T) {
 	})
 }
 
-// TestANameIsTheSameWithItsBreaks: they are elements, and not in its text.
+// TestANameIsTheSameWithItsBreaks reads the text of a name. The breaks are elements, and
+// not in the text.
 func TestANameIsTheSameWithItsBreaks(t *testing.T) {
 	for name, want := range map[string]string{
 		"": "", ".vcf": ".vcf", "panel_001.vcf": "panel_<wbr>001<wbr>.vcf", "a-b+c..d": "a-<wbr>b+<wbr>c<wbr>.<wbr>.d", "größe_<b>.x": "größe_<wbr>&lt;b&gt;<wbr>.x", "plain": "plain", "end_": "end_",

@@ -1,10 +1,12 @@
-// Package web is what the user of the annotation service sees: sign-in, the
-// list of jobs with the state of each, the upgrade to Premium, and the download
-// of a result once it is back.
+// Package web is the site: sign-in, the list of jobs with their states, the upgrade to
+// Premium, and the download of a result.
 //
-// Every page is rendered here and works without JavaScript; a small script
-// follows the user's status changes and brings the page up to date. Whose jobs
-// are shown comes from the session alone.
+// The site renders every page itself, and pages work without JavaScript. A small script
+// follows the user's status changes and keeps the page up to date. The session alone
+// decides whose jobs a page shows.
+//
+// The files of handlers (pages.go, api.go, events.go, signin.go, safety.go, web.go) parse
+// the request, call a use case, and answer. The use cases take a context and plain values.
 package web
 
 import (
@@ -19,14 +21,16 @@ import (
 
 	"github.com/gofiber/fiber/v3"
 	"github.com/valyala/fasthttp"
+
+	"github.com/gas-restore/gas/internal/signin"
 )
 
 const (
-	// maxBody is far more than any form of the site needs.
+	// maxBody bounds the body of a request. It is far more than any form of the site needs.
 	maxBody = 64 << 10
 	// maxHeader bounds the request line and the headers.
 	maxHeader = 16 << 10
-	// requestTimeout bounds what the site does for one request.
+	// requestTimeout bounds the work for one request.
 	requestTimeout = 10 * time.Second
 	writeTimeout   = 30 * time.Second
 	keepAlive      = time.Minute
@@ -44,7 +48,7 @@ type Server struct {
 	views    *views
 	sessions *sessions
 	logins   *logins
-	provider *provider
+	provider *signin.Provider
 	streams  *streams
 	hub      *hub
 	limits   *limits
@@ -54,19 +58,19 @@ type Server struct {
 	secure bool
 }
 
-// New returns the site. It connects to nothing. The error names everything
-// that is wrong with cfg and deps.
+// New returns the site. It connects to nothing. The error names every mistake in cfg and
+// deps.
 func New(cfg Config, deps Deps) (*Server, error) {
 	cfg = cfg.withDefaults()
 	if err := errors.Join(cfg.check(), deps.check()); err != nil {
 		return nil, fmt.Errorf("web: %w", err)
 	}
 	if deps.Sessions == nil {
-		// Four entries a session.
-		deps.Sessions = NewMemoryStore(4 * maxSessions)
+		// A session has four entries.
+		deps.Sessions = newMemoryStore(4 * maxSessions)
 	}
 	if deps.Logins == nil {
-		deps.Logins = NewMemoryStore(maxLogins)
+		deps.Logins = newMemoryStore(maxLogins)
 	}
 	v, err := newViews()
 	if err != nil {
@@ -84,19 +88,22 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	s.sessions = &sessions{store: deps.Sessions, now: cfg.Now, lifetime: cfg.SessionLifetime, idle: cfg.SessionIdle}
 	s.logins = &logins{store: deps.Logins, now: cfg.Now}
-	s.provider = newProvider(cfg, s.origin+CallbackPath)
+	s.provider = signin.New(signin.Config{
+		Issuer: cfg.Issuer, ClientID: cfg.ClientID, Secret: cfg.secret, Scopes: cfg.Scopes, Redirect: s.origin + CallbackPath,
+		HTTPClient: cfg.HTTPClient, Logger: cfg.Logger, Now: cfg.Now,
+	})
 	s.archived = newOverviews(deps.Jobs, cfg)
 	s.hub = newHub(deps.Statuses, cfg, s.archived.move)
 	s.app = s.routes()
 	return s, nil
 }
 
-// Serve answers on ln until ctx ends, then stops: live streams are closed
-// first, so that browsers turn to another replica at once, then requests under
-// way finish within the drain time. It returns nil after a clean stop and
-// closes ln in any case. A Server serves once.
+// Serve answers on ln until ctx ends, and then stops. It first closes the live streams, so
+// that browsers go to another replica at once. Then requests under way may finish within
+// the drain time. Serve returns nil after a clean stop. It closes ln in any case. A Server
+// serves once.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	// What runs beside the requests stops after them.
+	// The work beside the requests stops after them.
 	var beside sync.WaitGroup
 	besideCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer beside.Wait()
@@ -115,7 +122,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Drain)
 	defer cancel()
 	err := s.app.ShutdownWithContext(drain)
-	// A listener that was not served yet is not known to the app.
+	// The app does not know a listener that it did not serve yet.
 	_ = ln.Close()
 	if serr := <-done; err == nil && serr != nil && !errors.Is(serr, net.ErrClosed) {
 		err = serr
@@ -130,8 +137,7 @@ func (s *Server) routes() *fiber.App {
 	app := fiber.New(fiber.Config{
 		AppName:       "gas",
 		CaseSensitive: true,
-		// Values taken from a request outlive it: they go into sessions, logs and
-		// streams.
+		// Values from a request outlive the request: they go into sessions, logs and streams.
 		Immutable:          true,
 		BodyLimit:          maxBody,
 		ReadBufferSize:     maxHeader,
@@ -144,7 +150,7 @@ func (s *Server) routes() *fiber.App {
 		EnableIPValidation: true,
 		ErrorHandler:       s.fail,
 	})
-	// A live stream is one long response: the time limit of writing is its own.
+	// A live stream is one long response, and has its own time limit for writing.
 	app.Server().HeaderReceived = func(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 		uri := string(h.RequestURI())
 		if strings.HasPrefix(uri, eventsPath) || strings.HasPrefix(uri, apiPath+eventsPath) {
@@ -153,7 +159,7 @@ func (s *Server) routes() *fiber.App {
 		return fasthttp.RequestConfig{}
 	}
 	app.Use(s.frame)
-	app.Get("/assets/:name", s.views.asset)
+	app.Get("/assets/:name", s.asset)
 	app.Get("/", s.home)
 	app.Get("/login", s.login)
 	app.Get(CallbackPath, s.callback)
@@ -171,7 +177,8 @@ func (s *Server) routes() *fiber.App {
 	return app
 }
 
-// proxyHeader is where the proxies in front of the site tell who asks.
+// proxyHeader is the header in which the proxies in front of the site name the browser's
+// address.
 func proxyHeader(proxies []string) string {
 	if len(proxies) == 0 {
 		return ""

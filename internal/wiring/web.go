@@ -66,7 +66,7 @@ func (e Env) web(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Part, 
 		Jobs:      catalog,
 		Announcer: sns.New(cfg, e.Config.PremiumTopic),
 		Downloads: s3.New(cfg),
-		Statuses:  statuses{b},
+		Statuses:  Statuses(b),
 		Switches:  thaw.NewStops(catalog, time.Now),
 		Sessions:  sessions,
 		Logins:    logins,
@@ -98,7 +98,9 @@ func (e Env) web(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Part, 
 	}, nil
 }
 
-// statuses is the site's view of the STATUS stream.
+// Statuses returns the site's view of the stream STATUS.
+func Statuses(b *bus.Bus) web.Statuses { return statuses{b} }
+
 type statuses struct{ bus *bus.Bus }
 
 func (s statuses) Position(ctx context.Context) (events.Position, error) {

@@ -18,10 +18,10 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
-// algorithms are those that the provider can sign with.
+// algorithms are the algorithms with which the provider can sign.
 var algorithms = []string{"RS256", "RS384", "RS512", "ES256"}
 
-// signing is a key that signs, or did and is still published. It is an
+// signing is a key that signs, or that has signed and is still published. It is an
 // [op.SigningKey].
 type signing struct {
 	algorithm jose.SignatureAlgorithm
@@ -35,15 +35,15 @@ func (k signing) SignatureAlgorithm() jose.SignatureAlgorithm { return k.algorit
 func (k signing) Key() any                                    { return k.key }
 func (k signing) ID() string                                  { return k.id }
 
-// publicKey is the half of signing that everybody may read.
+// publicKey is the public half of signing.
 type publicKey struct{ signing }
 
 func (k publicKey) Algorithm() jose.SignatureAlgorithm { return k.algorithm }
 func (k publicKey) Use() string                        { return "sig" }
 func (k publicKey) Key() any                           { return k.key.Public() }
 
-// newKey returns a key for the algorithm, with a new id: known if it fits, else a
-// fresh one.
+// newKey returns a key for the algorithm, with a new id. It takes known if that fits, and
+// makes a key if not.
 func newKey(algorithm string, known *rsa.PrivateKey) (signing, error) {
 	k := signing{algorithm: jose.SignatureAlgorithm(algorithm), id: newID()}
 	var err error
@@ -61,9 +61,9 @@ func newKey(algorithm string, known *rsa.PrivateKey) (signing, error) {
 	return k, nil
 }
 
-// Rotate signs with a fresh key from now on. With keep the keys from before stay
-// published, with their algorithms, as long as tokens of theirs may be about; without
-// they are revoked. The error says that the algorithm is none of the provider's.
+// Rotate signs with a fresh key from now on. With keep, the earlier keys stay published
+// with their algorithms, for tokens that were signed with them. Without keep, they are
+// revoked. It is an error if the provider does not have the algorithm.
 func (p *Provider) Rotate(algorithm string, keep bool) error {
 	if !slices.Contains(algorithms, algorithm) {
 		return fmt.Errorf("rotate: algorithm is %q, want one of %s", algorithm, strings.Join(algorithms, ", "))
@@ -81,8 +81,8 @@ func (p *Provider) Rotate(algorithm string, keep bool) error {
 	return nil
 }
 
-// Sign returns the claims as a token of the type, which empty leaves out: what the
-// provider would send to an application's back channel, for example.
+// Sign returns the claims as a token of the type, for example a token for an application's
+// back channel. If typ is empty, the token has no type.
 func (p *Provider) Sign(typ string, claims map[string]any) (string, error) {
 	data, err := json.Marshal(claims)
 	if err != nil {
@@ -104,8 +104,8 @@ func (p *Provider) Sign(typ string, claims map[string]any) (string, error) {
 	return signed.CompactSerialize()
 }
 
-// changed answers a token request, with the claims of the ID token as
-// [Config].Claims wants them.
+// changed answers a token request. The ID token has the claims as [Config].Claims changes
+// them.
 func (p *Provider) changed(w http.ResponseWriter, r *http.Request) {
 	rec := &recorder{header: http.Header{}, status: http.StatusOK}
 	p.op.ServeHTTP(rec, r)
@@ -167,7 +167,7 @@ func (s *state) signing() signing {
 	return s.keys[len(s.keys)-1]
 }
 
-// published returns the keys that tokens may be verified with.
+// published returns the keys with which tokens may be verified.
 func (s *state) published() []signing {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,7 +1,7 @@
-// Package localidp is an OpenID Connect provider for development: whoever
-// opens its sign-in page picks one of a few people and is that person. It
-// speaks the authorization code flow with PKCE as a real provider does, so
-// that local runs and tests sign in over the same code path as production.
+// Package localidp is an OpenID Connect provider for development. A person who opens its
+// sign-in page picks one of a few people, and is that one. The provider speaks the
+// authorization code flow with PKCE like a real one. So local runs and tests sign in over
+// the same code path as production.
 package localidp
 
 import (
@@ -20,45 +20,45 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
-// Config says who may sign in to what.
+// Config says who may sign in, and to which applications.
 type Config struct {
-	// Issuer is the provider's URL. http is taken on a loopback host only.
+	// Issuer is the provider's URL. http is allowed only on a loopback host.
 	Issuer  string
 	Clients []Client
 	People  []Person
-	// Algorithm signs the ID tokens: RS256 (the default), RS384, RS512, which is
-	// what Globus Auth uses, or ES256.
+	// Algorithm signs the ID tokens: RS256 (the default), RS384, RS512, which Globus Auth
+	// uses, or ES256.
 	Algorithm string
 	// Key signs with RS algorithms; nil means a fresh one. Tests that start many
 	// providers share one.
 	Key *rsa.PrivateKey
-	// Claims changes what is in an ID token before it is signed; nil changes nothing.
-	// Providers differ in what they put there.
+	// Claims changes the claims of an ID token before it is signed; nil changes nothing. Real
+	// providers differ in their claims.
 	Claims func(claims map[string]any)
 	// Now is the clock of codes and requests; nil means [time.Now].
 	Now func() time.Time
 }
 
-// Client is an application that people sign in to.
+// Client is an application to which people sign in.
 type Client struct {
 	ID           string
 	Secret       string
 	RedirectURIs []string
-	// PostLogoutRedirectURIs are where end_session may lead to.
+	// PostLogoutRedirectURIs are the addresses to which end_session may lead.
 	PostLogoutRedirectURIs []string
-	// Post says that the client's secret is taken in the form alone
-	// (client_secret_post); else it is taken in the header alone (client_secret_basic).
-	// Discovery announces post as soon as one client has it, and basic always, as
-	// providers do that leave the choice to each client's registration.
+	// Post says that the client's secret must be in the form (client_secret_post). Otherwise
+	// it must be in the header (client_secret_basic). Discovery always announces basic. It
+	// also announces post as soon as one client has it. Providers do so if each client's
+	// registration decides.
 	Post bool
-	// Spend says that a code is spent also by a request that does not authenticate the
-	// client as it is registered. It should not be, and is at some providers.
+	// Spend says that a request spends the code even if it does not authenticate the client as
+	// registered. It should not, but does so at some providers.
 	Spend bool
 	// Audience are further audiences of the client's ID tokens.
 	Audience []string
 }
 
-// Person is somebody to sign in as.
+// Person is one of the people as whom one can sign in.
 type Person struct {
 	// Subject is the person's id, the sub claim.
 	Subject string
@@ -83,8 +83,7 @@ type Provider struct {
 // maxBody is far more than any form of the protocol needs.
 const maxBody = 64 << 10
 
-// New returns a provider. Its error names everything
-// that is wrong with cfg.
+// New returns a provider. Its error names every mistake in cfg.
 func New(cfg Config) (*Provider, error) {
 	if cfg.Algorithm == "" {
 		cfg.Algorithm = string(jose.RS256)
@@ -108,7 +107,7 @@ func New(cfg Config) (*Provider, error) {
 	if _, err := rand.Read(conf.CryptoKey[:]); err != nil {
 		return nil, fmt.Errorf("local provider: make the code key: %w", err)
 	}
-	// No page of another origin has business here, so no CORS.
+	// Pages of other origins have nothing to do here, so there is no CORS.
 	opts := []op.Option{
 		op.WithCORSOptions(nil),
 		op.WithAccessTokenVerifierOpts(op.WithSupportedAccessTokenSigningAlgorithms(algorithms...)),
@@ -150,8 +149,8 @@ func (p *Provider) routes() http.Handler {
 	})
 }
 
-// token refuses a client that does not authenticate as it is registered: one that
-// works here must work with a provider that takes nothing else. The code stays good.
+// token refuses a client that does not authenticate as registered: a client that works here
+// must also work with a strict provider. The code stays good.
 func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 	if err := r.ParseForm(); err != nil {
 		http.Error(w, "the form cannot be read", http.StatusBadRequest)
@@ -190,7 +189,7 @@ func invalidClient(w http.ResponseWriter, description string) {
 	fmt.Fprintf(w, `{"error":"invalid_client","error_description":%q}`, description)
 }
 
-// showPeople is where an application's authorization request leads to.
+// showPeople is the page to which an application's authorization request leads.
 func (p *Provider) showPeople(w http.ResponseWriter, r *http.Request) {
 	id := r.URL.Query().Get("id")
 	req, err := p.state.request(id)
@@ -261,8 +260,8 @@ func (c Config) check() error {
 	return errors.Join(errs...)
 }
 
-// checkIssuer keeps a provider without passwords from being reached in clear
-// text over a network.
+// checkIssuer makes sure that nobody reaches a provider without passwords in clear text
+// over a network.
 func checkIssuer(issuer string) error {
 	u, err := url.Parse(issuer)
 	switch {

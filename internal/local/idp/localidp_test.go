@@ -43,8 +43,8 @@ func (c *clock) add(d time.Duration) {
 	c.t = c.t.Add(d)
 }
 
-// bed is a running provider and an application's client of it.
-type bed struct {
+// fixture is a running provider with a client of an application.
+type fixture struct {
 	t        *testing.T
 	issuer   string
 	clock    *clock
@@ -56,13 +56,13 @@ type bed struct {
 	ctx      context.Context
 }
 
-func newBed(t *testing.T, change ...func(*Config)) *bed {
+func newFixture(t *testing.T, change ...func(*Config)) *fixture {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bed{t: t, issuer: "http://" + ln.Addr().String(), clock: &clock{t: time.Now()}}
+	b := &fixture{t: t, issuer: "http://" + ln.Addr().String(), clock: &clock{t: time.Now()}}
 	cfg := Config{
 		Issuer: b.issuer,
 		Clients: []Client{{
@@ -111,7 +111,7 @@ func newBed(t *testing.T, change ...func(*Config)) *bed {
 
 // signIn goes from the authorization request to the callback, as a browser
 // would, and returns the callback's query.
-func (b *bed) signIn(subject, verifier, nonce string) url.Values {
+func (b *fixture) signIn(subject, verifier, nonce string) url.Values {
 	b.t.Helper()
 	page := b.get(b.oauth.AuthCodeURL("st", oidc.Nonce(nonce), oauth2.S256ChallengeOption(verifier)))
 	form := b.form(page, subject)
@@ -131,7 +131,7 @@ func (b *bed) signIn(subject, verifier, nonce string) url.Values {
 	return loc.Query()
 }
 
-func (b *bed) get(u string) string {
+func (b *fixture) get(u string) string {
 	b.t.Helper()
 	resp, err := b.http.Get(u)
 	if err != nil {
@@ -149,7 +149,7 @@ func (b *bed) get(u string) string {
 }
 
 // form returns the fields of the form whose subject is the wanted one.
-func (b *bed) form(page, subject string) url.Values {
+func (b *fixture) form(page, subject string) url.Values {
 	b.t.Helper()
 	doc, err := html.Parse(strings.NewReader(page))
 	if err != nil {
@@ -185,7 +185,7 @@ func attr(n *html.Node, key string) string {
 func TestSignInGivesVerifiableTokens(t *testing.T) {
 	for _, alg := range []string{"RS256", "RS512"} {
 		t.Run(alg, func(t *testing.T) {
-			b := newBed(t, func(c *Config) { c.Algorithm = alg })
+			b := newFixture(t, func(c *Config) { c.Algorithm = alg })
 			verifier := oauth2.GenerateVerifier()
 			q := b.signIn("ada:1", verifier, "n1")
 			if got := q.Get("state"); got != "st" {
@@ -239,7 +239,7 @@ func TestSignInGivesVerifiableTokens(t *testing.T) {
 }
 
 func TestACodeIsGoodOnce(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	verifier := oauth2.GenerateVerifier()
 	code := b.signIn("bob", verifier, "n").Get("code")
 	results := make(chan error, 8)
@@ -261,31 +261,31 @@ func TestACodeIsGoodOnce(t *testing.T) {
 }
 
 func TestAnExchangeIsRefused(t *testing.T) {
-	tests := map[string]func(b *bed, code, verifier string) error{
-		"with a wrong verifier": func(b *bed, code, _ string) error {
+	tests := map[string]func(b *fixture, code, verifier string) error{
+		"with a wrong verifier": func(b *fixture, code, _ string) error {
 			_, err := b.oauth.Exchange(b.ctx, code, oauth2.VerifierOption(oauth2.GenerateVerifier()))
 			return err
 		},
-		"without a verifier": func(b *bed, code, _ string) error {
+		"without a verifier": func(b *fixture, code, _ string) error {
 			_, err := b.oauth.Exchange(b.ctx, code)
 			return err
 		},
-		"with a wrong secret": func(b *bed, code, verifier string) error {
+		"with a wrong secret": func(b *fixture, code, verifier string) error {
 			b.oauth.ClientSecret = "guess"
 			_, err := b.oauth.Exchange(b.ctx, code, oauth2.VerifierOption(verifier))
 			return err
 		},
-		"with the secret in the form": func(b *bed, code, verifier string) error {
+		"with the secret in the form": func(b *fixture, code, verifier string) error {
 			b.oauth.Endpoint.AuthStyle = oauth2.AuthStyleInParams
 			_, err := b.oauth.Exchange(b.ctx, code, oauth2.VerifierOption(verifier))
 			return err
 		},
-		"with another redirect URI": func(b *bed, code, verifier string) error {
+		"with another redirect URI": func(b *fixture, code, verifier string) error {
 			b.oauth.RedirectURL = callback + "2"
 			_, err := b.oauth.Exchange(b.ctx, code, oauth2.VerifierOption(verifier))
 			return err
 		},
-		"after the code's lifetime": func(b *bed, code, verifier string) error {
+		"after the code's lifetime": func(b *fixture, code, verifier string) error {
 			b.clock.add(codeLifetime + time.Second)
 			_, err := b.oauth.Exchange(b.ctx, code, oauth2.VerifierOption(verifier))
 			return err
@@ -293,7 +293,7 @@ func TestAnExchangeIsRefused(t *testing.T) {
 	}
 	for name, exchange := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBed(t)
+			b := newFixture(t)
 			verifier := oauth2.GenerateVerifier()
 			if err := exchange(b, b.signIn("bob", verifier, "n").Get("code"), verifier); err == nil {
 				t.Error("the code was exchanged")
@@ -321,7 +321,7 @@ func TestAnAuthorizationRequestIsRefused(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			b := newBed(t)
+			b := newFixture(t)
 			u, _ := url.Parse(b.oauth.AuthCodeURL("st", oauth2.S256ChallengeOption(oauth2.GenerateVerifier())))
 			q := u.Query()
 			tt.change(q)
@@ -345,7 +345,7 @@ func TestAnAuthorizationRequestIsRefused(t *testing.T) {
 }
 
 func TestTheSignInPageIsSafe(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	page := b.get(b.oauth.AuthCodeURL("st", oauth2.S256ChallengeOption(oauth2.GenerateVerifier())))
 	if strings.Contains(page, "<Lovelace>") || !strings.Contains(page, "Ada &lt;Lovelace&gt;") {
 		t.Error("a name is not escaped")
@@ -381,7 +381,7 @@ func TestTheSignInPageIsSafe(t *testing.T) {
 }
 
 func TestARequestIsGoodForOneCode(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	page := b.get(b.oauth.AuthCodeURL("st", oauth2.S256ChallengeOption(oauth2.GenerateVerifier())))
 	form := b.form(page, "bob")
 	for i, want := range []int{http.StatusFound, http.StatusBadRequest} {
@@ -454,7 +454,7 @@ func TestConfigIsChecked(t *testing.T) {
 }
 
 func TestDiscoveryAnnouncesWhatIsOffered(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	var d struct {
 		Methods  []string `json:"code_challenge_methods_supported"`
 		Auth     []string `json:"token_endpoint_auth_methods_supported"`

@@ -11,7 +11,7 @@ import (
 	"sync"
 )
 
-// Endpoint is a part of the provider that can be out of sorts.
+// Endpoint is a part of the provider that can be in trouble.
 type Endpoint string
 
 // The endpoints.
@@ -23,21 +23,21 @@ const (
 	UserInfo  Endpoint = "/userinfo"
 )
 
-// Mood is how an endpoint answers in place of doing its work, as real providers do
-// now and then. The zero Mood does the work.
+// Mood is how an endpoint answers instead of doing its work, as real providers sometimes
+// do. The zero Mood does the work.
 type Mood struct {
-	// Status answers with the status, and Error with the code of OAuth in the body;
-	// 0 with an Error means 400. At Authorize there is no status: the browser is led
-	// back with the error, as RFC 6749 4.1.2.1 has it.
+	// Status is the status of the answer, and Error is the OAuth code in its body. If Status
+	// is 0 and there is an Error, the status is 400. Authorize has no status: it leads the
+	// browser back with the error (RFC 6749 4.1.2.1).
 	Status int
 	Error  string
-	// RetryAfter is the header in seconds, if it is more than 0.
+	// RetryAfter is the header in seconds; 0 leaves it out.
 	RetryAfter int
-	// Body is answered in place of an error in JSON.
+	// Body is the body of the answer, in place of an error in JSON.
 	Body string
-	// Hang answers nothing until whoever asks goes away.
+	// Hang answers nothing until the client goes away.
 	Hang bool
-	// Times is how often, after which the endpoint is well again; 0 is always.
+	// Times is how often the endpoint is in this mood before it is well again; 0 means always.
 	Times int
 }
 
@@ -47,7 +47,7 @@ type moods struct {
 	all map[Endpoint]int
 }
 
-// SetMood makes the endpoint answer by mood from now on.
+// SetMood gives the endpoint a mood from now on.
 func (p *Provider) SetMood(e Endpoint, mood Mood) {
 	p.moods.mu.Lock()
 	defer p.moods.mu.Unlock()
@@ -83,7 +83,7 @@ func (m *moods) next(e Endpoint) Mood {
 	return mood
 }
 
-// answer reports whether the mood of the endpoint answered.
+// answer reports whether the endpoint's mood has answered.
 func (m *moods) answer(w http.ResponseWriter, r *http.Request) bool {
 	e := Endpoint(r.URL.Path)
 	if !slices.Contains([]Endpoint{Discovery, Keys, Authorize, Token, UserInfo}, e) {
@@ -124,7 +124,7 @@ func (mood Mood) write(w http.ResponseWriter) {
 	_, _ = strings.NewReader(body).WriteTo(w)
 }
 
-// lead leads the browser back to where it came from, with the error.
+// lead leads the browser back to the application, with the error.
 func lead(w http.ResponseWriter, r *http.Request, code string) {
 	to, err := url.Parse(r.FormValue("redirect_uri"))
 	if err != nil || to.Host == "" {

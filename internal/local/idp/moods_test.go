@@ -13,14 +13,14 @@ import (
 )
 
 // exchange signs somebody in and redeems the code.
-func (b *bed) exchange() (*oauth2.Token, error) {
+func (b *fixture) exchange() (*oauth2.Token, error) {
 	b.t.Helper()
 	verifier := oauth2.GenerateVerifier()
 	q := b.signIn("bob", verifier, "n")
 	return b.oauth.Exchange(b.ctx, q.Get("code"), oauth2.VerifierOption(verifier))
 }
 
-func (b *bed) idToken() string {
+func (b *fixture) idToken() string {
 	b.t.Helper()
 	tok, err := b.exchange()
 	if err != nil {
@@ -30,7 +30,7 @@ func (b *bed) idToken() string {
 	return raw
 }
 
-func (b *bed) verify(raw string) (*oidc.IDToken, error) {
+func (b *fixture) verify(raw string) (*oidc.IDToken, error) {
 	b.t.Helper()
 	p, err := oidc.NewProvider(b.ctx, b.issuer)
 	if err != nil {
@@ -42,7 +42,7 @@ func (b *bed) verify(raw string) (*oidc.IDToken, error) {
 func TestARotationKeepsOrRevokesTheKeysFromBefore(t *testing.T) {
 	for _, algorithm := range []string{"RS512", "ES256"} {
 		for _, keep := range []bool{true, false} {
-			b := newBed(t)
+			b := newFixture(t)
 			old := b.idToken()
 			if err := b.provider.Rotate(algorithm, keep); err != nil {
 				t.Fatal(err)
@@ -62,7 +62,7 @@ func TestARotationKeepsOrRevokesTheKeysFromBefore(t *testing.T) {
 			}
 		}
 	}
-	if err := newBed(t).provider.Rotate("HS256", true); err == nil {
+	if err := newFixture(t).provider.Rotate("HS256", true); err == nil {
 		t.Error("HS256 is taken")
 	}
 }
@@ -70,7 +70,7 @@ func TestARotationKeepsOrRevokesTheKeysFromBefore(t *testing.T) {
 func TestAClientAuthenticatesAsItIsRegistered(t *testing.T) {
 	for _, post := range []bool{false, true} {
 		for _, style := range []oauth2.AuthStyle{oauth2.AuthStyleInHeader, oauth2.AuthStyleInParams} {
-			b := newBed(t, func(c *Config) { c.Clients[0].Post = post })
+			b := newFixture(t, func(c *Config) { c.Clients[0].Post = post })
 			b.oauth.Endpoint.AuthStyle = style
 			_, err := b.exchange()
 			if want := post == (style == oauth2.AuthStyleInParams); (err == nil) != want {
@@ -90,7 +90,7 @@ func TestAClientAuthenticatesAsItIsRegistered(t *testing.T) {
 }
 
 func TestIDTokensHaveTheClaimsThatAreWanted(t *testing.T) {
-	b := newBed(t, func(c *Config) {
+	b := newFixture(t, func(c *Config) {
 		c.Clients[0].Audience = []string{"another"}
 		c.Claims = func(claims map[string]any) { claims["email"] = 7 }
 	})
@@ -111,7 +111,7 @@ func TestIDTokensHaveTheClaimsThatAreWanted(t *testing.T) {
 }
 
 func TestAMoodAnswersAsOftenAsItSays(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	b.provider.SetMood(Token, Mood{Status: 429, RetryAfter: 7, Times: 2})
 	for range 2 {
 		_, err := b.exchange()

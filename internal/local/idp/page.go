@@ -19,7 +19,7 @@ var pageHTML string
 //go:embed page.css
 var pageCSS string
 
-// page shows the sign-in page and what goes wrong on it.
+// page shows the sign-in page, and its errors.
 type page struct {
 	tmpl    *template.Template
 	issuer  string
@@ -28,11 +28,11 @@ type page struct {
 }
 
 func newPage(cfg Config) *page {
-	// The style stands in the page, and its hash in the policy: the page needs
-	// nothing else from anywhere.
+	// The style is in the page, and its hash is in the policy: the page needs nothing from
+	// anywhere else.
 	sum := sha256.Sum256([]byte(pageCSS))
-	// A browser holds form-action against every redirect that follows the form,
-	// so the applications have to be in it.
+	// A browser applies form-action to every redirect after the form. So the policy must name
+	// the applications.
 	forms := []string{"'self'"}
 	for _, c := range cfg.Clients {
 		for _, uri := range c.RedirectURIs {

@@ -14,7 +14,7 @@ const (
 	requestLifetime = 10 * time.Minute
 	// codeLifetime is how long an application has to redeem its code.
 	codeLifetime = time.Minute
-	// tokenLifetime is that of access and ID tokens.
+	// tokenLifetime is the lifetime of access and ID tokens.
 	tokenLifetime = time.Hour
 	// maxEntries bounds each kind of state; the oldest goes first.
 	maxEntries = 10_000
@@ -25,8 +25,8 @@ var (
 	errNobody  = errors.New("no such person")
 )
 
-// state is everything the provider remembers, all of it in memory: a restart
-// signs nobody out of the applications, it merely ends sign-ins under way.
+// state is everything that the provider remembers. It is in memory. A restart signs nobody
+// out of the applications: it only ends the sign-ins under way.
 type state struct {
 	now     func() time.Time
 	clients map[string]*client
@@ -34,7 +34,7 @@ type state struct {
 
 	// mu guards the fields below and the requests in them.
 	mu sync.Mutex
-	// keys are those that are published, the one that signs last.
+	// keys are the published keys. The last one signs.
 	keys     []signing
 	requests *expiring[*request]
 	codes    *expiring[string]
@@ -49,9 +49,8 @@ type token struct {
 	expires time.Time
 }
 
-// request is an authorization request, and its answer once somebody signed in.
-// It is immutable but for the fields that state guards; what leaves state is a
-// copy.
+// request is an authorization request, and its answer as soon as somebody signed in. It
+// does not change, except for the fields that state guards. Callers of state get copies.
 type request struct {
 	oidc.AuthRequest
 	audience []string
@@ -80,8 +79,8 @@ func newState(cfg Config, key signing) *state {
 	return s
 }
 
-// request returns a copy of the request that nobody answered yet, or
-// errUnknown.
+// request returns a copy of the request that nobody has answered yet. The error is
+// errUnknown if there is none.
 func (s *state) request(id string) (*request, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,8 +107,8 @@ func (s *state) signIn(id, subject string) error {
 	return nil
 }
 
-// saveCode lets code be redeemed for the request's tokens. A request gets one
-// code: a reload of the last redirect must not make a second.
+// saveCode stores the code for the request's tokens. A request has one code: a reload of
+// the last redirect must not make a second.
 func (s *state) saveCode(id, code string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,8 +121,8 @@ func (s *state) saveCode(id, code string) error {
 	return nil
 }
 
-// redeem returns the request of code and forgets both: whatever becomes of
-// the exchange, the code is used up.
+// redeem returns the request of code, and forgets both: the code is spent even if the
+// exchange fails.
 func (s *state) redeem(code string) (*request, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,8 +139,8 @@ func (s *state) redeem(code string) (*request, error) {
 	return r, nil
 }
 
-// expiring is a map whose entries expire and whose size is bounded: when full,
-// the entry that was put first makes room. The caller locks.
+// expiring is a map with a bounded size. Its entries expire. When it is full, the oldest
+// entry makes room. The caller locks.
 type expiring[V any] struct {
 	max     int
 	entries map[string]*list.Element

@@ -14,14 +14,14 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
-// This file is what the op package asks of a provider's storage, on state.
+// This file implements the storage that the op package needs, on state.
 
 var _ op.Storage = (*state)(nil)
 
 func newID() string { return rand.Text() }
 
-// CreateAuthRequest implements [op.Storage]. It refuses what op would let
-// pass: a request without PKCE S256, and one that must not ask who it is.
+// CreateAuthRequest implements [op.Storage]. It refuses two kinds of requests that op would
+// accept: a request without PKCE S256, and one that forbids to ask who it is.
 func (s *state) CreateAuthRequest(_ context.Context, ar *oidc.AuthRequest, _ string) (op.AuthRequest, error) {
 	if ar.CodeChallenge == "" || ar.CodeChallengeMethod != oidc.CodeChallengeMethodS256 {
 		return nil, oidc.ErrInvalidRequest().WithDescription("PKCE with code_challenge_method S256 is required")
@@ -56,7 +56,7 @@ func (s *state) AuthRequestByCode(_ context.Context, code string) (op.AuthReques
 // SaveAuthCode implements [op.Storage].
 func (s *state) SaveAuthCode(_ context.Context, id, code string) error { return s.saveCode(id, code) }
 
-// DeleteAuthRequest implements [op.Storage]. The request went with its code.
+// DeleteAuthRequest implements [op.Storage]. The request is gone already, with its code.
 func (s *state) DeleteAuthRequest(context.Context, string) error { return nil }
 
 // CreateAccessToken implements [op.Storage].
@@ -89,8 +89,8 @@ func (s *state) GetRefreshTokenInfo(context.Context, string, string) (string, st
 	return "", "", op.ErrInvalidRefreshToken
 }
 
-// TerminateSession implements [op.Storage]. Nobody stays signed in here, so
-// what ends is the access tokens.
+// TerminateSession implements [op.Storage]. Nobody stays signed in here, so it ends the
+// access tokens.
 func (s *state) TerminateSession(_ context.Context, subject, clientID string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -158,8 +158,8 @@ func (s *state) AuthorizeClientIDSecret(_ context.Context, id, secret string) er
 	return nil
 }
 
-// SetUserinfoFromScopes implements [op.Storage]. It fills the ID token, where
-// Globus Auth puts these claims too.
+// SetUserinfoFromScopes implements [op.Storage]. It adds to the ID token the claims that
+// Globus Auth puts there, too.
 func (s *state) SetUserinfoFromScopes(_ context.Context, info *oidc.UserInfo, subject, _ string, scopes []string) error {
 	return s.describe(info, subject, scopes)
 }
@@ -213,8 +213,8 @@ func (s *state) GetPrivateClaimsFromScopes(context.Context, string, string, []st
 	return nil, nil
 }
 
-// GetKeyByIDAndClientID implements [op.Storage]. No client has a key, so the
-// grants that need one are refused.
+// GetKeyByIDAndClientID implements [op.Storage]. No client has a key, so it refuses the
+// grants that need one.
 func (s *state) GetKeyByIDAndClientID(context.Context, string, string) (*jose.JSONWebKey, error) {
 	return nil, errors.New("clients have no keys here")
 }
@@ -244,7 +244,7 @@ func (r *request) GetCodeChallenge() *oidc.CodeChallenge {
 	return &oidc.CodeChallenge{Challenge: r.CodeChallenge, Method: r.CodeChallengeMethod}
 }
 
-// client adds to Client what [op.Client] asks for.
+// client adds to Client the methods of [op.Client].
 type client struct{ Client }
 
 func (c *client) GetID() string                       { return c.ID }

@@ -4,8 +4,12 @@ package archtest
 
 import (
 	"encoding/json"
+	"go/parser"
+	"go/token"
 	"io"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -36,12 +40,14 @@ var rules = []rule{
 		forbid: []string{"github.com/aws/", "github.com/nats-io/"},
 		why:    "a service knows its ports, not AWS or NATS: adapters are put behind them in internal/wiring"},
 	{from: services, forbid: []string{"github.com/gofiber/", "github.com/coreos/"},
-		why: "the web site alone speaks Fiber and OpenID Connect"},
+		why: "only the site speaks Fiber, and only internal/signin speaks OpenID Connect"},
+	{from: []string{"internal/signin"}, forbid: append(prefix(append([]string{"internal/web", "internal/bus", "internal/aws", "internal/local"}, services...)), "github.com/gofiber/", "github.com/valyala/", "github.com/aws/", "github.com/nats-io/", "html/template"),
+		why: "sign-in takes and returns plain values: it knows neither pages nor where anything is kept"},
 	{from: append(append([]string{"internal/bus"}, adapters...), services...),
 		forbid: prefix(append([]string{"internal/web"}, services...)), why: "adapters and services do not know other services"},
 	{from: adapters, forbid: prefix(append([]string{"internal/bus"}, adapters...)), why: "adapters do not know each other"},
 	{from: []string{"internal/bridge", "internal/thaw", "internal/restore", "internal/reconcile", "internal/web", "internal/bus", "internal/aws", "internal/snsverify"},
-		forbid: prefix([]string{"internal/local/aws", "internal/local/idp", "internal/local/nats", "internal/local/stack", "internal/test/testenv"}),
+		forbid: prefix([]string{"internal/local/aws", "internal/local/idp", "internal/local/nats", "internal/local/stack", "internal/test"}),
 		why:    "the product does not know that a stand-in exists: it is an endpoint like any other"},
 	{from: []string{"internal/snsverify"}, forbid: []string{module}, except: []string{module + "/internal/snsverify"},
 		why: "whom we trust is decided in one place that can be read alone"},
@@ -53,6 +59,12 @@ var rules = []rule{
 		why: "nothing goes by the model: it goes by the product"},
 	{from: []string{"internal/local/aws"}, forbid: prefix([]string{"internal/archive", "internal/bus", "internal/aws", "internal/thaw", "internal/restore", "internal/bridge"}),
 		why: "a stand-in that shares the product's ideas would share its mistakes"},
+}
+
+// directly forbids what the packages under one of from import themselves.
+var directly = []rule{
+	{from: []string{"internal/web"}, forbid: []string{"github.com/coreos/", "golang.org/x/oauth2", "github.com/go-jose/"},
+		why: "internal/signin speaks OpenID Connect: the site has the pages"},
 }
 
 func prefix(paths []string) []string {
@@ -138,6 +150,51 @@ func TestImportsPointInward(t *testing.T) {
 	}
 	if checked < 15 {
 		t.Errorf("only %d packages were checked: the rules' paths are out of date", checked)
+	}
+}
+
+func TestNobodyImportsWhatAnotherPackageIsFor(t *testing.T) {
+	pkgs := load(t)
+	for _, r := range directly {
+		checked := 0
+		for path := range pkgs {
+			if !anyOf(r.from, func(f string) bool { return under(path, module+"/"+f) }) {
+				continue
+			}
+			checked++
+			for _, imp := range pkgs[path].Imports {
+				if anyOf(r.forbid, func(f string) bool { return under(imp, f) }) {
+					t.Errorf("%s imports %s: %s", path, imp, r.why)
+				}
+			}
+		}
+		if checked == 0 {
+			t.Errorf("no package is under %v: the rule's paths are out of date", r.from)
+		}
+	}
+}
+
+// TestOnlyHandlersKnowFiber holds the use cases of the site to a context and plain values.
+func TestOnlyHandlersKnowFiber(t *testing.T) {
+	handlers := []string{"api.go", "events.go", "pages.go", "safety.go", "signin.go", "web.go"}
+	files, err := filepath.Glob("../../web/*.go")
+	if err != nil || len(files) < len(handlers) {
+		t.Fatalf("%d files of the site, %v", len(files), err)
+	}
+	for _, path := range files {
+		name := filepath.Base(path)
+		if strings.HasSuffix(name, "_test.go") || slices.Contains(handlers, name) {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, imp := range f.Imports {
+			if strings.HasPrefix(imp.Path.Value, `"github.com/gofiber/`) {
+				t.Errorf("internal/web/%s imports %s: handlers are in %v, and a use case takes a context and plain values", name, imp.Path.Value, handlers)
+			}
+		}
 	}
 }
 

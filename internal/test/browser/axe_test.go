@@ -23,22 +23,21 @@ type violation struct {
 	} `json:"nodes"`
 }
 
-// accessible holds the page that is shown to WCAG 2.2 A and AA, and to axe's
-// best practices.
+// accessible checks the page by WCAG 2.2 A and AA, and by axe's best practices.
 func (b *tab) accessible(what string) {
 	b.t.Helper()
 	b.axe(what, `["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]`, 5)
 }
 
-// legible holds the page to axe's rules of color, for a scheme that changes
-// nothing else of a page that was found accessible.
+// legible checks the page by axe's rules of color. It is for a color scheme of a page that
+// is accessible otherwise.
 func (b *tab) legible(what string) {
 	b.t.Helper()
 	b.axe(what, `{type: "rule", values: ["color-contrast", "link-in-text-block"]}`, 1)
 }
 
-// axe fails if the page breaks one of the rules; at least so many have to have had
-// something to look at.
+// axe fails if the page breaks one of the rules. At least so many rules must have found
+// something to check.
 func (b *tab) axe(what, rules string, atLeast int) {
 	b.t.Helper()
 	eval[bool](b, axe+";true")
@@ -66,8 +65,8 @@ func (b *tab) fits(what string) {
 	}
 }
 
-// targets fails if something to press is smaller than WCAG 2.2's 24 by 24 px;
-// links in a sentence are excepted there too.
+// targets fails if a button is smaller than 24 by 24 px, as WCAG 2.2 wants. Links in a
+// sentence may be smaller there, too.
 func (b *tab) targets(what string) {
 	b.t.Helper()
 	small := eval[[]string](b, `[...document.querySelectorAll("button, a[href], input, select, summary")].filter(e => {
@@ -80,8 +79,7 @@ func (b *tab) targets(what string) {
 	}
 }
 
-// calm fails if the console complained, of anything but answers that the test
-// asked for.
+// calm fails if the console reported trouble, except for answers that the test asked for.
 func (b *tab) calm(who string) {
 	b.t.Helper()
 	b.mu.Lock()

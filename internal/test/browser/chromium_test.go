@@ -24,12 +24,12 @@ import (
 // patience is how long anything may take before a test gives up.
 const patience = time.Minute
 
-// shared is the one browser of all tests: what a person has is in a browser
-// context of their own, and starting Chromium takes longer than most journeys.
+// shared is the browser of all tests. Each person has a browser context of their own. To
+// start Chromium takes longer than most journeys.
 var shared context.Context
 
 func TestMain(m *testing.M) {
-	// What the tests show is made up in part: a sweep would put it right.
+	// The tests make some of the data up: a sweep would correct it.
 	os.Setenv("GAS_SWEEP_SLACK", "24h")
 	code, err := withChromium(m.Run)
 	if err != nil {
@@ -39,8 +39,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// withChromium runs the tests beside a browser with an empty profile that calls
-// nobody.
+// withChromium runs the tests with a browser that has an empty profile and calls no other
+// server.
 func withChromium(run func() int) (code int, err error) {
 	path := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
@@ -60,14 +60,14 @@ func withChromium(run func() int) (code int, err error) {
 	alloc, stop := chromedp.NewExecAllocator(context.Background(),
 		chromedp.ExecPath(path),
 		chromedp.Flag("headless", true),
-		// A container's root has no sandbox; the pages are our own.
+		// The root of a container has no sandbox. The pages are our own.
 		chromedp.NoSandbox,
 		chromedp.DisableGPU,
 		chromedp.NoFirstRun,
 		chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-dev-shm-usage", true),
-		// Several people look at the same time, and one window alone is in front.
+		// Several people look at the same time, but only one window is in front.
 		chromedp.Flag("disable-background-timer-throttling", true),
 		chromedp.Flag("disable-backgrounding-occluded-windows", true),
 		chromedp.Flag("disable-renderer-backgrounding", true),
@@ -83,7 +83,7 @@ func withChromium(run func() int) (code int, err error) {
 	if err := chromedp.Do(ctx); err != nil {
 		return 1, fmt.Errorf("start %s: %w", path, err)
 	}
-	// Close, and not only kill: the profile is removed after it.
+	// The browser is closed, and not only killed, because its profile is removed after that.
 	defer func() { _ = chromedp.Cancel(ctx) }()
 	shared = ctx
 	return run(), nil
@@ -96,8 +96,7 @@ type tab struct {
 	base string
 
 	mu sync.Mutex // guards trouble
-	// trouble has what the console complained of: errors, and what the policy
-	// of the site refused.
+	// trouble has the errors of the console, and what the policy of the site refused.
 	trouble []string
 }
 
@@ -176,7 +175,7 @@ func (b *tab) size(width, height int64) {
 	})
 }
 
-// scheme is light or dark; motion stops.
+// scheme sets light or dark, and stops motion.
 func (b *tab) scheme(name string) {
 	b.t.Helper()
 	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
@@ -241,7 +240,7 @@ func quote(s string) string {
 	return string(data)
 }
 
-// signIn goes from where a stranger lands to the page.
+// signIn signs in, and goes to the page.
 func (b *tab) signIn(name, back string) {
 	b.t.Helper()
 	b.open("/login?return=" + back)
@@ -249,7 +248,7 @@ func (b *tab) signIn(name, back string) {
 	b.until(fmt.Sprintf(`location.pathname === %s && document.readyState === "complete"`, quote(back)))
 }
 
-// download presses what has the text and returns the file's name and bytes.
+// download presses the link with the text, and returns the name and the bytes of the file.
 func (b *tab) download(text string) (name string, content []byte) {
 	b.t.Helper()
 	dir := b.t.TempDir()

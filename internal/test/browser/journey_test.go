@@ -13,8 +13,8 @@ import (
 	"github.com/gas-restore/gas/internal/local/stack"
 )
 
-// recorder notes each state that the badge shows, whether the bar moved, and what is
-// said to who cannot see it.
+// recorder records each state on the badge, whether the bar moved, and the announcements
+// for people who cannot see it.
 const recorder = `(() => {
 	window.seen = []; window.bar = []; window.told = [];
 	const look = () => {
@@ -30,8 +30,8 @@ const recorder = `(() => {
 	return true;
 })()`
 
-// TestAPersonGetsTheirFileBack is the whole journey of somebody who pays: the
-// list, the upgrade, the wait that tells how it goes, and the bytes.
+// TestAPersonGetsTheirFileBack is the whole journey of a person who pays: the list, the
+// upgrade, the wait with its news, and the bytes.
 func TestAPersonGetsTheirFileBack(t *testing.T) {
 	t.Parallel()
 	fern := stack.Person{ID: "fern", Name: "Fern Fictive", Role: archive.Free, Archived: 2, Stored: 1, Size: 40 << 20}
@@ -55,7 +55,7 @@ func TestAPersonGetsTheirFileBack(t *testing.T) {
 	ada.says("Go Premium")
 	ada.press(`form[action="/subscribe"] button`)
 	ada.until(`location.pathname === "/annotations"`)
-	// From the very second of the upgrade the page says that it is on its way.
+	// The page says from the second of the upgrade on that the file is on its way.
 	labels := eval[[]string](ada, `[...document.querySelectorAll("[data-job] [data-label]")].map(e => e.textContent)`)
 	for _, l := range labels {
 		if l == "Archived" {
@@ -69,7 +69,7 @@ func TestAPersonGetsTheirFileBack(t *testing.T) {
 	ada.says("The file is back and ready to download.")
 	seen, bar, told := eval[[]string](ada, `seen`), eval[[]float64](ada, `bar`), eval[[]string](ada, `told`)
 	t.Logf("the badge went through %q, the bar through %v, it was said %q", seen, bar, told)
-	// Each state is said once, however often bytes move in it.
+	// Each state is announced once, even if bytes move in it many times.
 	if len(told) > len(seen) {
 		t.Errorf("it was said %q while the badge went through %q", told, seen)
 	}
@@ -104,7 +104,7 @@ func TestAPersonGetsTheirFileBack(t *testing.T) {
 	ada.says("All your files are back")
 	ada.accessible("the list")
 
-	// Somebody else sees nothing of it.
+	// Another person sees nothing of this.
 	mine := eval[string](ada, `document.querySelector("[data-job] a").getAttribute("href")`)
 	bob := person(t, s.Config.WebBaseURL)
 	bob.signIn("Moss Madeup", "/annotations")
@@ -125,7 +125,7 @@ func TestAPersonGetsTheirFileBack(t *testing.T) {
 	}
 }
 
-// TestItAllWorksWithoutScript goes the same way with JavaScript off.
+// TestItAllWorksWithoutScript makes the same journey without JavaScript.
 func TestItAllWorksWithoutScript(t *testing.T) {
 	t.Parallel()
 	fern := stack.Person{ID: "fern", Name: "Fern Fictive", Role: archive.Free, Archived: 1, Size: 3 << 20}
@@ -137,7 +137,7 @@ func TestItAllWorksWithoutScript(t *testing.T) {
 	tb.until(`location.pathname === "/annotations"`)
 	tb.click("panel_000.vcf")
 	tb.until(`location.pathname.startsWith("/annotation/") && document.readyState === "complete"`)
-	// Who has no script reloads.
+	// A person without JavaScript reloads the page.
 	tb.until(`(() => { if (document.body.innerText.includes("Download the result")) return true; location.reload(); return false; })()`)
 	if _, got := tb.download("Download the result"); !bytes.Equal(got, content(t, fern, 0)) {
 		t.Errorf("the download has %d bytes, want those of the result", len(got))

@@ -57,7 +57,7 @@ func up(t *testing.T, thaws time.Duration, people ...stack.Person) *stack.Stack 
 	return s
 }
 
-// content is what a file of the person has.
+// content is the content of a file of the person.
 func content(t *testing.T, p stack.Person, i int) []byte {
 	t.Helper()
 	data, err := io.ReadAll(p.Result(i))

@@ -75,5 +75,5 @@ var bugs = append([]bug{
 	{"what was announced stays due", "internal/web/plan.go",
 		"if err := s.deps.Accounts.Announced(ctx, account.ID, due); err != nil {", "if err := ctx.Err(); err != nil {", nil, nil},
 	{"an upgrade is announced although the role did not change", "internal/web/plan.go",
-		"s.deps.Accounts.SetRole(c.Context(), account.ID, archive.Premium, at); err != nil {", "s.deps.Accounts.SetRole(c.Context(), account.ID, archive.Premium, at); errors.Is(err, context.Canceled) {", nil, nil},
+		"s.deps.Accounts.SetRole(ctx, account.ID, archive.Premium, at); err != nil {", "s.deps.Accounts.SetRole(ctx, account.ID, archive.Premium, at); errors.Is(err, context.Canceled) {", nil, nil},
 }, lasts...)

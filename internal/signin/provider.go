@@ -1,4 +1,4 @@
-package web
+package signin
 
 import (
 	"context"
@@ -10,34 +10,15 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"golang.org/x/oauth2"
+
+	"github.com/gas-restore/gas/internal/text"
 )
 
-// provider is the OpenID provider, looked up when it is first needed, when what was
-// found has become old, and when something was signed in a way that is not known yet.
-type provider struct {
-	cfg      Config
-	redirect string
-	// leaves is the origin that the sign-out form leads to in the end; nil if
-	// that is here.
-	leaves atomic.Pointer[string]
-	found  atomic.Pointer[discovered]
-	// style is the last way of authenticating that the token endpoint took where it had
-	// refused the first; zero is none.
-	style atomic.Int32
-
-	// gate holds a token for whoever looks the provider up, so that a crowd makes one
-	// lookup at a time and has the same answer. It guards the fields below.
-	gate   chan struct{}
-	tried  time.Time
-	reason error
-}
-
-// discovered is what the provider said of itself, and its keys. It does not change.
+// discovered is the provider's description of itself, and its keys. It does not change.
 type discovered struct {
 	at         time.Time
 	keysAt     time.Time
@@ -47,41 +28,40 @@ type discovered struct {
 	keys       []jose.JSONWebKey
 	keysURL    string
 	userInfo   string
-	// stale is why all but the keys is from before; nil if it is not.
+	// stale is the reason why only the keys are fresh; nil if all is fresh.
 	stale error
-	// endSession is where sign-out at the provider is; empty if it offers none.
+	// endSession is the address of sign-out at the provider; empty if it offers none.
 	endSession string
 }
 
 const (
-	// lookupTimeout bounds a lookup of the provider, and describeTimeout what it may take
-	// of that to describe itself.
+	// lookupTimeout bounds a lookup of the provider, and describeTimeout the part of it that
+	// reads the description.
 	lookupTimeout, describeTimeout = 5 * time.Second, 3 * time.Second
-	// lookupPause is the time between two lookups of which the first failed, or was made
-	// a moment ago for a signature that nobody knew: whoever has tokens, or makes some
-	// up, must not have us ask the provider for each.
+	// lookupPause is the time between two lookups if the first one failed, or was made for a
+	// signature that could not be verified. Somebody who makes tokens up must not make us
+	// ask the provider for each.
 	lookupPause = time.Second
-	// lookupAge is for how long what was found is not looked up again, so that a key that
-	// was revoked is soon believed no more, and agedPause the time between two attempts at
-	// that. keysAge is for how long keys are believed while the provider cannot be asked.
+	// lookupAge is the age after which the provider is looked up again, so that a revoked key
+	// is soon refused. agedPause is the time between two attempts at that. keysAge is for how
+	// long we believe keys while the provider cannot be asked.
 	lookupAge, agedPause, keysAge = 10 * time.Minute, 30 * time.Second, time.Hour
-	// maxAnswer bounds what is read of an answer of the provider.
+	// maxAnswer bounds an answer of the provider, in bytes.
 	maxAnswer = 1 << 20
+	// maxLogged bounds the text of an error in the log, in bytes.
+	maxLogged = 1000
 )
 
-func newProvider(cfg Config, redirect string) *provider {
-	return &provider{cfg: cfg, redirect: redirect, gate: make(chan struct{}, 1)}
-}
-
-// discover returns the provider as it was found a while ago at most; what is older if
-// it cannot be asked now. The error is a refusal.
-func (p *provider) discover(ctx context.Context) (*discovered, error) {
+// discover returns the provider as the last lookup found it. It looks the provider up if
+// that is long ago, and returns the old findings if the provider cannot be asked now. The
+// error is a Refusal.
+func (p *Provider) discover(ctx context.Context) (*discovered, error) {
 	d := p.found.Load()
 	if d != nil && p.age(d.at) < lookupAge {
 		return d, nil
 	}
 	if d != nil {
-		// Nobody waits for what is not needed at once.
+		// The old findings will do: nobody waits for a lookup by somebody else.
 		select {
 		case p.gate <- struct{}{}:
 		default:
@@ -94,23 +74,23 @@ func (p *provider) discover(ctx context.Context) (*discovered, error) {
 	if now := p.found.Load(); now != d {
 		return now, nil
 	}
-	if d != nil && time.Since(p.tried) < agedPause {
+	if d != nil && p.age(p.tried) < agedPause {
 		return d, nil
 	}
-	if p.reason != nil && time.Since(p.tried) < lookupPause {
+	if p.reason != nil && p.age(p.tried) < lookupPause {
 		return nil, p.reason
 	}
 	fresh, err := p.lookUp(ctx)
 	if err != nil && d != nil {
-		p.cfg.Logger.Warn("the provider is not looked up anew", "error", clip(err.Error(), maxLogged))
+		p.cfg.Logger.Warn("the provider could not be looked up again", "error", text.Clip(err.Error(), maxLogged))
 		return d, nil
 	}
 	return fresh, err
 }
 
-// renew returns the provider as it was found after old, which did not know how to verify
-// a signature. The error is a refusal.
-func (p *provider) renew(ctx context.Context, old *discovered) (*discovered, error) {
+// renew returns the provider as a lookup after old found it. With old, a signature could not
+// be verified. The error is a Refusal.
+func (p *Provider) renew(ctx context.Context, old *discovered) (*discovered, error) {
 	if err := p.enter(ctx); err != nil {
 		return nil, err
 	}
@@ -118,7 +98,7 @@ func (p *provider) renew(ctx context.Context, old *discovered) (*discovered, err
 	if now := p.found.Load(); now != old {
 		return now, nil
 	}
-	if wait := lookupPause - time.Since(p.tried); wait > 0 {
+	if wait := lookupPause - p.age(p.tried); wait > 0 {
 		if p.reason != nil {
 			return nil, p.reason
 		}
@@ -133,7 +113,7 @@ func (p *provider) renew(ctx context.Context, old *discovered) (*discovered, err
 	return p.lookUp(ctx)
 }
 
-func (p *provider) enter(ctx context.Context) error {
+func (p *Provider) enter(ctx context.Context) error {
 	select {
 	case p.gate <- struct{}{}:
 		return nil
@@ -142,18 +122,18 @@ func (p *provider) enter(ctx context.Context) error {
 	}
 }
 
-func (p *provider) leave() { <-p.gate }
+func (p *Provider) leave() { <-p.gate }
 
-func (p *provider) age(at time.Time) time.Duration { return p.cfg.Now().Sub(at).Abs() }
+func (p *Provider) age(at time.Time) time.Duration { return p.cfg.Now().Sub(at).Abs() }
 
-// lookUp asks the provider, for all who wait. The caller has the gate.
-func (p *provider) lookUp(ctx context.Context) (*discovered, error) {
+// lookUp asks the provider on behalf of all who wait. The caller has the gate.
+func (p *Provider) lookUp(ctx context.Context) (*discovered, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTimeout)
 	defer cancel()
 	d, err := p.describe(ctx)
 	if old := p.found.Load(); err != nil && old != nil {
-		// The keys may be had though the description is not.
-		p.cfg.Logger.Warn("the provider does not describe itself anew", "error", clip(err.Error(), maxLogged))
+		// We may get the keys without the description.
+		p.cfg.Logger.Warn("the provider's description could not be read again", "error", text.Clip(err.Error(), maxLogged))
 		again := *old
 		again.stale = whoseFault(err, "look up the provider "+p.cfg.Issuer)
 		d = &again
@@ -165,8 +145,8 @@ func (p *provider) lookUp(ctx context.Context) (*discovered, error) {
 		return nil, p.failed(whoseFault(err, "look up the keys of the provider "+p.cfg.Issuer))
 	}
 	d.keys, d.keysAt = keys, p.cfg.Now()
-	p.leaves.Store(originOf(d.endSession))
-	p.tried, p.reason = time.Now(), nil
+	p.signOutOrigin.Store(originOf(d.endSession))
+	p.tried, p.reason = p.cfg.Now(), nil
 	p.found.Store(d)
 	return d, nil
 }
@@ -181,13 +161,13 @@ func originOf(address string) *string {
 	return &origin
 }
 
-func (p *provider) failed(err error) error {
-	p.tried, p.reason = time.Now(), err
+func (p *Provider) failed(err error) error {
+	p.tried, p.reason = p.cfg.Now(), err
 	return err
 }
 
 // describe reads the discovery document (OpenID Connect Discovery 1.0, section 4).
-func (p *provider) describe(ctx context.Context) (*discovered, error) {
+func (p *Provider) describe(ctx context.Context) (*discovered, error) {
 	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
 	defer cancel()
 	meta, err := p.getJSON(ctx, strings.TrimSuffix(p.cfg.Issuer, "/")+"/.well-known/openid-configuration")
@@ -195,14 +175,14 @@ func (p *provider) describe(ctx context.Context) (*discovered, error) {
 		return nil, err
 	}
 	if issuer := meta.text("issuer"); issuer != p.cfg.Issuer {
-		return nil, wrongSetUp(fmt.Errorf("the issuer calls itself %q: is GAS_OIDC_ISSUER right, to the last slash?", clip(issuer, 200)))
+		return nil, WrongSetUp(fmt.Errorf("the issuer calls itself %q: is GAS_OIDC_ISSUER right, to the last slash?", text.Clip(issuer, 200)))
 	}
 	d := &discovered{
 		at: p.cfg.Now(),
 		oauth: oauth2.Config{
 			ClientID:    p.cfg.ClientID,
 			Endpoint:    oauth2.Endpoint{AuthURL: meta.text("authorization_endpoint"), TokenURL: meta.text("token_endpoint")},
-			RedirectURL: p.redirect,
+			RedirectURL: p.cfg.Redirect,
 			Scopes:      p.cfg.Scopes,
 		},
 		methods:    meta.texts("token_endpoint_auth_methods_supported"),
@@ -220,7 +200,7 @@ func (p *provider) describe(ctx context.Context) (*discovered, error) {
 	return d, nil
 }
 
-// statusError is an answer with another status than 200.
+// statusError is an answer with any status but 200.
 type statusError struct {
 	address string
 	status  int
@@ -230,7 +210,7 @@ type statusError struct {
 func (e *statusError) Error() string { return fmt.Sprintf("%s answered %d", e.address, e.status) }
 
 // getJSON reads the JSON object at address.
-func (p *provider) getJSON(ctx context.Context, address string) (fields, error) {
+func (p *Provider) getJSON(ctx context.Context, address string) (fields, error) {
 	body, _, err := p.get(ctx, address, "")
 	if err != nil {
 		return nil, err
@@ -242,9 +222,9 @@ func (p *provider) getJSON(ctx context.Context, address string) (fields, error) 
 	return f, nil
 }
 
-// get reads what is at address, as the bearer of token if that is not empty, and returns
-// its media type too. Another status than 200 is a statusError.
-func (p *provider) get(ctx context.Context, address, token string) (body []byte, kind string, err error) {
+// get reads the address, with token as the bearer token if there is one. It returns the body
+// and its media type. Any status but 200 is a statusError.
+func (p *Provider) get(ctx context.Context, address, token string) (body []byte, kind string, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, "", err

@@ -1,15 +1,15 @@
-package web
+package signin
 
 import (
 	"encoding/json"
 	"time"
 )
 
-// fields are the members of a JSON object that the provider wrote. Each is read by
-// itself: one that nobody asks for may be of any type.
+// fields are the members of a JSON object that the provider wrote. Each member is read by
+// itself: a member that nobody reads may have any type.
 type fields map[string]json.RawMessage
 
-// text returns the member called name; empty if it is no string.
+// text returns the member called name. It is empty if the member is no string.
 func (f fields) text(name string) string {
 	var s string
 	if json.Unmarshal(f[name], &s) != nil {
@@ -18,7 +18,7 @@ func (f fields) text(name string) string {
 	return s
 }
 
-// texts returns the member called name; nil if it is no list of strings.
+// texts returns the member called name. It is nil if the member is no list of strings.
 func (f fields) texts(name string) []string {
 	var s []string
 	if json.Unmarshal(f[name], &s) != nil {
@@ -27,7 +27,8 @@ func (f fields) texts(name string) []string {
 	return s
 }
 
-// time returns the member called name, in seconds since 1970; zero if it is no number.
+// time returns the member called name, in seconds since 1970. It is zero if the member is no
+// number.
 func (f fields) time(name string) time.Time {
 	var s float64
 	if json.Unmarshal(f[name], &s) != nil || s <= 0 || s > 1<<40 {
@@ -36,7 +37,7 @@ func (f fields) time(name string) time.Time {
 	return time.Unix(int64(s), 0)
 }
 
-// only returns the members called names, as an object again.
+// only returns an object with the members called names.
 func (f fields) only(names ...string) ([]byte, error) {
 	few := fields{}
 	for _, name := range names {

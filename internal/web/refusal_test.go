@@ -1,48 +1,43 @@
 package web
 
 import (
-	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/fault"
 	localidp "github.com/gas-restore/gas/internal/local/idp"
+	"github.com/gas-restore/gas/internal/signin"
 )
 
-// signInCase is something that goes wrong, or does not, on the way from the link to the
-// session.
+// signInCase is one way through sign-in, from the link to the session, on which something
+// may go wrong.
 type signInCase struct {
 	name string
-	// provider and site change how the two are made, before happens right before somebody
-	// begins, and between while they are at the provider.
+	// provider and site change the settings of the two. before runs right before somebody
+	// begins, and between runs while the person is at the provider.
 	provider        func(*localidp.Config)
 	site            func(*Config, *Deps)
-	before, between func(b *bed)
+	before, between func(b *fixture)
 
 	status int
-	// words are in the title or the sentence, level and fault in the one line of the log.
+	// words are in the title or the sentence. level and fault are in the one line of the log.
 	words, level, fault string
 	// retry is the Retry-After: a number, "some" or "".
 	retry string
-	// lives is whether there is a session in the end.
+	// lives says whether there is a session in the end.
 	lives bool
 }
 
-func mood(e localidp.Endpoint, m localidp.Mood) func(*bed) {
-	return func(b *bed) { b.provider.SetMood(e, m) }
+func mood(e localidp.Endpoint, m localidp.Mood) func(*fixture) {
+	return func(b *fixture) { b.provider.SetMood(e, m) }
 }
 
 func claims(change map[string]any) func(*localidp.Config) {
@@ -66,16 +61,16 @@ const (
 )
 
 func signInCases() []signInCase {
-	person := func(name string, status int, words string, between func(*bed)) signInCase {
+	person := func(name string, status int, words string, between func(*fixture)) signInCase {
 		return signInCase{name: name, between: between, status: status, words: words, level: "INFO", fault: "person"}
 	}
-	busy := func(name string, before func(*bed)) signInCase {
+	busy := func(name string, before func(*fixture)) signInCase {
 		return signInCase{name: name, before: before, status: 503, words: unavailable, level: "WARN", fault: "provider", retry: "some"}
 	}
-	nonsense := func(name string, before func(*bed)) signInCase {
+	nonsense := func(name string, before func(*fixture)) signInCase {
 		return signInCase{name: name, before: before, status: 502, words: unavailable, level: "WARN", fault: "provider", retry: "some"}
 	}
-	setUp := func(name string, before func(*bed)) signInCase {
+	setUp := func(name string, before func(*fixture)) signInCase {
 		return signInCase{name: name, before: before, status: 500, words: notSetUp, level: "ERROR", fault: "set-up"}
 	}
 	token := func(c signInCase, change map[string]any) signInCase {
@@ -96,7 +91,7 @@ func signInCases() []signInCase {
 			status: 503, words: unavailable, level: "WARN", fault: "provider", retry: "7",
 		},
 		nonsense("discovery answers HTML", mood(localidp.Discovery, localidp.Mood{Status: 200, Body: "<html>"})),
-		nonsense("discovery answers without endpoints", func(b *bed) {
+		nonsense("discovery answers without endpoints", func(b *fixture) {
 			b.provider.SetMood(localidp.Discovery, localidp.Mood{Status: 200, Body: fmt.Sprintf(`{"issuer":%q}`, b.idp)})
 		}),
 		setUp("there is no discovery", mood(localidp.Discovery, localidp.Mood{Status: 404})),
@@ -104,7 +99,7 @@ func signInCases() []signInCase {
 		busy("the keys answer 503", mood(localidp.Keys, localidp.Mood{Status: 503})),
 		nonsense("the keys answer HTML", mood(localidp.Keys, localidp.Mood{Status: 200, Body: "<html>"})),
 
-		// What the provider leads the browser back with.
+		// The provider leads the browser back with an error.
 		busy("back with server_error", mood(localidp.Authorize, localidp.Mood{Error: "server_error"})),
 		busy("back with temporarily_unavailable", mood(localidp.Authorize, localidp.Mood{Error: "temporarily_unavailable"})),
 		nonsense("back with an error that nobody knows", mood(localidp.Authorize, localidp.Mood{Error: "a_new_error"})),
@@ -130,12 +125,12 @@ func signInCases() []signInCase {
 		person("the code is not good any more", 400, stopped, mood(localidp.Token, localidp.Mood{Error: "invalid_grant"})),
 
 		// The ID token.
-		nonsense("the key that signs is not published", func(b *bed) {
+		nonsense("the key that signs is not published", func(b *fixture) {
 			b.provider.SetMood(localidp.Keys, localidp.Mood{Status: 200, Body: `{"keys":[]}`})
 		}),
 		{
 			name: "a new key cannot be had", status: 503, words: unavailable, level: "WARN", fault: "provider", retry: "some",
-			between: func(b *bed) {
+			between: func(b *fixture) {
 				if err := b.provider.Rotate("RS512", false); err != nil {
 					b.t.Error(err)
 				}
@@ -167,17 +162,17 @@ func signInCases() []signInCase {
 			name: "the catalog is broken", status: 500, words: "our side", level: "ERROR",
 			before: failing("SignIn", errors.New("it is broken")),
 		},
-		setUp("the account is of another issuer", func(b *bed) {
-			b.world.change(func() {
-				b.world.accounts["ada"] = archive.Account{ID: "ada", Issuer: "https://other.example", Role: archive.Free}
+		setUp("the account is of another issuer", func(b *fixture) {
+			b.ports.change(func() {
+				b.ports.accounts["ada"] = archive.Account{ID: "ada", Issuer: "https://other.example", Role: archive.Free}
 			})
 		}),
 		{
 			name: "the account is of an issuer from before", status: 200, lives: true,
 			site: func(c *Config, _ *Deps) { c.FormerIssuers = []string{"https://other.example"} },
-			before: func(b *bed) {
-				b.world.change(func() {
-					b.world.accounts["ada"] = archive.Account{ID: "ada", Issuer: "https://other.example", Role: archive.Free}
+			before: func(b *fixture) {
+				b.ports.change(func() {
+					b.ports.accounts["ada"] = archive.Account{ID: "ada", Issuer: "https://other.example", Role: archive.Free}
 				})
 			},
 		},
@@ -195,9 +190,9 @@ func signInCases() []signInCase {
 	for _, code := range []string{"invalid_request", "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope", "invalid_target"} {
 		all = append(all, setUp("the token endpoint answers "+code, mood(localidp.Token, localidp.Mood{Error: code})))
 	}
-	// What nobody needs may be of any type, in discovery too.
+	// A member that nobody needs may have any type, in discovery too.
 	for _, member := range []string{"scopes_supported", "token_endpoint_auth_methods_supported", "end_session_endpoint", "userinfo_endpoint", "claims_supported", "device_authorization_endpoint"} {
-		all = append(all, signInCase{name: "discovery says " + member + " is 7", status: 200, lives: true, before: func(b *bed) {
+		all = append(all, signInCase{name: "discovery says " + member + " is 7", status: 200, lives: true, before: func(b *fixture) {
 			var doc map[string]any
 			b.browser().get(b.idp+string(localidp.Discovery)).into(b.t, &doc)
 			doc[member] = 7
@@ -221,8 +216,8 @@ func signInCases() []signInCase {
 	return all
 }
 
-func failing(call string, err error) func(*bed) {
-	return func(b *bed) { b.world.change(func() { b.world.faults[call] = err }) }
+func failing(call string, err error) func(*fixture) {
+	return func(b *fixture) { b.ports.change(func() { b.ports.faults[call] = err }) }
 }
 
 // TestWhoseFaultItIsDecidesWordsStatusAndLevel goes through sign-in once for each case.
@@ -237,7 +232,7 @@ func TestWhoseFaultItIsDecidesWordsStatusAndLevel(t *testing.T) {
 			if tt.provider == nil {
 				tt.provider = func(*localidp.Config) {}
 			}
-			b := newBedWith(t, tt.provider, site...)
+			b := newFixtureWith(t, tt.provider, site...)
 			if tt.before != nil {
 				tt.before(b)
 			}
@@ -257,7 +252,7 @@ func TestWhoseFaultItIsDecidesWordsStatusAndLevel(t *testing.T) {
 
 // tryIn goes as far on the way in as the provider and the site let it, and returns the
 // page where that ends.
-func (b *browser) tryIn(subject string, between func(*bed)) answer {
+func (b *browser) tryIn(subject string, between func(*fixture)) answer {
 	b.t.Helper()
 	a := b.get("/login?return=/annotations")
 	if a.Request.URL.Host != strings.TrimPrefix(b.idp, "http://") || a.StatusCode != http.StatusOK {
@@ -265,16 +260,16 @@ func (b *browser) tryIn(subject string, between func(*bed)) answer {
 	}
 	form := a.form(b.t, "/login", func(v url.Values) bool { return v.Get("subject") == subject })
 	if between != nil {
-		between(b.bed)
+		between(b.fixture)
 	}
 	return b.post(b.idp+"/login", form)
 }
 
 var logLine = regexp.MustCompile(`(?m)^time=\S+ level=(INFO|WARN|ERROR) msg="(?:sign-in|request) refused".*$`)
 
-// logged holds the log to one line of what was refused, of that level and of that fault;
-// to none if level is empty.
-func (b *bed) logged(level, fault string) {
+// logged wants one line about a refusal in the log, with that level and that fault. It
+// wants none if level is empty.
+func (b *fixture) logged(level, fault string) {
 	b.t.Helper()
 	lines := logLine.FindAllStringSubmatch(b.log.String(), -1)
 	if level == "" {
@@ -292,50 +287,20 @@ func (b *bed) logged(level, fault string) {
 	}
 }
 
-func TestRetryAfterIsPassedOnWithinReason(t *testing.T) {
-	in := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(http.TimeFormat) }
-	for says, want := range map[string][2]time.Duration{
-		"":                    {0, 0},
-		"7":                   {7 * time.Second, 7 * time.Second},
-		"0":                   {0, 0},
-		"-7":                  {0, 0},
-		"soon":                {0, 0},
-		"99999999999":         {longestRetry, longestRetry},
-		in(time.Minute):       {58 * time.Second, time.Minute},
-		in(-time.Minute):      {0, 0},
-		in(24 * time.Hour):    {longestRetry, longestRetry},
-		"9223372036854775807": {longestRetry, longestRetry},
-	} {
-		if got := retryAfter(http.Header{"Retry-After": {says}}); got < want[0] || got > want[1] {
-			t.Errorf("%q is %s, want %s to %s", says, got, want[0], want[1])
-		}
+// TestARefusalOfManyIsNotChangedByOne fails to keep a sign-in after a refusal that others
+// have, too: the provider's trouble is one error for all who wait.
+func TestARefusalOfManyIsNotChangedByOne(t *testing.T) {
+	store := &ailing{SessionStore: newMemoryStore(10)}
+	b := newFixture(t, func(_ *Config, d *Deps) { d.Logins = store })
+	store.away.Store(true)
+	cause := errors.New("the provider is away")
+	r := &signin.Refusal{Blame: signin.BlameProvider, Status: http.StatusServiceUnavailable, Err: cause}
+	lg, state := b.site.logins.begin("browser", "/account")
+	err := b.site.again(t.Context(), lg, state, r, CallbackPath)
+	if !errors.Is(err, cause) || !fault.Is(err, fault.Transient) || problemOf(err).link != loginLink("/account") {
+		t.Errorf("got %v with the link %q, want both causes and the beginning", err, problemOf(err).link)
 	}
-}
-
-// TestWhatACallEndsWithIsBlamed is of what no provider here can be made to answer.
-func TestWhatACallEndsWithIsBlamed(t *testing.T) {
-	wrapped := func(err error) error { return &url.Error{Op: "Get", URL: "https://idp.example", Err: err} }
-	for name, tt := range map[string]struct {
-		err    error
-		blame  blame
-		status int
-	}{
-		"nobody listens":             {wrapped(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}), byProvider, 503},
-		"the connection is cut":      {wrapped(io.ErrUnexpectedEOF), byProvider, 503},
-		"the answer is cut":          {io.ErrUnexpectedEOF, byProvider, 503},
-		"our time is up":             {context.DeadlineExceeded, byProvider, 503},
-		"no such host":               {wrapped(&net.DNSError{Err: "no such host", IsNotFound: true}), bySetUp, 500},
-		"no answer from DNS":         {wrapped(&net.DNSError{Err: "server misbehaving", IsTemporary: true}), byProvider, 503},
-		"nobody vouches for it":      {wrapped(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}), bySetUp, 500},
-		"its name is another":        {wrapped(&tls.CertificateVerificationError{Err: x509.HostnameError{Certificate: &x509.Certificate{}}}), bySetUp, 500},
-		"its certificate is expired": {wrapped(&tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Reason: x509.Expired, Cert: &x509.Certificate{}}}), byProvider, 503},
-		"nothing that is known":      {errors.New("oauth2: cannot parse json"), byProvider, 502},
-		"what was blamed already":    {fmt.Errorf("x: %w", wrongSetUp(errors.New("y"))), bySetUp, 500},
-	} {
-		err := whoseFault(tt.err, "call the provider")
-		r, ok := errors.AsType[*refusal](err)
-		if !ok || r.blame != tt.blame || r.status != tt.status || !errors.Is(err, tt.err) || !strings.HasPrefix(err.Error(), "call the provider: ") {
-			t.Errorf("%s: got %+v of %v, want %s and %d", name, r, err, tt.blame, tt.status)
-		}
+	if r.Err != cause {
+		t.Errorf("the refusal of all became %v", r.Err)
 	}
 }

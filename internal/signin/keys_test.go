@@ -1,10 +1,11 @@
-package web
+package signin
 
 import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"maps"
+	"net/http"
 	"slices"
 	"testing"
 	"time"
@@ -14,15 +15,23 @@ import (
 	localidp "github.com/gas-restore/gas/internal/local/idp"
 )
 
-// TestKeysThatAreOfNoUseAreLeftOut: of a kind that is not known here, for encryption,
-// broken, or no public keys at all. With one that everybody can read nothing is signed.
+// TestKeysThatAreOfNoUseAreLeftOut gives the provider keys of an unknown kind, a key for
+// encryption, broken keys, and a secret that everybody can read. A token that is signed with
+// that secret is refused.
 func TestKeysThatAreOfNoUseAreLeftOut(t *testing.T) {
 	secret := []byte("a secret that stands in the key set for everybody")
-	b := newBed(t)
+	f := newFixture(t)
 	var set struct {
 		Keys []map[string]any `json:"keys"`
 	}
-	b.browser().get(b.idp+string(localidp.Keys)).into(t, &set)
+	resp, err := http.Get(f.issuer + string(localidp.Keys))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(&set); err != nil {
+		t.Fatal(err)
+	}
 	good := set.Keys[0]
 	with := func(change map[string]any) map[string]any {
 		k := maps.Clone(good)
@@ -37,18 +46,19 @@ func TestKeysThatAreOfNoUseAreLeftOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.provider.SetMood(localidp.Keys, localidp.Mood{Status: 200, Body: string(body)})
-	d, err := b.site.provider.discover(t.Context())
+	f.idp.SetMood(localidp.Keys, localidp.Mood{Status: 200, Body: string(body)})
+	d, err := f.discover(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(d.keys) != 1 || d.keys[0].KeyID != good["kid"] {
 		t.Errorf("%d keys are of use, want the good one: %v", len(d.keys), d.keys)
 	}
-	v := b.browser()
-	v.wants(v.signIn("ada", "/annotations"), 200, "Your annotations")
+	if who, err := f.signIn(); err != nil || who.User != "ada" {
+		t.Errorf("with the good key %q signs in, %v; want ada", who.User, err)
+	}
 
-	claims, err := json.Marshal(map[string]any{"iss": b.idp, "aud": "gas"})
+	claims, err := json.Marshal(map[string]any{"iss": f.issuer, "aud": "gas"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +75,7 @@ func TestKeysThatAreOfNoUseAreLeftOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.algorithms = append(d.algorithms, jose.HS256) // as if a provider announced it
-	if _, err := b.site.provider.verify(t.Context(), d, raw); !errors.Is(err, errUnreadable) {
+	if _, err := f.verify(t.Context(), d, raw); !errors.Is(err, errUnreadable) {
 		t.Errorf("a token that everybody can sign: %v, want that it is unreadable", err)
 	}
 	if got := known([]string{"HS256", "none", "ES256", "RS512"}); !slices.Equal(got, []jose.SignatureAlgorithm{jose.RS512, jose.ES256}) {
@@ -76,7 +86,7 @@ func TestKeysThatAreOfNoUseAreLeftOut(t *testing.T) {
 	}
 }
 
-// FuzzFields reads what a provider may write.
+// FuzzFields reads whatever a provider may write.
 func FuzzFields(f *testing.F) {
 	for _, s := range []string{`{"x":"a"}`, `{"x":7}`, `{"x":1e300}`, `{"x":["a"]}`, `{"x":null}`, `{"x":-1}`, `{"x":1.5}`, `null`, `{}`, `{"x":{"y":[]}}`} {
 		f.Add(s)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"mime"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -20,10 +21,9 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// world is the site's ports in memory. It keeps to their contracts: an unknown
-// thing is fault.NotFound, a made-up cursor fault.Invalid, a role change is
-// reported once.
-type world struct {
+// fixturePorts are the site's ports in memory. They pass the suite that the real adapters
+// pass (internal/test/sitetest).
+type fixturePorts struct {
 	store *httptest.Server
 
 	// mu guards everything below.
@@ -48,8 +48,8 @@ type world struct {
 	faults map[string]error
 }
 
-func newWorld(t *testing.T) *world {
-	w := &world{
+func newFixturePorts(t *testing.T) *fixturePorts {
+	w := &fixturePorts{
 		accounts: map[events.UserID]archive.Account{}, jobs: map[events.JobID]archive.Job{},
 		objects: map[archive.Object]string{}, news: make(chan struct{}), faults: map[string]error{},
 	}
@@ -62,25 +62,26 @@ func newWorld(t *testing.T) *world {
 			http.NotFound(rw, r)
 			return
 		}
+		rw.Header().Set("Content-Disposition", r.URL.Query().Get("response-content-disposition"))
 		fmt.Fprint(rw, body)
 	}))
 	t.Cleanup(w.store.Close)
 	return w
 }
 
-func (w *world) fault(call string) error {
+func (w *fixturePorts) fault(call string) error {
 	err := w.faults[call]
 	delete(w.faults, call)
 	return err
 }
 
-func (w *world) change(f func()) {
+func (w *fixturePorts) change(f func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	f()
 }
 
-func (w *world) Account(_ context.Context, user events.UserID) (archive.Account, error) {
+func (w *fixturePorts) Account(_ context.Context, user events.UserID) (archive.Account, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.fault("Account"); err != nil {
@@ -93,7 +94,7 @@ func (w *world) Account(_ context.Context, user events.UserID) (archive.Account,
 	return a, nil
 }
 
-func (w *world) SignIn(_ context.Context, seen archive.Account, former []string) error {
+func (w *fixturePorts) SignIn(_ context.Context, seen archive.Account, former []string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.fault("SignIn"); err != nil {
@@ -111,7 +112,7 @@ func (w *world) SignIn(_ context.Context, seen archive.Account, former []string)
 	return err
 }
 
-func (w *world) SetRole(_ context.Context, user events.UserID, role archive.Role, at time.Time) (bool, error) {
+func (w *fixturePorts) SetRole(_ context.Context, user events.UserID, role archive.Role, at time.Time) (bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	a, ok := w.accounts[user]
@@ -130,28 +131,29 @@ func (w *world) SetRole(_ context.Context, user events.UserID, role archive.Role
 	return true, nil
 }
 
-func (w *world) Switches(context.Context) (archive.Switches, error) {
+func (w *fixturePorts) Switches(context.Context) (archive.Switches, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.stops, w.fault("Switches")
 }
 
-func (w *world) OpenPlan(_ context.Context, account archive.Account, plan archive.Plan) error {
+func (w *fixturePorts) OpenPlan(_ context.Context, account archive.Account, plan archive.Plan) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.fault("OpenPlan"); err != nil {
 		return err
 	}
 	a := w.accounts[account.ID]
-	if a.Plan != nil || a.Role != account.Role || !a.RoleChangedAt.Equal(account.RoleChangedAt) {
+	if a.Plan != nil || a.Role != account.Role || !a.RoleChangedAt.Equal(account.RoleChangedAt) || a.PlansOpened != account.PlansOpened {
 		return fault.Errorf(fault.Conflict, "the account of %s changed", account.ID)
 	}
 	a.Plan = &plan
+	a.PlansOpened++
 	w.accounts[account.ID] = a
 	return nil
 }
 
-func (w *world) Announced(_ context.Context, user events.UserID, due time.Time) error {
+func (w *fixturePorts) Announced(_ context.Context, user events.UserID, due time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.fault("Announced"); err != nil {
@@ -164,7 +166,7 @@ func (w *world) Announced(_ context.Context, user events.UserID, due time.Time) 
 	return nil
 }
 
-func (w *world) Unannounced(context.Context) iter.Seq2[archive.Account, error] {
+func (w *fixturePorts) Unannounced(context.Context) iter.Seq2[archive.Account, error] {
 	defer w.healed()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -183,7 +185,7 @@ func (w *world) Unannounced(context.Context) iter.Seq2[archive.Account, error] {
 	}
 }
 
-func (w *world) Select(_ context.Context, user events.UserID, sel archive.Selection) (archive.Listing, error) {
+func (w *fixturePorts) Select(_ context.Context, user events.UserID, sel archive.Selection) (archive.Listing, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.fault("Select"); err != nil {
@@ -198,42 +200,69 @@ func (w *world) Select(_ context.Context, user events.UserID, sel archive.Select
 	slices.SortFunc(all, func(a, b archive.Job) int {
 		return cmp.Or(b.SubmittedAt.Compare(a.SubmittedAt), cmp.Compare(a.ID, b.ID))
 	})
+	if sel.Before && sel.Cursor != "" {
+		back := sel
+		back.Oldest = !sel.Oldest
+		jobs, first, next, err := walk(all, back)
+		if err != nil {
+			return archive.Listing{}, err
+		}
+		if next != "" {
+			slices.Reverse(jobs)
+			return archive.Listing{Jobs: jobs, Prev: next, Next: first}, nil
+		}
+		sel.Cursor = "" // it is the first page, which is full
+	}
+	jobs, first, next, err := walk(all, sel)
+	if sel.Cursor == "" {
+		first = ""
+	}
+	return archive.Listing{Jobs: jobs, Prev: first, Next: next}, err
+}
+
+// walk lists the jobs of all, which has the newest first, from the selection's cursor on. It
+// returns the cursors of the first and the last job that it looked at. The latter is empty at
+// the end.
+func walk(all []archive.Job, sel archive.Selection) (jobs []archive.Job, first, next string, err error) {
+	all = slices.Clone(all)
 	if sel.Oldest {
 		slices.Reverse(all)
 	}
 	begin := 0
 	if sel.Cursor != "" {
-		i := slices.IndexFunc(all, func(j archive.Job) bool { return string(j.ID) == sel.Cursor })
+		i := slices.IndexFunc(all, func(j archive.Job) bool { return cursorOf(j) == sel.Cursor })
 		if i < 0 {
-			return archive.Listing{}, fault.Errorf(fault.Invalid, "cursor %q", sel.Cursor)
+			return nil, "", "", fault.Errorf(fault.Invalid, "cursor %q", sel.Cursor)
 		}
 		begin = i + 1
-		if sel.Before {
-			// Filters aside: the page of as many jobs in front.
-			begin = max(i-sel.Limit, 0)
-		}
-	}
-	l := archive.Listing{}
-	if begin > 0 && begin < len(all) {
-		l.Prev = string(all[begin].ID)
 	}
 	for i, j := range all[begin:] {
-		if sel.Match == nil || sel.Match(j) {
-			l.Jobs = append(l.Jobs, j)
+		if i == 0 {
+			first = cursorOf(j)
 		}
-		if begin+i+1 < len(all) && (len(l.Jobs) == sel.Limit || sel.Match != nil && i+1 >= sel.Look) {
-			l.Next = string(j.ID)
+		if sel.Match == nil || sel.Match(j) {
+			jobs = append(jobs, j)
+		}
+		if len(jobs) == sel.Limit || sel.Match != nil && i+1 >= sel.Look {
+			if begin+i+1 < len(all) {
+				next = cursorOf(j)
+			}
 			break
 		}
 	}
-	return l, nil
+	return jobs, first, next, nil
 }
 
-func (w *world) ArchivedPage(_ context.Context, user events.UserID, cursor string) ([]archive.Job, string, error) {
+func cursorOf(j archive.Job) string { return "cursor-" + string(j.ID) }
+
+func (w *fixturePorts) ArchivedPage(_ context.Context, user events.UserID, cursor string) ([]archive.Job, string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.fault("ArchivedPage"); err != nil {
 		return nil, "", err
+	}
+	if cursor != "" { // there is one page
+		return nil, "", fault.Errorf(fault.Invalid, "cursor %q", cursor)
 	}
 	var jobs []archive.Job
 	for _, j := range w.jobs {
@@ -244,14 +273,14 @@ func (w *world) ArchivedPage(_ context.Context, user events.UserID, cursor strin
 	return jobs, "", nil
 }
 
-func (w *world) AccountAndJob(ctx context.Context, user events.UserID, id events.JobID) (archive.Account, archive.Job, error) {
+func (w *fixturePorts) AccountAndJob(ctx context.Context, user events.UserID, id events.JobID) (archive.Account, archive.Job, error) {
 	a, err := w.Account(ctx, user)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return a, w.jobs[id], err
 }
 
-func (w *world) HasArchived(_ context.Context, user events.UserID) (bool, error) {
+func (w *fixturePorts) HasArchived(_ context.Context, user events.UserID) (bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, j := range w.jobs {
@@ -262,7 +291,7 @@ func (w *world) HasArchived(_ context.Context, user events.UserID) (bool, error)
 	return false, nil
 }
 
-func (w *world) AnnounceUpgrade(_ context.Context, m events.UpgradeMessage) error {
+func (w *fixturePorts) AnnounceUpgrade(_ context.Context, m events.UpgradeMessage) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if m.PlanID == "" {
@@ -276,27 +305,30 @@ func (w *world) AnnounceUpgrade(_ context.Context, m events.UpgradeMessage) erro
 	return nil
 }
 
-func (w *world) Exists(_ context.Context, o archive.Object) (bool, error) {
+func (w *fixturePorts) Exists(_ context.Context, o archive.Object) (bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	_, ok := w.objects[o]
 	return ok, nil
 }
 
-func (w *world) PresignGet(_ context.Context, o archive.Object, name string) (string, error) {
+func (w *fixturePorts) PresignGet(_ context.Context, o archive.Object, name string) (string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.names = append(w.names, name)
-	return w.store.URL + "/" + o.Bucket + "/" + (&url.URL{Path: o.Key}).EscapedPath() + "?signature=x", nil
+	return w.store.URL + "/" + o.Bucket + "/" + (&url.URL{Path: o.Key}).EscapedPath() + "?" + url.Values{
+		"response-content-disposition": {mime.FormatMediaType("attachment", map[string]string{"filename": name})},
+		"X-Amz-Expires":                {"300"}, "X-Amz-Signature": {"x"},
+	}.Encode(), nil
 }
 
 // at is a position in the stream; the caller has mu.
-func (w *world) at(seq int) events.Position {
+func (w *fixturePorts) at(seq int) events.Position {
 	return events.Position{Incarnation: cmp.Or(w.made, "s"), Seq: uint64(seq)}
 }
 
 // remake deletes the stream and makes it anew, with another incarnation.
-func (w *world) remake(made string) {
+func (w *fixturePorts) remake(made string) {
 	w.change(func() {
 		w.statuses, w.made = nil, made
 		close(w.news)
@@ -304,13 +336,13 @@ func (w *world) remake(made string) {
 	})
 }
 
-func (w *world) Position(context.Context) (events.Position, error) {
+func (w *fixturePorts) Position(context.Context) (events.Position, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.at(len(w.statuses)), w.fault("Position")
 }
 
-func (w *world) Follow(ctx context.Context, after events.Position) iter.Seq2[Status, error] {
+func (w *fixturePorts) Follow(ctx context.Context, after events.Position) iter.Seq2[Status, error] {
 	return func(yield func(Status, error) bool) {
 		w.change(func() { w.following++; w.follows++ })
 		defer w.change(func() { w.following-- })
@@ -341,11 +373,15 @@ func (w *world) Follow(ctx context.Context, after events.Position) iter.Seq2[Sta
 	}
 }
 
-func (w *world) Kept(_ context.Context, user events.UserID, after, upto events.Position) iter.Seq2[Status, error] {
-	w.mu.Lock()
-	kept := slices.Clone(w.statuses)
-	w.mu.Unlock()
+func (w *fixturePorts) Kept(_ context.Context, user events.UserID, after, upto events.Position) iter.Seq2[Status, error] {
 	return func(yield func(Status, error) bool) {
+		w.mu.Lock()
+		kept, here := slices.Clone(w.statuses), w.at(0).Incarnation
+		w.mu.Unlock()
+		if after.Incarnation != here || upto.Incarnation != here {
+			yield(Status{}, errors.New("the stream was made anew"))
+			return
+		}
 		for _, st := range kept {
 			if st.UserID == user && st.Position.Seq > after.Seq && st.Position.Seq <= upto.Seq && !yield(st, nil) {
 				return
@@ -354,7 +390,7 @@ func (w *world) Kept(_ context.Context, user events.UserID, after, upto events.P
 	}
 }
 
-func (w *world) Last(_ context.Context, user events.UserID, job events.JobID) (events.StatusChanged, bool, error) {
+func (w *fixturePorts) Last(_ context.Context, user events.UserID, job events.JobID) (events.StatusChanged, bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.fault("Last"); err != nil {
@@ -368,7 +404,7 @@ func (w *world) Last(_ context.Context, user events.UserID, job events.JobID) (e
 	return events.StatusChanged{}, false, nil
 }
 
-func (w *world) tell(e events.StatusChanged) {
+func (w *fixturePorts) tell(e events.StatusChanged) {
 	w.change(func() {
 		w.statuses = append(w.statuses, Status{Position: w.at(len(w.statuses) + 1), StatusChanged: e})
 		close(w.news)
@@ -377,7 +413,7 @@ func (w *world) tell(e events.StatusChanged) {
 }
 
 // archived adds a job whose result is in the vault.
-func (w *world) archived(user events.UserID, id events.JobID, at time.Time) archive.Job {
+func (w *fixturePorts) archived(user events.UserID, id events.JobID, at time.Time) archive.Job {
 	j := archive.Job{
 		ID: id, UserID: user, SubmittedAt: at, CompletedAt: at.Add(time.Minute), Status: "COMPLETED",
 		InputFileName: "sample-" + string(id) + ".vcf",
@@ -389,7 +425,7 @@ func (w *world) archived(user events.UserID, id events.JobID, at time.Time) arch
 }
 
 // requested lets Glacier work on the job.
-func (w *world) requested(id events.JobID, tier archive.Tier, at time.Time) {
+func (w *fixturePorts) requested(id events.JobID, tier archive.Tier, at time.Time) {
 	w.change(func() {
 		j := w.jobs[id]
 		j.RetrievalID, j.Tier, j.RetrievalRequestedAt = events.RetrievalID("retrieval-"+id), tier, at
@@ -398,7 +434,7 @@ func (w *world) requested(id events.JobID, tier archive.Tier, at time.Time) {
 }
 
 // restored brings the job's result back.
-func (w *world) restored(id events.JobID, content string) {
+func (w *fixturePorts) restored(id events.JobID, content string) {
 	w.change(func() {
 		j := w.jobs[id]
 		w.objects[j.Result] = content

@@ -70,8 +70,7 @@ func (l *logBook) String() string {
 	return l.b.String()
 }
 
-// signingKey is the key of all providers here: making one takes longer than most
-// tests.
+// signingKey is the key of all providers here: to make one takes longer than most tests.
 var signingKey = sync.OnceValue(func() *rsa.PrivateKey {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -82,14 +81,14 @@ var signingKey = sync.OnceValue(func() *rsa.PrivateKey {
 
 const clientSecret = "a-secret-of-the-client"
 
-// bed is the site, served for real, and the provider beside it.
-type bed struct {
+// fixture is the site, with a real listener, and a provider beside it.
+type fixture struct {
 	t   *testing.T
 	url string
 	idp string
 	// provider is who answers at idp.
 	provider *localidp.Provider
-	world    *world
+	ports    *fixturePorts
 	site     *Server
 	clock    *clock
 	log      *logBook
@@ -97,15 +96,15 @@ type bed struct {
 	stop func() error
 }
 
-func newBed(t *testing.T, change ...func(*Config, *Deps)) *bed {
+func newFixture(t *testing.T, change ...func(*Config, *Deps)) *fixture {
 	t.Helper()
-	return newBedWith(t, func(*localidp.Config) {}, change...)
+	return newFixtureWith(t, func(*localidp.Config) {}, change...)
 }
 
-// newBedWith is newBed with a provider that is changed too.
-func newBedWith(t *testing.T, provider func(*localidp.Config), change ...func(*Config, *Deps)) *bed {
+// newFixtureWith is newFixture, and changes the provider too.
+func newFixtureWith(t *testing.T, provider func(*localidp.Config), change ...func(*Config, *Deps)) *fixture {
 	t.Helper()
-	b := &bed{t: t, world: newWorld(t), clock: &clock{t: time.Now()}, log: &logBook{}}
+	b := &fixture{t: t, ports: newFixturePorts(t), clock: &clock{t: time.Now()}, log: &logBook{}}
 	siteLn, idpLn := listen(t), listen(t)
 	b.url, b.idp = "http://"+siteLn.Addr().String(), "http://"+idpLn.Addr().String()
 
@@ -139,7 +138,7 @@ func newBedWith(t *testing.T, provider func(*localidp.Config), change ...func(*C
 		Logger:     slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Now:        b.clock.now, PageSize: 3,
 	}
-	deps := Deps{Accounts: b.world, Jobs: b.world, Announcer: b.world, Downloads: b.world, Statuses: b.world, Switches: b.world}
+	deps := Deps{Accounts: b.ports, Jobs: b.ports, Announcer: b.ports, Downloads: b.ports, Statuses: b.ports, Switches: b.ports}
 	for _, f := range change {
 		f(&cfg, &deps)
 	}
@@ -148,7 +147,7 @@ func newBedWith(t *testing.T, provider func(*localidp.Config), change ...func(*C
 		t.Fatal(err)
 	}
 	healed := make(chan struct{})
-	b.world.healed = sync.OnceFunc(func() { close(healed) })
+	b.ports.healed = sync.OnceFunc(func() { close(healed) })
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- b.site.Serve(ctx, siteLn) }()
@@ -179,32 +178,32 @@ func listen(t *testing.T) net.Listener {
 
 // browser is a client with cookies that follows redirects.
 type browser struct {
-	*bed
+	*fixture
 	http *http.Client
 	jar  http.CookieJar
 }
 
-func (b *bed) browser() *browser {
+func (b *fixture) browser() *browser {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	transport := &http.Transport{}
 	b.t.Cleanup(transport.CloseIdleConnections)
-	return &browser{bed: b, jar: jar, http: &http.Client{Transport: transport, Jar: jar, Timeout: 20 * time.Second}}
+	return &browser{fixture: b, jar: jar, http: &http.Client{Transport: transport, Jar: jar, Timeout: 20 * time.Second}}
 }
 
-// answer is a response that was read to its end.
+// answer is a response with its whole body.
 type answer struct {
 	*http.Response
 	body string
 }
 
-// still lets do answer redirects instead of following them.
+// still returns a browser that does not follow redirects.
 func (b *browser) still() *browser {
 	c := *b.http
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &browser{bed: b.bed, jar: b.jar, http: &c}
+	return &browser{fixture: b.fixture, jar: b.jar, http: &c}
 }
 
 func (b *browser) do(req *http.Request) answer {
@@ -249,7 +248,7 @@ func (b *browser) post(path string, form url.Values, header ...string) answer {
 	return b.do(req)
 }
 
-// form returns the fields of the first form that match says yes to.
+// form returns the fields of the first form with the action that match accepts.
 func (a answer) form(t *testing.T, action string, match func(url.Values) bool) url.Values {
 	t.Helper()
 	doc, err := html.Parse(strings.NewReader(a.body))
@@ -274,7 +273,7 @@ func (a answer) form(t *testing.T, action string, match func(url.Values) bool) u
 	return nil
 }
 
-// link returns where the link of that relation leads; empty if there is none.
+// link returns the address of the link with that relation. It is empty if there is none.
 func (a answer) link(t *testing.T, rel string) string {
 	t.Helper()
 	root, err := html.Parse(strings.NewReader(a.body))
@@ -298,7 +297,7 @@ func attr(n *html.Node, key string) string {
 	return ""
 }
 
-// text is what a reader sees in the page's main part.
+// text returns the text in the page's main part.
 func (a answer) text(t *testing.T) string {
 	t.Helper()
 	doc, err := html.Parse(strings.NewReader(a.body))
@@ -318,7 +317,7 @@ func (a answer) text(t *testing.T) string {
 	return strings.Join(strings.Fields(b.String()), " ")
 }
 
-// signIn goes the whole way and returns the page that it leads to.
+// signIn signs in, and returns the page to which that leads.
 func (b *browser) signIn(subject, back string) answer {
 	b.t.Helper()
 	people := b.get("/login?return=" + url.QueryEscape(back))
@@ -330,7 +329,8 @@ func (b *browser) signIn(subject, back string) answer {
 	return a
 }
 
-// callback goes the way up to the callback and returns its address unvisited.
+// callback signs in at the provider, and returns the address of the callback. It does not
+// ask for it.
 func (b *browser) callback(subject string) string {
 	b.t.Helper()
 	people := b.get("/login")
@@ -342,7 +342,7 @@ func (b *browser) callback(subject string) string {
 		}
 		return nil
 	}
-	a := (&browser{bed: b.bed, jar: b.jar, http: &c}).post(b.idp+"/login", form)
+	a := (&browser{fixture: b.fixture, jar: b.jar, http: &c}).post(b.idp+"/login", form)
 	loc, err := a.Location()
 	if err != nil {
 		b.t.Fatalf("no callback: %s %s", a.Status, a.body)

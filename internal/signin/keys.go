@@ -1,4 +1,4 @@
-package web
+package signin
 
 import (
 	"context"
@@ -10,16 +10,16 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// asymmetric are the algorithms that a signature may have. With HMAC whoever can read
-// what is published could sign.
+// asymmetric returns the algorithms that a signature may have. HMAC is not among them: with
+// it, everybody who can read the published keys could sign.
 func asymmetric() []jose.SignatureAlgorithm {
 	return []jose.SignatureAlgorithm{
 		jose.RS256, jose.RS384, jose.RS512, jose.ES256, jose.ES384, jose.ES512, jose.PS256, jose.PS384, jose.PS512, jose.EdDSA,
 	}
 }
 
-// known returns those of the announced algorithms that may be used; RS256, which every
-// provider has to have, if there are none.
+// known returns the announced algorithms that we accept. If there are none, it returns RS256,
+// which every provider must offer.
 func known(announced []string) []jose.SignatureAlgorithm {
 	var all []jose.SignatureAlgorithm
 	for _, a := range asymmetric() {
@@ -33,9 +33,9 @@ func known(announced []string) []jose.SignatureAlgorithm {
 	return all
 }
 
-// fetchKeys reads the key set at address. A key that is of no use here is left out
+// fetchKeys reads the key set at address. It leaves out each key that is of no use here
 // (RFC 7517, section 5).
-func (p *provider) fetchKeys(ctx context.Context, address string) ([]jose.JSONWebKey, error) {
+func (p *Provider) fetchKeys(ctx context.Context, address string) ([]jose.JSONWebKey, error) {
 	set, err := p.getJSON(ctx, address)
 	if err != nil {
 		return nil, err
@@ -54,8 +54,8 @@ func (p *provider) fetchKeys(ctx context.Context, address string) ([]jose.JSONWe
 	return keys, nil
 }
 
-// verified returns what was signed, if one of the keys did it by an algorithm that the
-// provider announces.
+// verified returns the signed content if one of the keys has signed it with an algorithm that
+// the provider announces.
 func (d *discovered) verified(jws *jose.JSONWebSignature) ([]byte, bool) {
 	if len(jws.Signatures) != 1 {
 		return nil, false
@@ -75,7 +75,7 @@ func (d *discovered) verified(jws *jose.JSONWebSignature) ([]byte, bool) {
 	return nil, false
 }
 
-// proven is a payload whose signature was verified.
+// proven is a payload with a verified signature.
 type proven []byte
 
 // VerifySignature implements [oidc.KeySet].

@@ -1,0 +1,165 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+type annotationBody struct {
+	Job jobView
+	// Steps are the steps of the way back; nil if the file is not on it.
+	Steps []step
+	// Missing says that the store does not have the file, although it should.
+	Missing bool
+	// Expected is when Glacier will usually be done; nil if nobody knows.
+	Expected *span
+	// Fallback says why a slower tier is used; empty if none is.
+	Fallback string
+}
+
+type span struct{ From, To time.Time }
+
+// expected returns when the archive will usually hand the file over. It counts from the
+// request, or from now if the request is still to come and may use any of the tiers. It
+// returns nil if the file is not on its way, or if nobody knows since when.
+func (s *Server) expected(j jobView) *span {
+	switch {
+	case j.State == archive.Planned && len(s.cfg.Tiers) > 0:
+		from, to := within(s.cfg.Tiers)
+		now := s.cfg.Now()
+		return &span{now.Add(from), now.Add(to)}
+	case j.State == archive.Requested && !j.RetrievalRequestedAt.IsZero() && j.Tier != "":
+		from, to, err := j.Tier.Typically()
+		if err != nil {
+			return nil
+		}
+		return &span{j.RetrievalRequestedAt.Add(from), j.RetrievalRequestedAt.Add(to)}
+	}
+	return nil
+}
+
+// within returns the shortest and the longest time that a retrieval usually takes in any of
+// the tiers.
+func within(tiers archive.Tiers) (from, to time.Duration) {
+	for i, t := range tiers {
+		short, long, err := t.Typically()
+		if err != nil {
+			continue // the configuration is checked: there is none
+		}
+		if i == 0 || short < from {
+			from = short
+		}
+		to = max(to, long)
+	}
+	return from, to
+}
+
+// stage adds what the stream says about the job's retrieval: the catalog knows only that it
+// is under way.
+func (s *Server) stage(ctx context.Context, jv *jobView) {
+	if jv.State != archive.Requested && jv.State != archive.Planned {
+		return
+	}
+	e, ok, err := s.deps.Statuses.Last(ctx, jv.UserID, jv.ID)
+	if err != nil {
+		s.log.Warn("a page does not say how far a file is", "job", jv.ID, "request", requestOf(ctx).id, "error", err.Error())
+		return
+	}
+	if !ok || e.At.Before(jv.RetrievalRequestedAt) {
+		return
+	}
+	switch st := e.State; {
+	case jv.State == archive.Requested && (st == archive.Ready || st == archive.Copying || st == archive.Verifying),
+		jv.State == archive.Planned && (st == archive.Failed || st == archive.Expired):
+		jv.Stage, jv.Look = st, lookOf(st)
+		if st == archive.Copying && e.Size > 0 {
+			jv.Bytes, jv.Size = min(e.Bytes, e.Size), e.Size
+		}
+	}
+}
+
+// stageAll does so for the rows of a list, a few at a time. Only a job with a retrieval can
+// be further than the catalog says.
+func (s *Server) stageAll(ctx context.Context, rows []jobView) {
+	var g errgroup.Group
+	g.SetLimit(8)
+	for i := range rows {
+		if rows[i].State == archive.Requested {
+			g.Go(func() error { s.stage(ctx, &rows[i]); return nil })
+		}
+	}
+	_ = g.Wait()
+}
+
+// fallback says which tiers were full for a retrieval under way. The pipeline takes a later
+// tier for no other reason.
+func (s *Server) fallback(j jobView) string {
+	if j.State != archive.Requested {
+		return ""
+	}
+	return fallback(s.cfg.Tiers, j.Tier)
+}
+
+// fallback says which of the tiers were full for a retrieval in tier.
+func fallback(tiers archive.Tiers, tier archive.Tier) string {
+	switch i := slices.Index(tiers, tier); i {
+	case -1, 0:
+		return ""
+	case 1:
+		return fmt.Sprintf("%s was full, %s is used.", tiers[0], tier)
+	default:
+		var full []string
+		for _, t := range tiers[:i] {
+			full = append(full, string(t))
+		}
+		return fmt.Sprintf("%s were full, %s is used.", strings.Join(full, " and "), tier)
+	}
+}
+
+// position returns the position at which the page's live stream begins. Call it before the
+// catalog is read, so that no change is lost in between. It is empty if nobody knows: then
+// the page has no live updates.
+func (s *Server) position(ctx context.Context) string {
+	at, err := s.where(ctx)
+	if err != nil {
+		s.log.Warn("a page is shown without live updates", "request", requestOf(ctx).id, "error", err.Error())
+		return ""
+	}
+	return at.String()
+}
+
+// where returns the position of the last change that the hub handed out, or the end of the
+// stream.
+func (s *Server) where(ctx context.Context) (events.Position, error) {
+	if at, ok := s.hub.position(); ok {
+		return at, nil
+	}
+	return s.deps.Statuses.Position(ctx)
+}
+
+// file returns what the page of a job shows.
+func (s *Server) file(ctx context.Context, role archive.Role, j archive.Job) (annotationBody, error) {
+	jv := viewJob(j, role)
+	s.stage(ctx, &jv)
+	body := annotationBody{Job: jv, Steps: stepsAt(jv.Look.Step), Fallback: s.fallback(jv)}
+	// A second retrieval takes as long as the first one.
+	if jv.Stage == "" || jv.State == archive.Planned {
+		body.Expected = s.expected(jv)
+	}
+	there, err := s.there(ctx, jv)
+	if err != nil {
+		return annotationBody{}, err
+	}
+	if body.Missing = jv.State == archive.Available && !there; body.Missing {
+		body.Job.Look = look{Label: "Not found", Icon: "cross", Tone: "bad"}
+	}
+	return body, nil
+}

@@ -1,0 +1,123 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/pkg/events"
+)
+
+// viewer is the person who looks at a page.
+type viewer struct {
+	session *session
+	account archive.Account
+	// job is the job that the address names. It may be anybody's. It is zero if the address
+	// names none, or if there is no such job. One call reads it with the account.
+	job archive.Job
+	// stopped is the operator's reason for asking for nothing of the user's; empty if
+	// nobody stopped it.
+	stopped string
+}
+
+// Waits says in a sentence why the pipeline asks for no more of the files that the user is
+// entitled to: somebody at the service has to act first. It is empty if nothing waits.
+func (v *viewer) Waits() string {
+	switch plan := v.account.Plan; {
+	case plan == nil:
+		return ""
+	case v.stopped != "":
+		return "The service has paused bringing files back: " + strings.TrimSuffix(v.stopped, ".") + "."
+	case plan.State == archive.PlanHeld:
+		return "Bringing the rest of your files back waits for an approval by the service."
+	}
+	return ""
+}
+
+// Name is how the page addresses the viewer.
+func (v *viewer) Name() string {
+	switch {
+	case v.account.Name != "":
+		return v.account.Name
+	case v.account.Email != "":
+		return v.account.Email
+	}
+	return string(v.account.ID)
+}
+
+// ID is the subject that the provider vouches for.
+func (v *viewer) ID() events.UserID { return v.account.ID }
+
+// Email is the viewer's address, if the provider told it.
+func (v *viewer) Email() string { return v.account.Email }
+
+// Since is the time of the last change of the viewer's plan; zero if it never changed.
+func (v *viewer) Since() time.Time { return v.account.RoleChangedAt }
+
+// Until is when the session ends at the latest.
+func (v *viewer) Until() time.Time { return v.session.ExpiresAt }
+
+// Premium reports whether the viewer pays.
+func (v *viewer) Premium() bool { return v.account.Role == archive.Premium }
+
+// CSRF is the token that the viewer's forms carry.
+func (v *viewer) CSRF() string { return v.session.CSRF }
+
+// ownJob returns the job that the address names, if it is the viewer's. For somebody else's
+// job it says the same as for a job that never was.
+func (v *viewer) ownJob() (archive.Job, error) {
+	if v.job.ID == "" || v.job.UserID != v.account.ID {
+		return archive.Job{}, &problem{
+			status: http.StatusNotFound, title: "There is no such annotation",
+			sentence: "None of your annotations has this address.",
+			link:     "/annotations", linkText: "Go to your annotations",
+		}
+	}
+	return v.job, nil
+}
+
+// viewerOf returns the person to whom the session's token belongs, with the job called id
+// unless that is empty. It returns nil if nobody is signed in. It reads the role each time:
+// a page never shows yesterday's plan. used says whether the person did something.
+func (s *Server) viewerOf(ctx context.Context, token string, id events.JobID, used bool) (*viewer, error) {
+	sess, err := s.sessions.find(ctx, token, used)
+	if err != nil || sess == nil {
+		return nil, err
+	}
+	v := &viewer{session: sess}
+	if id == "" {
+		v.account, err = s.deps.Accounts.Account(ctx, sess.User)
+	} else {
+		v.account, v.job, err = s.deps.Accounts.AccountAndJob(ctx, sess.User, id)
+	}
+	if fault.Is(err, fault.NotFound) {
+		return nil, s.sessions.end(ctx, sess.token)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if account := v.account; s.overdue(account) {
+		// Somebody crashed between the change of plan and its announcement.
+		planned, err := s.planned(ctx, account)
+		if err == nil {
+			err = s.announce(ctx, planned)
+		}
+		if err != nil {
+			s.log.Error("an upgrade is not announced yet", "user", account.ID, "error", err.Error())
+		} else {
+			s.audit(ctx, "upgrade announced", "user", account.ID, "again", true)
+		}
+	}
+	if s.deps.Switches != nil && v.account.Plan != nil {
+		// The page can do without this.
+		if stops, err := s.deps.Switches.Switches(ctx); err != nil {
+			s.log.Warn("the site does not know what operators have stopped", "request", requestOf(ctx).id, "error", err.Error())
+		} else if hold, ok := stops.Of(v.account.ID); ok {
+			v.stopped = hold.Reason
+		}
+	}
+	return v, nil
+}
