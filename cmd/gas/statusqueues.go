@@ -83,7 +83,7 @@ func (r *statusReport) depths(ctx context.Context, d *deployment) {
 		if dead != nil {
 			row := queue{Stream: "SQS " + dead.Name, Waiting: uint64(dead.Waiting), InHand: uint64(dead.InHand)}
 			if dead.Waiting > 0 {
-				row.Note = "was received too often: see README, redrive"
+				row.Note = "was received too often: see docs/troubleshooting.md"
 			}
 			r.Queues = append(r.Queues, row)
 		}

@@ -69,11 +69,11 @@ func (l *look) prices(region string) {
 	prices, err := wiring.Prices(l.cfg, region)
 	switch {
 	case err != nil:
-		l.wrong(name, strings.ReplaceAll(strings.TrimPrefix(err.Error(), name+": "), "\n", "; "), "write it as README says, or unset it for the built-in list")
+		l.wrong(name, strings.ReplaceAll(strings.TrimPrefix(err.Error(), name+": "), "\n", "; "), "write it as docs/operating.md says, or unset it for the built-in list")
 	case prices.StandIn != "" && l.cfg.PricesFile != "":
 		l.wrong(name, fmt.Sprintf("%s has no prices of region %s: those of %s are taken", l.cfg.PricesFile, region, prices.StandIn), "add the region to the file")
 	case prices.StandIn != "":
-		l.unproven(name, fmt.Sprintf("what retrievals cost in %s: the built-in list has the prices of %s", region, prices.StandIn), "write a price list with the region, as README says")
+		l.unproven(name, fmt.Sprintf("what retrievals cost in %s: the built-in list has the prices of %s", region, prices.StandIn), "write a price list with the region, as docs/operating.md says")
 	case l.cfg.PricesFile != "":
 		l.ok(name, "has the prices of %s as of %s", region, prices.AsOf)
 	}
