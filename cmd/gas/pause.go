@@ -31,7 +31,7 @@ func (s scope) check() error {
 	return nil
 }
 
-// name says in words what is paused.
+// name returns in words what the pause covers.
 func (s scope) name() string {
 	switch {
 	case s.All:

@@ -76,7 +76,7 @@ func (r statusReport) print(out io.Writer) error {
 		}
 	}
 	if len(r.Queues) > 0 {
-		fmt.Fprintln(w, "\nQUEUE\tWAITING\tIN HAND\tPUT ASIDE\tOLDEST\t")
+		fmt.Fprintln(w, "\nQUEUE\tWAITING\tIN FLIGHT\tPUT ASIDE\tOLDEST\t")
 		for _, q := range r.Queues {
 			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%s\n", q.Stream, q.Waiting, q.InHand, q.Aside, showTime(q.Oldest), q.Note)
 		}
