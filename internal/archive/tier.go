@@ -18,8 +18,8 @@ const (
 	Bulk      = Tier(events.TierBulk)
 )
 
-// Told returns the tier as events tell it; empty if it is none of these. The catalog is
-// written by others too, and Glacier may have a new one.
+// Told returns the tier for events; empty if it is none of these. Other programs write
+// the catalog too, and Glacier may have a new tier.
 func (t Tier) Told() events.Tier {
 	if told := events.Tier(t); told.Known() {
 		return told
@@ -27,8 +27,8 @@ func (t Tier) Told() events.Tier {
 	return ""
 }
 
-// Typically returns how long a retrieval of this tier takes, from and to, as
-// AWS documents it. It is no promise.
+// Typically returns the shortest and the longest time that a retrieval in this tier takes
+// according to AWS. It is no promise.
 func (t Tier) Typically() (from, to time.Duration) {
 	switch t {
 	case Expedited:
@@ -43,7 +43,7 @@ func (t Tier) Typically() (from, to time.Duration) {
 // Tiers is the order in which tiers are tried, fastest first.
 type Tiers []Tier
 
-// DefaultTiers is the order that the service uses unless it is told another.
+// DefaultTiers is the order of the service if no other is set.
 func DefaultTiers() Tiers { return Tiers{Expedited, Standard} }
 
 // Check returns an error if t is empty, has a tier twice, or names none.
