@@ -330,7 +330,7 @@ func (b *bench) drain(ctx context.Context, n int, latency time.Duration, p bridg
 	d.Run(ctx, stop)
 	took := time.Since(began)
 	if d.Tally.Published.Load() != int64(n) || d.Tally.InHand() != 0 {
-		return 0, nil, fmt.Errorf("%d of %d published, %d in hand", d.Tally.Published.Load(), n, d.Tally.InHand())
+		return 0, nil, fmt.Errorf("%d of %d published, %d in flight", d.Tally.Published.Load(), n, d.Tally.InHand())
 	}
 	return took, &d.Tally, nil
 }

@@ -31,7 +31,7 @@ import (
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// plain leaves out every hash that the SDK would work out by itself.
+// plain leaves out every hash that the SDK would compute without a request for it.
 func plain(o *awss3.Options) {
 	o.UsePathStyle = true
 	o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired

@@ -132,7 +132,7 @@ func hashes() *benchtab.Table {
 	return t
 }
 
-// way is one way to bring a large archive to S3, and what was measured of it.
+// way is one way to bring a large archive to S3, with its measurements.
 type way struct {
 	name                string
 	bring               func(ctx context.Context, id string, size int64) (took time.Duration, err error)

@@ -15,7 +15,7 @@ type world struct{ *benchworld.World }
 // planted is what the world answers to a size: an archive.
 type planted struct{ ID, TreeHash string }
 
-// serveWorld makes this process the world if it is to be that. Its argument is the
+// serveWorld makes this process the world if the environment says so. Its argument is the
 // folder for a profile.
 func serveWorld() (was bool, err error) {
 	end := func() {}

@@ -225,8 +225,8 @@ func (r round) per(n int) float64 { return float64(n) / float64(r.sweeps) }
 // free is the table of what a sweep takes by how many users are Free.
 func (w *world) free(ctx context.Context, most int) (*benchtab.Table, error) {
 	t := &benchtab.Table{
-		Title: fmt.Sprintf("What was lost is made up for, by how many users are Free: %d notices and an upgrade are lost", lost),
-		Columns: []string{"Free users", "notices after, min", "of slack and pause", "upgrade after, min", "calls a sweep", "read units", "write units",
+		Title: fmt.Sprintf("The time until lost work is found, by the number of Free users: %d notifications and an upgrade are lost", lost),
+		Columns: []string{"Free users", "notifications after, min", "of slack and pause", "upgrade after, min", "calls a sweep", "read units", "write units",
 			"audit: archives", "calls", "read units", "archives a day", "hours a pass", "seconds a sweep"},
 		Notes: []string{
 			fmt.Sprintf("A sweep %s after the other, 3600 calls an hour. Notices: from when they were due at the latest to when the sweep published them; slack and pause are %s.", every, slack+every),
@@ -258,7 +258,7 @@ func (w *world) free(ctx context.Context, most int) (*benchtab.Table, error) {
 func (w *world) standing(ctx context.Context, most int) (*benchtab.Table, error) {
 	t := &benchtab.Table{
 		Title:   fmt.Sprintf("The same by how many plans stand, each with a Standard retrieval under way, beside %d Free users", w.users),
-		Columns: []string{"plans", "notices after, min", "of slack and pause", "upgrade after, min", "plans looked at", "calls a plan", "calls a sweep", "read units", "write units", "seconds a sweep"},
+		Columns: []string{"plans", "notifications after, min", "of slack and pause", "upgrade after, min", "plans read", "calls a plan", "calls a sweep", "read units", "write units", "seconds a sweep"},
 		Notes:   []string{"seconds a sweep: of the longest, with its waits for a turn among 3600 calls an hour."},
 	}
 	for n, from := most/100, 0; n <= most; n, from = n*10, n {

@@ -32,7 +32,7 @@ type world struct {
 	users   int // that are Free, and have an archive each
 }
 
-// serveWorld makes this process the world if it is to be that.
+// serveWorld makes this process the world if the environment says so.
 func serveWorld() (was bool, err error) {
 	return benchworld.Serve(func(srv *localaws.Server) error {
 		srv.Glacier.SetDelay(standin.Expedited, time.Minute, time.Minute)
@@ -62,8 +62,8 @@ func jobID(kind string, i int) string {
 	return fmt.Sprintf("%-8.8s-1111-4111-8111-%012d", kind+"xxxxxxxx", i)
 }
 
-// accounts yields those of Free users, or of users who became Premium at the time, whose
-// plans stand and are looked at as it passes.
+// accounts yields the accounts of Free users, or of users who became Premium at the time.
+// The latter have plans that become due as the time passes.
 func accounts(kind string, from, to int, at int64) iter.Seq[[]byte] {
 	return items(from, to, func(i int) map[string]any {
 		it := map[string]any{"user_id": userID(kind, i), "name": "Ada Lovelace", "email": fmt.Sprintf("ada-%07d@example.org", i), "role": "free_user"}
@@ -75,8 +75,8 @@ func accounts(kind string, from, to int, at int64) iter.Seq[[]byte] {
 	})
 }
 
-// jobs yields an archived job of each user, whose retrieval is under way or was never
-// asked for.
+// jobs yields an archived job of each user. Its retrieval is under way, or was never
+// requested.
 func jobs(kind string, from, to int, at int64) iter.Seq[[]byte] {
 	return items(from, to, func(i int) map[string]any {
 		it := map[string]any{

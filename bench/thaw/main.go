@@ -16,8 +16,9 @@ import (
 const (
 	// latency is what each call of AWS takes.
 	latency = 20 * time.Millisecond
-	// slotsPerCall is how many messages a worker has in hand for each InitiateJob
-	// call that it may have in flight: of an archive's four calls one is that one.
+	// slotsPerCall is the number of messages that a worker has for each InitiateJob call
+	// that it may have in flight. An archive needs four calls, and InitiateJob is one of
+	// them.
 	slotsPerCall = 5
 )
 
@@ -32,7 +33,7 @@ func main() {
 	perWorker := flag.Int("per-worker", 600, "archives that each worker requests in a round")
 	calls := flag.Int("calls", 2, "InitiateJob calls in flight a worker")
 	rounds := flag.Int("rounds", 3, "rounds of each measurement")
-	jobs := flag.Int("jobs", 100_000, "jobs of the users whose archives are few")
+	jobs := flag.Int("jobs", 100_000, "jobs of the users with few archives")
 	most := flag.Int("archives", 100_000, "archives of the largest plan; a tenth and a hundredth are planned too; 0 for none")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

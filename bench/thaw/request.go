@@ -132,7 +132,7 @@ func (w *world) ours(ctx context.Context, user string, n, workers, calls int) (r
 	took := time.Since(began)
 	counts, err := w.Counts()
 	if asked := counts["glacier.InitiateJob"]; err == nil && asked < int64(n) {
-		err = fmt.Errorf("%d of %d archives were asked for", asked, n)
+		err = fmt.Errorf("%d of %d archives were requested", asked, n)
 	}
 	if err != nil {
 		return 0, nil, err
@@ -156,7 +156,7 @@ func (w *world) requests(ctx context.Context, perWorker, calls, rounds int) (*be
 			"GetItem", "UpdateItem", "InitiateJob", "calls an archive"},
 		Notes: []string{
 			"bare: InitiateJob in a loop over the SDK, nothing read, nothing saved: what an archive costs at the least.",
-			fmt.Sprintf("workers: the product, over NATS and DynamoDB, with %d messages in hand for each call; each median of %d rounds beside the bare loop's.", slotsPerCall, rounds),
+			fmt.Sprintf("workers: the product, over NATS and DynamoDB, with %d messages in flight for each call; each median of %d rounds beside the bare loop's.", slotsPerCall, rounds),
 			"calls an archive: read, intent, InitiateJob, id. Accounts are read once a second a worker, and what operators stopped every two.",
 		},
 	}

@@ -25,7 +25,7 @@ type world struct {
 	archives []events.ArchiveID
 }
 
-// serveWorld makes this process the world if it is to be that.
+// serveWorld makes this process the world if the environment says so.
 func serveWorld() (was bool, err error) {
 	return benchworld.Serve(func(srv *localaws.Server) error {
 		for _, tier := range []standin.Tier{standin.Expedited, standin.Standard, standin.Bulk} {
@@ -63,13 +63,13 @@ func (w *world) upload(ctx context.Context, n int) error {
 	return g.Wait()
 }
 
-// addJobs writes n jobs of a user, of which the first archived have an archive.
+// addJobs writes n jobs of a user. The first ones have an archive.
 func (w *world) addJobs(ctx context.Context, user string, n, archived int, archiveOf func(int) string) error {
 	client := ddb.NewFromConfig(w.Config)
 	account := archive.Account{ID: events.UserID(user), Role: archive.Premium}
 	err := w.Catalog.EnsureAccount(ctx, account)
 	if err == nil {
-		// Nothing is asked for without a plan.
+		// Thaw requests nothing without a plan.
 		err = w.Catalog.OpenPlan(ctx, account, archive.Plan{ID: "bench", Why: archive.Upgrade, State: archive.PlanOpen, OpenedAt: time.Now(), Due: time.Now()})
 	}
 	if err != nil {

@@ -1,10 +1,10 @@
-// Command web measures the site: pages a second for somebody with 10,000 jobs,
-// paging and searching through many more, and 10,000 live streams.
+// Command web measures the site: pages a second for a user with 10,000 jobs, paging and
+// searching through many more, and 10,000 live streams.
 //
-// The site is a process of its own, as cmd/web is. Beside it run another with the
-// stand-in of AWS, NATS and the sign-in provider, and this one, which asks. What a
-// page costs each of the three in CPU time hardly depends on what else the machine
-// does; how many come a second, and how fast, does.
+// The site is a process of its own, like cmd/web. A second process has the stand-in of
+// AWS, NATS and the sign-in provider. This process sends the requests. The CPU time of a
+// page in each of the three hardly depends on the rest of the machine. The number of
+// pages a second and their latency do.
 package main
 
 import (
@@ -58,7 +58,7 @@ func main() {
 	flag.IntVar(&o.persons, "persons", 100, "others who look at pages, with 100 jobs each")
 	flag.IntVar(&o.users, "users", 1000, "users who watch")
 	flag.IntVar(&o.streams, "streams", 10_000, "live streams, spread over the users; 0 for none")
-	flag.IntVar(&o.rate, "rate", 1000, "pages a second that are asked for")
+	flag.IntVar(&o.rate, "rate", 1000, "pages a second to request")
 	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of the site")
 	flag.StringVar(&o.beside, "profile-beside", "", "file for a CPU profile of the stand-in and NATS")
 	flag.StringVar(&o.only, "only", "", "measure only pages with this in their name")
@@ -319,7 +319,7 @@ func (r result) tables(o options) (tables []*benchtab.Table) {
 	}
 	pages(fmt.Sprintf("Pages of somebody with %d jobs, and of %d others with %d each", o.jobs, o.persons, jobsOfOthers), r.Pages,
 		fmt.Sprintf("Three processes share %s: the site; the stand-in of AWS with NATS beside it; and the one that asks. CPU times are of one page.", cpus()),
-		"Latency counts from when a request was due. What does not reach the rate is asked for at four fifths of the most.")
+		"Latency counts from the time when a request was due. If the site does not reach the rate, four fifths of its greatest rate is used.")
 	pages(fmt.Sprintf("Going through %d jobs", o.deep), r.Deep, "One page after the other is the most; latency is at half of that.")
 	if s := r.Streams; s.Streams > 0 {
 		tables = append(tables, &benchtab.Table{

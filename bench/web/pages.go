@@ -29,7 +29,7 @@ type pageResult struct {
 	Name string
 	// Most is how many a second came when asked for as fast as they do.
 	Most float64
-	// Asked is how many a second were asked for to measure the latency.
+	// Asked is the number of requests a second while the latency was measured.
 	Asked int
 	P50   time.Duration
 	P99   time.Duration

@@ -1,5 +1,5 @@
 // Bridge carries SNS messages, from SQS and by webhook, into JetStream.
-// It is configured by environment variables; see README.md, or run `gas check`.
+// It is configured by environment variables; see docs/configuration.md, or run `gas check`.
 package main
 
 import (

@@ -19,7 +19,7 @@ import (
 )
 
 type accountCmd struct {
-	Import accountImportCmd `cmd:"" help:"Make the accounts that a file lists, of users whom another system knows."`
+	Import accountImportCmd `cmd:"" help:"Make the accounts that a file lists, for users of another system."`
 }
 
 type accountImportCmd struct {
@@ -28,8 +28,8 @@ type accountImportCmd struct {
 	Timeout time.Duration `default:"1h" help:"How long to try."`
 }
 
-// importAtOnce is how many accounts are read with a call, importCalls how many are made
-// at a time.
+// importAtOnce is the number of accounts that one call reads, importCalls the number of
+// calls at a time.
 const (
 	importAtOnce = 100
 	importCalls  = 16
@@ -38,7 +38,7 @@ const (
 func (c *accountImportCmd) Run(ctx context.Context, std streams) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	// Nothing is written before the whole file is understood.
+	// Read the whole file before the first write.
 	total, ignored, err := c.each(nil)
 	if err != nil {
 		return err
@@ -52,7 +52,7 @@ func (c *accountImportCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	if len(ignored) > 0 {
-		fmt.Fprintf(std.err, "gas: not read, for nothing here needs them: %s\n", strings.Join(ignored, ", "))
+		fmt.Fprintf(std.err, "gas: ignored, because nothing here needs them: %s\n", strings.Join(ignored, ", "))
 	}
 	in := importer{catalog: dynamodb.New(sdk, wiring.Tables(cfg)), dry: c.DryRun}
 	var batch []archive.Account
@@ -80,8 +80,8 @@ func (c *accountImportCmd) Run(ctx context.Context, std streams) error {
 	return nil
 }
 
-// each goes over the file's accounts, and returns how many there are and which of its
-// fields are not read.
+// each reads the file's accounts. It returns their number and the fields that are
+// ignored.
 func (c *accountImportCmd) each(do func(archive.Account) error) (int, []string, error) {
 	f, err := os.Open(c.File)
 	if err != nil {
@@ -99,13 +99,13 @@ func (c *accountImportCmd) each(do func(archive.Account) error) (int, []string, 
 	return total, ignored, err
 }
 
-// importer makes accounts that are not there.
+// importer makes the missing accounts.
 type importer struct {
 	catalog *dynamodb.Catalog
 	dry     bool
 
 	made, there, differ int
-	others              []string // the first whose role differs
+	others              []string // the first accounts with another role than in the file
 }
 
 func (in *importer) make(ctx context.Context, batch []archive.Account) error {

@@ -12,7 +12,7 @@ import (
 )
 
 type checkCmd struct {
-	For     []string      `help:"Check what these services need: bridge, thaw, restore, web; all if not given, and what only an operator can see." placeholder:"SERVICE"`
+	For     []string      `help:"Check what these services need: bridge, thaw, restore, web. The default is all of them, and also what only an operator can see." placeholder:"SERVICE"`
 	Timeout time.Duration `default:"5s" help:"How long to wait for each answer."`
 	JSON    bool          `help:"Write JSON."`
 	surveyFlags
@@ -56,7 +56,7 @@ func (c *checkCmd) Run(ctx context.Context, std streams) error {
 	return nil
 }
 
-// show writes the findings for people: what is wrong last, where it is seen.
+// show writes the findings for people: the wrong ones last, where people see them.
 func show(std streams, found []checkup.Finding) {
 	for _, state := range []checkup.State{checkup.OK, checkup.Unproven, checkup.Wrong} {
 		for _, f := range found {
@@ -65,7 +65,7 @@ func show(std streams, found []checkup.Finding) {
 			}
 			fmt.Fprintf(std.out, "%-13s %s: %s\n", state, f.What, f.Words)
 			if f.Fix != "" {
-				fmt.Fprintf(std.out, "%-13s to mend it: %s\n", "", f.Fix)
+				fmt.Fprintf(std.out, "%-13s to fix it: %s\n", "", f.Fix)
 			}
 		}
 	}

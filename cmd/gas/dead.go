@@ -26,23 +26,23 @@ import (
 )
 
 type deadCmd struct {
-	List   deadListCmd   `cmd:"" help:"List dead letters: what could not be done, and why."`
-	Show   deadShowCmd   `cmd:"" help:"Show all that is known of one dead letter, and what can be done about it."`
-	Replay deadReplayCmd `cmd:"" help:"Publish the payload of dead letters again, once their cause is mended."`
-	Drop   deadDropCmd   `cmd:"" help:"Remove dead letters without doing anything about them."`
+	List   deadListCmd   `cmd:"" help:"List dead letters with their reasons."`
+	Show   deadShowCmd   `cmd:"" help:"Show everything about one dead letter, and how to fix its cause."`
+	Replay deadReplayCmd `cmd:"" help:"Publish the payload of dead letters again, after their cause is fixed."`
+	Drop   deadDropCmd   `cmd:"" help:"Remove dead letters without a replay."`
 }
 
-// deadFilter says which letters a command is about.
+// deadFilter selects letters.
 type deadFilter struct {
-	Stream string `help:"Only what came from this stream: PREMIUM, THAW, RESTORE, or SQS." placeholder:"NAME"`
-	User   string `help:"Only what belongs to this user." placeholder:"ID"`
-	Job    string `help:"Only what is about this job." placeholder:"ID"`
-	Kind   string `help:"Only of this kind: invalid, corrupt, not-found, denied, unknown, undelivered, and so on." placeholder:"KIND"`
-	Cause  string `help:"Only of this cause, as show and --json tell it." placeholder:"CAUSE"`
-	Reason string `help:"Only with a reason that has this in it: words, or a regular expression; small and large letters are the same." placeholder:"PATTERN"`
-	Since  moment `help:"Only what was given up since: an age like 24h or 7d, or a time like 2026-11-24 or 2026-11-24T10:00:00Z." placeholder:"TIME"`
-	Until  moment `help:"Only what was given up until then." placeholder:"TIME"`
-	Limit  int    `help:"At most so many, the oldest first." placeholder:"N"`
+	Stream string `help:"Only letters from this stream: PREMIUM, THAW, RESTORE, or SQS." placeholder:"NAME"`
+	User   string `help:"Only letters of this user." placeholder:"ID"`
+	Job    string `help:"Only letters of this job." placeholder:"ID"`
+	Kind   string `help:"Only letters of this kind: invalid, corrupt, not-found, denied, unknown, undelivered, and so on." placeholder:"KIND"`
+	Cause  string `help:"Only letters of this cause; show and --json print it." placeholder:"CAUSE"`
+	Reason string `help:"Only letters with a reason that contains this: words, or a regular expression; upper and lower case are the same." placeholder:"PATTERN"`
+	Since  moment `help:"Only letters since this time: an age like 24h or 7d, or a time like 2026-11-24 or 2026-11-24T10:00:00Z." placeholder:"TIME"`
+	Until  moment `help:"Only letters until this time." placeholder:"TIME"`
+	Limit  int    `help:"At most this many letters, the oldest first." placeholder:"N"`
 }
 
 func (f deadFilter) filter() (deadletter.Filter, error) {
@@ -69,13 +69,13 @@ func (f deadFilter) filter() (deadletter.Filter, error) {
 	return b, nil
 }
 
-// narrow reports whether the filter leaves anything out.
+// narrow reports whether the filter excludes any letter.
 func (f deadFilter) narrow() bool {
 	f.Limit = 0
 	return f != deadFilter{}
 }
 
-// moment is a time as an operator gives it.
+// moment is a time that an operator gives.
 type moment struct{ time.Time }
 
 // UnmarshalText reads an age before now, a date or a time.
@@ -100,9 +100,9 @@ func (m *moment) UnmarshalText(text []byte) error {
 	return fmt.Errorf("%q is neither an age like 24h or 7d nor a time like 2026-11-24 or 2026-11-24T10:00:00Z", s)
 }
 
-// openDead connects to the dead letters as the operator. What needs AWS (whose a job
-// is, an SQS queue) connects to it when it is needed: letters can be read and replayed
-// while AWS cannot be reached. Close the bus.
+// openDead connects to the dead letters as the operator. It connects to AWS only when
+// that is needed, to find the user of a job or to send to an SQS queue. So letters can be
+// read and replayed while AWS cannot be reached. The caller must close the bus.
 func openDead(ctx context.Context, name string) (*bus.Bus, *deadletter.Store, error) {
 	cfg, err := config.Load()
 	if err != nil {

@@ -19,7 +19,8 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// trouble is a program for the scripts: it makes what becomes dead letters, and mends it.
+// trouble is a program for the scripts: it makes messages that become dead letters, and
+// fixes their causes.
 func trouble() {
 	if err := makeTrouble(context.Background(), os.Args[1], os.Args[2:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -51,7 +52,7 @@ func makeTrouble(ctx context.Context, what string, args []string) error {
 		_, err = sqs.NewFromConfig(sdk).SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &cfg.PremiumQueue, MessageBody: &args[0]})
 	case "upgrade": // USER
 		_, err = b.Publish(ctx, events.UserUpgraded{ID: "trouble-" + args[0], UserID: events.UserID(args[0]), UpgradedAt: time.Now().UTC()})
-	case "bury": // FILE, of gas dead show --json: the same letter once more
+	case "again": // FILE, of gas dead show --json: the same letter once more
 		var l deadletter.Letter
 		data, rerr := os.ReadFile(args[0])
 		if rerr != nil {
@@ -133,11 +134,11 @@ func TestEachLetterComesWithAdvice(t *testing.T) {
 		l    deadletter.Letter
 		says string
 	}{
-		{letter(events.DeadKindInvalid, "THAW", deadletter.InLetter), "mend what the reason says"},
+		{letter(events.DeadKindInvalid, "THAW", deadletter.InLetter), "fix what the reason names"},
 		{letter(events.DeadKindCorrupt, "THAW", deadletter.InLetter), "fetches them anew"},
 		{letter(events.DeadKindDenied, "THAW", deadletter.InLetter), "allow what"},
 		{letter(events.DeadKindNotFound, "THAW", deadletter.InLetter), "missing"},
-		{letter(events.DeadKindUnknown, "THAW", deadletter.InLetter), "left alone"},
+		{letter(events.DeadKindUnknown, "THAW", deadletter.InLetter), "repeats no work"},
 		{letter(events.DeadKindUndelivered, "THAW", deadletter.InStream), "gas provision"},
 		{letter(events.DeadKindUndelivered, "THAW", deadletter.Gone), "needs no replay"},
 		{letter(events.DeadKindInvalid, "SQS", deadletter.InLetter), "GAS_PREMIUM_QUEUE_URL"},

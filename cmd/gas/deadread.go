@@ -36,7 +36,8 @@ func (c *deadListCmd) Run(ctx context.Context, std streams) error {
 	defer b.Close()
 	out := bufio.NewWriter(std.out)
 	defer out.Flush()
-	// As it goes: a table whose columns fit its rows would have to hold them all.
+	// Rows are written at once. A table with fitted columns would need all letters in
+	// memory.
 	const row = "%-7v %-20s %-12s %-11s %-16s %8v  %-34s %s\n"
 	enc := jsonLines(out)
 	n := 0
@@ -81,7 +82,7 @@ func letters(n int) string {
 	return fmt.Sprintf("%d dead letters", n)
 }
 
-// about says what a letter is about, in a word or two.
+// about says in a word or two which work a letter belongs to.
 func about(l deadletter.Letter) string {
 	switch {
 	case l.JobID != "":
@@ -174,7 +175,7 @@ func payloadIs(l deadletter.Letter) string {
 	return "in the letter"
 }
 
-// advice says what can be done about a letter.
+// advice says what an operator can do about a letter.
 func advice(l deadletter.Letter, replayable error) string {
 	replay := fmt.Sprintf("`gas dead replay %d`", l.Seq)
 	drop := fmt.Sprintf("`gas dead drop %d`", l.Seq)
@@ -190,25 +191,25 @@ func advice(l deadletter.Letter, replayable error) string {
 	}
 	switch {
 	case l.Kind == events.DeadKindUndelivered:
-		return "`gas provision` has JetStream deliver without end again; then " + replay + ", which also removes the stuck message"
+		return "`gas provision` removes the limit of deliveries; then " + replay + ", which also removes the stuck message"
 	case l.Stream == events.SourceSQS:
-		return "the bridge did not understand it. If its configuration was wrong (a topic's ARN, say), mend that and " + replay + " sends it to the queue again; if the sender was wrong, " + drop
+		return "the bridge did not understand it. If its configuration was wrong (a topic's ARN, for example), fix that, and " + replay + " sends it to the queue again; if the sender was wrong, " + drop
 	}
 	switch l.Kind {
 	case events.DeadKindCorrupt:
-		return "the bytes were wrong, and nothing was deleted. " + replay + " fetches them anew; if it comes back, the archive itself is to be looked at"
+		return "the bytes were wrong, and nothing was deleted. " + replay + " fetches them anew; if the letter comes back, check the archive itself"
 	case events.DeadKindDenied:
 		return "allow what the reason says was refused (a policy, a role, a key), then " + replay
 	case events.DeadKindNotFound:
-		return "make what the reason says is missing, then " + replay + "; if it is gone for good, " + drop
+		return "make the missing thing that the reason names, then " + replay + "; if it is gone for good, " + drop
 	case events.DeadKindInvalid:
-		return "mend what the reason says, in the catalog, the bucket or at the sender, then " + replay + "; if nothing is to be mended, " + drop
+		return "fix what the reason names, in the catalog, in the bucket or at the sender, then " + replay + "; if nothing needs a fix, " + drop
 	}
-	return "mend the cause, then " + replay + ". What is already done by then is left alone; if nothing is to be done, " + drop
+	return "fix the cause, then " + replay + ", which repeats no work that is already done; if there is nothing to do, " + drop
 }
 
-// pretty returns a payload for people: JSON indented, other text as it is, and
-// anything that is neither quoted.
+// pretty returns a payload for people: JSON with indents, other text without a change,
+// and other bytes quoted.
 func pretty(payload []byte) string {
 	var b bytes.Buffer
 	if json.Indent(&b, payload, "", "  ") == nil {
@@ -217,8 +218,8 @@ func pretty(payload []byte) string {
 	return safe(string(payload))
 }
 
-// safe makes text from outside fit for a terminal: what is not printed (an escape
-// sequence, say, or bytes that are no text) is written as Go writes it.
+// safe makes text from outside safe for a terminal: it writes characters that cannot be
+// printed, such as escape sequences, in Go's notation.
 func safe(s string) string {
 	var b strings.Builder
 	for i, r := range s {
@@ -237,8 +238,8 @@ func safe(s string) string {
 	return b.String()
 }
 
-// brief returns a reason with its long words, which are Glacier's ids, cut: show has
-// them whole.
+// brief returns a reason with its long words cut: they are Glacier's ids. `gas dead show`
+// prints them in full.
 func brief(reason string) string {
 	words := strings.Fields(reason)
 	for i, w := range words {

@@ -72,7 +72,7 @@ func (c *demoCmd) Run(ctx context.Context, std streams) error {
 		report.Table(std.out, showBytes)
 	}
 	if !report.OK() {
-		fmt.Fprintf(std.err, "gas: %d of %d files are back; %d things are not as they should be\n", report.Restored, report.Files, len(report.Missing))
+		fmt.Fprintf(std.err, "gas: %d of %d files are back; %d things are wrong\n", report.Restored, report.Files, len(report.Missing))
 		return errReported
 	}
 	if !c.JSON {
@@ -81,7 +81,7 @@ func (c *demoCmd) Run(ctx context.Context, std streams) error {
 	return nil
 }
 
-// bars show how far the files are.
+// bars shows the progress of the files.
 type bars struct {
 	all                                 *mpb.Progress
 	planned, requested, ready, restored *mpb.Bar
@@ -110,7 +110,7 @@ func (b *bars) show(p demo.Progress) {
 	b.restored.SetCurrent(int64(p.Restored))
 }
 
-// end leaves the bars as they are, whether they are full or not.
+// end leaves the bars on the screen, full or not.
 func (b *bars) end() {
 	if b.all == nil {
 		return

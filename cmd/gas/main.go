@@ -1,5 +1,5 @@
-// Gas runs and looks after the restore pipeline: all of it on one machine, for
-// newcomers, and a deployed one, for operators.
+// Gas runs and operates the restore pipeline: all parts on one machine for newcomers, and
+// a deployed pipeline for operators.
 package main
 
 import (
@@ -21,23 +21,23 @@ import (
 type cli struct {
 	Up        upCmd        `cmd:"" help:"Run everything on this machine: NATS, an AWS stand-in, sign-in, the four services, and a few users with archived files."`
 	Demo      demoCmd      `cmd:"" help:"Upgrade a user and watch every archived file come back, checked byte for byte."`
-	Check     checkCmd     `cmd:"" help:"Check the configuration in the environment and whether all it names can be reached."`
-	Status    statusCmd    `cmd:"" help:"Tell how many archives are in which state, since when and until when, and what waits."`
-	Pause     pauseCmd     `cmd:"" help:"Ask Glacier for nothing more: of all, of a user, or in a tier. What was asked for comes back."`
+	Check     checkCmd     `cmd:"" help:"Check the configuration in the environment and whether everything that it names can be reached."`
+	Status    statusCmd    `cmd:"" help:"Show how many archives are in which state, since when and until when, and what waits."`
+	Pause     pauseCmd     `cmd:"" help:"Stop requests to Glacier: all, of a user, or in a tier. Archives that are already requested still come back."`
 	Resume    resumeCmd    `cmd:"" help:"Undo a pause."`
-	Thaw      thawCmd      `cmd:"" help:"Bring the archives of a user back, or of one job; tell what it costs; approve a plan that is over budget."`
-	Dead      deadCmd      `cmd:"" help:"Dead letters, which are what could not be done: list, show, replay and drop them."`
-	Account   accountCmd   `cmd:"" help:"Accounts of users whom another system knows."`
-	Provision provisionCmd `cmd:"" help:"Make the JetStream streams, consumers and buckets, or bring them up to date; with --aws also what is missing there."`
-	Version   versionCmd   `cmd:"" help:"Tell which build this is: version, revision, version of Go."`
+	Thaw      thawCmd      `cmd:"" help:"Bring back the archives of a user or of one job, show the cost, or approve a plan that is over budget."`
+	Dead      deadCmd      `cmd:"" help:"List, show, replay and drop dead letters, the messages that were given up."`
+	Account   accountCmd   `cmd:"" help:"Make accounts for users of another system."`
+	Provision provisionCmd `cmd:"" help:"Make the JetStream streams, consumers and buckets, or update them; with --aws also make what is missing there."`
+	Version   versionCmd   `cmd:"" help:"Show which build this is: version, revision, version of Go."`
 
 	VersionFlag kong.VersionFlag `name:"version" help:"The same as the command version."`
 }
 
-// versionCmd is `gas version`.
+// versionCmd is the command `gas version`.
 type versionCmd struct{}
 
-// Run tells which build this is.
+// Run prints the build.
 func (versionCmd) Run(std streams) error {
 	_, err := fmt.Fprintln(std.out, build())
 	return err
@@ -48,7 +48,7 @@ func build() string { return "gas " + version.Read().String() }
 // streams are what a command writes to.
 type streams struct{ out, err io.Writer }
 
-// errReported means that what went wrong has been told.
+// errReported means that the error has already been printed.
 var errReported = errors.New("reported")
 
 func main() { os.Exit(run(os.Args[1:], streams{os.Stdout, os.Stderr})) }

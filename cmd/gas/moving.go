@@ -10,24 +10,23 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// listed is how many movements a report has at the most.
+// listed is the greatest number of movements in a report.
 const listed = 20
 
-// stale is after how long without news a copy is not said to move: one tells of
-// itself every second, and its worker may be gone.
+// stale is the age at which a copy without news no longer counts as moving. A copy
+// reports every second, so its worker is probably gone.
 const stale = 24 * time.Hour
 
-// movement is how far a restore is beyond what the catalog knows: its last status
-// change.
+// movement is the last status change of a restore, which may be newer than the catalog.
 type movement struct {
 	Job   events.JobID  `json:"job"`
 	User  events.UserID `json:"user"`
 	State archive.State `json:"state"`
-	// Bytes of Size are copied and match.
+	// Bytes of Size are copied and have matched.
 	Bytes int64     `json:"bytes,omitempty"`
 	Size  int64     `json:"size,omitempty"`
 	At    time.Time `json:"at"`
-	// Why says what came in between.
+	// Why says what happened in between.
 	Why string `json:"why,omitempty"`
 }
 
@@ -41,7 +40,7 @@ func (m movement) progress() string {
 	return "-"
 }
 
-// moves tells whether a job whose last change is e is one of those to list.
+// moves reports whether the list needs a job with this last change.
 func moves(e events.StatusChanged, now time.Time) bool {
 	switch e.State {
 	case archive.Copying, archive.Verifying, archive.Failed, archive.Expired:
@@ -50,7 +49,7 @@ func moves(e events.StatusChanged, now time.Time) bool {
 	return false
 }
 
-// follow fills in what moves, of the report's user or of all.
+// follow adds the movements of the report's user, or of all users.
 func (r *statusReport) follow(ctx context.Context, d *deployment) error {
 	for e, err := range d.bus.LatestStatuses(ctx, r.User) {
 		if err != nil {

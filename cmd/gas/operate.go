@@ -20,8 +20,7 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// deployment is what an operator's command works on: the catalog and the bus that
-// the environment names.
+// deployment is the catalog and the bus that the environment names.
 type deployment struct {
 	cfg     config.Config
 	catalog *dynamodb.Catalog
@@ -30,7 +29,7 @@ type deployment struct {
 	aws     aws.Config
 }
 
-// deployed connects to the deployment, as the operator. Close it.
+// deployed connects to the deployment as the operator. The caller must close it.
 func deployed(ctx context.Context, name string, services ...config.Service) (*deployment, error) {
 	cfg, err := config.Load(services...)
 	if err != nil {
@@ -53,7 +52,7 @@ func deployed(ctx context.Context, name string, services ...config.Service) (*de
 
 func (d *deployment) close() { d.bus.Close() }
 
-// account returns the user's account; an unknown user is an error that says so.
+// account returns the user's account. The error says so if the user is unknown.
 func (d *deployment) account(ctx context.Context, user events.UserID) (archive.Account, error) {
 	a, err := d.catalog.Account(ctx, user)
 	if fault.Is(err, fault.NotFound) {
@@ -69,7 +68,7 @@ func writeJSON(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
-// showTime returns t for people, - for none.
+// showTime returns t for people, or - for the zero time.
 func showTime(t time.Time) string {
 	if t.IsZero() {
 		return "-"

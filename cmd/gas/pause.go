@@ -11,17 +11,17 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// stopped says what a pause is of, for both commands.
-type stopped struct {
+// scope says what a pause covers, for both commands.
+type scope struct {
 	All     bool          `xor:"what" help:"Everything."`
-	User    string        `xor:"what" placeholder:"ID" help:"What is of this user."`
-	Tier    string        `xor:"what" placeholder:"TIER" help:"What would use this tier: Expedited, Standard or Bulk."`
+	User    string        `xor:"what" placeholder:"ID" help:"Everything of this user."`
+	Tier    string        `xor:"what" placeholder:"TIER" help:"All requests in this tier: Expedited, Standard or Bulk."`
 	JSON    bool          `help:"Write JSON."`
-	Wait    time.Duration `default:"5s" help:"Return after this long: within five seconds all thaws obey."`
+	Wait    time.Duration `default:"5s" help:"Return after this time: all thaws obey within five seconds."`
 	Timeout time.Duration `default:"1m" help:"How long to try."`
 }
 
-func (s stopped) check() error {
+func (s scope) check() error {
 	switch {
 	case !s.All && s.User == "" && s.Tier == "":
 		return errors.New("say what: --all, --user ID or --tier TIER")
@@ -31,8 +31,8 @@ func (s stopped) check() error {
 	return nil
 }
 
-// name says what is stopped, in words.
-func (s stopped) name() string {
+// name returns in words what the pause covers.
+func (s scope) name() string {
 	switch {
 	case s.All:
 		return "everything"
@@ -43,8 +43,8 @@ func (s stopped) name() string {
 }
 
 type pauseCmd struct {
-	Reason []string `arg:"" help:"Why, for those who see it: on the pages and in gas status."`
-	stopped
+	Reason []string `arg:"" help:"Why. The pages of the site and gas status show the reason."`
+	scope
 }
 
 func (c *pauseCmd) Run(ctx context.Context, std streams) error {
@@ -55,7 +55,7 @@ func (c *pauseCmd) Run(ctx context.Context, std streams) error {
 	if len(hold.Reason) > 500 {
 		return fmt.Errorf("the reason has %d bytes, 500 at most", len(hold.Reason))
 	}
-	return c.change(ctx, std, "stopped", func(s *archive.Switches) {
+	return c.change(ctx, std, "paused", func(s *archive.Switches) {
 		switch {
 		case c.All:
 			s.All = &hold
@@ -73,13 +73,13 @@ func (c *pauseCmd) Run(ctx context.Context, std streams) error {
 	})
 }
 
-type resumeCmd struct{ stopped }
+type resumeCmd struct{ scope }
 
 func (c *resumeCmd) Run(ctx context.Context, std streams) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	return c.change(ctx, std, "goes on", func(s *archive.Switches) {
+	return c.change(ctx, std, "resumed", func(s *archive.Switches) {
 		switch {
 		case c.All:
 			s.All = nil
@@ -91,7 +91,7 @@ func (c *resumeCmd) Run(ctx context.Context, std streams) error {
 	})
 }
 
-func (s stopped) change(ctx context.Context, std streams, did string, change func(*archive.Switches)) error {
+func (s scope) change(ctx context.Context, std streams, did string, change func(*archive.Switches)) error {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	d, err := deployed(ctx, "gas-pause")
@@ -118,9 +118,9 @@ func (s stopped) change(ctx context.Context, std streams, did string, change fun
 	if s.JSON {
 		return writeJSON(std.out, now)
 	}
-	fmt.Fprintf(std.out, "%s %s. What was asked for comes back all the same.\n", s.name(), did)
-	if did == "goes on" {
-		fmt.Fprintln(std.out, "Tasks that were put aside come back after as much as a third of the time that they were stopped, 20 minutes at the most.")
+	fmt.Fprintf(std.out, "%s: %s. Archives that are already requested still come back.\n", did, s.name())
+	if did == "resumed" {
+		fmt.Fprintln(std.out, "Waiting tasks start again after at most a third of the time of the pause, and after 20 minutes at the latest.")
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ import (
 )
 
 type provisionCmd struct {
-	AWS     bool          `name:"aws" help:"Make what is missing in AWS: tables, indexes, vault, bucket, topics, queues, subscriptions and policies. Nothing that is there is deleted, and nothing that is right is changed."`
+	AWS     bool          `name:"aws" help:"Make what is missing in AWS: tables, indexes, vault, bucket, topics, queues, subscriptions and policies. It deletes nothing, and changes nothing that is right."`
 	Timeout time.Duration `default:"30s" help:"How long to try; with --aws for each part, and ten times as long for tables."`
 }
 
@@ -43,11 +43,11 @@ func (c *provisionCmd) Run(ctx context.Context, std streams) error {
 	if err := bus.Provision(ctx, b.JS, bus.Settings{Replicas: cfg.Replicas}); err != nil {
 		return err
 	}
-	fmt.Fprintf(std.out, "streams, consumers and buckets are as they should be at %s\n", cfg.NATSURL)
+	fmt.Fprintf(std.out, "streams, consumers and buckets are right at %s\n", cfg.NATSURL)
 	return nil
 }
 
-// provisionAWS makes what is missing, and tells what to set.
+// provisionAWS makes what is missing, and prints the settings for it.
 func (c *provisionCmd) provisionAWS(ctx context.Context, cfg config.Config, out io.Writer) error {
 	if err := cfg.Check(config.Restore); err != nil { // the names of tables and vault
 		return err

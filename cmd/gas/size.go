@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// parseSize returns the number of bytes that s says: digits, and KiB, MiB, GiB,
-// or nothing.
+// parseSize returns the number of bytes for digits and KiB, MiB, GiB or nothing.
 func parseSize(s string) (int64, error) {
 	unit := int64(1)
 	digits := strings.TrimSpace(s)

@@ -15,35 +15,37 @@ import (
 )
 
 type statusCmd struct {
-	User    string        `arg:"" optional:"" help:"Tell of this user alone."`
-	NoBill  bool          `help:"Do not add up what all retrievals cost: that reads the whole job table, as large as what was ever computed."`
+	User    string        `arg:"" optional:"" help:"Show only this user."`
+	NoBill  bool          `help:"Do not add up what all retrievals cost: that reads the whole job table."`
 	JSON    bool          `help:"Write JSON."`
 	Timeout time.Duration `default:"5m" help:"How long to try."`
 }
 
-// statusReport is what the command found. Of all users, the jobs are those with
-// an archive; of one user, all.
+// statusReport is the result of the command. For all users it has the jobs with an
+// archive; for one user it has all jobs.
 type statusReport struct {
 	At   time.Time     `json:"at"`
 	User events.UserID `json:"user,omitempty"`
 	Role archive.Role  `json:"role,omitempty"`
 	Jobs []summary.Row `json:"jobs"`
-	// ReadyBy is when all that is on its way should be back at the latest, if what is not
-	// asked for yet, which is Unasked archives, is asked for now. What is held is not in it.
+	// ReadyBy is the latest time at which all archives on their way should be back. It
+	// assumes that the Unasked archives are requested now. It does not include archives
+	// of held plans.
 	ReadyBy time.Time `json:"ready_by,omitzero"`
 	Unasked int64     `json:"not_asked_for,omitempty"`
 	Held    int64     `json:"held,omitempty"`
-	// Billed is what all retrievals cost by the price list, those too of files that are
-	// back; nil if it was not added up.
+	// Billed is the price of all retrievals, also of files that are already back; nil if
+	// it was not added up.
 	Billed *archive.MicroUSD `json:"billed_micro_usd,omitempty"`
-	// Standing are the plans that are not over. Plans are the passes over plans of the
-	// last 30 days, the latest first; of all users, only those that are not done.
+	// Standing are the plans that are open or held. Plans are the passes over plans of
+	// the last 30 days, the latest first; for all users, only the unfinished ones.
 	Standing []standing      `json:"standing,omitempty"`
 	Plans    []thaw.Progress `json:"plans,omitempty"`
-	// Stopped is what operators have stopped.
+	// Stopped has the pauses of operators.
 	Stopped *archive.Switches `json:"stopped,omitempty"`
-	// Queues is what waits in the streams and in SQS, Unseen why some of it is not known,
-	// Pace how Glacier answered of late: of all users only.
+	// Queues is the work in the streams and in SQS. Unseen says why some of the queues
+	// are missing. Pace is how Glacier answered a short time ago. They are only in the
+	// report on all users.
 	Queues []queue  `json:"queues,omitempty"`
 	Unseen []string `json:"unseen,omitempty"`
 	// Reached are the limits of JetStream behind which work stands still, each in a sentence.
@@ -53,7 +55,7 @@ type statusReport struct {
 	// way yet, the latest news first; at most listed of them, More how many others.
 	Moving []movement `json:"moving,omitempty"`
 	More   int        `json:"more_moving,omitempty"`
-	// Sweep is what the last sweep saw and did: of all users alone.
+	// Sweep is the report of the last sweep. It is only in the report on all users.
 	Sweep *reconcile.Report `json:"sweep,omitempty"`
 }
 
@@ -158,7 +160,7 @@ func (r *statusReport) ofAll(ctx context.Context, d *deployment, bill bool) erro
 		all.AddOf(job, account, announced.Has(job.UserID))
 	}
 	r.take(d, all)
-	r.Billed = nil // the index has what is in the vault, and not what is back
+	r.Billed = nil // the index has only archives in the vault, and no files that are back
 	if bill {
 		billed, err := d.catalog.Billed(ctx)
 		if err != nil {
@@ -215,7 +217,7 @@ func (r *statusReport) ofAll(ctx context.Context, d *deployment, bill bool) erro
 	return err
 }
 
-// stops reads what operators have stopped.
+// stops reads the pauses.
 func (r *statusReport) stops(ctx context.Context, d *deployment) error {
 	s, err := d.catalog.Switches(ctx)
 	if err == nil && s.Any() {

@@ -46,7 +46,7 @@ func TestStatusIsTrueOfWhatIsQueuedHeldAndBack(t *testing.T) {
 		read func(*statusReport) error
 		want []string
 	}{
-		{"", all, []string{`(?m)^archived +1 `, `(?m)^queued +1 `, `(?m)^held +1 `, `all back by +20.*, if the 1 that are not asked for yet are asked for now, without the 1 that are held`, `billed +\$10\.65`, `GAS_PREMIUM_QUEUE_URL is not set`}},
+		{"", all, []string{`(?m)^archived +1 `, `(?m)^queued +1 `, `(?m)^held +1 `, `all back by +20.*, if the 1 that are not requested yet are requested now, without the 1 that are held`, `billed +\$10\.65`, `GAS_PREMIUM_QUEUE_URL is not set`}},
 		{"fern", one, []string{`(?m)^archived +1 `, `all back by +-\n`}},
 		{"moss", one, []string{`(?m)^queued +1 `}},
 		{"sorrel", one, []string{`(?m)^held +1 `, `all back by +-, without the 1 that are held`}},

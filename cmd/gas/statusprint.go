@@ -14,13 +14,13 @@ import (
 	"github.com/gas-restore/gas/internal/reconcile"
 )
 
-// backBy tells when all is back, and of what that is not known.
+// backBy says when everything is back, and names the jobs that this time does not cover.
 func (r statusReport) backBy() string {
 	words := showTime(r.ReadyBy)
 	if r.Unasked > 0 {
-		words += fmt.Sprintf(", if the %d that are not asked for yet are asked for now", r.Unasked)
+		words += fmt.Sprintf(", if the %d that are not requested yet are requested now", r.Unasked)
 		if r.Stopped != nil {
-			words += ", and asking is stopped"
+			words += ", and requests are paused"
 		}
 	}
 	if r.Held > 0 {
@@ -76,7 +76,7 @@ func (r statusReport) print(out io.Writer) error {
 		}
 	}
 	if len(r.Queues) > 0 {
-		fmt.Fprintln(w, "\nQUEUE\tWAITING\tIN HAND\tPUT ASIDE\tOLDEST\t")
+		fmt.Fprintln(w, "\nQUEUE\tWAITING\tIN FLIGHT\tPUT ASIDE\tOLDEST\t")
 		for _, q := range r.Queues {
 			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%s\n", q.Stream, q.Waiting, q.InHand, q.Aside, showTime(q.Oldest), q.Note)
 		}
@@ -98,7 +98,7 @@ func (r statusReport) print(out io.Writer) error {
 		}
 	}
 	if s := r.Stopped; s != nil {
-		fmt.Fprintln(w, "\nSTOPPED\tSINCE\tWHY")
+		fmt.Fprintln(w, "\nPAUSED\tSINCE\tWHY")
 		if s.All != nil {
 			fmt.Fprintf(w, "everything\t%s\t%s\n", showTime(s.All.At), s.All.Reason)
 		}

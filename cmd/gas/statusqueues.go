@@ -13,11 +13,12 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// queue is what is in a stream, or in a queue of SQS.
+// queue is the work in a stream or in an SQS queue.
 type queue struct {
 	Stream string `json:"stream"`
-	// Waiting is how many nobody has, InHand how many workers have, or had and handed
-	// back, and Aside how many wait for their time.
+	// Waiting is the number of messages that no worker has. InHand is the number that
+	// workers have, or had and gave back. Aside is the number of messages that are put
+	// aside.
 	Waiting uint64    `json:"waiting"`
 	InHand  uint64    `json:"in_hand"`
 	Aside   uint64    `json:"put_aside,omitempty"`
@@ -25,7 +26,7 @@ type queue struct {
 	Note    string    `json:"note,omitempty"`
 }
 
-// queues returns what is in the streams.
+// queues returns the work in the streams.
 func queues(ctx context.Context, b *bus.Bus) ([]queue, error) {
 	var all []queue
 	for _, q := range []struct{ stream, consumer string }{
@@ -57,16 +58,17 @@ func queues(ctx context.Context, b *bus.Bus) ([]queue, error) {
 	return all, nil
 }
 
-// split tells what is in hand and what is put aside from what waits. The stream and its
-// consumer were looked at one after the other, and work went on in between.
+// split separates messages in flight and messages put aside from the waiting ones. The
+// stream and the consumer were read one after the other, and work continued in between.
 func (q *queue) split(msgs uint64, c *jetstream.ConsumerInfo) {
 	q.InHand = min(msgs, uint64(c.NumAckPending))
 	q.Waiting = min(msgs-q.InHand, c.NumPending)
 	q.Aside = msgs - q.InHand - q.Waiting
 }
 
-// depths adds what is in SQS: what the bridge has not fetched, and what a redrive policy
-// took away. That it cannot be seen keeps nobody from the rest.
+// depths adds the work in SQS: the messages that the bridge has not received, and those
+// that a redrive policy took away. If they cannot be read, the rest of the report is
+// still shown.
 func (r *statusReport) depths(ctx context.Context, d *deployment) {
 	account := awsestate.New(d.aws)
 	for _, q := range []struct{ variable, url string }{{"GAS_PREMIUM_QUEUE_URL", d.cfg.PremiumQueue}, {"GAS_RESTORE_QUEUE_URL", d.cfg.RestoreQueue}} {
@@ -83,7 +85,7 @@ func (r *statusReport) depths(ctx context.Context, d *deployment) {
 		if dead != nil {
 			row := queue{Stream: "SQS " + dead.Name, Waiting: uint64(dead.Waiting), InHand: uint64(dead.InHand)}
 			if dead.Waiting > 0 {
-				row.Note = "was received too often: see README, redrive"
+				row.Note = "was received too often: see docs/troubleshooting.md"
 			}
 			r.Queues = append(r.Queues, row)
 		}

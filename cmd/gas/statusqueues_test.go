@@ -58,7 +58,7 @@ func TestWhatIsInHandDoesNotWait(t *testing.T) {
 			break
 		}
 		if time.Now().After(end) {
-			t.Fatalf("got %+v, want 3 waiting, 2 in hand, 1 put aside", q)
+			t.Fatalf("got %+v, want 3 waiting, 2 in flight, 1 put aside", q)
 		}
 	}
 	if err := b.JS.DeleteConsumer(t.Context(), events.StreamThaw, bus.ConsumerRequest); err != nil {
@@ -127,12 +127,12 @@ func TestStatusShowsWhatIsInSQSAndWhatWasTakenAwayThere(t *testing.T) {
 	if err := r.print(&out); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`SQS gas-premium +2 +1 `, `SQS gas-dead +1 +0 .*redrive`, `SQS gas-restore +0 +0 `} {
+	for _, want := range []string{`SQS gas-premium +2 +1 `, `SQS gas-dead +1 +0 .*troubleshooting`, `SQS gas-restore +0 +0 `} {
 		if !regexp.MustCompile(want).Match(out.Bytes()) {
 			t.Errorf("nothing matches %s in\n%s", want, &out)
 		}
 	}
-	// What cannot be seen is told, and the rest is shown.
+	// The report names the queue that cannot be read, and shows the others.
 	d.cfg.PremiumQueue, d.cfg.RestoreQueue = "", "http://aws.test/000000000000/gone"
 	none := statusReport{}
 	none.depths(t.Context(), d)

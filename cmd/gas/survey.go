@@ -17,11 +17,11 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// surveyFlags let gas check look over the job table.
+// surveyFlags are the flags of `gas check --catalog`.
 type surveyFlags struct {
-	Catalog bool   `help:"Look over the job table instead, and count the jobs that cannot be worked with."`
-	From    string `help:"Go on behind this job." placeholder:"JOB_ID"`
-	Most    int    `default:"100000" help:"Read so many jobs at the most. Each 4 KB of them cost half a read unit."`
+	Catalog bool   `help:"Read the job table instead, and count the jobs that cannot be worked with."`
+	From    string `help:"Continue after this job." placeholder:"JOB_ID"`
+	Most    int    `default:"100000" help:"Read at most this many jobs. Each 4 KB costs half a read unit."`
 }
 
 func (f surveyFlags) survey(ctx context.Context, std streams, asJSON bool) error {
@@ -35,43 +35,44 @@ func (f surveyFlags) survey(ctx context.Context, std streams, asJSON bool) error
 	return err
 }
 
-// surveyPage is how many jobs are read with a call, accountsAtOnce how many accounts.
+// surveyPage is the number of jobs that one call reads, accountsAtOnce the number of
+// accounts.
 const (
 	surveyPage     = 500
 	accountsAtOnce = 100
 )
 
-// surveyed is what a look over the job table found.
+// surveyed is the result of reading the job table.
 type surveyed struct {
 	Jobs     int              `json:"jobs"`
 	Archived int              `json:"archived"`
 	Findings []*surveyFinding `json:"findings"`
 	Next     events.JobID     `json:"next,omitempty"` // to go on from
 	by       map[string]*surveyFinding
-	roles    map[events.UserID]string // what is wrong with an account, by the user; empty if nothing is
+	roles    map[events.UserID]string // the fault of each user's account; empty if there is none
 }
 
-// surveyFinding is one thing that is wrong with several jobs.
+// surveyFinding is one fault that several jobs have.
 type surveyFinding struct {
-	// What names the attribute, and what of it; Fix says what to do.
+	// What is the name of the attribute with its fault, and Fix is advice.
 	What string `json:"what"`
 	Fix  string `json:"fix"`
-	// Blocks says that such a job is not restored.
+	// Blocks is true if a job with this fault is not restored.
 	Blocks bool `json:"blocks"`
 	Jobs   int  `json:"jobs"`
-	// Examples are the first of the jobs, each with what it has.
+	// Examples are the first jobs with this fault, each with its value.
 	Examples []string `json:"examples"`
 }
 
-// surveyOptions bound a look over the job table.
+// surveyOptions bound the reading of the job table.
 type surveyOptions struct {
 	from events.JobID
 	most int
 	json bool
 }
 
-// survey looks over the job table, writes what it found, and reports whether every job
-// can be worked with.
+// survey reads the job table and prints the faults. It reports whether every job can be
+// worked with.
 func survey(ctx context.Context, w io.Writer, o surveyOptions) (bool, error) {
 	cfg, err := config.Load(config.Restore)
 	if err != nil {
@@ -111,7 +112,7 @@ func (s *surveyed) look(ctx context.Context, catalog *dynamodb.Catalog, most int
 	return nil
 }
 
-// accounts reads the accounts of the archived jobs' users that were not read before.
+// accounts reads the accounts of the archived jobs' users, each account once.
 func (s *surveyed) accounts(ctx context.Context, catalog *dynamodb.Catalog, page []dynamodb.Record) error {
 	unknown := map[events.UserID]bool{}
 	for _, r := range page {
@@ -141,7 +142,7 @@ func (s *surveyed) accounts(ctx context.Context, catalog *dynamodb.Catalog, page
 	return nil
 }
 
-// add counts what is wrong with a job.
+// add counts the faults of a job.
 func (s *surveyed) add(r dynamodb.Record) {
 	s.Jobs++
 	job := r.Job
@@ -158,7 +159,7 @@ func (s *surveyed) add(r dynamodb.Record) {
 	}
 	for _, what := range r.Odd {
 		name, _, _ := strings.Cut(what, " ")
-		s.found(name+" means nothing here", "correct the attribute if people are to see it; nothing else needs it", false, job.ID, what)
+		s.found(name+" means nothing here", "correct the attribute if people should see it; nothing else needs it", false, job.ID, what)
 	}
 	for _, name := range r.Blank {
 		s.found(name+" is NULL or empty", "nothing: it is read as absent, and removed with the next write", false, job.ID, "")
@@ -179,7 +180,7 @@ func (s *surveyed) add(r dynamodb.Record) {
 	}
 }
 
-// surveyExamples is how many jobs a finding names.
+// surveyExamples is the number of jobs that a finding names.
 const surveyExamples = 3
 
 func (s *surveyed) found(what, fix string, blocks bool, id events.JobID, has string) {
@@ -219,7 +220,7 @@ func (s *surveyed) write(w io.Writer, blocked bool) error {
 		fmt.Fprintln(w, "Each of them can be worked with.")
 	}
 	if s.Next != "" {
-		fmt.Fprintf(w, "The table has more: go on with gas check --catalog --from %s\n", s.Next)
+		fmt.Fprintf(w, "The table has more: continue with gas check --catalog --from %s\n", s.Next)
 	}
 	return nil
 }

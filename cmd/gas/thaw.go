@@ -19,24 +19,24 @@ import (
 type thawCmd struct {
 	User    string        `arg:"" optional:"" help:"Plan every archive of this user."`
 	Job     string        `help:"Request the archive of this one job." placeholder:"ID"`
-	DryRun  bool          `help:"Tell what it would cost, and do nothing."`
-	Approve bool          `help:"Let the user's plan go on whatever the budgets say, for up to what it costs now."`
+	DryRun  bool          `help:"Show what it would cost, and do nothing."`
+	Approve bool          `help:"Let the user's plan continue beyond the budgets, for up to its present cost."`
 	Force   bool          `help:"Thaw the archives of a Free user too."`
-	Again   bool          `help:"Let the one job's archive be asked for once more than the bounds say."`
+	Again   bool          `help:"Allow one more request for the job's archive than the limits say."`
 	JSON    bool          `help:"Write JSON."`
 	Timeout time.Duration `default:"5m" help:"How long to try."`
 }
 
-// thawReport is what the command did.
+// thawReport is the result of the command.
 type thawReport struct {
 	User    events.UserID `json:"user"`
 	Job     events.JobID  `json:"job,omitempty"`
 	Role    archive.Role  `json:"role"`
 	Preview *thaw.Preview `json:"plan,omitempty"`
-	// PricesOf and PricesAsOf say by which list it was reckoned.
+	// PricesOf and PricesAsOf name the price list that was used.
 	PricesOf   string `json:"prices_of"`
 	PricesAsOf string `json:"prices_as_of"`
-	// Did is a sentence; Published is the id of the event, empty if there is none.
+	// Did is a sentence. Published is the id of the event, empty if there is none.
 	Did       string `json:"did"`
 	Published string `json:"published,omitempty"`
 }
@@ -118,7 +118,7 @@ func (c *thawCmd) user(ctx context.Context, d *deployment) (thawReport, error) {
 	case preview.OverBudget != "":
 		r.Did += "; it will be held: " + preview.OverBudget
 	}
-	// Should this message be lost, the plan stands all the same.
+	// If this message gets lost, the sweep still finds the plan.
 	if _, err := d.bus.Publish(ctx, e); err != nil {
 		return r, err
 	}
@@ -126,7 +126,7 @@ func (c *thawCmd) user(ctx context.Context, d *deployment) (thawReport, error) {
 	return r, nil
 }
 
-// planned returns the account with a plan on it: the one that stands, or a new one.
+// planned returns the account with its open or held plan, or with a new one.
 func (c *thawCmd) planned(ctx context.Context, d *deployment, a archive.Account) (archive.Account, error) {
 	if a.Plan != nil {
 		return a, nil
@@ -194,9 +194,9 @@ func (c *thawCmd) job(ctx context.Context, d *deployment) (thawReport, error) {
 		more = 1
 	}
 	if cause, why := job.History.Spent(); cause != "" && !c.Again {
-		return r, fmt.Errorf("%s: mend the reason, and give --again for one more try", why)
+		return r, fmt.Errorf("%s: fix the reason, and give --again for one more try", why)
 	}
-	// Should the message below be lost, the order stands in the catalog.
+	// If the message below gets lost, the order is still in the catalog.
 	if err := d.catalog.Order(ctx, job, more, time.Now()); err != nil {
 		return r, err
 	}
@@ -225,7 +225,7 @@ func (r thawReport) print(std streams, order archive.Tiers) error {
 		for _, tier := range archive.AllTiers() {
 			use := "not in GAS_TIERS"
 			if i := slices.Index(order, tier); i == 0 {
-				use = "asked for first"
+				use = "requested first"
 			} else if i > 0 {
 				use = "if " + string(order[i-1]) + " has no capacity"
 			}

@@ -30,7 +30,7 @@ type upCmd struct {
 	WebhookAddr string `name:"webhook-addr" default:"127.0.0.1:8081" help:"Where the bridge takes SNS's calls."`
 }
 
-// upGrace is how long a stop waits for what is in hand.
+// upGrace is how long a stop waits for work that has begun.
 const upGrace = 10 * time.Second
 
 func (c *upCmd) Run(ctx context.Context, std streams) error {
@@ -74,7 +74,7 @@ func (c *upCmd) Run(ctx context.Context, std streams) error {
 	return daemon.Run(ctx, stopper, upGrace, append(s.Parts, idle)...)
 }
 
-// welcome tells what runs, and what can be done with it: with nothing that does not.
+// welcome prints what runs and how to use it, and nothing about parts that do not run.
 func (c *upCmd) welcome(std streams, s *stack.Stack, people []stack.Person) {
 	w := std.out
 	what := "The annotation service is up"
@@ -119,7 +119,7 @@ func (c *upCmd) welcome(std streams, s *stack.Stack, people []stack.Person) {
 	fmt.Fprintf(w, "\nCtrl-C stops it.\n\n")
 }
 
-// environment returns the command that makes aws and nats find what runs.
+// environment returns the command with which aws and nats find the stack.
 func (c *upCmd) environment(s *stack.Stack) string {
 	if c.EnvFile != "" {
 		return fmt.Sprintf("set -a; . %s; set +a", c.EnvFile)

@@ -10,7 +10,7 @@ import (
 )
 
 func TestUpTellsOfNothingThatDoesNotRun(t *testing.T) {
-	// What is told of each part, and of no other.
+	// The words about each part. They must appear only if the part runs.
 	of := map[string][]string{
 		stack.Services: {"Web site", "The annotation service is up"},
 		stack.IDP:      {"Sign in as", "Fern Fictive"},

@@ -1,5 +1,5 @@
 // Restore brings what Glacier retrieved back to S3.
-// It is configured by environment variables; see README.md, or run `gas check`.
+// It is configured by environment variables; see docs/configuration.md, or run `gas check`.
 package main
 
 import (

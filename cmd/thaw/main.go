@@ -1,5 +1,5 @@
 // Thaw requests the archives of users who became Premium from Glacier.
-// It is configured by environment variables; see README.md, or run `gas check`.
+// It is configured by environment variables; see docs/configuration.md, or run `gas check`.
 package main
 
 import (

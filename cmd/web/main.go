@@ -1,5 +1,5 @@
 // Web is the site on which users see their results and become Premium.
-// It is configured by environment variables; see README.md, or run `gas check`.
+// It is configured by environment variables; see docs/configuration.md, or run `gas check`.
 package main
 
 import (

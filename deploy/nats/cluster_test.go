@@ -89,7 +89,8 @@ func TestAUserMayDoInTheClusterWhatItMayDoOnOneServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	setVariables(t)
-	// The certificate is read with the configuration; what it is does not matter here.
+	// The server reads the certificate with the configuration; any certificate will do
+	// here.
 	text, err := os.ReadFile(conf)
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,7 @@
-// Package archive holds the nouns and rules of the restore pipeline: a job and
-// its archive, the retrieval that brings it back, the states in between, the
-// tiers and what follows on what, and the proof without which nothing is
-// deleted. It does no I/O: it could run on paper.
+// Package archive has the nouns and rules of the restore pipeline: a job and its archive,
+// the retrieval that brings it back, states, tiers, plans and budgets. It also has the
+// proof without which nothing is deleted: only [Verify] and [Recognize] make a
+// [Verified]. It does no I/O.
 package archive
 
 import (
@@ -25,24 +25,23 @@ type Account struct {
 	ID    events.UserID
 	Name  string
 	Email string
-	// Issuer is the sign-in provider that vouched for the account's subject; empty if
-	// nobody signed in to it since issuers are kept.
+	// Issuer is the sign-in provider of the account's user; empty if nobody has signed in
+	// since the catalog stores issuers.
 	Issuer string
 	Role   Role
-	// RoleChangedAt is when the role last changed; zero if it never did.
+	// RoleChangedAt is the time of the last change of the role; zero if there was none.
 	RoleChangedAt time.Time
-	// AnnounceDue is when the account became Premium, until the pipeline was told;
-	// zero otherwise. It is written with the role, so that a crash between the two
-	// is seen by whoever comes next.
+	// AnnounceDue is the time when the account became Premium, until the site has told
+	// the pipeline; zero otherwise. It is written with the role, so a crash between the
+	// two is seen later.
 	AnnounceDue time.Time
-	// Plan is the plan that stands, open or held; nil if none does.
+	// Plan is the open or held plan; nil if there is none.
 	Plan *Plan
-	// PlansOpened counts the plans that messages and audits opened. It is how who opens
-	// one finds that another was opened since the account was read, and is over already.
+	// PlansOpened counts the plans that messages and audits opened. It shows a writer
+	// that another plan was opened, and perhaps closed, since the account was read.
 	PlansOpened int
-	// Unreadable names each attribute of the account that the catalog has in a way that
-	// means nothing here, with what is wrong; empty if there is none. No plan is opened on
-	// such an account.
+	// Unreadable names each attribute of the account that cannot be understood, with its
+	// fault; empty if there is none. No plan is opened on such an account.
 	Unreadable string
 }
 
@@ -55,22 +54,22 @@ type Object struct {
 // String returns the object's s3:// URL.
 func (o Object) String() string { return "s3://" + o.Bucket + "/" + o.Key }
 
-// Intent says that a worker is about to request a retrieval. It is written
-// before the request, because Glacier offers no way to make one idempotent.
+// Intent says that a worker will request a retrieval. It is written before the request,
+// because Glacier cannot make a request idempotent (ADR 3).
 type Intent struct {
 	// Token is unique to the attempt.
 	Token string
 	At    time.Time
-	// Plan is the plan that the request is of.
+	// Plan is the plan of the request.
 	Plan string
-	// Ordered says that an operator wants this one archive, whatever its user pays for.
+	// Ordered means that an operator wants this one archive, whatever the user's role is.
 	Ordered bool
-	// Due is when something should have been heard of the request. It is written, and
+	// Due is the time by which there should be news of the request. It is written, and
 	// read as [Job.Due].
 	Due time.Time
-	// Used says that Glacier may have been asked under it, for a retrieval that came to
-	// nothing since. Its try is spent, and whoever takes it over has one more. It is not
-	// kept: whoever looked at Glacier's list knows.
+	// Used means that a request may have been sent under this intent, and its retrieval
+	// has failed since. So its try is spent, and a worker that takes it over needs
+	// another one. It is not stored: the worker sees it in Glacier's list.
 	Used bool
 }
 
@@ -94,48 +93,46 @@ type Job struct {
 	// TreeHash is the archive's, in lower-case hex; empty if unknown.
 	TreeHash string
 
-	// Intent is set from just before a retrieval is requested until its id is
-	// saved.
+	// Intent exists from just before a retrieval is requested until its id is saved.
 	Intent *Intent
-	// RetrievalID is set from when the retrieval's id is saved until the file
-	// is restored. While it is there the web page says [Restoring].
+	// RetrievalID exists from the time when the retrieval's id is saved until the file is
+	// restored. Meanwhile the web page says [Restoring].
 	RetrievalID events.RetrievalID
-	// Tier is what the retrieval was requested with.
+	// Tier is the tier of the request.
 	Tier Tier
-	// RetrievalRequestedAt is when.
+	// RetrievalRequestedAt is the time of the request.
 	RetrievalRequestedAt time.Time
-	// Billed is what all retrievals of this job have cost by the price list, and
-	// BilledTier the tier of the latest. They stay when the file is restored.
+	// Billed is the price of all retrievals of this job by the price list, and BilledTier
+	// the tier of the latest. They stay after the file is restored.
 	Billed     MicroUSD
 	BilledTier Tier
 
-	// History is what was tried to bring this archive back.
+	// History has the tries to bring this archive back.
 	History History
-	// Ordered says that an operator wants this one archive, whatever its user pays for.
+	// Ordered means that an operator wants this one archive, whatever the user's role is.
 	Ordered bool
-	// Due is when something should have been heard of the request or the retrieval;
-	// zero if neither is under way.
+	// Due is the time by which there should be news of the request or the retrieval; zero
+	// if neither is under way.
 	Due time.Time
-	// Nudges counts how often a sweep saw to the request or the retrieval.
+	// Nudges counts how often a sweep handled the request or the retrieval.
 	Nudges int
 	// RestoredBy is the retrieval that brought the file back the last time.
 	RestoredBy events.RetrievalID
-	// Unreadable names each attribute of the job that the catalog has in a way that means
-	// nothing here, with what is wrong. Nothing is asked for, put or deleted for such a job.
+	// Unreadable names each attribute of the job that cannot be understood, with its
+	// fault. The pipeline requests, puts and deletes nothing for such a job.
 	Unreadable []string
 }
 
-// Restoring is what a user reads in place of a download link while
-// retrieval_request_id is in the catalog. Other systems look for this very
-// sentence.
+// Restoring is the text in place of a download link while retrieval_request_id is in the
+// catalog. Other systems look for exactly this sentence.
 const Restoring = "File is being restored. Please check back later."
 
 // State is how far a job's archive is on its way back: a state of the events, or one of a
 // job that has nothing in the vault.
 type State = events.State
 
-// The states. The first seven are derived from the catalog by [Job.State]; the
-// others are moments that only the STATUS stream tells of.
+// The states. [Job.State] derives the first seven from the catalog. Only the stream
+// STATUS reports the others.
 const (
 	// Pending: the annotator has not finished, there is no result yet.
 	Pending State = "pending"
@@ -147,10 +144,11 @@ const (
 	Planned = events.StatePlanned
 	// Requested: Glacier is working on it.
 	Requested = events.StateRequested
-	// Available: in S3. Never archived or back again, nobody needs to know.
+	// Available: in S3, restored or never archived.
 	Available State = "available"
-	// Unclear: the catalog does not say where the file is. It has something that means
-	// nothing here, see [Job.Unreadable], or neither an archive nor an object's key.
+	// Unclear: the catalog does not say where the file is. It has an attribute that
+	// cannot be understood, see [Job.Unreadable], or neither an archive nor an object's
+	// key.
 	Unclear State = "unclear"
 
 	Ready     = events.StateReady
@@ -161,8 +159,8 @@ const (
 	Expired   = events.StateExpired
 )
 
-// Doubt returns an error text that names each attribute of the job that the catalog has
-// in a way that means nothing here; empty if there is none.
+// Doubt returns an error text that names each attribute of the job that cannot be
+// understood; empty if there is none.
 func (j Job) Doubt() string { return strings.Join(j.Unreadable, "; ") }
 
 // State derives the job's state from the catalog; owner is its user's role.
@@ -217,8 +215,8 @@ func (r Retrieval) Due() time.Time {
 	return r.RequestedAt.Add(longest)
 }
 
-// Usable reports whether the retrieval has brought the archive, or still may:
-// it did not fail, and its output is there for a while yet.
+// Usable reports whether the retrieval's output can be used, now or later: it has not
+// failed, and the output still lives for some time.
 func (r Retrieval) Usable(now time.Time) bool {
 	switch r.Status {
 	case RetrievalFailed:

@@ -6,14 +6,14 @@ import (
 	"slices"
 )
 
-// ErrIssuer means that somebody comes from another sign-in provider than the one that
-// the account is of: the same subject of another is another person.
-var ErrIssuer = errors.New("the account is of another issuer")
+// ErrIssuer means that somebody signs in from another sign-in provider than the
+// account's: the same subject at another provider is another person.
+var ErrIssuer = errors.New("the account belongs to another issuer")
 
-// SignedIn returns the account as it is after its person signed in as seen: with the
-// issuer, and with the name and e-mail address that are known. An account without an
-// issuer takes the first that comes. One of another issuer is ErrIssuer, unless that is
-// among former, whose subjects are the same people as seen's issuer's.
+// SignedIn returns the account after its user signed in as seen: with the issuer, and
+// with the name and e-mail address if they are known. An account without an issuer takes
+// the first one. Another issuer than the account's is ErrIssuer, unless the account's is
+// in former: the subjects of a former issuer are the same people as those of the new one.
 func (a Account) SignedIn(seen Account, former []string) (Account, error) {
 	if a.Issuer != "" && a.Issuer != seen.Issuer && !slices.Contains(former, a.Issuer) {
 		return a, fmt.Errorf("sign in to account %q, of %s, from %s: %w", a.ID, a.Issuer, seen.Issuer, ErrIssuer)

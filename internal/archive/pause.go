@@ -6,34 +6,33 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Hold says that an operator stopped something, since when and why.
+// Hold is a pause that an operator made, with its time and reason.
 type Hold struct {
 	Reason string    `json:"reason"`
 	At     time.Time `json:"at"`
 }
 
-// The shortest and the longest time after which something that was stopped is looked
-// at again.
+// The shortest and the longest time until waiting work is checked again.
 const minLook, maxLook = time.Minute, 15 * time.Minute
 
-// LookAgain returns after how long whatever waits for the end of the hold is to look
-// again: the later the longer it has stood, as much as a quarter of that. What waits
-// together is looked at together, and others wait for their turn meanwhile.
+// LookAgain returns the time after which work that waits for the end of the pause must
+// check again. It grows with the age of the pause, to a quarter of that. Work that waits
+// together is checked together, and other work has its turn meanwhile.
 func (h Hold) LookAgain(now time.Time) time.Duration {
 	return min(max(now.Sub(h.At)/4, minLook), maxLook)
 }
 
-// Switches are what operators have stopped: nothing is asked of Glacier where one
-// of them is set. What was asked for comes back all the same.
+// Switches are the pauses of operators. No request is sent to Glacier where one of them
+// applies. Archives that are already requested still come back.
 type Switches struct {
-	// All stops everything.
+	// All pauses everything.
 	All *Hold `json:"all,omitempty"`
-	// Users stops what is of a user, Tiers what would use a tier.
+	// Users pauses the work of a user, Tiers the requests in a tier.
 	Users map[events.UserID]Hold `json:"users,omitempty"`
 	Tiers map[Tier]Hold          `json:"tiers,omitempty"`
 }
 
-// Of returns the hold on everything that is the user's; ok is false if there is none.
+// Of returns the pause that covers all work of the user; ok is false if there is none.
 func (s Switches) Of(user events.UserID) (h Hold, ok bool) {
 	if s.All != nil {
 		return *s.All, true
@@ -42,7 +41,7 @@ func (s Switches) Of(user events.UserID) (h Hold, ok bool) {
 	return h, ok
 }
 
-// Open returns the tiers of the order that are not stopped.
+// Open returns the tiers of the order that are not paused.
 func (s Switches) Open(order Tiers) Tiers {
 	if len(s.Tiers) == 0 {
 		return order
@@ -56,5 +55,5 @@ func (s Switches) Open(order Tiers) Tiers {
 	return open
 }
 
-// Any reports whether anything is stopped.
+// Any reports whether anything is paused.
 func (s Switches) Any() bool { return s.All != nil || len(s.Users) > 0 || len(s.Tiers) > 0 }

@@ -6,11 +6,12 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Plan is the order to bring back everything that one user has in the vault. It
-// stands on the user's account while it is open or held, so that the role and the
-// plan change in one write. Nothing is asked of Glacier without one.
+// Plan is the order to bring back everything that one user has in the vault. While it is
+// open or held it is stored on the user's account, so that the role and the plan change
+// in one write. Nothing is requested from Glacier without a plan or an operator's order.
+// See ADR 18.
 type Plan struct {
-	// ID names the plan. It never names another one of the same user.
+	// ID names the plan. A user never has another plan with the same id.
 	ID string
 	// UpgradedAt is since when the user is entitled to what the plan brings back. Whoever
 	// opens the plan sets it, once; zero means that nobody said.
@@ -19,16 +20,16 @@ type Plan struct {
 	State      PlanState
 	// OpenedAt is when the plan was opened.
 	OpenedAt time.Time
-	// HeldBy says, in a sentence, why the plan waits for an operator or for another
-	// day; empty if it does not.
+	// HeldBy is a sentence that says why the plan waits for an operator or for another
+	// day; empty if it does not wait.
 	HeldBy string
-	// Approved is what an operator lets the plan cost, whatever the budgets say; zero
-	// leaves it to them.
+	// Approved is the amount that an operator allows beyond all budgets; zero leaves it
+	// to the budgets.
 	Approved MicroUSD
-	// EmptySince is when nothing of the user's was first seen in the vault; zero if
-	// something is, or nobody has looked.
+	// EmptySince is the time when the vault was first seen without archives of the user;
+	// zero if it has some or nobody has checked.
 	EmptySince time.Time
-	// Due is when the plan is to be looked at next.
+	// Due is the time of the plan's next check.
 	Due time.Time
 }
 
@@ -39,8 +40,8 @@ type PlanReason string
 const (
 	// Upgrade: the user became Premium at the site.
 	Upgrade PlanReason = "upgrade"
-	// Announcement: a message on the premium topic that no plan of the site goes with,
-	// such as another system's or an operator's `aws sns publish`.
+	// Announcement: a message on the premium topic without a plan of the site, from
+	// another system or from an operator's `aws sns publish`.
 	Announcement PlanReason = "announcement"
 	// Operator: an operator's command.
 	Operator PlanReason = "operator"
@@ -48,19 +49,19 @@ const (
 	Audit PlanReason = "audit"
 )
 
-// PlanState is how far a plan is.
+// PlanState is the state of a plan.
 type PlanState string
 
-// The states of a plan. A plan that is over stands in the history alone.
+// The states of a plan. A closed or cancelled plan is only in the table of plans.
 const (
-	// PlanOpen: archives are asked for.
+	// PlanOpen: archives are requested.
 	PlanOpen PlanState = "open"
-	// PlanHeld: nothing is asked for until an operator approves, or a new day has room
-	// in the budgets.
+	// PlanHeld: nothing is requested until an operator approves, or a new day has room in
+	// the budgets.
 	PlanHeld PlanState = "held"
 	// PlanClosed: everything is back.
 	PlanClosed PlanState = "closed"
-	// PlanCancelled: the user left Premium before everything was asked for.
+	// PlanCancelled: the user left Premium before everything was requested.
 	PlanCancelled PlanState = "cancelled"
 )
 

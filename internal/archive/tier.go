@@ -60,7 +60,7 @@ func (t Tier) Told() events.Tier {
 // Tiers is the order in which tiers are tried, fastest first.
 type Tiers []Tier
 
-// DefaultTiers is the order that the service uses unless it is told another.
+// DefaultTiers is the order of the service if no other is set.
 func DefaultTiers() Tiers { return Tiers{Expedited, Standard} }
 
 // Check returns an error if t is empty, has a tier twice, or names none.

@@ -14,14 +14,14 @@ type Content struct {
 	TreeHash treehash.Sum
 }
 
-// Mark is what a restored object carries in its metadata: which archive's bytes
-// it holds. It is for people: metadata can be copied, so it proves nothing.
+// Mark is in the metadata of a restored object: it names the archive. It is for people:
+// metadata can be copied, so it proves nothing.
 type Mark struct {
 	Archive events.ArchiveID
 	Content Content
 }
 
-// Stored is what S3 said of an object: its size and its own checksum, beside
+// Stored is S3's description of an object, its size and its own checksum, together with
 // the checksum of the bytes that were sent.
 type Stored struct {
 	Object   Object
@@ -30,9 +30,8 @@ type Stored struct {
 	Sent     string
 }
 
-// Verified proves that an archive's bytes are in S3, whole. It is the only
-// ticket to deleting the archive, and [Verify] and [Recognize] are the only
-// places that make one: the zero Verified names no archive.
+// Verified proves that all bytes of an archive are in S3. It is needed to delete the
+// archive. Only [Verify] and [Recognize] make one: the zero Verified names no archive.
 type Verified struct {
 	archive events.ArchiveID
 	object  Object
@@ -42,14 +41,14 @@ type Verified struct {
 // Archive returns the archive that may be deleted; empty for the zero value.
 func (v Verified) Archive() events.ArchiveID { return v.archive }
 
-// Object returns where the bytes are.
+// Object returns the object with the bytes.
 func (v Verified) Object() Object { return v.object }
 
-// Content returns what they are.
+// Content returns the size and the tree hash of the bytes.
 func (v Verified) Content() Content { return v.content }
 
-// Verify compares what Glacier promised with what was copied, and what was
-// copied with what S3 stored. The error names what differs.
+// Verify compares the copied bytes with Glacier's description of the archive and with the
+// object that S3 stored. The error names the difference.
 func Verify(id events.ArchiveID, promised, copied Content, stored Stored) (Verified, error) {
 	switch {
 	case id == "":
@@ -66,29 +65,29 @@ func Verify(id events.ArchiveID, promised, copied Content, stored Stored) (Verif
 	return Verified{archive: id, object: stored.Object, content: copied}, nil
 }
 
-// Found is an object that was there already.
+// Found is an object that existed already.
 type Found struct {
 	Object Object
 	Size   int64
-	// Checksum is S3's own of the whole object, empty if it has none of the kind
-	// that this service uses.
+	// Checksum is S3's own checksum of the whole object; empty if the object has none of
+	// the kind that this service uses.
 	Checksum string
 	// ETag is S3's name for these bytes.
 	ETag string
-	// ModifiedAt is when it was put there.
+	// ModifiedAt is the time when the object was put.
 	ModifiedAt time.Time
-	// Mark is what it says of itself; nil if it says nothing.
+	// Mark is the mark in the object's metadata; nil if it has none.
 	Mark *Mark
 }
 
-// Recognize proves that an object that was found is the archive: read is what
-// its bytes are, read back from S3 to the last. The error names what differs.
+// Recognize proves that an existing object is the archive. read describes all of its
+// bytes as they were read back from S3. The error names the difference.
 func Recognize(id events.ArchiveID, promised, read Content, found Found) (Verified, error) {
 	switch {
 	case id == "":
 		return Verified{}, fmt.Errorf("recognize: no archive")
 	case found.Size != promised.Size || read.Size != promised.Size:
-		return Verified{}, fmt.Errorf("%s has %d bytes, of which %d were read; the archive has %d", found.Object, found.Size, read.Size, promised.Size)
+		return Verified{}, fmt.Errorf("%s has %d bytes, and %d were read; the archive has %d", found.Object, found.Size, read.Size, promised.Size)
 	case read.TreeHash != promised.TreeHash:
 		return Verified{}, fmt.Errorf("%s has tree hash %s, the archive's is %s", found.Object, read.TreeHash, promised.TreeHash)
 	}

@@ -293,11 +293,11 @@ func TestARawBodyMayHaveFieldsNamedLikeAnEnvelopes(t *testing.T) {
 		}
 	}
 	for _, body := range []string{`{"USER_ID":"u"}`, `{"User_id":"u","user_ID":"u"}`, `{"u\u0073er_ıd":"u"}`, `{"uſer_id":"u"}`} {
-		if e, err := bridge.PremiumSource(topic).Parse(bridge.Notice{ID: msgID, At: time.Now(), Body: body}); err == nil {
+		if e, err := bridge.PremiumSource(topic).Parse(bridge.Notification{ID: msgID, At: time.Now(), Body: body}); err == nil {
 			t.Errorf("%s is taken for %+v", body, e)
 		}
 	}
-	if e, err := bridge.RestoreSource(other).Parse(bridge.Notice{ID: msgID, Body: strings.Replace(completion, `"JobDescription"`, `"jobdescription"`, 1)}); err == nil {
+	if e, err := bridge.RestoreSource(other).Parse(bridge.Notification{ID: msgID, Body: strings.Replace(completion, `"JobDescription"`, `"jobdescription"`, 1)}); err == nil {
 		t.Errorf("a notification without JobDescription is taken for %+v", e)
 	}
 }
@@ -314,7 +314,7 @@ func TestAnUpgradeIsAsOldAsItSays(t *testing.T) {
 		`{"user_id":"u","upgraded_at":"2027-01-01T00:00:00Z"}`:           sent, // nobody's clock makes it younger
 		`{"user_id":"u","upgraded_at":"2020-01-01T00:00:00Z","more": 1}`: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC),
 	} {
-		e, err := bridge.PremiumSource(topic).Parse(bridge.Notice{ID: msgID, At: sent, Body: body, Via: "sns"})
+		e, err := bridge.PremiumSource(topic).Parse(bridge.Notification{ID: msgID, At: sent, Body: body, Via: "sns"})
 		if err != nil {
 			t.Errorf("%s: %v", body, err)
 		} else if got := e.(events.UserUpgraded).UpgradedAt; !got.Equal(want) {
@@ -398,7 +398,7 @@ func TestNothingIsDeletedWhileJetStreamIsDown(t *testing.T) {
 	}
 }
 
-// confirmer takes note of what is to be confirmed.
+// confirmer records the subscriptions that it must confirm.
 type confirmer struct {
 	calls []string
 	err   error
@@ -535,7 +535,7 @@ func fuzzParse(f *testing.F, s bridge.Source, seeds ...string) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		e, err := s.Parse(bridge.Notice{ID: msgID, At: time.Unix(0, 0), Body: body, Via: "sns"})
+		e, err := s.Parse(bridge.Notification{ID: msgID, At: time.Unix(0, 0), Body: body, Via: "sns"})
 		if err != nil {
 			return
 		}
@@ -558,7 +558,7 @@ func FuzzParseCompletionGivesWhatCanBePublished(f *testing.F) {
 
 func TestACompletionIsReadAsGlacierWritesIt(t *testing.T) {
 	parse := bridge.RestoreSource(other).Parse
-	got, err := parse(bridge.Notice{ID: msgID, Body: completion})
+	got, err := parse(bridge.Notification{ID: msgID, Body: completion})
 	want := events.RetrievalCompleted{Notification: msgID, JobID: "job", ArchiveID: "a", RetrievalID: "r", Status: "Succeeded", Reason: "Succeeded", Tier: "Expedited",
 		Size: 7, TreeHash: "00", CompletedAt: time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)}
 	if err == nil {
@@ -567,7 +567,7 @@ func TestACompletionIsReadAsGlacierWritesIt(t *testing.T) {
 	if err != nil || got != events.Event(want) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
-	if e, err := parse(bridge.Notice{ID: msgID, Body: strings.Replace(completion, `"Expedited"`, `"Overnight"`, 1)}); err != nil || e.(events.RetrievalCompleted).Tier != "" {
+	if e, err := parse(bridge.Notification{ID: msgID, Body: strings.Replace(completion, `"Expedited"`, `"Overnight"`, 1)}); err != nil || e.(events.RetrievalCompleted).Tier != "" {
 		t.Errorf("in a tier that this release does not know: got %+v, %v, want it without a tier", e, err)
 	}
 	for member, bad := range map[string]any{
@@ -580,7 +580,7 @@ func TestACompletionIsReadAsGlacierWritesIt(t *testing.T) {
 		}
 		m[member] = bad
 		body, _ := json.Marshal(m)
-		if e, err := parse(bridge.Notice{ID: msgID, Body: string(body)}); err == nil || !strings.Contains(err.Error(), member) {
+		if e, err := parse(bridge.Notification{ID: msgID, Body: string(body)}); err == nil || !strings.Contains(err.Error(), member) {
 			t.Errorf("%s %v: got %+v, %v, want an error that names it", member, bad, e, err)
 		}
 	}

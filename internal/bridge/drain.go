@@ -15,44 +15,45 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Queue is a durable queue. Batches have up to [queue.BatchSize] messages; the errors
-// of a batch are in its order, nil where all is well.
+// Queue is a durable queue. A batch has up to [queue.BatchSize] messages. The errors of a
+// batch are in the order of its messages, nil for success.
 type Queue interface {
-	// Name is for logs and dead letters.
+	// Name is the queue's name in logs and dead letters.
 	Name() string
-	// Receive lends up to [queue.BatchSize] messages for the time of the lease, and
-	// waits for the first one for up to wait.
+	// Receive lends up to [queue.BatchSize] messages for the length of the lease. It
+	// waits up to wait for the first message.
 	Receive(ctx context.Context, wait, lease time.Duration) ([]queue.Message, error)
-	// Delete removes messages for good. A message that is not lent any more is
-	// [fault.NotFound].
+	// Delete removes messages for good. The error is [fault.NotFound] if the lease of a
+	// message has ended.
 	Delete(ctx context.Context, receipts []string) []error
-	// Return gives messages back, to be received again after the delay.
+	// Return gives messages back to the queue, which hands them out again after the
+	// delay.
 	Return(ctx context.Context, receipts []string, after time.Duration) []error
-	// Extend makes the lease of messages end after lease from now.
+	// Extend makes the leases of messages end after lease from now.
 	Extend(ctx context.Context, receipts []string, lease time.Duration) []error
 }
 
 // Publisher stores events.
 type Publisher interface {
-	// Publish returns, in the order of es, whether each was a duplicate, and the error
-	// if it was not stored: [fault.Invalid] for an event that never will be,
-	// [fault.Throttled] for one for which there is no room.
+	// Publish returns, in the order of es, whether each event was a duplicate, and the
+	// error if it was not stored: [fault.Invalid] if it can never be stored,
+	// [fault.Throttled] if there is no room.
 	Publish(ctx context.Context, es []events.Event) (duplicate []bool, errs []error)
-	// Look returns an error if nothing would be stored, whatever it is.
+	// Look returns an error if JetStream would store no event at all.
 	Look(ctx context.Context) error
 }
 
-// Tally counts what became of the messages of a source. received = published +
-// duplicate + quarantined + returned + all that is foreign, but for those in hand.
+// Tally counts the outcomes of a source's messages. received = published + duplicate +
+// quarantined + returned + all kinds of foreign + in flight.
 type Tally struct {
 	Received, Published, Duplicate, Quarantined, Returned atomic.Int64
-	// Foreign counts what was certainly not for us, and is dropped.
+	// Foreign counts messages that are certainly not for us. They are dropped.
 	Foreign [foreignKinds]atomic.Int64
-	// Extended counts renewed leases, Undeleted the messages that were stored and
+	// Extended counts renewed leases. Undeleted counts messages that were stored and
 	// could not be deleted: they come again, as duplicates.
 	Extended, Undeleted atomic.Int64
-	// Receives counts the calls to receive, empty answers included: what an idle
-	// queue costs.
+	// Receives counts the calls that receive, with those that returned nothing. It shows
+	// what an idle queue costs.
 	Receives atomic.Int64
 }
 
@@ -67,25 +68,25 @@ func (t *Tally) InHand() int64 {
 
 // Drain moves the messages of one queue into JetStream.
 //
-// Receivers, publishers and deleters overlap. One receive is in flight while the
-// queue is idle; each full answer doubles them, up to Width, and an empty one
-// brings them down again. Messages that are received and not settled are bounded
-// by their bytes, and their leases are renewed.
+// Receivers, publishers and deleters work at the same time. One receive is in flight
+// while the queue is idle. Each full answer doubles their number, up to Width, and an
+// empty answer reduces it. The bytes of messages that are received and not settled are
+// bounded, and their leases are renewed.
 //
-// A queue with a redrive policy counts how often a message was received, not what came
-// of it. So nothing is received while nothing can be stored, and what is in hand then
-// stays there until it can be: an outage costs a message one receive at most.
+// A queue with a redrive policy counts how often a message was received, whatever
+// happened then. So the drain receives nothing while JetStream stores nothing, and keeps
+// the messages that it has. An outage costs a message at most one receive.
 type Drain struct {
 	Source  Source
 	Queue   Queue
 	Publish Publisher
 	Now     func() time.Time
 	Log     *slog.Logger
-	// Width is the most receives that are in flight; zero is 32.
+	// Width is the greatest number of receives in flight; zero means 32.
 	Width int
-	// Lease is for how long a message is lent, in whole seconds; zero is 30 s. After
-	// a crash its messages are seen again when it ends; a living bridge renews it
-	// three times as often.
+	// Lease is the length of a message's lease in whole seconds; zero means 30 s. After a
+	// crash, the messages come again at the end of the lease. A living bridge renews it
+	// three times in that time.
 	Lease time.Duration
 	Tally Tally
 
@@ -99,27 +100,28 @@ const (
 	// longPoll is the longest wait that SQS offers.
 	longPoll     = 20 * time.Second
 	defaultLease = 30 * time.Second
-	// settleTime is how long what is in hand may take to be settled after a stop.
+	// settleTime is how long the received messages may take to be settled after a stop.
 	settleTime = 8 * time.Second
-	// shortestPause and longestPause are the waits between tries while something
-	// is down.
+	// shortestPause and longestPause bound the pause between two tries while something is
+	// down.
 	shortestPause = 100 * time.Millisecond
 	longestPause  = 30 * time.Second
-	// longestReturn is the longest time that a message is put aside.
+	// longestReturn is the longest delay of a message that goes back to its queue.
 	longestReturn = 15 * time.Minute
 
-	// handBytes bounds the messages in hand; one more batch for each receive in
-	// flight comes on top.
+	// handBytes bounds the messages that are received and not settled. In addition, each
+	// receive in flight may bring one batch.
 	handBytes = 24 << 20
-	// messageCost is what a message takes beside its body.
+	// messageCost is the memory of a message without its body.
 	messageCost = 3 << 10
-	// publishMost is how many messages are published together.
+	// publishMost is the greatest number of messages in one publication.
 	publishMost = 500
-	// publishers overlap, so that the next batch is encoded while one is stored.
+	// Several publishers overlap: one encodes the next batch while another waits for its
+	// answer.
 	publishers = 2
-	// deletes is how many calls that delete or return are in flight.
+	// deletes is the greatest number of calls in flight that delete or return messages.
 	deletes = 32
-	// deleteTries is how often a deletion is tried here, on top of the SDK's tries.
+	// deleteTries is the number of tries of a deletion, each with the SDK's own tries.
 	deleteTries = 3
 )
 
@@ -128,9 +130,9 @@ func (d *Drain) wakeup() chan struct{} {
 	return d.wake
 }
 
-// Wake makes Run look at the queue at once, should it be pausing after trouble;
-// otherwise its long poll is waiting there already, and SQS answers that as soon
-// as there is a message. Any number of calls during one look lead to one more.
+// Wake makes Run receive at once if it pauses after trouble. Otherwise its long poll is
+// already waiting, and SQS answers it when a message comes. Several calls during one
+// receive cause one more receive.
 func (d *Drain) Wake() {
 	select {
 	case d.wakeup() <- struct{}{}:
@@ -138,7 +140,7 @@ func (d *Drain) Wake() {
 	}
 }
 
-// Ready returns the error that keeps the drain from working, nil if it works.
+// Ready returns the drain's current trouble, nil if it works.
 func (d *Drain) Ready(context.Context) error {
 	if p := d.trouble.Load(); p != nil {
 		return fmt.Errorf("%s queue: %w", d.Source.Name, *p)
@@ -146,12 +148,12 @@ func (d *Drain) Ready(context.Context) error {
 	return nil
 }
 
-// Run moves messages until stop is closed or ctx ends; then what is in hand is
-// settled. Whatever goes wrong, it waits and goes on.
+// Run moves messages until stop is closed or ctx ends. Then it settles the messages that
+// it has. After an error it waits and continues.
 func (d *Drain) Run(ctx context.Context, stop <-chan struct{}) {
 	receiveCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	// What is in hand is settled after a stop too.
+	// The received messages are settled after a stop too.
 	settleCtx, give := context.WithCancel(context.WithoutCancel(ctx))
 	defer give()
 	context.AfterFunc(receiveCtx, func() { time.AfterFunc(settleTime, give) })
@@ -190,15 +192,15 @@ func (d *Drain) Run(ctx context.Context, stop <-chan struct{}) {
 	<-keeping
 }
 
-// run is what one Run of a drain shares.
+// run is the shared state of one call of Run.
 type run struct {
 	*Drain
 	lease time.Duration
 	limit int                 // of width
-	hand  *semaphore.Weighted // bytes of the messages in hand
+	hand  *semaphore.Weighted // bytes of the messages that are received and not settled
 	calls *semaphore.Weighted // calls that settle messages
-	// arrived has room for all that hand allows in full batches: receiving goes on
-	// while publishers are busy, and what piles up is published together.
+	// arrived has room for as many full batches as hand allows. So receiving continues
+	// while the publishers are busy, and the waiting messages are published together.
 	arrived chan []queue.Message
 	changed chan struct{} // a receive ended, or the pace changed
 	stopped <-chan struct{}
@@ -211,11 +213,11 @@ type run struct {
 		until    time.Time // the end of the last pause
 		err      error
 	}
-	notUntil time.Time       // nothing is received before that
-	loans    map[string]loan // of the messages in hand, by receipt
+	notUntil time.Time       // no receive starts before this time
+	loans    map[string]loan // of the messages that are received and not settled, by receipt
 }
 
-// received sets the pace after an answer of n messages.
+// received changes the number of receives after an answer of n messages.
 func (r *run) received(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -229,8 +231,8 @@ func (r *run) received(n int) {
 	}
 }
 
-// next returns true when one more receive may start, and whether it is the only
-// one; else for how long there is nothing to do, or 0 until a receive ends.
+// next returns true when one more receive may start, and whether it is the only one.
+// Otherwise it returns how long to wait, or 0 until a receive ends.
 func (r *run) next() (start, only bool, wait time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -244,8 +246,8 @@ func (r *run) next() (start, only bool, wait time.Duration) {
 	return true, r.inFlight == 1, 0
 }
 
-// receiveAll keeps receives in flight until ctx ends, and returns when the last
-// has ended.
+// receiveAll keeps receives in flight until ctx ends. It returns when the last one has
+// ended.
 func (r *run) receiveAll(ctx, settleCtx context.Context) {
 	var receiving sync.WaitGroup
 	defer receiving.Wait()
@@ -275,9 +277,8 @@ func (r *run) receiveAll(ctx, settleCtx context.Context) {
 	}
 }
 
-// receive makes one call and hands its messages on. Only the one that is alone
-// waits for messages: the others are there for a backlog, and return at once when
-// there is none.
+// receive makes one call and passes its messages on. A receive that is alone waits for
+// messages. The others exist only for a backlog, and return at once when there is none.
 func (r *run) receive(ctx, settleCtx context.Context, only bool) {
 	defer func() {
 		r.mu.Lock()
@@ -322,7 +323,7 @@ func (r *run) receive(ctx, settleCtx context.Context, only bool) {
 	r.arrived <- batch
 }
 
-// cost is what a message takes of [handBytes]: a whole batch always fits.
+// cost is the part of [handBytes] that a message uses. A whole batch always fits.
 func cost(m queue.Message) int64 { return int64(min(len(m.Body), maxMessage)) + messageCost }
 
 func receipts(ms []queue.Message) []string {

@@ -7,18 +7,19 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Foreign says what a message is that is certainly not for us.
+// Foreign is a kind of message that is certainly not for us.
 type Foreign int
 
-// What comes over our topics beside our own messages.
+// The kinds of messages that come over our topics beside our own.
 const (
-	// Inventory is a retrieval of a vault's inventory, or a select.
+	// Inventory is the job of a vault's inventory, or a select.
 	Inventory Foreign = iota
-	// OtherRetrieval is the retrieval of an archive that names no job and not our topic.
+	// OtherRetrieval is the retrieval of an archive. It names no job of ours, and not our
+	// topic.
 	OtherRetrieval
-	// S3Event is what S3 tells of a bucket, its s3:TestEvent too.
+	// S3Event is a notification of S3 about a bucket, or its s3:TestEvent.
 	S3Event
-	// Handshake is a confirmation of a subscription, or of its end.
+	// Handshake is the confirmation of a subscription or of its end.
 	Handshake
 
 	foreignKinds // how many there are
@@ -27,13 +28,13 @@ const (
 // Foreigns returns all kinds.
 func Foreigns() []Foreign { return []Foreign{Inventory, OtherRetrieval, S3Event, Handshake} }
 
-// String returns the kind as it stands in metrics.
+// String returns the kind as a metric's label.
 func (f Foreign) String() string {
 	return [...]string{"inventory", "other-retrieval", "s3-event", "handshake"}[f]
 }
 
-// NotOurs is the error of a message that is certainly not for us: nothing of ours is lost
-// if it is dropped.
+// NotOurs is the error of a message that is certainly not for us. It can be dropped
+// without a loss.
 type NotOurs struct {
 	Kind Foreign
 	Err  error
@@ -49,8 +50,9 @@ func notOurs(kind Foreign, format string, args ...any) error {
 	return &NotOurs{kind, fmt.Errorf(format, args...)}
 }
 
-// notOurs returns an error if the notification is certainly not of a retrieval of ours.
-// Those all name the job, and our topic; what has one of the two may be ours.
+// notOurs returns an error if the notification certainly belongs to no retrieval of ours.
+// Our retrievals name the job and our topic. A notification with one of the two may be
+// ours.
 func (c completion) notOurs(body string, e events.RetrievalCompleted) error {
 	switch {
 	case c.Action == "InventoryRetrieval" || c.Action == "Select":
@@ -65,7 +67,7 @@ func (c completion) notOurs(body string, e events.RetrievalCompleted) error {
 	return nil
 }
 
-// fromS3 returns an error if the body is what S3 tells of a bucket; see
+// fromS3 returns an error if the body is a notification of S3; see
 // https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html.
 func fromS3(body string) error {
 	var test struct{ Service, Event string }

@@ -9,23 +9,23 @@ import (
 )
 
 const (
-	// longestLease is the most that a message in hand is lent for at a time.
+	// longestLease is the longest time of one renewal.
 	longestLease = 15 * time.Minute
-	// longestLoan is for how long SQS lends a message in all, renewals included.
+	// longestLoan is how long SQS lends a message in all, with all renewals.
 	longestLoan = 12 * time.Hour
 )
 
-// loan is a message in hand.
+// loan is the lease of a message that is received and not settled.
 type loan struct {
 	since, renewed time.Time
 	lease          time.Duration
 }
 
-// renew returns for how long the loan is to be renewed, 0 for not yet or not any more.
-// A message that has been in hand for long is lent for as long again: an outage of
-// hours costs few calls, and a bridge that dies in it delays a message by no more than
-// that message waited already. What SQS takes back after [longestLoan] stays in hand:
-// it is seen again, as a duplicate.
+// renew returns the length of the next renewal, 0 if none is due or possible. The longer
+// the bridge has a message, the longer it renews the lease. So an outage of hours costs
+// few calls, and a bridge that dies during the outage delays a message by at most the
+// time that it has already waited. After [longestLoan] SQS takes the lease away. The
+// bridge still keeps the message; SQS hands it out again, and it becomes a duplicate.
 func (l loan) renew(now time.Time, lease time.Duration) time.Duration {
 	if now.Sub(l.renewed) < l.lease/3 {
 		return 0
@@ -35,8 +35,7 @@ func (l loan) renew(now time.Time, lease time.Duration) time.Duration {
 	return max(d, 0)
 }
 
-// keepLeases renews, until ctx ends, the leases of messages that have been in
-// hand for long.
+// keepLeases renews the leases of messages until ctx ends.
 func (r *run) keepLeases(ctx context.Context) {
 	tick := time.NewTicker(r.lease / 6)
 	defer tick.Stop()
@@ -66,8 +65,8 @@ func (r *run) extend(ctx context.Context, now time.Time) {
 	}
 }
 
-// old returns the receipts of the loans that are to be renewed now, by for how long,
-// and takes them for renewed.
+// old returns the receipts of the leases that must be renewed now, by the length of the
+// renewal. It counts them as renewed.
 func (r *run) old(now time.Time) map[time.Duration][]string {
 	all := map[time.Duration][]string{}
 	r.mu.Lock()

@@ -10,15 +10,15 @@ func TestALoanIsRenewedForAsLongAsItHasLasted(t *testing.T) {
 	began := time.Date(2026, 11, 27, 10, 0, 0, 0, time.UTC)
 	for _, c := range []struct {
 		name         string
-		age, renewed time.Duration // since when it is in hand, and since the last renewal
+		age, renewed time.Duration // since the receive, and since the last renewal
 		last         time.Duration // what it was renewed for then
 		want         time.Duration
 	}{
 		{"just received", 0, 0, lease, 0},
 		{"a third has passed", 10 * time.Second, 10 * time.Second, lease, lease},
-		{"a minute in hand", time.Minute, 20 * time.Second, lease, time.Minute},
+		{"after a minute", time.Minute, 20 * time.Second, lease, time.Minute},
 		{"renewed a moment ago", time.Minute, 5 * time.Second, time.Minute, 0},
-		{"an hour in hand", time.Hour, 6 * time.Minute, longestLease, longestLease},
+		{"after an hour", time.Hour, 6 * time.Minute, longestLease, longestLease},
 		{"near the end of what SQS lends", 12*time.Hour - time.Minute, 6 * time.Minute, longestLease, time.Minute},
 		{"beyond what SQS lends", 13 * time.Hour, time.Hour, longestLease, 0},
 	} {

@@ -312,7 +312,7 @@ func TestAMessageThatAloneCannotBeStoredHoldsUpNoOther(t *testing.T) {
 	})
 }
 
-// stuck answers looks and stores nothing, as a server does whose disk is full.
+// stuck answers the probe and stores nothing, like a server that had a full disk.
 type stuck struct {
 	*switched
 	on atomic.Bool

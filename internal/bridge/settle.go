@@ -12,8 +12,8 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// publishAll publishes what arrives, together with whatever else has arrived by
-// then, until the channel is closed. It returns when all of it is settled.
+// publishAll publishes the batches that arrive until the channel is closed. It adds
+// everything that has arrived meanwhile. It returns when all messages are settled.
 func (r *run) publishAll(ctx context.Context) {
 	var settling sync.WaitGroup
 	defer settling.Wait()
@@ -23,7 +23,7 @@ func (r *run) publishAll(ctx context.Context) {
 	}
 }
 
-// gather adds the batches that are waiting, without waiting for more.
+// gather adds the batches that have arrived, and waits for no more.
 func (r *run) gather(batch []queue.Message) []queue.Message {
 	for len(batch) <= publishMost-queue.BatchSize {
 		select {
@@ -39,25 +39,26 @@ func (r *run) gather(batch []queue.Message) []queue.Message {
 	return batch
 }
 
-// parcel is a message in hand, and what is published for it.
+// parcel is a received message and the event that is published for it.
 type parcel struct {
 	queue.Message
 	event events.Event
-	// poison is whether the event is the dead letter of what is not understood.
+	// poison is true if the event is the dead letter of a message that the bridge does
+	// not understand.
 	poison bool
 }
 
-// publish stores a batch, or the dead letters of what is not understood in it;
-// then the stored messages are deleted. What JetStream does not take stays in hand
-// and is tried again, until it does or the drain is stopped. What is not for us is
-// deleted at once.
+// publish stores the events of a batch, or dead letters for messages that the bridge does
+// not understand. Then it deletes the stored messages. It keeps the messages that
+// JetStream did not take and tries again, until it succeeds or the drain stops. It
+// deletes foreign messages at once.
 func (r *run) publish(ctx context.Context, batch []queue.Message, settling *sync.WaitGroup) {
 	parcels, foreign := r.read(batch)
 	r.each(ctx, foreign, settling, r.delete)
 	for again := false; len(parcels) > 0; again = true {
 		if again && !r.hold() {
 			r.Tally.Returned.Add(int64(len(parcels)))
-			// We stop: another bridge may have it at once.
+			// The drain stops: another bridge may have the messages at once.
 			r.each(ctx, messages(parcels), settling, func(ctx context.Context, receipts []string) { r.giveBack(ctx, receipts, 0) })
 			return
 		}
@@ -65,8 +66,8 @@ func (r *run) publish(ctx context.Context, batch []queue.Message, settling *sync
 	}
 }
 
-// read turns messages into what is published for them, and sorts out those that are
-// certainly not for us.
+// read makes an event of each message, and sorts out the messages that are certainly not
+// for us.
 func (r *run) read(batch []queue.Message) (parcels []parcel, foreign []queue.Message) {
 	for _, m := range batch {
 		e, err := r.event(m)
@@ -77,7 +78,7 @@ func (r *run) read(batch []queue.Message) (parcels []parcel, foreign []queue.Mes
 			continue
 		}
 		if err != nil {
-			r.Log.Error("message not understood, to the dead letters", "queue", r.Queue.Name(), "message", m.ID, "err", err)
+			r.Log.Error("message not understood: it becomes a dead letter", "queue", r.Queue.Name(), "message", m.ID, "err", err)
 			e = r.deadLetter(m, err)
 		}
 		parcels = append(parcels, parcel{m, e, err != nil})
@@ -85,11 +86,11 @@ func (r *run) read(batch []queue.Message) (parcels []parcel, foreign []queue.Mes
 	return parcels, foreign
 }
 
-// try publishes a batch once, settles what can be settled, and returns what stays in
-// hand.
+// try publishes a batch once, settles what it can, and returns the messages that must
+// wait.
 func (r *run) try(ctx context.Context, batch []parcel, again bool, settling *sync.WaitGroup) (held []parcel) {
 	duplicates, errs := r.store(ctx, batch)
-	works := map[string]bool{} // types of events of which one was stored
+	works := map[string]bool{} // types of events that were stored at least once
 	for i, p := range batch {
 		works[p.event.Type()] = works[p.event.Type()] || errs[i] == nil
 	}
@@ -129,8 +130,8 @@ func (r *run) try(ctx context.Context, batch []parcel, again bool, settling *syn
 	return held
 }
 
-// store publishes what is in the parcels. An event that can't be one, too large for
-// instance, is poison after all: its dead letter is stored in its place.
+// store publishes the events of the parcels. If an event can never be stored, because it
+// is too large for example, its dead letter is stored in its place.
 func (r *run) store(ctx context.Context, batch []parcel) ([]bool, []error) {
 	es := make([]events.Event, len(batch))
 	for i, p := range batch {
@@ -142,7 +143,7 @@ func (r *run) store(ctx context.Context, batch []parcel) ([]bool, []error) {
 		if errs[i] == nil || p.poison || !fault.Is(errs[i], fault.Invalid) {
 			continue
 		}
-		r.Log.Error("message cannot be published, to the dead letters", "queue", r.Queue.Name(), "message", p.ID, "err", errs[i])
+		r.Log.Error("message cannot be published: it becomes a dead letter", "queue", r.Queue.Name(), "message", p.ID, "err", errs[i])
 		p.event, p.poison = r.deadLetter(p.Message, errs[i]), true
 		ds, es := r.Publish.Publish(ctx, []events.Event{p.event})
 		duplicates[i], errs[i] = ds[0], es[0]
@@ -158,15 +159,15 @@ func messages(parcels []parcel) []queue.Message {
 	return ms
 }
 
-// each calls settle for the messages in batches of the queue, a bounded number
-// of them at a time, and lets go of them.
+// each calls settle for the messages in batches of the queue. The number of calls at a
+// time is bounded. Afterwards the messages no longer count as received and not settled.
 func (r *run) each(ctx context.Context, ms []queue.Message, settling *sync.WaitGroup, settle func(context.Context, []string)) {
 	for batch := range slices.Chunk(ms, queue.BatchSize) {
 		var size int64
 		for _, m := range batch {
 			size += cost(m)
 		}
-		// Acquired even if ctx has ended: settling goes on then, for a moment.
+		// It is acquired even if ctx has ended: settling continues for a moment.
 		_ = r.calls.Acquire(context.WithoutCancel(ctx), 1)
 		settling.Go(func() {
 			defer r.hand.Release(size)
@@ -176,13 +177,14 @@ func (r *run) each(ctx context.Context, ms []queue.Message, settling *sync.WaitG
 	}
 }
 
-// settleCall bounds a call that settles messages, and lets it go on for that
-// long after a stop.
+// settleCall bounds a call that settles messages. The call may take this long even after
+// a stop.
 func settleCall(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 }
 
-// giveBack returns messages. If that fails, the end of their lease does it.
+// giveBack returns messages to the queue. If that fails, they come back when their lease
+// ends.
 func (r *run) giveBack(ctx context.Context, receipts []string, delay time.Duration) {
 	ctx, cancel := settleCall(ctx)
 	defer cancel()
@@ -194,7 +196,7 @@ func (r *run) giveBack(ctx context.Context, receipts []string, delay time.Durati
 	}
 }
 
-// delete deletes messages, and tries those again that could not be.
+// delete deletes messages, and tries again after failures.
 func (r *run) delete(ctx context.Context, receipts []string) {
 	defer r.forget(receipts)
 	for try := range deleteTries {
@@ -205,7 +207,7 @@ func (r *run) delete(ctx context.Context, receipts []string) {
 			switch {
 			case err == nil:
 			case fault.Is(err, fault.NotFound):
-				// The lease ended first. The message comes again, and is a duplicate.
+				// The lease ended first. The message comes again as a duplicate.
 				r.Tally.Undeleted.Add(1)
 			default:
 				again, last = append(again, receipts[i]), err
@@ -250,7 +252,7 @@ func (d *Drain) deadLetter(m queue.Message, reason error) events.DeadLetter {
 	}
 }
 
-// backoff returns for how long a message that could not be stored is put aside.
+// backoff returns the delay of a message that goes back because it could not be stored.
 func backoff(receives int) time.Duration {
 	return min(2*time.Second<<min(max(receives-1, 0), 12), longestReturn)
 }

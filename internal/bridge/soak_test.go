@@ -30,8 +30,7 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// partial is a queue some of whose entries fail while the rest of their batch
-// succeeds.
+// partial is a queue in which some entries of a batch fail and the others succeed.
 type partial struct {
 	*sqs.Queue
 	mu   sync.Mutex // guards rand
@@ -143,7 +142,7 @@ func TestWhateverFailsNothingIsLostAndTheAccountBalances(t *testing.T) {
 		if left(t, client, *out.QueueUrl) == 0 {
 			break
 		}
-		// What a lost answer lent to nobody comes back when its lease ends.
+		// Messages that went out with a lost answer come back when their lease ends.
 		if settled != last {
 			idle, last = 0, settled
 		} else if idle++; idle%20 == 0 {

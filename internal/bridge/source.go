@@ -1,7 +1,7 @@
-// Package bridge carries SNS messages into JetStream: from the SQS queues, which
-// are the durable way, and from the webhook, which is the quick one. A message
-// leaves its queue only when JetStream has stored the event, and what cannot be
-// understood becomes a dead letter first: nothing is lost, nothing blocks.
+// Package bridge moves SNS messages into JetStream: from the SQS queues, and faster from
+// the webhook. The bridge deletes a message from its queue only after JetStream has
+// stored the event. If it does not understand a message, it stores a dead letter first.
+// So no message is lost, and none blocks the others.
 package bridge
 
 import (
@@ -18,31 +18,31 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Notice is an SNS message, out of whichever envelope it came in.
-type Notice struct {
-	// ID is the SNS MessageId; for a raw delivery, which has none, the SQS one.
+// Notification is an SNS message without its envelope.
+type Notification struct {
+	// ID is the SNS MessageId. A raw delivery has none, and has SQS's id here.
 	ID   string
 	At   time.Time
 	Body string
-	// Via is [events.ViaSNS] for an enveloped message, from the queue or the webhook, and
-	// [events.ViaSQSRaw] for one without envelope.
+	// Via is [events.ViaSNS] for a message with an envelope, from the queue or the
+	// webhook, and [events.ViaSQSRaw] for one without.
 	Via events.Via
 }
 
-// Source is one topic with its queue, and what its messages mean.
+// Source is one topic with its queue, and the meaning of its messages.
 type Source struct {
-	// Name is used in the webhook's path, in logs and in metrics.
+	// Name is the name in the webhook's path, in logs and in metrics.
 	Name  string
 	Topic string
-	// Parse turns a message into its event. An error says why it never will be, a
-	// [*NotOurs] that it is certainly not for us.
-	Parse func(Notice) (events.Event, error)
+	// Parse makes the event of a message. An error says why the message is no event; it
+	// is a [*NotOurs] if the message is certainly not for us.
+	Parse func(Notification) (events.Event, error)
 }
 
-// maxMessage is the largest message that is parsed; SQS takes no larger ones.
+// maxMessage is the size of the largest message that is parsed. SQS takes no larger ones.
 const maxMessage = 1 << 20
 
-// envelope is what SNS wraps a message in for SQS.
+// envelope is what SNS puts around a message for SQS.
 type envelope struct {
 	Type      string
 	MessageID string `json:"MessageId"`
@@ -51,51 +51,50 @@ type envelope struct {
 	Timestamp string
 }
 
-// unwrap takes the notice out of an SQS message's body: the SNS envelope of the
-// topic, or, with raw message delivery, the body itself. It is an envelope if it has
-// Type and TopicArn, spelled as SNS does: a raw message may have fields that differ from an
-// envelope's in case. The queue's policy vouches for who may send; the topic is
-// compared all the same.
-func unwrap(m queue.Message, topic string) (Notice, error) {
+// unwrap takes the notification out of an SQS message's body: the SNS envelope, or with
+// raw message delivery the body itself. A body is an envelope if it has Type and TopicArn
+// in exactly this spelling: a raw message may have fields that differ only in case. The
+// queue's policy decides who may send; unwrap checks the topic as well.
+func unwrap(m queue.Message, topic string) (Notification, error) {
 	if len(m.Body) > maxMessage {
-		return Notice{}, fmt.Errorf("message of %d bytes, more than %d", len(m.Body), maxMessage)
+		return Notification{}, fmt.Errorf("message of %d bytes, more than %d", len(m.Body), maxMessage)
 	}
 	var marks struct{ Type, TopicArn json.RawMessage }
 	if err := events.UnmarshalObject([]byte(m.Body), &marks); err != nil {
-		return Notice{}, err
+		return Notification{}, err
 	}
 	if marks.Type == nil || marks.TopicArn == nil {
-		return Notice{ID: m.ID, At: m.SentAt, Body: m.Body, Via: events.ViaSQSRaw}, nil
+		return Notification{ID: m.ID, At: m.SentAt, Body: m.Body, Via: events.ViaSQSRaw}, nil
 	}
 	var e envelope
 	if err := events.UnmarshalObject([]byte(m.Body), &e); err != nil {
-		return Notice{}, fmt.Errorf("SNS envelope: %w", err)
+		return Notification{}, fmt.Errorf("SNS envelope: %w", err)
 	}
 	at, err := time.Parse(time.RFC3339, e.Timestamp)
 	switch {
 	case e.TopicARN == topic && (e.Type == "SubscriptionConfirmation" || e.Type == "UnsubscribeConfirmation"):
-		return Notice{}, notOurs(Handshake, "a %s: who subscribes the queue from its own account need not confirm it", e.Type)
+		return Notification{}, notOurs(Handshake, "a %s: a queue in the topic's own account needs no confirmation", e.Type)
 	case e.Type != "Notification":
-		return Notice{}, fmt.Errorf("SNS envelope: Type is %q, want Notification", e.Type)
+		return Notification{}, fmt.Errorf("SNS envelope: Type is %q, want Notification", e.Type)
 	case e.TopicARN != topic:
-		return Notice{}, fmt.Errorf("SNS envelope: TopicArn is %q, want %q", e.TopicARN, topic)
+		return Notification{}, fmt.Errorf("SNS envelope: TopicArn is %q, want %q", e.TopicARN, topic)
 	case e.Message == nil:
-		return Notice{}, errors.New("SNS envelope: Message is missing")
+		return Notification{}, errors.New("SNS envelope: Message is missing")
 	case err != nil:
-		return Notice{}, fmt.Errorf("SNS envelope: Timestamp is %q, want RFC 3339", e.Timestamp)
+		return Notification{}, fmt.Errorf("SNS envelope: Timestamp is %q, want RFC 3339", e.Timestamp)
 	}
 	if err := events.CheckID("SNS envelope: MessageId", e.MessageID); err != nil {
-		return Notice{}, err
+		return Notification{}, err
 	}
-	return Notice{ID: e.MessageID, At: at, Body: *e.Message, Via: events.ViaSNS}, nil
+	return Notification{ID: e.MessageID, At: at, Body: *e.Message, Via: events.ViaSNS}, nil
 }
 
-// PremiumSource reads the premium topic, which has [events.UpgradeMessage]s.
+// PremiumSource reads the premium topic. Its messages are [events.UpgradeMessage]s.
 func PremiumSource(topic string) Source {
 	return Source{Name: "premium", Topic: topic, Parse: parsePremium}
 }
 
-func parsePremium(n Notice) (events.Event, error) {
+func parsePremium(n Notification) (events.Event, error) {
 	m, err := events.ParseUpgradeMessage(n.Body)
 	if errors.Is(err, events.ErrNoUser) {
 		err = cmp.Or(fromS3(n.Body), err)
@@ -106,13 +105,13 @@ func parsePremium(n Notice) (events.Event, error) {
 	return m.Event(n.ID, n.At, n.Via), nil
 }
 
-// RestoreSource reads the restore topic: what Glacier says when a retrieval
-// completes, which is the body of its DescribeJob.
+// RestoreSource reads the restore topic. Glacier sends its message when a retrieval
+// completes; the body is the answer of DescribeJob.
 func RestoreSource(topic string) Source {
-	return Source{Name: "restore", Topic: topic, Parse: func(n Notice) (events.Event, error) { return parseCompletion(n, topic) }}
+	return Source{Name: "restore", Topic: topic, Parse: func(n Notification) (events.Event, error) { return parseCompletion(n, topic) }}
 }
 
-// completion has the members of Glacier's notification that are used. See
+// completion has the fields of Glacier's notification that the bridge uses. See
 // https://docs.aws.amazon.com/amazonglacier/latest/dev/api-describe-job-get.html.
 type completion struct {
 	Action                string
@@ -129,14 +128,15 @@ type completion struct {
 	Tier                  *string
 }
 
-// foreign reports whether somebody else may have asked for the retrieval: ours all name
-// our topic. The vault may tell our topic of every retrieval in it.
+// foreign reports whether somebody else may have requested the retrieval. All retrievals
+// of ours name our topic. But a vault can send notifications of every retrieval to our
+// topic.
 func (c completion) foreign(topic string) bool {
 	var asked string
 	return c.SNSTopic != nil && (json.Unmarshal(c.SNSTopic, &asked) != nil || asked != topic)
 }
 
-func parseCompletion(n Notice, topic string) (events.Event, error) {
+func parseCompletion(n Notification, topic string) (events.Event, error) {
 	var c completion
 	if err := events.UnmarshalObject([]byte(n.Body), &c); err != nil {
 		return nil, err
@@ -153,9 +153,9 @@ func parseCompletion(n Notice, topic string) (events.Event, error) {
 		TreeHash:     c.ArchiveSHA256TreeHash,
 	}
 	if tier := events.Tier(text(c.Tier)); tier.Known() {
-		e.Tier = tier // one that Glacier has since this release tells nothing
+		e.Tier = tier // a tier that Glacier has since this release is left out
 	}
-	e.ID = sameNotice(e)
+	e.ID = sameMessage(e)
 	if err := c.notOurs(n.Body, e); err != nil {
 		return nil, err
 	}
@@ -186,10 +186,10 @@ func parseCompletion(n Notice, topic string) (events.Event, error) {
 	return e, nil
 }
 
-// sameNotice returns the id of all notices that say the same of one retrieval: its own
-// topic's and the vault's. One that says something else of it, by mistake or on purpose, is
-// no repetition, and keeps none from being heard.
-func sameNotice(e events.RetrievalCompleted) string {
+// sameMessage returns one id for all notifications that say the same about one retrieval:
+// the one to its own topic and the one to the vault's. A notification with other
+// contents, wrong or forged, has another id, so it cannot hide the true one.
+func sameMessage(e events.RetrievalCompleted) string {
 	h := sha256.New()
 	for _, part := range []string{string(e.RetrievalID), string(e.JobID), string(e.ArchiveID), string(e.Status), strconv.FormatInt(e.Size, 10), e.TreeHash} {
 		fmt.Fprintf(h, "%d:%s", len(part), part)

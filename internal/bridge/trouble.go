@@ -7,7 +7,7 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 )
 
-// stage is a thing that can be down while the others work.
+// stage is a part of the drain that can be down while the others work.
 type stage int
 
 const (
@@ -18,11 +18,11 @@ const (
 )
 
 func (s stage) String() string {
-	return [...]string{"looking at jetstream", "receiving", "publishing", "deleting"}[s]
+	return [...]string{"checking jetstream", "receiving", "publishing", "deleting"}[s]
 }
 
-// failed slows down: one receive at a time, after a pause that grows. Failures of
-// what was already under way when a pause began are the same failure.
+// failed slows the drain down: one receive at a time, after a pause that grows. Calls
+// that were already in flight when the pause began count as the same failure.
 func (r *run) failed(what stage, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -57,7 +57,7 @@ func (r *run) worked(what stage) {
 	}
 }
 
-// nudge makes receiveAll look again.
+// nudge makes receiveAll check again whether it may receive.
 func (r *run) nudge() {
 	select {
 	case r.changed <- struct{}{}:
@@ -65,7 +65,8 @@ func (r *run) nudge() {
 	}
 }
 
-// tell makes [Drain.Ready] return the first stage's trouble. Callers hold r.mu.
+// tell makes [Drain.Ready] return the trouble of the first stage that has any. Callers
+// hold r.mu.
 func (r *run) tell() {
 	for i := range r.stages {
 		if err := r.stages[i].err; err != nil {
@@ -77,10 +78,10 @@ func (r *run) tell() {
 	r.trouble.Store(nil)
 }
 
-// shared reports whether an error of publishing is taken to be that of every message:
-// then the message stays in hand until it passes. Else the message has a reason of its
-// own, and goes back to its queue, where a redrive policy may give it up in the end.
-// others is whether others of its kind were stored when it failed once more.
+// shared reports whether an error of publishing probably affects every message. Then the
+// bridge keeps the message until the trouble ends. Otherwise the message has a reason of
+// its own and goes back to its queue; in the end a redrive policy may take it away.
+// others is true if other events of the same type were stored when this one failed again.
 func shared(err error, others bool) bool {
 	switch fault.KindOf(err) {
 	case fault.Throttled: // there was room for some
@@ -91,8 +92,8 @@ func shared(err error, others bool) bool {
 	return !others
 }
 
-// hold waits for the end of the pause that a failure to publish made. It returns false
-// if the drain is stopped before.
+// hold waits for the end of the pause after a failure to publish. It returns false if the
+// drain stops first.
 func (r *run) hold() bool {
 	r.mu.Lock()
 	pause := max(time.Until(r.stages[publishing].until), shortestPause)
@@ -107,6 +108,6 @@ func (r *run) hold() bool {
 	}
 }
 
-// full reports whether JetStream has no room: what is in hand shows when it has, and
-// what is received until then would be held as well. Callers hold r.mu.
+// full reports whether JetStream has no room. The messages that the bridge has will show
+// when there is room again; more messages would only wait too. Callers hold r.mu.
 func (r *run) full() bool { return fault.Is(r.stages[publishing].err, fault.Throttled) }

@@ -13,8 +13,8 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Confirmer confirms a subscription by its token. The SubscribeURL of a message
-// is never fetched: it is whatever the sender wrote.
+// Confirmer confirms a subscription by its token. The bridge never fetches the
+// SubscribeURL of a message: the sender could write any address there.
 type Confirmer interface {
 	ConfirmSubscription(ctx context.Context, topic, token string) error
 }
@@ -24,10 +24,9 @@ type Verifier interface {
 	Verify(ctx context.Context, typeHeader string, body []byte) (snsverify.Message, error)
 }
 
-// Webhook is the HTTP endpoint that SNS calls: POST /sns/<source's name>. It
-// answers 2xx only when the event is stored, 4xx for a message that is not
-// genuine or not understood, and 5xx for trouble of ours, so that SNS tries
-// again.
+// Webhook is the HTTP endpoint for SNS: POST /sns/<name of the source>. It answers 2xx
+// only after the event is stored, 4xx for a message that is not genuine or not
+// understood, and 5xx for trouble of ours, so that SNS tries again.
 type Webhook struct {
 	Verify  Verifier
 	Confirm Confirmer
@@ -40,25 +39,24 @@ type Webhook struct {
 	refused map[snsverify.Reason]int64
 }
 
-// WebhookTally counts what became of the messages that were posted: received =
-// published + duplicate + failed + not understood + foreign + handshakes + all that
-// were refused, but for those in hand.
+// WebhookTally counts the outcomes of posted messages: received = published + duplicate +
+// failed + not understood + foreign + handshakes + all refused + in flight.
 type WebhookTally struct {
 	Received, Published, Duplicate atomic.Int64
-	// Failed counts what was genuine and could not be stored or confirmed; SNS
-	// tries again, and the queue has it too.
+	// Failed counts genuine messages that could not be stored or confirmed. SNS tries
+	// again, and the queue has them too.
 	Failed atomic.Int64
-	// NotUnderstood counts what was genuine and is no event; the queue has it too,
-	// and makes the dead letter.
+	// NotUnderstood counts genuine messages that are no events. The queue has them too,
+	// and the drain makes the dead letters.
 	NotUnderstood atomic.Int64
-	// Foreign counts what was genuine and certainly not for us; the queue has it too,
-	// and says what it is.
+	// Foreign counts genuine messages that are certainly not for us. The queue has them
+	// too, and the drain counts their kinds.
 	Foreign atomic.Int64
-	// Handshakes counts subscriptions confirmed and ended.
+	// Handshakes counts confirmed and ended subscriptions.
 	Handshakes atomic.Int64
 }
 
-// Refused returns how many messages were refused, by reason.
+// Refused returns the numbers of refused messages by reason.
 func (h *Webhook) Refused() map[snsverify.Reason]int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -124,7 +122,7 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if m.TopicARN != d.Source.Topic {
-		h.refuse(w, d, &snsverify.Refusal{Reason: snsverify.Topic, Err: errors.New("the message is of the other topic")})
+		h.refuse(w, d, &snsverify.Refusal{Reason: snsverify.Topic, Err: errors.New("the message belongs to the other topic")})
 		return
 	}
 	switch m.Type {
@@ -138,8 +136,8 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.Tally.Handshakes.Add(1)
 		h.Log.Info("subscription confirmed", "source", d.Source.Name, "topic", m.TopicARN)
 	case snsverify.UnsubscribeConfirmation:
-		// Not confirmed again by itself: whoever unsubscribed may have meant it. The
-		// queue is the durable way and goes on.
+		// The bridge does not confirm it again: perhaps an operator wanted this. Messages
+		// still come through the queue.
 		h.Tally.Handshakes.Add(1)
 		h.Log.Warn("the webhook was unsubscribed from its topic", "source", d.Source.Name, "topic", m.TopicARN)
 	default:
@@ -148,8 +146,8 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Webhook) notification(w http.ResponseWriter, r *http.Request, d *Drain, m snsverify.Message) {
-	// The queue has the same message, and a dead letter is made of that one.
-	e, err := d.Source.Parse(Notice{ID: m.ID, At: m.Timestamp, Body: m.Message, Via: events.ViaSNS})
+	// The queue has the same message, and the drain makes its dead letter.
+	e, err := d.Source.Parse(Notification{ID: m.ID, At: m.Timestamp, Body: m.Message, Via: events.ViaSNS})
 	d.Wake()
 	if other, ok := errors.AsType[*NotOurs](err); ok {
 		h.Tally.Foreign.Add(1)

@@ -9,11 +9,11 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Announced are the users of whom an announcement waits in PREMIUM: that of an upgrade,
-// or of an operator's.
+// Announced has the users with an announcement that waits in PREMIUM. It came from an
+// upgrade or from an operator.
 type Announced map[string]uint64
 
-// Announced returns them, of everybody or of one user if user is not empty.
+// Announced returns the announcements of one user, or of all users if user is empty.
 func (b *Bus) Announced(ctx context.Context, user events.UserID) (Announced, error) {
 	work := events.SubjectPremium
 	if user != "" {
@@ -36,7 +36,7 @@ func (b *Bus) Announced(ctx context.Context, user events.UserID) (Announced, err
 	return all, nil
 }
 
-// Has reports whether one of the user waits.
+// Has reports whether an announcement of the user waits.
 func (a Announced) Has(user events.UserID) bool {
 	return a[events.UserUpgraded{UserID: user}.Subject()] > 0
 }

@@ -14,24 +14,25 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// asidePrefix begins the subjects of messages that were put aside: aside, the class, and
-// the subject that they go back to.
+// asidePrefix begins the subjects of messages that are put aside. The class follows, and
+// then the subject to which the message goes back.
 const asidePrefix = "aside."
 
-// class is for how long messages are put aside. All of a class wait equally long from when
-// they were stored, so they are due in the order in which they lie there, and who waits
-// for the first waits for all.
+// class says how long messages are put aside. All messages of a class wait equally long
+// after they were stored. So they become due in the order in which they lie in the
+// stream, and a reader that waits for the first one waits for all of them. See ADR 16.
 type class struct {
 	name string
 	wait time.Duration
 }
 
-// classes are all of them. What waits less than the first is not put aside.
+// classes has all classes. A message with a shorter wait than the first class is not put
+// aside.
 var classes = []class{
 	{"15s", 15 * time.Second}, {"1m", time.Minute}, {"5m", 5 * time.Minute}, {"15m", 15 * time.Minute}, {"1h", time.Hour},
 }
 
-// classFor returns the longest class that is no longer than d; false if all are.
+// classFor returns the longest class that is no longer than d; false if all are longer.
 func classFor(d time.Duration) (class, bool) {
 	for i := len(classes) - 1; i >= 0; i-- {
 		if classes[i].wait <= d {
@@ -41,10 +42,12 @@ func classFor(d time.Duration) (class, bool) {
 	return class{}, false
 }
 
-// consumer names the consumer of the class, beside the one of the work.
+// consumer returns the name of the consumer that reads the class, for one consumer of
+// work.
 func (c class) consumer(work string) string { return work + "-aside-" + c.name }
 
-// WorkSubject returns where a message is handled: what was put aside goes back there.
+// WorkSubject returns the subject under which workers get a message. A message that was
+// put aside goes back to this subject.
 func WorkSubject(subject string) string {
 	if rest, ok := strings.CutPrefix(subject, asidePrefix); ok {
 		if _, work, ok := strings.Cut(rest, "."); ok {
@@ -54,24 +57,24 @@ func WorkSubject(subject string) string {
 	return subject
 }
 
-// note is the header of a message that was put aside: what it has been through, and what it
-// has still to wait.
+// note is the header of a message that was put aside. It has the attempts so far, and the
+// rest of the delay.
 type note struct {
 	Attempt
-	// Until is when it is to be tried again, for people; it is nobody's alarm clock.
+	// Until is the time of the next try. It is for people only: no code reads it.
 	Until time.Time `json:"until,omitzero"`
-	// Left is how long it has to wait on when its class has waited.
+	// Left is the rest of the delay after the message has waited in its class.
 	Left time.Duration `json:"left_ns,omitempty"`
 }
 
-// leastLeft is what is not worth waiting for.
+// leastLeft is the shortest rest of a delay that a message still waits for.
 const leastLeft = time.Second
 
-// maxNotedReason bounds the reason in a header, all of which may have 64 KiB; a dead letter
-// has the reason of the last attempt in full.
+// maxNotedReason bounds the reason in a header: all headers together may have 64 KiB. A
+// dead letter has the whole reason of the last attempt.
 const maxNotedReason = 2000
 
-// noted returns what a message's header says; nothing if it does not say so in a way that
+// noted returns the note in a message's header, or an empty note if there is none that
 // can be read.
 func noted(h nats.Header) note {
 	var n note
@@ -81,9 +84,10 @@ func noted(h nats.Header) note {
 	return n
 }
 
-// putAside stores the message under an aside subject and then acks it, so that it holds no
-// place among those that the consumer waits for. Cut short between the two, it is delivered
-// again; what is then put aside once more is a repetition.
+// putAside stores the message under an aside subject, and then acks the message. So the
+// message no longer counts among those that the consumer waits for. After a crash between
+// the two steps the message is delivered again. If it is put aside again, the stream
+// drops the second copy as a duplicate.
 func (r *run[E]) putAside(ctx context.Context, m jetstream.Msg, meta *jetstream.MsgMetadata, a Attempt, delay time.Duration) error {
 	c, ok := classFor(delay)
 	if !ok {
@@ -110,8 +114,8 @@ func (r *run[E]) putAside(ctx context.Context, m jetstream.Msg, meta *jetstream.
 	return nil
 }
 
-// move returns the message for another subject of its stream. Its id says which message it
-// was, so that however often it is moved, it is stored there once.
+// move returns a copy of the message for another subject of the same stream. The copy's
+// id is made from the message, so the stream stores it once, however often it is moved.
 func move(m jetstream.Msg, meta *jetstream.MsgMetadata, subject string, n note) (*nats.Msg, error) {
 	n.Stored = time.Time{} // the new message's is another
 	n.Reason = events.Cut(n.Reason, maxNotedReason)
@@ -122,7 +126,8 @@ func move(m jetstream.Msg, meta *jetstream.MsgMetadata, subject string, n note) 
 	to := nats.NewMsg(subject)
 	to.Data = m.Data()
 	for k, v := range m.Headers() {
-		// What is JetStream's own was about the first publication: its place in a batch, say.
+		// JetStream's own headers describe the first publication, for example its place
+		// in a batch.
 		if !strings.HasPrefix(k, "Nats-") {
 			to.Header[k] = v
 		}
@@ -132,8 +137,8 @@ func move(m jetstream.Msg, meta *jetstream.MsgMetadata, subject string, n note) 
 	return to, nil
 }
 
-// confirm acks a message. One whose ack got lost is delivered again; whoever gets it then
-// does again what was done.
+// confirm acks a message. If the ack gets lost, the message is delivered again, and the
+// worker repeats its last step, which changes nothing.
 func (r *run[E]) confirm(ctx context.Context, m jetstream.Msg) {
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()

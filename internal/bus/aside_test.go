@@ -99,7 +99,7 @@ func TestWhatIsPutAsideHoldsNoPlaceAndIsFoundAndCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	if info := c.CachedInfo(); info.NumAckPending != 0 || info.NumPending != 0 {
-		t.Errorf("the consumer has %d in hand and %d waiting, want none", info.NumAckPending, info.NumPending)
+		t.Errorf("the consumer has %d in flight and %d waiting, want none", info.NumAckPending, info.NumPending)
 	}
 	if found, err := testenv.Bus(t, ns, "sweep").Waiting(t.Context(), bustest.Task("j")); err != nil || !found {
 		t.Errorf("waiting: %v, %v; want it found", found, err)
@@ -340,7 +340,8 @@ func TestAWrongClockMakesNothingWaitLongerThanItsClass(t *testing.T) {
 			t.Errorf("%s: waits %s, want %s", name, got, c.want)
 		}
 	}
-	// What follows waits as much longer as it is younger, and not for the class again.
+	// A later message waits as much longer as it is younger, and not for the whole class
+	// again.
 	left := bus.Clock(0)
 	now := stored.Add(-time.Hour)
 	left(now, stored, wait)
@@ -361,7 +362,7 @@ func TestAQueueWithoutTheConsumersOfWhatWaitsIsNoticedAndProvisioned(t *testing.
 	if err := thaw.CheckConsumer(t.Context(), events.StreamThaw, bus.ConsumerRequest); err == nil || !strings.Contains(err.Error(), "gas provision") {
 		t.Errorf("without a class: %v", err)
 	}
-	// As an older release made it: a stream of tasks alone, whose consumer has them all.
+	// An older release made a stream with tasks only, and one consumer for all messages.
 	if err := op.JS.DeleteStream(t.Context(), events.StreamThaw); err != nil {
 		t.Fatal(err)
 	}

@@ -10,14 +10,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Attempt is what is known of a message that was tried and is to be tried
-// again. It lives in the ATTEMPTS bucket only while the message does: a message
-// that is handled at once costs nothing here.
+// Attempt records the tries of a message that will be tried again. It is in the ATTEMPTS
+// bucket only while the message exists. A message that succeeds at once needs no record.
 type Attempt struct {
-	// Failures counts outcomes that burn an attempt, Waits those that don't.
+	// Failures counts outcomes that burn an attempt, Waits counts the others.
 	Failures int `json:"failures"`
 	Waits    int `json:"waits,omitempty"`
-	// Begun counts deliveries that began and came to no outcome yet; see suspect.
+	// Begun counts deliveries that began and have no outcome yet; see suspect.
 	Begun   int       `json:"begun,omitempty"`
 	Subject string    `json:"subject"`
 	FirstAt time.Time `json:"first_at"`
@@ -25,13 +24,14 @@ type Attempt struct {
 	Kind    string    `json:"kind"`
 	Cause   string    `json:"cause,omitempty"`
 	Reason  string    `json:"reason"`
-	// Stored is when the message was stored, by the server's clock. Sequences begin again
-	// when a stream is made anew; two messages of one sequence do not have this in common.
+	// Stored is the server's time when it stored the message. If a stream is made anew,
+	// its sequences begin again at 1; Stored tells two messages with one sequence apart.
 	Stored time.Time `json:"stored,omitzero"`
 }
 
-// Of reports whether the note is Of the message that was stored then. What an older
-// release noted does not say; a message is not tried before it is stored.
+// Of reports whether the record belongs to the message that was stored at this time. A
+// record of an older release has no such time; then its last try must not be earlier than
+// stored.
 func (a Attempt) Of(stored time.Time) bool {
 	if a.Stored.IsZero() {
 		return !a.FirstAt.Before(stored)
@@ -45,8 +45,8 @@ type Attempts struct {
 	prefix string
 }
 
-// Attempts returns the attempts of a consumer's messages. A bucket that is not there is an
-// error.
+// Attempts returns the attempts of a consumer's messages. It returns an error if the
+// bucket is missing.
 func (b *Bus) Attempts(ctx context.Context, stream, consumer string) (Attempts, error) {
 	kv, err := b.JS.KeyValue(ctx, BucketAttempts)
 	if err != nil {
@@ -57,8 +57,8 @@ func (b *Bus) Attempts(ctx context.Context, stream, consumer string) (Attempts, 
 
 func (l Attempts) key(seq uint64) string { return fmt.Sprintf("%s.%d", l.prefix, seq) }
 
-// load returns what is noted of the message with this sequence that was stored then; if
-// nothing is, what it was before.
+// load returns the record of the message with this sequence and this time of storage;
+// before, if there is none.
 func (l Attempts) load(ctx context.Context, seq uint64, stored time.Time, before Attempt) (Attempt, error) {
 	a, err := l.Entry(ctx, seq)
 	if err != nil || !a.Of(stored) {
@@ -68,7 +68,7 @@ func (l Attempts) load(ctx context.Context, seq uint64, stored time.Time, before
 	return a, err
 }
 
-// Entry returns what is noted at a sequence, whichever message it is of.
+// Entry returns the record at a sequence, without a check of the message's time.
 func (l Attempts) Entry(ctx context.Context, seq uint64) (Attempt, error) {
 	var a Attempt
 	e, err := l.kv.Get(ctx, l.key(seq))
@@ -95,7 +95,7 @@ func (l Attempts) save(ctx context.Context, seq uint64, a Attempt) error {
 	return nil
 }
 
-// Forget removes what is noted at a sequence.
+// Forget removes the record at a sequence.
 func (l Attempts) Forget(ctx context.Context, seq uint64) error {
 	return l.kv.Purge(ctx, l.key(seq))
 }

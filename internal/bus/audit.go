@@ -10,16 +10,18 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Difference is something of JetStream that is not as [Provision] makes it.
+// Difference is something in JetStream that differs from what [Provision] makes.
 type Difference struct {
-	// What names it: "stream PREMIUM", "bucket PACE", "consumer thaw-plan of PREMIUM".
+	// What names the thing: "stream PREMIUM", "bucket PACE", "consumer thaw-plan of
+	// PREMIUM".
 	What, Problem string
-	// Replicas says that it is about how many servers keep it, and nothing else.
+	// Replicas is true if the difference is only the number of servers that keep the
+	// thing.
 	Replicas bool
 }
 
 // Audit compares all streams, consumers and buckets with what [Provision] makes with the
-// settings. It takes an operator: no service may look at all of them.
+// settings. It needs the operator's permissions: no service may read all of them.
 func (b *Bus) Audit(ctx context.Context, s Settings) []Difference {
 	s.Replicas = max(s.Replicas, 1)
 	if b.Conn.ConnectedClusterName() == "" && s.Replicas > 1 {
@@ -40,13 +42,14 @@ func (b *Bus) Audit(ctx context.Context, s Settings) []Difference {
 	return all
 }
 
-// field is a setting of a stream or consumer that has to be as it was made.
+// field is a setting of a stream or consumer that must not change.
 type field[C any] struct {
 	name string
 	of   func(C) any
 }
 
-// unlimited returns n as the server keeps it: it has -1 where none was set.
+// unlimited returns n as the server stores it: the server writes -1 where no limit was
+// set.
 func unlimited[N int | int32 | int64](n N) N {
 	if n <= 0 {
 		return -1
@@ -102,7 +105,7 @@ func consumerFields() []field[jetstream.ConsumerConfig] {
 	}
 }
 
-// differ returns a difference that names each field which is another.
+// differ returns one difference that names all fields with other values.
 func differ[C any](what string, fields []field[C], want, got C) []Difference {
 	var words []string
 	for _, f := range fields {
@@ -122,7 +125,7 @@ func (b *Bus) auditStream(ctx context.Context, what string, want jetstream.Strea
 		return []Difference{{What: what, Problem: "is not there"}}
 	}
 	if err != nil {
-		return []Difference{{What: what, Problem: "cannot be looked at: " + err.Error()}}
+		return []Difference{{What: what, Problem: "cannot be read: " + err.Error()}}
 	}
 	info := st.CachedInfo()
 	all := differ(what, streamFields(), want, info.Config)
@@ -151,14 +154,14 @@ func (b *Bus) auditConsumer(ctx context.Context, stream string, want jetstream.C
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return nil // it is said of the stream
 	case err != nil:
-		return []Difference{{What: what, Problem: "cannot be looked at: " + err.Error()}}
+		return []Difference{{What: what, Problem: "cannot be read: " + err.Error()}}
 	}
 	info := c.CachedInfo()
 	all := differ(what, consumerFields(), want, info.Config)
 	if info.Paused {
 		all = append(all, Difference{What: what, Problem: fmt.Sprintf("is paused for %s", info.PauseRemaining.Round(1e9))})
 	}
-	// Zero is the stream's.
+	// Zero means the stream's own number.
 	if got := info.Config.Replicas; got != 0 && got != want.Replicas {
 		all = append(all, Difference{what, fmt.Sprintf("is kept by %d servers, not %d", got, want.Replicas), true})
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// reader brings back the messages of one class when they are due. It holds one at a time
-// until then; while there are many that are due already it takes more, up to mostBack.
+// reader brings back the messages of one class when they are due. It holds one message
+// until that time. While many are due already, it takes more at a time, up to mostBack.
 type reader[E events.Event] struct {
 	r        *run[E]
 	class    class
@@ -22,14 +22,15 @@ type reader[E events.Event] struct {
 
 const (
 	mostBack = 64
-	// longestLook is the longest that a reader asks for a message at once: the server's
-	// word that it is there comes six times as often.
+	// longestLook is the longest time of one request for a message. The server's
+	// heartbeats come six times as often.
 	longestLook = 5 * time.Minute
-	// clockGood is for how long it is believed how far the server's clock is from ours.
+	// clockGood is how long the measured difference between the server's clock and ours
+	// is used.
 	clockGood = time.Minute
 )
 
-// run reads until drain ends, and lets go of what is not due then.
+// run reads until drain ends, and gives back the messages that are not due by then.
 func (rd *reader[E]) run(ctx, drain context.Context) {
 	behind := false
 	rd.clock.set(rd.consumer.CachedInfo(), time.Now())
@@ -47,21 +48,21 @@ func (rd *reader[E]) run(ctx, drain context.Context) {
 		}
 		behind = rd.back(ctx, drain, got)
 		if err != nil && drain.Err() == nil {
-			rd.r.log.Warn("fetch what was put aside", "class", rd.class.name, "err", err)
+			rd.r.log.Warn("fetch messages that were put aside", "class", rd.class.name, "err", err)
 			pause(drain, 5*time.Second)
 		}
 	}
 }
 
-// held is a message in hand, whose lease is renewed.
+// held is a message that the reader has and that it keeps the lease of.
 type held struct {
 	jetstream.Msg
 	ctx     context.Context
 	release func()
 }
 
-// back brings the messages back, each when it is due, and reports whether all were due
-// when they came.
+// back brings the messages back, each when it is due. It reports whether all were already
+// due when they came.
 func (rd *reader[E]) back(ctx, drain context.Context, got []held) bool {
 	type move struct {
 		held
@@ -71,7 +72,7 @@ func (rd *reader[E]) back(ctx, drain context.Context, got []held) bool {
 	var sent []move
 	behind := len(got) > 0
 	flush := func() {
-		// What was published is acked even if the process stops.
+		// A published message must be acked even while the process stops.
 		fctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishWait)
 		defer cancel()
 		for _, s := range sent {
@@ -110,7 +111,7 @@ func (rd *reader[E]) back(ctx, drain context.Context, got []held) bool {
 		if drain.Err() != nil {
 			for _, m := range got[i:] {
 				if err := m.Nak(); err != nil {
-					rd.r.log.Debug("let go", "err", err)
+					rd.r.log.Debug("not given back", "err", err)
 				}
 				m.release()
 			}
@@ -127,7 +128,7 @@ func (rd *reader[E]) back(ctx, drain context.Context, got []held) bool {
 	return behind
 }
 
-// send publishes the message where it waits on, or where it came from.
+// send publishes the message to its next aside class, or to its own subject.
 func (rd *reader[E]) send(m jetstream.Msg, meta *jetstream.MsgMetadata) (future, error) {
 	n, subject := noted(m.Headers()), WorkSubject(m.Subject())
 	if next, ok := classFor(n.Left); ok {
@@ -141,8 +142,9 @@ func (rd *reader[E]) send(m jetstream.Msg, meta *jetstream.MsgMetadata) (future,
 	return rd.r.Bus.send(to)
 }
 
-// stuck sees to a message that could not be brought back. If the stream has no room, it is
-// worked on where it lies: a stream that is full of what waits would never have room again.
+// stuck handles a message that could not be brought back. If the stream has no room, the
+// worker handles the message where it is. Otherwise a stream full of waiting messages
+// would never have room again.
 func (rd *reader[E]) stuck(ctx context.Context, m held, err error) {
 	r := rd.r
 	log := r.log.With("subject", m.Subject(), "class", rd.class.name)
@@ -151,7 +153,8 @@ func (rd *reader[E]) stuck(ctx context.Context, m held, err error) {
 		r.nak(log, m, 5*time.Second)
 		return
 	}
-	// Beside the slots, one of each class at most: the slots may all wait for a message.
+	// This comes in addition to the slots, with one message of each class at most: all
+	// slots may be waiting for a message.
 	began := time.Now()
 	herr := r.handle(m.ctx, m)
 	sctx, stop := context.WithTimeout(context.WithoutCancel(ctx), longestStop)
@@ -166,7 +169,7 @@ func (rd *reader[E]) stuck(ctx context.Context, m held, err error) {
 		outcome = HandedBack
 		r.nak(log, m, 100*time.Millisecond)
 	default:
-		// Its attempts are counted when there is room to note them.
+		// Its attempts will be counted when there is room to store them.
 		outcome = Waited
 		log.Warn("waits where it is, there is no room", "err", herr)
 		r.nak(log, m, max(min(rd.class.wait, time.Minute), fault.DelayOf(herr)))
@@ -174,7 +177,7 @@ func (rd *reader[E]) stuck(ctx context.Context, m held, err error) {
 	r.observed(outcome, fault.KindOf(herr), time.Since(began))
 }
 
-// ask has the server tell its time, if that was long ago.
+// ask reads the server's time, if the last answer is old.
 func (rd *reader[E]) ask(ctx context.Context) {
 	began := time.Now()
 	if began.Sub(rd.clock.asked) < clockGood {
@@ -186,20 +189,21 @@ func (rd *reader[E]) ask(ctx context.Context) {
 	rd.r.Bus.heard(err)
 	if err != nil {
 		rd.r.log.Debug("ask the server's time", "err", err)
-		rd.clock.asked = began // what is known has to do
+		rd.clock.asked = began // the last known difference must do
 		return
 	}
 	rd.clock.set(info, began)
 }
 
-// clock tells how old messages are, which the server has timed by its own clock.
+// clock says how old messages are. The server has stamped them by its own clock.
 type clock struct {
 	ahead time.Duration // of ours to the server's
 	asked time.Time
 }
 
-// set takes the time from what the server said; began is when it was asked. Clocks that
-// agree within the time that the answer took are taken to agree.
+// set computes the difference between the two clocks from an answer of the server; began
+// is the time of the request. If the clocks agree within the time that the answer took,
+// the difference counts as zero.
 func (c *clock) set(info *jetstream.ConsumerInfo, began time.Time) {
 	now := time.Now()
 	c.ahead, c.asked = 0, now
@@ -214,13 +218,14 @@ func (c *clock) set(info *jetstream.ConsumerInfo, began time.Time) {
 	}
 }
 
-// left returns how long a message has to wait that was stored then and waits that long in
-// all: never longer than that, whatever the clocks say.
+// left returns how long a message must still wait that was stored at this time and waits
+// this long in all. The result is never longer than wait, whatever the clocks say.
 func (c *clock) left(now, stored time.Time, wait time.Duration) time.Duration {
 	age := now.Round(0).Sub(stored) - c.ahead
 	if age < 0 {
-		// It cannot be older than new. What follows it is as much younger as the server's
-		// clock says, so that a wrong clock holds up the first of many, and not each.
+		// It cannot be older than new. The later messages are as much younger as the
+		// server's clock says. So a wrong clock delays the first of many messages, and
+		// not each of them.
 		c.ahead += age
 		age = 0
 	}

@@ -14,30 +14,30 @@ import (
 )
 
 const (
-	// leastBatch is from how many events of a type an atomic batch is faster: it
-	// costs the server a folder and two round trips, `make bench-bridge` shows it.
+	// leastBatch is the number of events from which an atomic batch is faster. A batch
+	// costs the server a folder and two round trips; see `make bench-bridge`.
 	leastBatch = 32
 	// mostBatch is below the server's limit for a batch, 1,000 messages.
 	mostBatch = 500
-	// mostBatchBytes bounds what the server sets aside for one batch.
+	// mostBatchBytes bounds the memory that the server uses for one batch.
 	mostBatchBytes = 8 * mib
 )
 
-// oneByOne has the server's errors after which the events of a batch are worth
-// publishing one by one; with any of them nothing was stored.
+// oneByOne has the server's errors after which the events of a batch should be published
+// one by one. With each of these errors, nothing was stored.
 var oneByOne = map[jetstream.ErrorCode]bool{
 	10174: true, // the stream takes no batches: it was provisioned by an older release
 	10201: true, // an id in the batch is stored already
 }
 
-// PublishAll publishes all of es and returns what became of each, in order,
-// when every one has its answer.
+// PublishAll publishes all of es. It returns when every event has its answer, and the
+// answers are in the order of es.
 //
-// Many events of one type go as atomic batches, which the server stores with one
-// sync to the disk in place of one for each message. A batch has all its ids
-// stored or none, and is refused for one that is stored already; so what was
-// published lately goes message by message from the start, and a batch that is
-// refused for that goes again message by message, each with an answer of its own.
+// Many events of one type go as atomic batches: the server stores a batch with one sync
+// to the disk, and not with one for each message (ADR 5). The server stores all messages
+// of a batch or none. It refuses a batch with an id that is already stored. So events
+// that were published a short time ago go message by message. A batch that is refused for
+// this reason goes again message by message, and each message gets an answer of its own.
 func (b *Bus) PublishAll(ctx context.Context, es []events.Event) ([]Ack, []error) {
 	acks, errs := make([]Ack, len(es)), make([]error, len(es))
 	msgs := make([]*nats.Msg, len(es))
@@ -89,8 +89,7 @@ func (b *Bus) PublishAll(ctx context.Context, es []events.Event) ([]Ack, []error
 	return acks, errs
 }
 
-// batchLen returns how many of the messages at places fit into one batch; one at
-// least.
+// batchLen returns how many of the messages at places fit into one batch: at least one.
 func batchLen(msgs []*nats.Msg, places []int) int {
 	size := 0
 	for n, i := range places {
@@ -134,8 +133,8 @@ func (b *Bus) publishBatch(ctx context.Context, msgs []*nats.Msg, places []int, 
 	return true
 }
 
-// recent remembers the keys that were published lately, the newest 2 × halfRecent
-// at most. It saves a refused batch and decides nothing: the stream does.
+// recent remembers the keys that were published a short time ago: at most the newest 2 ×
+// halfRecent. It only saves a batch that would be refused. The stream decides.
 type recent struct {
 	mu       sync.Mutex // guards new and old
 	new, old map[string]struct{}

@@ -9,19 +9,21 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Fill is how much of what a consumer allows is used. Behind a limit that is reached work
-// stands still, and nothing fails: only who looks knows.
+// Fill is how much of a consumer's limits is used. At a limit, work stops and nothing
+// fails, so nobody would see it.
 type Fill struct {
 	Stream, Consumer string
-	// Waiting are the messages that nobody has yet.
+	// Waiting is the number of messages that no worker has yet.
 	Waiting uint64
-	// InHand are those that workers have, of MaxInHand at the most; 0 is no limit.
+	// InHand is the number of messages that workers have, and MaxInHand its limit; 0
+	// means no limit.
 	InHand, MaxInHand int
-	// Pulls are the requests for messages that stand at the server, of MaxPulls at the most.
+	// Pulls is the number of requests for messages that wait at the server, and MaxPulls
+	// its limit.
 	Pulls, MaxPulls int
 }
 
-// fillOf reads what the server says of a consumer.
+// fillOf reads the numbers from the server's description of a consumer.
 func fillOf(info *jetstream.ConsumerInfo) Fill {
 	return Fill{
 		Stream: info.Stream, Consumer: info.Name, Waiting: info.NumPending,
@@ -29,22 +31,23 @@ func fillOf(info *jetstream.ConsumerInfo) Fill {
 	}
 }
 
-// Ceiling returns a sentence for each limit that is reached; none if there is room.
+// Ceiling returns a sentence for each limit that is reached, and nothing if there is
+// room.
 func (f Fill) Ceiling() (reached []string) {
 	if f.MaxInHand > 0 && f.InHand >= f.MaxInHand {
-		reached = append(reached, fmt.Sprintf("consumer %s has %d messages in hand, which is all that it may have: %d others wait until one is done (max_ack_pending)", f.Consumer, f.InHand, f.Waiting))
+		reached = append(reached, fmt.Sprintf("consumer %s has %d messages in flight, which is its limit (max_ack_pending): %d others wait until one is done", f.Consumer, f.InHand, f.Waiting))
 	}
 	if f.MaxPulls > 0 && f.Pulls >= f.MaxPulls {
-		reached = append(reached, fmt.Sprintf("consumer %s has %d workers that wait for messages, which is all that it may have: others get none (max_waiting)", f.Consumer, f.Pulls))
+		reached = append(reached, fmt.Sprintf("consumer %s has %d workers that wait for messages, which is its limit (max_waiting): other workers get none", f.Consumer, f.Pulls))
 	}
 	return reached
 }
 
-// fillEvery is how often a worker looks how full its consumer is.
+// fillEvery is how often a worker checks how full its consumer is.
 const fillEvery = time.Minute
 
-// watchFill looks how full the worker's consumer is until ctx ends. It tells of a limit when it
-// is reached and when it is not any more, and not in between.
+// watchFill checks until ctx ends how full the worker's consumer is. It logs when a limit
+// is reached and when it is no longer reached.
 func (r *run[E]) watchFill(ctx context.Context) {
 	var told bool
 	for ctx.Err() == nil {
@@ -74,8 +77,8 @@ func tell(log *slog.Logger, f Fill, told bool) bool {
 	return len(reached) > 0
 }
 
-// Ceilings returns a sentence for each limit that is reached: of the consumers that hand out work,
-// of the streams, and of the account. It takes the operator's permissions.
+// Ceilings returns a sentence for each limit that is reached: of the work queues'
+// consumers, of the streams, and of the account. It needs the operator's permissions.
 func (b *Bus) Ceilings(ctx context.Context) (reached []string, err error) {
 	for _, q := range queues {
 		for _, want := range q.consumers(Settings{}) {
@@ -89,23 +92,23 @@ func (b *Bus) Ceilings(ctx context.Context) (reached []string, err error) {
 	list := b.JS.ListStreams(ctx)
 	for info := range list.Info() {
 		c, s := info.Config, info.State
-		// Where the oldest make room for the newest, full is the usual state.
+		// Where the newest messages push out the oldest, a full stream is normal.
 		if c.Discard != jetstream.DiscardNew {
 			continue
 		}
 		if c.MaxMsgs > 0 && s.Msgs >= uint64(c.MaxMsgs) {
-			reached = append(reached, fmt.Sprintf("stream %s has %d messages, which is all that it takes", c.Name, s.Msgs))
+			reached = append(reached, fmt.Sprintf("stream %s has %d messages, which is its limit", c.Name, s.Msgs))
 		}
 		if c.MaxBytes > 0 && s.Bytes >= uint64(c.MaxBytes) {
-			reached = append(reached, fmt.Sprintf("stream %s has %d bytes, which is all that it takes", c.Name, s.Bytes))
+			reached = append(reached, fmt.Sprintf("stream %s has %d bytes, which is its limit", c.Name, s.Bytes))
 		}
 	}
 	if err := list.Err(); err != nil {
-		return reached, fmt.Errorf("look at the streams: %w", err)
+		return reached, fmt.Errorf("read the streams: %w", err)
 	}
 	account, err := b.JS.AccountInfo(ctx)
 	if err != nil {
-		return reached, fmt.Errorf("look at the account: %w", err)
+		return reached, fmt.Errorf("read the account: %w", err)
 	}
 	for _, l := range []struct {
 		what    string

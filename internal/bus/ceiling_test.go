@@ -34,8 +34,8 @@ func (s *safeBuffer) count(words string) int {
 	return strings.Count(s.b.String(), words)
 }
 
-// TestAConsumerAtItsCeilingIsSeen fills a consumer that may have two messages in hand: one
-// line says so, another that it is over, and the numbers are told.
+// TestAConsumerAtItsCeilingIsSeen fills a consumer with a limit of two messages in
+// flight. One log line says that the limit is reached, and another that it no longer is.
 func TestAConsumerAtItsCeilingIsSeen(t *testing.T) {
 	testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
 		ctx := t.Context()
@@ -73,7 +73,7 @@ func TestAConsumerAtItsCeilingIsSeen(t *testing.T) {
 		go func() { done <- w.Run(ctx, drain) }()
 		time.Sleep(5 * time.Minute)
 		reached, err := op.Ceilings(ctx)
-		if err != nil || len(reached) != 1 || !strings.Contains(reached[0], "consumer "+bus.ConsumerRequest+" has 2 messages in hand, which is all that it may have: 1 others wait") {
+		if err != nil || len(reached) != 1 || !strings.Contains(reached[0], "consumer "+bus.ConsumerRequest+" has 2 messages in flight, which is its limit (max_ack_pending): 1 others wait") {
 			t.Errorf("%q, %v", reached, err)
 		}
 		if n := log.count("a limit of the consumer is reached"); n != 1 {
@@ -119,7 +119,7 @@ func TestAFullStreamAndAFullAccountAreCeilings(t *testing.T) {
 	var reached []string
 	eventually(t, "the operator", func() bool { reached, err = op.Ceilings(t.Context()); return err == nil })
 	all := strings.Join(reached, "; ")
-	if !strings.Contains(all, "stream THAW has 1 messages, which is all that it takes") || !strings.Contains(all, "consumers, of 3 that it may have") {
+	if !strings.Contains(all, "stream THAW has 1 messages, which is its limit") || !strings.Contains(all, "consumers, of 3 that it may have") {
 		t.Errorf("got %s", all)
 	}
 }

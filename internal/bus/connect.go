@@ -1,7 +1,10 @@
-// Package bus is the pipeline's use of NATS JetStream: the streams and
-// consumers, publishing, the worker that runs a handler over a consumer's
-// messages, the policy that maps an error's kind to what becomes of the
-// message, and the dead letters.
+// Package bus is the pipeline's use of NATS JetStream. It makes the streams, consumers
+// and buckets, publishes events, and runs handlers over the messages of a consumer.
+//
+// A message is acked only after its outputs are stored. The kind of an error decides what
+// happens to a message: a table (policy.go) says when it comes back, or that it becomes a
+// dead letter in DEAD. A message that must wait for long is put aside and holds no slot
+// (ADR 16). Workers count attempts themselves (ADR 4).
 package bus
 
 import (
@@ -21,23 +24,24 @@ import (
 
 // Config says where NATS is and who connects.
 type Config struct {
-	// URL is a server's, or several with commas in between: a cluster's.
+	// URL is the URL of one server, or of several with commas between them.
 	URL      string
 	User     string
 	Password string
-	// PasswordFrom, if set, is asked for the password at each connection, in place of
-	// Password: one that changed needs no restart.
+	// PasswordFrom, if set, returns the password at each connection, in place of
+	// Password. So a changed password needs no restart.
 	PasswordFrom func() (string, error)
-	// CAFile is a PEM file with the roots for tls:// URLs; empty for the system's.
+	// CAFile is a PEM file with the roots for tls:// URLs; empty means the system's
+	// roots.
 	CAFile string
-	// Name is how the connection shows up in `nats server report connections`.
+	// Name is the name of the connection in `nats server report connections`.
 	Name string
 	// InProcess connects to a server in this process, without a socket.
 	InProcess nats.InProcessConnProvider
 	Logger    *slog.Logger
 }
 
-// Bus is a connection to NATS. Close it.
+// Bus is a connection to NATS. The caller must close it.
 type Bus struct {
 	Conn *nats.Conn
 	JS   jetstream.JetStream
@@ -57,18 +61,17 @@ type Bus struct {
 	streams map[string]jetstream.Stream
 }
 
-// InboxPrefix is where user's replies come in. Users may subscribe to their own
-// only, so that none reads another's answers.
+// InboxPrefix begins the subjects on which a user receives replies. A user may subscribe
+// only to these, so no user reads another's answers.
 func InboxPrefix(user string) string { return "_INBOX_" + user }
 
-// maxPending is how many publications may wait for their ack at a time.
+// maxPending is the greatest number of publications that wait for their acks.
 const maxPending = 4096
 
 // publishWait is how long a publication waits for its ack.
 const publishWait = 10 * time.Second
 
-// Connect connects to NATS and keeps the connection up until Close: it
-// reconnects for as long as it takes.
+// Connect connects to NATS. The bus reconnects again and again until Close.
 func Connect(ctx context.Context, cfg Config) (*Bus, error) {
 	log := cfg.Logger
 	if log == nil {
@@ -77,15 +80,15 @@ func Connect(ctx context.Context, cfg Config) (*Bus, error) {
 	opts := []nats.Option{
 		nats.Name(cfg.Name),
 		nats.MaxReconnects(-1),
-		// The client gives a connection up after two equal refusals; the next password may
-		// be right.
+		// The client would give up after two equal refusals. But the next password may be
+		// right.
 		nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectWait(250 * time.Millisecond),
 		nats.ReconnectJitter(250*time.Millisecond, time.Second),
 		nats.PingInterval(10 * time.Second),
 		nats.MaxPingsOutstanding(2),
-		// What is published while the connection is down fails at once and is
-		// tried again by whoever has the message, instead of waiting in memory.
+		// While the connection is down, a publication fails at once and does not wait in
+		// memory. The worker that has the message tries again.
 		nats.ReconnectBufSize(-1),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
@@ -94,7 +97,7 @@ func Connect(ctx context.Context, cfg Config) (*Bus, error) {
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("nats reconnected", "url", nc.ConnectedUrlRedacted()) }),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
-			// A denied publish shows up only here; its caller sees a time-out.
+			// A denied publication is reported only here; its caller gets a time-out.
 			log.Error("nats", "err", err)
 		}),
 	}
@@ -126,18 +129,18 @@ func Connect(ctx context.Context, cfg Config) (*Bus, error) {
 	return b, nil
 }
 
-// credentials returns the option that says who connects.
+// credentials returns the option with the user and the password.
 func (cfg Config) credentials(log *slog.Logger) nats.Option {
 	if cfg.PasswordFrom == nil {
 		return nats.UserInfo(cfg.User, cfg.Password)
 	}
-	// The client asks from one goroutine, at each connection.
+	// The client calls this from one goroutine, at each connection.
 	last := cfg.Password
 	return nats.UserInfoHandler(func() (user, password string) {
 		password, err := cfg.PasswordFrom()
 		if err != nil {
-			// It may be in the middle of being replaced.
-			log.Warn("the password cannot be read: taking the last one", "user", cfg.User, "err", err)
+			// Somebody may be replacing the file just now.
+			log.Warn("the password cannot be read: the last one is used", "user", cfg.User, "err", err)
 			return cfg.User, last
 		}
 		last = password
@@ -145,17 +148,17 @@ func (cfg Config) credentials(log *slog.Logger) nats.Option {
 	})
 }
 
-// hint says what an error of connecting may mean that does not say it itself.
+// hint returns a likely reason for an error of connecting that does not name it.
 func hint(err error) string {
 	for _, e := range []error{syscall.EPIPE, syscall.ECONNRESET, io.EOF} {
 		if errors.Is(err, e) {
-			return ": the server closes connections before they begin; it may have as many as it takes (max_connections)"
+			return ": the server closes connections before they begin; it may have reached its limit (max_connections)"
 		}
 	}
 	return ""
 }
 
-// closed is told that the client has closed the connection, and will not open it again.
+// closed is called when the client has closed the connection and will not open it again.
 func (b *Bus) closed(nc *nats.Conn) {
 	b.cause = nc.LastError()
 	close(b.gone)
@@ -164,9 +167,9 @@ func (b *Bus) closed(nc *nats.Conn) {
 	}
 }
 
-// Watch returns an error when the connection is closed for good though nobody called
-// Close: nothing on it works any more, and the process has to be started again. It returns
-// nil when drain is closed or ctx ends.
+// Watch returns an error when the connection is closed for good and nobody called Close.
+// Then nothing works any more, and the process must be started again. It returns nil when
+// drain is closed or ctx ends.
 func (b *Bus) Watch(ctx context.Context, drain <-chan struct{}) error {
 	select {
 	case <-b.gone:
@@ -181,8 +184,8 @@ func (b *Bus) Watch(ctx context.Context, drain <-chan struct{}) error {
 	}
 }
 
-// Ready returns an error while NATS cannot be reached, or has stored nothing of
-// what was published for a while.
+// Ready returns an error while NATS cannot be reached, or while JetStream has stored
+// nothing for some time although something was published.
 func (b *Bus) Ready(context.Context) error {
 	if s := b.Conn.Status(); s != nats.CONNECTED {
 		return b.down(s)
@@ -190,7 +193,7 @@ func (b *Bus) Ready(context.Context) error {
 	return b.storing.trouble()
 }
 
-// down says that the connection is not up, and why it was lost or not made again.
+// down returns an error with the state of the connection and the reason for it.
 func (b *Bus) down(s nats.Status) error {
 	if err := b.Conn.LastError(); err != nil {
 		return fmt.Errorf("nats is %s: %w", s, err)

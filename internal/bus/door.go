@@ -9,10 +9,10 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 )
 
-// doorLook is how long a worker does not look at its door.
+// doorLook is how long a worker uses the last answer of its door.
 const doorLook = time.Second
 
-// atDoor returns when the door is open, or ctx is over.
+// atDoor returns when the door is open or ctx ends.
 func (r *run[E]) atDoor(ctx context.Context) {
 	if r.Door == nil {
 		return
@@ -34,8 +34,8 @@ func (r *run[E]) atDoor(ctx context.Context) {
 	}
 }
 
-// whileOpen returns a context that ends when the door closes: a message that is asked for
-// may come long after the door was looked at.
+// whileOpen returns a context that ends when the door closes. A message can arrive long
+// after the worker asked the door.
 func (r *run[E]) whileOpen(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	if r.Door == nil {
@@ -61,19 +61,19 @@ func (r *run[E]) whileOpen(ctx context.Context) (context.Context, context.Cancel
 }
 
 const (
-	// shared is how many messages, one after another, must fail with none between them that
-	// does not, until the cause is taken to be one that they share.
+	// shared is the number of messages in a row that must fail before the worker assumes
+	// that they have one common cause.
 	shared = 16
-	// owners is of how many users they must be, where the kind is Denied: a policy may
-	// forbid what is one user's and let all others work.
+	// owners is the number of users that these messages must belong to if the kind is
+	// Denied: a policy may forbid the objects of one user, and let all others work.
 	owners = 3
-	// firstPause and longestPause are between two messages while it lasts.
+	// firstPause and longestPause bound the pause between two messages during that time.
 	firstPause, longestPause = time.Second, 30 * time.Second
 )
 
-// breaker notices that what fails does not fail for reasons of its own: the work is
-// then done a message at a time, with pauses, until one does not fail. Without it an
-// outage makes every message in the stream one that failed, and waits.
+// breaker sees when messages fail for a common reason. Then the worker handles one
+// message at a time, with pauses, until one succeeds. Without the breaker, an outage
+// would make every message of the stream fail and wait.
 type breaker struct {
 	mu     sync.Mutex // guards what follows
 	failed map[string]bool
@@ -81,9 +81,9 @@ type breaker struct {
 	pause  time.Duration // before the next message; 0 if all is well
 }
 
-// note is told of the outcome of a message, and returns whether that began or ended the
-// caution. alone is whether it was begun under it: those that were in hand when it began tell
-// nothing new by failing.
+// note records the outcome of a message, and returns whether it began or ended the
+// caution. alone is true if the message was begun under caution: the messages that were
+// already in flight tell nothing new when they fail.
 func (b *breaker) note(id string, alone bool, outcome Outcome, err error) (began, ended bool) {
 	kind := fault.KindOf(err)
 	b.mu.Lock()
@@ -119,14 +119,14 @@ func (b *breaker) note(id string, alone bool, outcome Outcome, err error) (began
 	return false, ended
 }
 
-// wait returns for how long to pause before the next message, 0 if there is no need.
+// wait returns how long to pause before the next message, 0 for no pause.
 func (b *breaker) wait() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.pause
 }
 
-// judge tells the breaker of an outcome, and whoever watches of what follows.
+// judge gives the breaker an outcome, and logs and reports a change.
 func (r *run[E]) judge(id string, alone bool, outcome Outcome, err error) {
 	began, ended := r.breaker.note(id, alone, outcome, err)
 	switch {

@@ -59,8 +59,9 @@ func TestAClosedDoorFetchesNothingAndItsOpeningIsNoticedWithinASecond(t *testing
 	r.Expect(t, bus.Acked)
 	d.closed.Store(true)
 	d.said(t, true)
-	// What was asked for when it first said so is given up; the server hears of that by and
-	// by, and a message that is on its way there meanwhile waits for its lease to end.
+	// The worker gives up its requests when the door first says that it is closed. The
+	// server learns that a little later. A message that the server sends meanwhile waits
+	// until its lease ends.
 	for range 3 {
 		d.said(t, true)
 	}
@@ -71,7 +72,7 @@ func TestAClosedDoorFetchesNothingAndItsOpeningIsNoticedWithinASecond(t *testing
 		t.Fatal(err)
 	}
 	if info := c.CachedInfo(); info.NumPending != 1 || info.NumAckPending != 0 {
-		t.Errorf("%d wait and %d are in hand, want 1 and 0", info.NumPending, info.NumAckPending)
+		t.Errorf("%d wait and %d are in flight, want 1 and 0", info.NumPending, info.NumAckPending)
 	}
 	if len(r.Outcomes) != 0 {
 		t.Error("a message was handled")
@@ -136,9 +137,10 @@ func TestAnOutageDoesNotMakeEveryMessageOneThatFailed(t *testing.T) {
 		}
 		break
 	}
-	// Those before it was noticed, those in hand then, and one at a time after 1 s, 2 s, …
+	// These failed: the messages before the breaker saw it, the messages in flight then,
+	// and one at a time after 1 s, 2 s, …
 	if failed < 16 || failed > 25 {
-		t.Errorf("%d failed before a pause of 3 s, want 16, those in hand, and two", failed)
+		t.Errorf("%d failed before a pause of 3 s, want 16, those in flight, and two", failed)
 	}
 	mu.Lock()
 	mended = true
@@ -192,7 +194,7 @@ func TestWhatIsDeniedToOneUserIsNoOutage(t *testing.T) {
 	var b bus.Breaker
 	for i := range 100 {
 		if d := b.NoteOf(fmt.Sprint("u", i%2), fmt.Sprint(i), bus.Retried, fault.Denied); d != 0 {
-			t.Fatalf("what is denied to two users makes all wait for %s", d)
+			t.Fatalf("all users wait for %s because two were denied", d)
 		}
 	}
 	if d := b.NoteOf("u3", "100", bus.Retried, fault.Denied); d != time.Second {

@@ -19,7 +19,7 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// changing is a server whose configuration changes while it runs.
+// changing is a server with a configuration that changes while it runs.
 type changing struct {
 	t    *testing.T
 	ns   *server.Server
@@ -127,9 +127,9 @@ func TestAPasswordThatIsRefusedForLongIsReadAgain(t *testing.T) {
 	}
 }
 
-// TestWhatEndsAConnectionForGoodIsTold lowers what the server takes at a time, of which it tells
-// its clients nothing, and sends more: the server ends the connection, and the client does not
-// make another.
+// TestWhatEndsAConnectionForGoodIsTold lowers the server's limit for a message. The
+// server does not tell its clients. Then a client sends more: the server ends the
+// connection, and the client does not make another.
 func TestWhatEndsAConnectionForGoodIsTold(t *testing.T) {
 	c := newChanging(t)
 	b := c.over("bridge", nil)
@@ -223,8 +223,8 @@ func TestReadyMeansThatWhatComesNextWouldWork(t *testing.T) {
 		{"the attempts", "restore", gone("KV_" + bus.BucketAttempts), bus.BucketAttempts},
 		{"the stream of dead letters", "bridge", gone(events.StreamDead), events.StreamDead},
 		{"the sweep's stream", "sweep", gone(events.StreamPremium), events.StreamPremium},
-		{"that the sweep may publish", "sweep", denied("restore.completed.*"), "restore.completed"},
-		{"that the bridge may publish", "bridge", denied("premium.upgraded.*"), "premium.upgraded"},
+		{"the sweep's permission to publish", "sweep", denied("restore.completed.*"), "restore.completed"},
+		{"the bridge's permission to publish", "bridge", denied("premium.upgraded.*"), "premium.upgraded"},
 		{"that thaw may write letters", "thaw", denied("dead.THAW.>"), "dead.THAW"},
 		{"that web may write sessions", "web", denied("$KV.SESSIONS.>"), "SESSIONS"},
 		{"that web may read statuses", "web", denied("$JS.API.STREAM.INFO.STATUS"), events.StreamStatus},

@@ -10,25 +10,25 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// failover notices that the server of this connection has strayed from its cluster:
-// it keeps its clients and answers their pings, and serves no stream. The client
-// sees a connection that is up, and would stay for as long as the cut lasts.
+// failover detects that this connection's server is cut off from its cluster. Such a
+// server keeps its clients and answers their pings, but serves no stream. The client sees
+// a connection that is up, and would stay with it.
 type failover struct {
 	mu        sync.Mutex // guards what follows
 	last      time.Time  // when JetStream last answered, or the connection changed
 	relearned time.Time  // when the connection was made anew to hear what the server takes
 }
 
-// failoverAfter is for how long JetStream must not have answered. An election, after
-// a leader died, takes about five seconds.
+// failoverAfter is how long JetStream must be silent. An election after the death of a
+// leader takes about five seconds.
 const failoverAfter = 8 * time.Second
 
 // errNoLeader is the server's code for a cluster without a leader
 // (nats-server/server/errors.json).
 const errNoLeader jetstream.ErrorCode = 10008
 
-// heard is told of the outcome of each use of JetStream. After too long a time
-// without an answer it has the connection moved to another server, if there is one.
+// heard receives the outcome of each use of JetStream. After too long a silence it moves
+// the connection to another server, if there is one.
 func (b *Bus) heard(err error) {
 	if errors.Is(err, nats.ErrMaxPayload) {
 		b.relearn()
@@ -45,7 +45,7 @@ func (b *Bus) heard(err error) {
 		return
 	}
 	s.last = time.Now()
-	b.log.Warn("the server does not reach JetStream: trying another", "server", b.Conn.ConnectedServerName(), "silent", silent.Round(time.Second), "err", err)
+	b.log.Warn("the server does not reach JetStream: the connection moves to another server", "server", b.Conn.ConnectedServerName(), "silent", silent.Round(time.Second), "err", err)
 	go func() { // it asks the network, and callers hold nothing up
 		if err := b.Conn.ForceReconnect(); err != nil {
 			b.log.Warn("not reconnected", "err", err)
@@ -53,11 +53,13 @@ func (b *Bus) heard(err error) {
 	}()
 }
 
-// relearnEvery is how often a connection is made anew for what the server takes at a time.
+// relearnEvery is the shortest time between two connections that are made to learn the
+// server's limit.
 const relearnEvery = time.Minute
 
-// relearn makes the connection anew. The server tells only when a client connects how large a
-// message may be: one that was told a lower limit would go by it for ever.
+// relearn makes the connection anew. The server tells its limit for a message only when a
+// client connects. A client that was told a lower limit would keep to that limit for
+// ever.
 func (b *Bus) relearn() {
 	b.failover.mu.Lock()
 	soon := time.Since(b.failover.relearned) < relearnEvery

@@ -13,12 +13,12 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// ErrAnew means that a stream is not the one that a position is of: it was deleted and
-// made anew, or lost its end.
+// ErrAnew means that a position belongs to an earlier stream of the same name: the stream
+// was deleted and made anew, or lost its end.
 var ErrAnew = errors.New("the stream was made anew")
 
 // LastStatus returns the position of the last status change, or the stream's beginning if
-// there is none. The stream is looked up each time.
+// there is none. It asks the server each time.
 func (b *Bus) LastStatus(ctx context.Context) (events.Position, error) {
 	st, err := b.JS.Stream(ctx, events.StreamStatus)
 	if err != nil {
@@ -28,11 +28,11 @@ func (b *Bus) LastStatus(ctx context.Context) (events.Position, error) {
 	return events.Position{Incarnation: events.Incarnation(info.Created), Seq: info.State.LastSeq}, nil
 }
 
-// feedGone is how long the server keeps a feed's consumer whose reader is gone.
+// feedGone is how long the server keeps the consumer of a feed after its reader is gone.
 const feedGone = 5 * time.Minute
 
-// LastStatusOf returns the last status change of the user's job; ok is false if
-// none is kept. It asks the stream's leader.
+// LastStatusOf returns the last status change of the user's job; ok is false if the
+// stream has none. It asks the stream's leader.
 func (b *Bus) LastStatusOf(ctx context.Context, user events.UserID, job events.JobID) (e events.StatusChanged, ok bool, err error) {
 	st, err := b.Stream(ctx, events.StreamStatus)
 	if err != nil {
@@ -49,10 +49,10 @@ func (b *Bus) LastStatusOf(ctx context.Context, user events.UserID, job events.J
 	return e, err == nil, err
 }
 
-// StatusesOf yields the kept status changes of one user after the position and
-// up to the other, which is of the same stream. An error ends it; it is [ErrAnew] if the
-// stream is another by now. It makes no consumer, and one call for each change: it is for
-// the few that a browser missed.
+// StatusesOf yields the stored status changes of one user after one position and up to
+// the other. Both positions must be in the same stream. An error ends the sequence; it is
+// [ErrAnew] if the stream is another one by now. It makes no consumer, and one call for
+// each change: it is for the few changes that a browser missed.
 func (b *Bus) StatusesOf(ctx context.Context, user events.UserID, after, upto events.Position) iter.Seq2[Status, error] {
 	return func(yield func(Status, error) bool) {
 		at, err := b.LastStatus(ctx)
@@ -97,16 +97,16 @@ type Status struct {
 	events.StatusChanged
 }
 
-// FollowStatuses yields the status changes of all users that come after the
-// position, as [Bus.FollowStatus] does for one.
+// FollowStatuses yields the status changes of all users after the position, in the same
+// way as [Bus.FollowStatus].
 func (b *Bus) FollowStatuses(ctx context.Context, after events.Position) iter.Seq2[Status, error] {
 	return b.follow(ctx, events.SubjectStatus, after)
 }
 
-// FollowStatus yields the status changes of one user that come after the
-// position: first those that are kept, then as they happen. It goes on after an
-// interruption. It ends when ctx does, or with [ErrAnew] when the stream is not the
-// position's any more. A message that is no status change is passed over.
+// FollowStatus yields the status changes of one user after the position: first the stored
+// ones, then each new one. It continues after an interruption. It ends when ctx ends, or
+// with [ErrAnew] when the stream was made anew. It skips a message that is no status
+// change.
 func (b *Bus) FollowStatus(ctx context.Context, user events.UserID, after events.Position) iter.Seq2[Status, error] {
 	return b.follow(ctx, events.StatusSubject(user), after)
 }
@@ -131,7 +131,7 @@ func (b *Bus) follow(ctx context.Context, subject string, after events.Position)
 	}
 }
 
-// feedLook is how often a feed of which nothing comes looks at its consumer.
+// feedLook is how often a silent feed checks its consumer.
 const feedLook = 3 * time.Second
 
 // errReset means that the client made another consumer in place of one that was gone.
@@ -154,7 +154,8 @@ func (b *Bus) followOnce(ctx context.Context, subject string, after *events.Posi
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       after.Seq + 1,
 		InactiveThreshold: feedGone,
-		// The client would try for ever, out of the context's reach. We begin anew.
+		// The client would try for ever, and the context could not end it. We begin anew
+		// ourselves.
 		MaxResetAttempts: 1,
 	})
 	if err != nil {
@@ -165,9 +166,10 @@ func (b *Bus) followOnce(ctx context.Context, subject string, after *events.Posi
 		return fmt.Errorf("follow status: %w", err)
 	}
 	defer messages.Stop()
-	// The client puts another consumer in the place of one that is gone, with the stream
-	// too: on the new stream it would wait where the old one was, in silence. And the one
-	// that it made just now is of the stream that we saw only if that is still there.
+	// The client replaces a lost consumer with another one, even if the stream is gone
+	// too. On the new stream it would wait at the position of the old one, and say
+	// nothing. And the consumer that it made just now belongs to the stream that we saw
+	// only if that stream still exists.
 	name := c.CachedInfo().Name
 	if at, err = b.LastStatus(ctx); err != nil {
 		return fmt.Errorf("follow status: %w", err)

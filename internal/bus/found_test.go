@@ -10,8 +10,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Where leaders change, a look for a consumer may not be answered in time. It is no
-// reason for a worker to end; that the consumer is not there is.
+// While leaders change, a lookup of a consumer may get no answer in time. That must not
+// end a worker. An answer that the consumer does not exist must.
 func TestALookThatIsNotAnsweredIsRepeatedAndOneThatIsEnds(t *testing.T) {
 	for _, c := range []struct {
 		name  string

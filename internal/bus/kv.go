@@ -12,21 +12,21 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// KV is a key-value bucket for what workers tell each other and themselves
-// after a restart. A bucket that is not there, or a server that cannot be
-// reached, is an error of each call, of kind Transient: it is looked for again
-// each time, so it works again when the bucket is back.
+// KV is a key-value bucket. Workers store there what other workers need, and what they
+// need themselves after a restart. If the bucket is missing or the server cannot be
+// reached, each call returns an error of kind Transient. Each call looks for the bucket
+// again, so it works again when the bucket is back.
 type KV struct {
 	bus    *Bus
 	bucket string
 }
 
-// KV returns the bucket called name, which provisioning makes. It need not be
-// there yet.
+// KV returns the bucket called name, which `gas provision` makes. The bucket may still be
+// missing.
 func (b *Bus) KV(name string) *KV { return &KV{b, name} }
 
-// CheckKV returns an error if the bucket is not there, or may not be read, and
-// says how to make it.
+// CheckKV returns an error if the bucket is missing or may not be read. The error says
+// how to make it.
 func (b *Bus) CheckKV(ctx context.Context, name string) error {
 	_, _, err := b.KV(name).Get(ctx, "check")
 	if fault.Is(err, fault.NotFound) {
@@ -48,7 +48,7 @@ func (k *KV) fail(what, key string, err error) error {
 	return fault.Errorf(fault.Transient, "%s %s of bucket %s: %w", what, key, k.bucket, err)
 }
 
-// open returns the bucket. It is opened once and kept while it serves.
+// open returns the bucket. It opens the bucket once and uses it as long as it works.
 func (k *KV) open(ctx context.Context) (jetstream.KeyValue, error) {
 	k.bus.kvsMu.Lock()
 	kv := k.bus.kvs[k.bucket]
@@ -83,7 +83,7 @@ func (k *KV) Get(ctx context.Context, key string) ([]byte, uint64, error) {
 	return e.Value(), e.Revision(), nil
 }
 
-// Put writes the value, whatever is there.
+// Put writes the value over any other.
 func (k *KV) Put(ctx context.Context, key string, value []byte) error {
 	kv, err := k.open(ctx)
 	if err != nil {
@@ -93,8 +93,8 @@ func (k *KV) Put(ctx context.Context, key string, value []byte) error {
 	return k.fail("put", key, err)
 }
 
-// Swap writes the value if the one there has this revision, 0 if there is none; else the
-// error is of kind Conflict.
+// Swap writes the value if the stored one has this revision; 0 means that there must be
+// none. Otherwise the error is of kind Conflict.
 func (k *KV) Swap(ctx context.Context, key string, value []byte, revision uint64) error {
 	kv, err := k.open(ctx)
 	if err != nil {
@@ -117,8 +117,8 @@ func (k *KV) Delete(ctx context.Context, key string) error {
 	return k.fail("delete", key, kv.Purge(ctx, key))
 }
 
-// List yields the values with keys that match filter, a subject with wildcards. The
-// operator alone may list.
+// List yields the values with keys that match filter, which is a subject with wildcards.
+// Only the operator may list.
 func (k *KV) List(ctx context.Context, filter string) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		kv, err := k.open(ctx)
@@ -146,12 +146,12 @@ func (k *KV) List(ctx context.Context, filter string) iter.Seq2[[]byte, error] {
 	}
 }
 
-// Tasks publishes what a plan consists of.
+// Tasks publishes the tasks of a plan.
 type Tasks struct{ Bus *Bus }
 
-// Publish returns when all events are stored. It may have stored some when it
-// fails: the ids keep a repetition from being stored twice. The error's kind is
-// Throttled if a stream is full.
+// Publish returns when all events are stored. If it fails, it may have stored some; their
+// ids keep a repetition from being stored twice. The error is of kind Throttled if a
+// stream is full.
 func (t Tasks) Publish(ctx context.Context, es []events.Event) error {
 	if len(es) == 0 {
 		return nil
@@ -165,8 +165,8 @@ func (t Tasks) Publish(ctx context.Context, es []events.Event) error {
 	return nil
 }
 
-// Outstanding returns how many tasks of the user are not done yet; it does not count
-// beyond most.
+// Outstanding returns how many tasks of the user are not done yet, and at most the number
+// most.
 func (t Tasks) Outstanding(ctx context.Context, user events.UserID, most int) (int, error) {
 	return t.Bus.Outstanding(ctx, user, most)
 }

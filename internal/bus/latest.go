@@ -11,12 +11,11 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// latestWait is the longest that the next of the last status changes may take.
+// latestWait is how long one status change may take to arrive.
 const latestWait = 5 * time.Second
 
-// LatestStatuses yields the last kept status change of each job: of one user's,
-// or of everybody's if user is empty. An error ends it. The server sends no other
-// changes than these.
+// LatestStatuses yields the last stored status change of each job: of one user, or of all
+// users if user is empty. An error ends the sequence. The server sends no other changes.
 func (b *Bus) LatestStatuses(ctx context.Context, user events.UserID) iter.Seq2[events.StatusChanged, error] {
 	subject := events.SubjectStatus
 	if user != "" {
@@ -32,8 +31,8 @@ func (b *Bus) LatestStatuses(ctx context.Context, user events.UserID) iter.Seq2[
 			return
 		}
 		if info := c.CachedInfo(); info != nil {
-			// A stream has room for so many consumers, and the server keeps one for minutes
-			// whose reader is gone.
+			// A stream has room for a limited number of consumers. The server would keep
+			// this one for minutes after its reader is gone.
 			defer func() {
 				done, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 				defer cancel()
@@ -62,7 +61,7 @@ func (b *Bus) LatestStatuses(ctx context.Context, user events.UserID) iter.Seq2[
 				yield(events.StatusChanged{}, fmt.Errorf("latest status changes: %w", err))
 				return
 			}
-			// What is no status change is passed over.
+			// A message that is no status change is skipped.
 			if e, err := events.Decode[events.StatusChanged](m.Data()); err == nil && !yield(e, nil) {
 				return
 			}

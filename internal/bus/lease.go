@@ -8,8 +8,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// hold has the lease on a message renewed until release is called. The context that it
-// returns ends when the lease is lost, with [ErrLeaseLost] as its cause, or ctx does.
+// hold renews the lease on a message until release is called. The context that it returns
+// ends with ctx, or when the lease is lost; then its cause is [ErrLeaseLost].
 func (r *run[E]) hold(ctx context.Context, m jetstream.Msg) (held context.Context, release func()) {
 	held, cancel := context.WithCancelCause(ctx)
 	r.mu.Lock()
@@ -23,10 +23,10 @@ func (r *run[E]) hold(ctx context.Context, m jetstream.Msg) (held context.Contex
 	}
 }
 
-// renewLeases tells the server three times per AckWait that the messages in
-// hand are being worked on. The server does not answer that, so a round trip
-// behind it tells whether it was heard; if it was not for too long, the
-// messages may be somebody else's by now, and the work on them stops.
+// renewLeases tells the server three times per AckWait that this worker still has its
+// messages. The server does not answer that, so a round trip after it shows whether the
+// server got it. If the server got nothing for too long, another worker may have the
+// messages, and the work on them stops.
 func (r *run[E]) renewLeases(ctx context.Context) {
 	tick := time.NewTicker(AckWait / 3)
 	defer tick.Stop()

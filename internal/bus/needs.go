@@ -11,23 +11,23 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Needs is what a user of the bus works with. Without one of them a service lives, and can do
-// nothing.
+// Needs lists what a user of the bus works with. If one thing is missing, the service
+// runs but cannot do its work.
 type Needs struct {
 	// Queues are the work queues that it takes messages from.
 	Queues []Queue
-	// Streams are those that it looks into.
+	// Streams are the streams that it reads.
 	Streams []string
-	// Buckets are those that it reads.
+	// Buckets are the buckets that it reads.
 	Buckets []string
-	// Subjects are those that it publishes to, with wildcards.
+	// Subjects are the subjects that it publishes to, with wildcards.
 	Subjects []string
 }
 
 // Queue is a consumer that hands out work.
 type Queue struct{ Stream, Consumer string }
 
-// NeedsOf returns what the user with the name works with.
+// NeedsOf returns the needs of a user of the bus.
 func NeedsOf(user string) Needs {
 	switch user {
 	case "bridge":
@@ -63,29 +63,29 @@ func NeedsOf(user string) Needs {
 	return Needs{}
 }
 
-// Outlook tells whether what a service does next on the bus would work. Its answer is
-// shared by all who ask within a second or so.
+// Outlook tells whether a service's next use of the bus would work. All callers share one
+// answer for some seconds.
 type Outlook struct {
 	bus   *Bus
 	needs Needs
 	look  *Probe
 
-	turn chan struct{} // who has it asks the server, and may touch what follows
+	turn chan struct{} // its holder asks the server, and may change the fields below
 	at   time.Time     // of the last answer
 	err  error
 }
 
-// outlookFor is how long an answer holds.
+// outlookFor is how long an answer is used.
 const outlookFor = 2 * time.Second
 
-// Outlook returns that of the user with the name.
+// Outlook returns the outlook of a user of the bus.
 func (b *Bus) Outlook(user string) *Outlook {
 	n := NeedsOf(user)
 	return &Outlook{bus: b, needs: n, look: NewProbe(b, n.Subjects...), turn: make(chan struct{}, 1)}
 }
 
-// Err returns an error that names each thing that is not there or not allowed, nil if
-// all is. It is a check for [daemon.Part].
+// Err returns an error that names each thing that is missing or not allowed, nil if there
+// is none. It is a check for [daemon.Part].
 func (o *Outlook) Err(ctx context.Context) error {
 	if err := o.bus.Ready(ctx); err != nil {
 		return err
@@ -121,7 +121,7 @@ func (o *Outlook) ask(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// streamsThere returns an error that names each stream that is not there.
+// streamsThere returns an error that names each missing stream.
 func (b *Bus) streamsThere(ctx context.Context, names []string) error {
 	var errs []error
 	for _, name := range names {
@@ -132,8 +132,9 @@ func (b *Bus) streamsThere(ctx context.Context, names []string) error {
 	return errors.Join(errs...)
 }
 
-// pulls remembers since when nothing can be fetched from a consumer. That a consumer is there does
-// not say that this user may pull from it: the server says nothing to who may not.
+// pulls remembers since when nothing can be fetched from a consumer. A consumer can exist
+// although this user may not pull from it: the server does not answer a user without
+// permission.
 type pulls struct {
 	mu    sync.Mutex // guards since
 	since map[string]failing
@@ -144,7 +145,7 @@ type failing struct {
 	err error
 }
 
-// heard is told of the outcome of each pull from a consumer.
+// heard receives the outcome of each pull from a consumer.
 func (p *pulls) heard(consumer string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -163,7 +164,7 @@ func (p *pulls) heard(consumer string, err error) {
 	p.since[consumer] = f
 }
 
-// fail reports whether the last pull from the consumer came to nothing.
+// fail reports whether the last pull from the consumer failed.
 func (p *pulls) fail(consumer string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -171,7 +172,8 @@ func (p *pulls) fail(consumer string) bool {
 	return failing
 }
 
-// trouble returns an error if a consumer has handed out nothing for too long, and says why.
+// trouble returns an error with the reason if a consumer has handed out nothing for too
+// long.
 func (p *pulls) trouble() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -8,20 +8,21 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 )
 
-// rule says what becomes of a message whose handler returned a kind of error.
+// rule says what happens to a message after an error of one kind.
 type rule struct {
-	// attempts is after how many failures of the message it is given up; 0 is never.
+	// attempts is the number of failures after which the message is given up; 0 means
+	// never.
 	attempts int
-	// first and last are the delays before the second and the latest tries; it
-	// doubles in between.
+	// first and last are the shortest and the longest delay before the next try; the
+	// delay doubles in between.
 	first, last time.Duration
-	// free says that such an outcome is no failure: it burns no attempt.
+	// free means that such an outcome is no failure: it burns no attempt.
 	free bool
 }
 
-// policy is the one table from fault kinds to redelivery. What passes by itself
-// is tried for ever, so that an outage of a day needs nobody's help after it;
-// what is proven hopeless is given up at once; the rest in between.
+// policy is the one table from the kind of an error to the redelivery. Trouble that ends
+// without help is tried for ever, so after a long outage nobody has to do anything.
+// Hopeless work is given up at once. The rest is tried a few times.
 var policy = map[fault.Kind]rule{
 	fault.Unknown:   {attempts: 20, first: time.Second, last: 10 * time.Minute},
 	fault.Transient: {first: time.Second, last: 5 * time.Minute},
@@ -36,14 +37,14 @@ var policy = map[fault.Kind]rule{
 	fault.Corrupt:   {attempts: 3, first: 5 * time.Second, last: time.Minute},
 }
 
-// From the suspicious delivery of a message on, the beginning of each is noted; with
-// crashLimit of them that came to no outcome it is given up: it kills whoever handles it.
+// From delivery number suspicious on, the worker records the beginning of each delivery.
+// After crashLimit deliveries without an outcome it gives the message up: the message
+// kills its workers.
 const suspicious, crashLimit = 25, 25
 
-// delay returns how long to wait before the next try, after n failures (n ≥ 1)
-// or waits, with up to a quarter of jitter so that what failed together does
-// not come back together. What waits for a time of its own, as it says, waits so long
-// however often it has.
+// delay returns how long to wait before the next try, after n failures (n ≥ 1) or waits.
+// Up to a quarter of jitter is added, so that messages that failed together do not come
+// back together. A message that names its own delay waits exactly so long each time.
 func (r rule) delay(n int, atLeast time.Duration) time.Duration {
 	d := float64(r.first) * math.Pow(2, float64(max(n, 1)-1))
 	d = max(min(d, float64(r.last)), float64(atLeast))

@@ -11,40 +11,39 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Probe asks whether what is published would be stored: whether the connection is up,
-// each stream has a leader, and this user may publish there. It is shared by all who
-// wait for the same answer. A stream or a disk that is full it cannot see: who
-// publishes does.
+// Probe finds out whether JetStream would store a message: whether the connection is up,
+// each stream has a leader, and this user may publish there. All callers share one
+// answer. It cannot see that a stream or a disk is full: only a publication sees that.
 type Probe struct {
 	bus      *Bus
 	subjects []string
-	turn     chan struct{} // who has it asks the server, and may touch what follows
+	turn     chan struct{} // its holder asks the server, and may change the fields below
 	at       time.Time     // of the last answer
 	err      error
 }
 
-// NewProbe returns a probe of the streams of the subjects, each of which has a wildcard
-// for an id: [events.SubjectPremium] for example.
+// NewProbe returns a probe of the streams of the subjects. Each subject has a wildcard
+// for an id, for example [events.SubjectPremium].
 func NewProbe(b *Bus, subjects ...string) *Probe {
 	return &Probe{bus: b, subjects: subjects, turn: make(chan struct{}, 1)}
 }
 
 const (
-	// probeID is in the place of the id; [events.Token] makes no such token.
+	// probeID takes the place of the id; [events.Token] makes no such token.
 	probeID = "=look"
-	// probeFor is how long an answer holds.
+	// probeFor is how long an answer is used.
 	probeFor = time.Second
-	// answerWait is for how long a stream may say nothing. An election takes longer: it
-	// is an outage, a short one.
+	// answerWait is how long a stream may be silent. An election takes longer, and counts
+	// as a short outage.
 	answerWait = 3 * time.Second
 )
 
 // errStreamNotMatch is the server's code for a message that expects another stream
-// (nats-server/server/errors.json). Nothing is stored then.
+// (nats-server/server/errors.json). Then nothing is stored.
 const errStreamNotMatch jetstream.ErrorCode = 10060
 
-// Err returns why nothing would be stored, nil if it would be. It waits for the
-// server's answer, or takes one that is a moment old.
+// Err returns the reason why nothing would be stored, nil if there is none. It waits for
+// the server's answer, or uses the last one if that is new.
 func (p *Probe) Err(ctx context.Context) error {
 	select {
 	case p.turn <- struct{}{}:
@@ -65,7 +64,7 @@ func (p *Probe) Err(ctx context.Context) error {
 	return err
 }
 
-// ask publishes to each subject what the stream refuses to store.
+// ask publishes to each subject a message that the stream must refuse.
 func (p *Probe) ask(ctx context.Context) error {
 	for _, subject := range p.subjects {
 		subject = strings.ReplaceAll(subject, "*", probeID)

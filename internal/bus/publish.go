@@ -13,7 +13,7 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Ack says what became of a published event.
+// Ack is JetStream's answer to a published event.
 type Ack struct {
 	Stream   string
 	Sequence uint64
@@ -44,8 +44,8 @@ func (b *Bus) publishAsync(e events.Event) (future, error) {
 	return b.send(&nats.Msg{Subject: m.Subject, Header: nats.Header(m.Header), Data: m.Data})
 }
 
-// PublishMessage stores a message as it is. The error is of kind Transient, or Throttled if
-// the stream is full.
+// PublishMessage stores a message without a change. The error is of kind Transient, or
+// Throttled if the stream is full.
 func (b *Bus) PublishMessage(ctx context.Context, m *nats.Msg) (Ack, error) {
 	f, err := b.send(m)
 	if err != nil {
@@ -77,7 +77,7 @@ func (f future) wait(ctx context.Context) (Ack, error) {
 	}
 }
 
-// published is told of the outcome of each publication.
+// published receives the outcome of each publication.
 func (b *Bus) published(err error) {
 	b.heard(err)
 	b.storing.heard(err)
@@ -93,9 +93,8 @@ func publishError(subject string, err error) error {
 	return fault.Errorf(fault.Transient, "publish %s: %w", subject, err)
 }
 
-// The server's codes for a message that it has no room for. 10077 tells of every
-// error of storing a message, with the reason in words
-// (nats-server/server/errors.json).
+// The server's codes for a message without room. The code 10077 covers every error of
+// storing a message, and has the reason in its text (nats-server/server/errors.json).
 const (
 	errStoreFailed      jetstream.ErrorCode = 10077
 	errAccountLimit     jetstream.ErrorCode = 10002
@@ -103,26 +102,27 @@ const (
 	errStorageExhausted jetstream.ErrorCode = 10047
 )
 
-// full reports whether there was no room: in the stream, for the account or at the server.
+// full reports whether the stream, the account or the server had no room.
 func full(err error) bool {
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	return ok && (streamFull(err) || api.ErrorCode == errAccountLimit || api.ErrorCode == errNoResources || api.ErrorCode == errStorageExhausted)
 }
 
-// streamFull reports whether the stream had no room: it has when its work is done.
+// streamFull reports whether the stream had no room. A stream has room again when some
+// work is done.
 func streamFull(err error) bool {
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	return ok && api.ErrorCode == errStoreFailed && strings.HasPrefix(api.Description, "maximum ")
 }
 
-// stream publishes events of one handler run: many at a time, bounded, and done
-// when flushed.
+// stream publishes the events of one handler run: many at a time, with a limit. All of
+// them are stored after flush.
 type stream struct {
 	bus     *Bus
 	pending []future
 }
 
-// maxUnflushed bounds the memory of a handler that emits without end.
+// maxUnflushed bounds the memory of a handler that emits very many events.
 const maxUnflushed = 512
 
 func (s *stream) emit(ctx context.Context, e events.Event) error {

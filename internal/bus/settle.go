@@ -13,7 +13,7 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// settle tells the server what becomes of the message.
+// settle acks the message, gives it back with a delay, puts it aside, or dead-letters it.
 func (r *run[E]) settle(ctx context.Context, m jetstream.Msg, meta *jetstream.MsgMetadata, err, cause error) Outcome {
 	seq := meta.Sequence.Stream
 	log := r.log.With("subject", m.Subject(), "seq", seq, "delivery", meta.NumDelivered)
@@ -21,7 +21,8 @@ func (r *run[E]) settle(ctx context.Context, m jetstream.Msg, meta *jetstream.Ms
 		ackCtx, cancel := context.WithTimeout(ctx, ackTimeout)
 		defer cancel()
 		if err := m.DoubleAck(ackCtx); err != nil {
-			// It is done and will be delivered again: the next handler sees that.
+			// The work is done, and the message will be delivered again. The next handler
+			// sees that the work is done.
 			log.Warn("ack not confirmed", "err", err)
 		}
 		if meta.NumDelivered > 1 {
@@ -36,7 +37,7 @@ func (r *run[E]) settle(ctx context.Context, m jetstream.Msg, meta *jetstream.Ms
 		return Lost
 	}
 	if cause != nil {
-		// The process stops. An interruption is not a failure.
+		// The process stops. That is not a failure of the message.
 		log.Info("handed back", "cause", cause)
 		if err := m.NakWithDelay(100 * time.Millisecond); err != nil {
 			log.Warn("hand back", "err", err)
@@ -49,7 +50,7 @@ func (r *run[E]) settle(ctx context.Context, m jetstream.Msg, meta *jetstream.Ms
 	rule := policy[kind]
 	a, lerr := r.attempts.load(ctx, seq, meta.Timestamp, noted(m.Headers()).Attempt)
 	if lerr != nil {
-		// The count is unknown: nothing is given up on a guess.
+		// The count is unknown. A message must not be given up without it.
 		log.Warn("attempts unknown", "err", lerr)
 		r.nak(log, m, rule.delay(int(meta.NumDelivered), fault.DelayOf(err)))
 		return Retried
@@ -66,9 +67,10 @@ func (r *run[E]) settle(ctx context.Context, m jetstream.Msg, meta *jetstream.Ms
 	*count++
 	a.Begun = max(a.Begun-1, 0)
 	if rule.attempts > 0 && a.Failures >= rule.attempts && !rule.free {
-		if err := r.bury(ctx, log, m, meta, a); err != nil {
+		if err := r.deadLetter(ctx, log, m, meta, a); err != nil {
 			log.Error("dead letter not written, the message stays", "err", err)
-			// Its worker lives: what there was no room for is not taken for what kills it.
+			// The worker lives, so this delivery must not count as one that killed its
+			// worker.
 			r.ended(ctx, meta, noted(m.Headers()).Attempt)
 			r.nak(log, m, rule.delay(a.Failures, 10*time.Second))
 			return Retried
@@ -90,12 +92,13 @@ func (r *run[E]) settle(ctx context.Context, m jetstream.Msg, meta *jetstream.Ms
 		if perr == nil {
 			return told("put aside")
 		}
-		// It waits where it is, and holds a place there: better than not at all.
+		// The message waits as a delayed nak and keeps its place among the pending ones.
+		// That is better than no wait.
 		log.Warn("not put aside", "err", perr)
 	}
 	if err := r.attempts.save(ctx, seq, a); err != nil {
 		log.Warn("attempts not saved", "err", err)
-		// Or the delay would never grow.
+		// Without this, the delay would never grow.
 		delay = rule.delay(max(*count, int(meta.NumDelivered)), fault.DelayOf(err))
 	}
 	r.nak(log, m, delay)
@@ -108,8 +111,8 @@ func (r *run[E]) nak(log *slog.Logger, m jetstream.Msg, delay time.Duration) {
 	}
 }
 
-// LetterHeader is what a dead letter keeps of a message's header. The attempts stand in the
-// letter itself; a replay begins to count anew.
+// LetterHeader returns the part of a message's header that a dead letter keeps. The
+// attempts are in the letter itself, and a replay counts from zero.
 func LetterHeader(h map[string][]string) map[string][]string {
 	h = maps.Clone(h)
 	delete(h, events.HeaderAttempts)

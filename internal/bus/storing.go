@@ -10,20 +10,20 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// storing remembers since when JetStream stores nothing of ours. A server whose disk
-// was full goes on to answer pings, reads and pulls, calls itself healthy, and
-// stores nothing until it is restarted: whoever publishes is the only one to see it.
+// storing remembers since when JetStream stores nothing of ours. A server that had a full
+// disk still answers pings, reads and pulls, and calls itself healthy, but stores nothing
+// until it is restarted. Only a publisher sees that.
 type storing struct {
 	mu    sync.Mutex // guards what follows
 	since time.Time  // of the first failure since something was stored; zero if it works
 	err   error      // the latest failure
 }
 
-// storesNothingAfter is for how long nothing may have been stored until somebody
-// should look; an election in a cluster takes less.
+// storesNothingAfter is how long nothing may be stored before somebody should check the
+// server. An election in a cluster takes less.
 const storesNothingAfter = failoverAfter
 
-// heard is told of the outcome of each publication.
+// heard receives the outcome of each publication.
 func (s *storing) heard(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -53,12 +53,12 @@ func (s *storing) trouble() error {
 	return fmt.Errorf("jetstream has stored nothing for %s; %s: %w", silent.Round(time.Second), remedy(s.err), s.err)
 }
 
-// remedy says what helps where nothing is stored.
+// remedy returns advice for an error of storing.
 func remedy(err error) string {
 	api, _ := errors.AsType[*jetstream.APIError](err)
 	switch {
 	case !full(err):
-		return "a server whose disk was full has to be restarted"
+		return "a server that had a full disk must be restarted"
 	case api.ErrorCode == errAccountLimit:
 		return "the account's limit of storage is reached: raise it in the server's configuration, or see what fills it (`nats account info`)"
 	}

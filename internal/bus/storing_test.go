@@ -51,7 +51,7 @@ func TestWhoStoresNothingForLongIsNotReady(t *testing.T) {
 					t.Errorf("trouble is %v, want the last failure in it", err)
 				}
 				if err != nil && strings.Contains(err.Error(), "restarted") == errors.Is(err, account) {
-					t.Errorf("%v: only a server whose disk was full has to be restarted", err)
+					t.Errorf("%v: only a server that had a full disk must be restarted", err)
 				}
 			})
 		})

@@ -31,17 +31,17 @@ const (
 	BucketCopies   = "COPIES"
 )
 
-// AckWait is how long a worker may be silent about a message before another
-// worker gets it: the lease. A living worker renews it three times as often.
+// AckWait is how long a worker may be silent about a message before another worker gets
+// it: the length of the lease. A living worker renews it three times in this time.
 const AckWait = 30 * time.Second
 
-// dedupeWindow is how long JetStream drops a repeated message id. SNS tries a
-// webhook for up to an hour; an SQS message whose deletion was lost comes back
-// after its visibility timeout. Past the window, or after a server restart, the
-// catalog makes a repetition harmless.
+// dedupeWindow is how long JetStream drops a repeated message id. SNS tries a webhook for
+// up to an hour. An SQS message with a lost deletion comes back after its visibility
+// timeout. After the window, or after a server restart, the catalog makes a repetition
+// harmless.
 const dedupeWindow = 2 * time.Hour
 
-// provisionTime is how long making all streams, consumers and buckets may take.
+// provisionTime bounds the time for making all streams, consumers and buckets.
 const provisionTime = time.Minute
 
 const (
@@ -49,9 +49,10 @@ const (
 	mib = 1 << 20
 )
 
-// Settings are what differs between deployments.
+// Settings are the differences between deployments.
 type Settings struct {
-	// Replicas of every stream and bucket: 1, 3 or 5. Zero is 1.
+	// Replicas is the number of copies of every stream and bucket: 1, 3 or 5. Zero means
+	// 1.
 	Replicas int
 }
 
@@ -61,14 +62,14 @@ func streams(s Settings) []jetstream.StreamConfig {
 			Name:        name,
 			Description: description,
 			Subjects:    subjects,
-			// What the stream holds is the backlog. Full, it refuses (DiscardNew),
-			// and the messages wait in SQS.
+			// The messages in the stream are the backlog. A full stream refuses messages
+			// (DiscardNew), and they wait in SQS.
 			Retention:  jetstream.WorkQueuePolicy,
 			Discard:    jetstream.DiscardNew,
 			MaxBytes:   2 * gib,
 			Storage:    jetstream.FileStorage,
 			Duplicates: dedupeWindow,
-			// A batch is stored with one sync to the disk; see [Bus.PublishAll].
+			// The server stores a batch with one sync to the disk; see [Bus.PublishAll].
 			AllowAtomicPublish: true,
 			Replicas:           max(s.Replicas, 1),
 			Metadata:           map[string]string{"gas": "restore-pipeline"},
@@ -79,30 +80,30 @@ func streams(s Settings) []jetstream.StreamConfig {
 		c.Retention, c.Discard, c.MaxAge, c.MaxBytes = jetstream.LimitsPolicy, jetstream.DiscardOld, age, bytes
 		return c
 	}
-	dead := keep(events.StreamDead, events.SubjectDead, "What could not be done, with the reason: `gas dead` reads, replays and drops", 90*24*time.Hour, gib)
+	dead := keep(events.StreamDead, events.SubjectDead, "Messages that were given up, with the reason: `gas dead` reads, replays and drops them", 90*24*time.Hour, gib)
 	dead.Subjects = deadSubjects()
 	var all []jetstream.StreamConfig
 	for _, q := range queues {
 		all = append(all, work(q.stream, q.description, append(slices.Clone(q.subjects), asidePrefix+"*."+q.filter)...))
 	}
 	return append(all,
-		keep(events.StreamStatus, events.SubjectStatus, "What happened to each job: read by the web pages", 7*24*time.Hour, gib),
+		keep(events.StreamStatus, events.SubjectStatus, "The steps of each job, for the web pages", 7*24*time.Hour, gib),
 		dead)
 }
 
-// consumers returns those of a work queue: that of the work, and one for each class of
-// what is put aside.
+// consumers returns the consumers of a work queue: one for the work, and one for each
+// class of messages that are put aside.
 func (q queue) consumers(s Settings) []jetstream.ConsumerConfig {
 	durable := func(name, filter, description string) jetstream.ConsumerConfig {
 		return jetstream.ConsumerConfig{
 			Durable:     name,
 			Description: description,
-			// The consumers of a work queue must not have a message in common.
+			// Two consumers of a work queue must never get the same message.
 			FilterSubject: filter,
 			AckPolicy:     jetstream.AckExplicitPolicy,
 			AckWait:       AckWait,
-			// Attempts are counted by the worker, which knows a failure from a
-			// hand-back; the server would stop delivering without telling anybody.
+			// The worker counts attempts, because it can tell a failure from a hand-back.
+			// The server would stop delivering and tell nobody.
 			MaxDeliver:    -1,
 			MaxAckPending: 10_000,
 			Replicas:      max(s.Replicas, 1),
@@ -111,7 +112,7 @@ func (q queue) consumers(s Settings) []jetstream.ConsumerConfig {
 	}
 	all := []jetstream.ConsumerConfig{durable(q.consumer, q.filter, q.work)}
 	for _, c := range classes {
-		all = append(all, durable(c.consumer(q.consumer), asidePrefix+c.name+".>", "what waits for "+c.name+", and then goes back to "+q.consumer))
+		all = append(all, durable(c.consumer(q.consumer), asidePrefix+c.name+".>", "messages that wait for "+c.name+" and then go back to "+q.consumer))
 	}
 	return all
 }
@@ -133,8 +134,8 @@ func buckets(s Settings) []jetstream.KeyValueConfig {
 			Replicas:    max(s.Replicas, 1),
 		},
 		{
-			// Apart from the sessions: anybody can begin to sign in, and filling this
-			// must not push out who has.
+			// This is separate from the sessions: anybody can begin to sign in, and many
+			// such attempts must not push out the users who are signed in.
 			Bucket:      BucketLogins,
 			Description: "Sign-ins that were begun and not finished",
 			TTL:         15 * time.Minute,
@@ -143,30 +144,30 @@ func buckets(s Settings) []jetstream.KeyValueConfig {
 		},
 		{
 			Bucket:      BucketPace,
-			Description: "How Glacier answers, for all thaws to go by: how long to leave Expedited alone, how far apart calls are",
+			Description: "The pace that all thaws share: how long to leave Expedited alone, how far apart calls are",
 			TTL:         time.Hour,
 			MaxBytes:    mib,
 			Replicas:    max(s.Replicas, 1),
 		},
 		{
 			Bucket:      BucketPlans,
-			Description: "How far the passes over plans are and how they ended",
+			Description: "The progress and the end of each pass over a plan",
 			TTL:         30 * 24 * time.Hour,
 			MaxBytes:    256 * mib,
 			Replicas:    max(s.Replicas, 1),
 		},
 		{
 			Bucket:      BucketSweep,
-			Description: "Who sweeps, what the last sweep found, and what was done about which archive",
+			Description: "The process that sweeps, and what the last sweep found",
 			TTL:         30 * 24 * time.Hour,
 			MaxBytes:    256 * mib,
 			Replicas:    max(s.Replicas, 1),
 		},
 		{
-			// A note is about 250 bytes: room for unfinished copies of 8 TiB in parts of
-			// 8 MiB. Without a note a part is copied again.
+			// An entry has about 250 bytes. There is room for the unfinished copies of 8
+			// TiB in parts of 8 MiB. If an entry is missing, its part is copied again.
 			Bucket:      BucketCopies,
-			Description: "Checksums of parts that are up, for copies that were interrupted to go on from",
+			Description: "Checksums of uploaded parts, so that an interrupted copy can continue",
 			TTL:         3 * 24 * time.Hour,
 			MaxBytes:    256 * mib,
 			Replicas:    max(s.Replicas, 1),
@@ -174,10 +175,10 @@ func buckets(s Settings) []jetstream.KeyValueConfig {
 	}
 }
 
-// bucketStream returns the stream under a bucket. It is the one that
-// CreateKeyValue makes (NATS ADR-8), but for AllowDirect: with it, any replica
-// answers a read, one that lags too, and a browser that was just signed in would
-// not be known on its next request. Without it the leader answers.
+// bucketStream returns the stream of a bucket. It is the stream that CreateKeyValue makes
+// (NATS ADR-8), but without AllowDirect. With AllowDirect, any replica answers a read,
+// even one that lags behind: then a browser that has just signed in would be unknown at
+// its next request. Without it, the leader answers.
 func bucketStream(b jetstream.KeyValueConfig) jetstream.StreamConfig {
 	duplicates := 2 * time.Minute
 	if b.TTL > 0 {
@@ -199,11 +200,11 @@ func bucketStream(b jetstream.KeyValueConfig) jetstream.StreamConfig {
 	}
 }
 
-// Provision makes the streams, consumers and buckets, or brings those that are
-// there up to date. It is idempotent.
+// Provision makes the streams, consumers and buckets, or updates the existing ones. It is
+// idempotent.
 func Provision(ctx context.Context, js jetstream.JetStream, s Settings) error {
-	// Each call would be given five seconds: a busy disk, on which a server makes a
-	// dozen streams and syncs each, takes longer.
+	// Without this, each call would have five seconds. A server on a busy disk takes
+	// longer to make and sync a dozen streams.
 	ctx, cancel := context.WithTimeout(ctx, provisionTime)
 	defer cancel()
 	var errs []error
@@ -227,8 +228,8 @@ func Provision(ctx context.Context, js jetstream.JetStream, s Settings) error {
 	return errors.Join(errs...)
 }
 
-// CheckStreams returns an error that names each of the streams that is missing
-// or less durable than the pipeline's promises need.
+// CheckStreams returns an error that names each stream that is missing, or that is less
+// durable than the pipeline needs.
 func CheckStreams(ctx context.Context, js jetstream.JetStream, names ...string) error {
 	var errs []error
 	for _, name := range names {
@@ -238,7 +239,7 @@ func CheckStreams(ctx context.Context, js jetstream.JetStream, names ...string) 
 			continue
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("look at stream %s: %w", name, err))
+			errs = append(errs, fmt.Errorf("read stream %s: %w", name, err))
 			continue
 		}
 		c := st.CachedInfo().Config
@@ -262,9 +263,9 @@ func CheckStreams(ctx context.Context, js jetstream.JetStream, names ...string) 
 	return errors.Join(errs...)
 }
 
-// CheckConsumer returns an error if a work queue's consumer, or one of those of what was
-// put aside from it, is not there, gives messages up by itself, or hands out what is not
-// its own, and says how to mend it.
+// CheckConsumer returns an error if a consumer of a work queue is missing, gives messages
+// up itself, or hands out the messages of another one. It checks the consumers of
+// messages that are put aside too. The error says how to fix it.
 func (b *Bus) CheckConsumer(ctx context.Context, stream, name string) error {
 	var errs []error
 	for _, q := range queues {

@@ -15,9 +15,9 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Waiting reports whether the work-queue stream of e has a message with e's
-// subject, or has one put aside. Such a stream keeps a message until it is acked, so one
-// that is being worked on is waiting too.
+// Waiting reports whether the work queue of e has a message with e's subject, put aside
+// or not. A work queue keeps a message until it is acked, so a message that a worker has
+// counts too.
 func (b *Bus) Waiting(ctx context.Context, e events.Event) (bool, error) {
 	name, err := queueOf(e)
 	if err != nil {
@@ -36,8 +36,8 @@ func (b *Bus) Waiting(ctx context.Context, e events.Event) (bool, error) {
 		if n > 0 || err != nil {
 			return n > 0, err
 		}
-		// One that was brought back between the two looks: it is stored there before it is
-		// removed here.
+		// Meanwhile a message may have been brought back: it is stored under its own
+		// subject before it is removed from the other one.
 		if found, err = b.has(ctx, name, subject); found || err != nil {
 			return found, err
 		}
@@ -71,9 +71,10 @@ func queueOf(e events.Event) (string, error) {
 	return "", fault.Errorf(fault.Invalid, "a %s does not wait for anything", e.Type())
 }
 
-// Outstanding returns how many tasks of a user are in THAW, those that are worked on or
-// put aside too; most at the most. A task that is just being put aside may count twice. What a release published that did not name the user is not
-// counted.
+// Outstanding returns how many tasks of a user are in THAW, and at most the number most.
+// Tasks that a worker has or that are put aside count too. A task that is just being put
+// aside may count twice. Tasks of an older release, without the user in the subject, do
+// not count.
 func (b *Bus) Outstanding(ctx context.Context, user events.UserID, most int) (int, error) {
 	n := 0
 	for _, prefix := range []string{"", asidePrefix + "*."} {
@@ -86,8 +87,8 @@ func (b *Bus) Outstanding(ctx context.Context, user events.UserID, most int) (in
 	return min(n, most), nil
 }
 
-// count returns how many subjects that match a filter a stream has messages under. The
-// server looks them up in its index, and is not asked for the subjects themselves.
+// count returns how many subjects with messages match a filter. The server counts them in
+// its index, and does not send the subjects.
 func (b *Bus) count(ctx context.Context, stream, filter string) (int, error) {
 	if strings.Contains(filter, "..") || strings.HasSuffix(filter, ".") {
 		return 0, fault.Errorf(fault.Invalid, "count %q in stream %s: an id is missing", filter, stream)
@@ -115,12 +116,12 @@ func (b *Bus) count(ctx context.Context, stream, filter string) (int, error) {
 	return said.Total, nil
 }
 
-// countWait is the longest that counting may take.
+// countWait bounds the time of counting.
 const countWait = 5 * time.Second
 
-// Stream returns a stream by its name, which is looked up once: what it tells by itself
-// (its CachedInfo) is of then. The stream of that name may have been made anew since, and
-// whoever keeps a number beside it asks JS.Stream.
+// Stream returns a stream by its name. It asks the server once, so the stream's
+// CachedInfo may be old, and the stream may have been made anew meanwhile. Callers that
+// store a sequence must ask JS.Stream.
 func (b *Bus) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
 	b.kvsMu.Lock()
 	st := b.streams[name]

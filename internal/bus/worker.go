@@ -16,21 +16,20 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Emit publishes an output of a handler. The runtime has every output stored
+// Emit publishes an output of a handler. The worker waits until every output is stored
 // before it acks the input.
 type Emit = func(context.Context, events.Event) error
 
-// Handler handles one event. It returns nil when the work is done for good, and
-// otherwise an error whose [fault.Kind] decides what becomes of the message.
-// The same event may come twice, late, and while an earlier delivery of it is
-// still being handled somewhere. ctx ends when the lease on the message is
-// lost or the process must stop.
+// Handler handles one event. It returns nil when the work is done. Otherwise the
+// [fault.Kind] of its error decides what happens to the message. The same event may come
+// twice, late, and while another worker still handles an earlier delivery. ctx ends when
+// the lease on the message is lost or the process must stop.
 type Handler[E events.Event] func(ctx context.Context, e E, emit Emit) error
 
-// Outcome is what became of one delivery.
+// Outcome is the result of one delivery.
 type Outcome string
 
-// The outcomes, as metrics label them.
+// The outcomes, with their labels in the metrics.
 const (
 	Acked      Outcome = "acked"
 	Retried    Outcome = "retried"
@@ -40,28 +39,29 @@ const (
 	Lost       Outcome = "lease-lost"
 )
 
-// Worker runs a handler over the messages of a durable consumer. Start as many
-// as you like, in as many processes: they share the work.
+// Worker runs a handler over the messages of a durable consumer. Any number of workers in
+// any number of processes share the work.
 type Worker[E events.Event] struct {
 	Bus      *Bus
 	Stream   string
 	Consumer string
 	Handle   Handler[E]
-	// Slots is how many messages are handled at a time. No more are fetched
-	// than there are free slots: a message that waits in a worker's memory
-	// would lose its lease.
+	// Slots is how many messages are handled at a time. The worker fetches no more
+	// messages than it has free slots: a message that waits in its memory would lose its
+	// lease.
 	Slots int
-	// Observe is told of each delivery's outcome and time; it may be nil.
+	// Observe receives the outcome and the time of each delivery; it may be nil.
 	Observe func(outcome Outcome, kind fault.Kind, took time.Duration)
-	// Door says for how long there is no use in taking messages, and why; 0 is open. While
-	// it is closed nothing is fetched, and what is in hand is finished. It is asked once a
-	// second at most, whatever it says, so that one that opens early is noticed. It may be nil.
+	// Door says for how long the worker must take no messages, and why; 0 means that the
+	// door is open. While it is closed the worker fetches nothing, and finishes the
+	// messages that it has. The worker calls it once a second, so it sees a door that
+	// opens early. It may be nil.
 	Door func() (closed time.Duration, why string)
-	// OnCautious is told when the worker begins to handle one message at a time, because so
-	// many failed in a row that they must have a cause in common, and when that is over. It
-	// may be nil.
+	// OnCautious is called with true when the worker begins to handle one message at a
+	// time, because so many failed in a row that they must have a common cause. It is
+	// called with false at the end of that time. It may be nil.
 	OnCautious func(bool)
-	// OnFill is told every minute how much of what the consumer allows is used; it may be nil.
+	// OnFill is called every minute with the use of the consumer's limits; it may be nil.
 	OnFill func(Fill)
 	Logger *slog.Logger
 
@@ -79,10 +79,10 @@ const (
 	longestStop = 5 * time.Second // to say what became of a message after ctx ended
 )
 
-// Run handles messages until drain is closed, then finishes those it has and
-// returns nil. When ctx ends it stops the handlers and hands their messages
-// back; a hand-back burns no attempt. It returns an error if the consumer or
-// the attempts bucket is not there, and says how to make them.
+// Run handles messages until drain is closed. Then it finishes the messages that it has,
+// and returns nil. When ctx ends, it stops the handlers and gives their messages back;
+// that burns no attempt. It returns an error if the consumer or the bucket ATTEMPTS is
+// missing, and says how to make them.
 func (w *Worker[E]) Run(ctx context.Context, drain <-chan struct{}) error {
 	r, err := w.start(ctx)
 	if err != nil {
@@ -112,13 +112,14 @@ func (w *Worker[E]) Run(ctx context.Context, drain <-chan struct{}) error {
 	}
 	for fetchCtx.Err() == nil {
 		r.atDoor(fetchCtx)
-		// One free slot at least; then as many as are free.
+		// Wait for one free slot, then take all others that are free.
 		if !r.take(fetchCtx) {
 			return nil
 		}
 		free, most := 1, cap(r.slots)
 		if d := r.breaker.wait(); d > 0 {
-			// Alone: when all others are finished, and one message then.
+			// One message at a time: wait until all others are finished, and take one
+			// message.
 			for ; free < cap(r.slots) && r.take(fetchCtx); free++ {
 			}
 			pause(fetchCtx, r.breaker.wait())
@@ -154,7 +155,7 @@ func (w *Worker[E]) Run(ctx context.Context, drain <-chan struct{}) error {
 	return nil
 }
 
-// take takes a slot; false if ctx ended first.
+// take takes a slot; it returns false if ctx ended first.
 func (r *run[E]) take(ctx context.Context) bool {
 	select {
 	case r.slots <- struct{}{}:
@@ -178,8 +179,8 @@ type run[E events.Event] struct {
 }
 
 func (w *Worker[E]) start(ctx context.Context) (*run[E], error) {
-	// All of them within one minute: where leaders change, the answers of one look may be
-	// late, and a worker that stopped for that would have to be started again.
+	// All lookups together get one minute. While leaders change, an answer may be late,
+	// and somebody would have to restart a worker that gave up.
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	c, err := found(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
@@ -216,10 +217,11 @@ func (w *Worker[E]) start(ctx context.Context) (*run[E], error) {
 	return r, nil
 }
 
-// startTime is how long a worker may take to find what it needs.
+// startTime bounds the time of a worker's start.
 const startTime = time.Minute
 
-// found looks until the server has answered. That something is not there is an answer.
+// found repeats the lookup until the server has answered. The answer may be that the
+// thing does not exist.
 func found[T any](ctx context.Context, look func(context.Context) (T, error)) (T, error) {
 	for {
 		tryCtx, cancel := context.WithTimeout(ctx, ackTimeout)
@@ -232,27 +234,25 @@ func found[T any](ctx context.Context, look func(context.Context) (T, error)) (T
 	}
 }
 
-// late reports whether an answer is that of a server which cannot answer now, and not of
-// what was asked for.
+// late reports whether the answer only says that the server cannot answer now.
 func late(err error) bool {
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	return ok && api.Code >= 500
 }
 
-// fetch passes on up to n messages of a consumer as they come, and returns when it has n,
-// or none came for a while.
+// fetch passes on up to n messages of a consumer as they come. It returns after n
+// messages, or when none came for some time.
 func (r *run[E]) fetch(ctx context.Context, c jetstream.Consumer, n int, wait time.Duration, each func(jetstream.Msg)) error {
 	if r.Bus.pulls.fail(c.CachedInfo().Name) {
 		wait = min(wait, probeWait) // so that it is soon known whether it works again
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	// The server says this often that it is there; 30 s are told of every 5.
+	// The server sends heartbeats this often. With a wait of 30 s that is every 5 s.
 	return r.pass(ctx, c, each)(c.Fetch(n, jetstream.FetchContext(ctx), jetstream.FetchHeartbeat(wait/6)))
 }
 
-// pass passes on the messages of a batch of a consumer as they come. What ended with ctx is
-// no error.
+// pass passes on the messages of a batch as they come. The end of ctx is no error.
 func (r *run[E]) pass(ctx context.Context, c jetstream.Consumer, each func(jetstream.Msg)) func(jetstream.MessageBatch, error) error {
 	return func(batch jetstream.MessageBatch, err error) error {
 		if err == nil {
@@ -278,8 +278,8 @@ func (r *run[E]) deliver(ctx context.Context, m jetstream.Msg) {
 	}
 	before := noted(m.Headers())
 	if before.Left >= leastLeft && meta.NumDelivered == 1 {
-		// The classes that it waited in were shorter than its delay, by less than the
-		// shortest of them.
+		// The classes in which it waited were together shorter than its delay. The
+		// difference is less than the shortest class.
 		r.nak(r.log.With("subject", m.Subject(), "seq", meta.Sequence.Stream), m, min(before.Left, classes[0].wait))
 		return
 	}
@@ -294,7 +294,7 @@ func (r *run[E]) deliver(ctx context.Context, m jetstream.Msg) {
 		err = r.handle(hctx, m)
 	}
 
-	// What became of it is said even if ctx is over.
+	// The outcome must be reported even after ctx has ended.
 	sctx, stop := context.WithTimeout(context.WithoutCancel(ctx), longestStop)
 	defer stop()
 	outcome := r.settle(sctx, m, meta, err, context.Cause(hctx))
@@ -302,7 +302,8 @@ func (r *run[E]) deliver(ctx context.Context, m jetstream.Msg) {
 	r.observed(outcome, fault.KindOf(err), time.Since(began))
 }
 
-// messageID returns the id of a message, which it keeps while it is put aside and comes back.
+// messageID returns the id of a message. The id stays the same while the message is put
+// aside and brought back.
 func messageID(m jetstream.Msg, meta *jetstream.MsgMetadata) string {
 	if id := m.Headers().Get(events.HeaderID); id != "" {
 		return id
@@ -316,9 +317,9 @@ func (r *run[E]) observed(outcome Outcome, kind fault.Kind, took time.Duration) 
 	}
 }
 
-// suspect notes that a delivery begins, and returns an error if too many began that
-// came to nothing. What could not be noted proves nothing: a server that is full for
-// an hour must not condemn what it makes wait.
+// suspect records that a delivery begins. It returns an error if too many deliveries
+// began and had no outcome. A beginning that could not be recorded does not count: a
+// server that is full for an hour must not condemn the messages that wait for it.
 func (r *run[E]) suspect(ctx context.Context, meta *jetstream.MsgMetadata, before Attempt) error {
 	a, err := r.attempts.load(ctx, meta.Sequence.Stream, meta.Timestamp, before)
 	if err != nil {
@@ -334,7 +335,7 @@ func (r *run[E]) suspect(ctx context.Context, meta *jetstream.MsgMetadata, befor
 	return nil
 }
 
-// ended takes back the note of a delivery whose end is no outcome of the message.
+// ended removes the record of a delivery that ended without an outcome of the message.
 func (r *run[E]) ended(ctx context.Context, meta *jetstream.MsgMetadata, before Attempt) {
 	if meta.NumDelivered < suspicious {
 		return
@@ -347,8 +348,8 @@ func (r *run[E]) ended(ctx context.Context, meta *jetstream.MsgMetadata, before 
 	}
 }
 
-// handle decodes the message and runs the handler; a panic of the handler is an
-// error like any other.
+// handle decodes the message and runs the handler. A panic of the handler becomes an
+// error.
 func (r *run[E]) handle(ctx context.Context, m jetstream.Msg) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -359,7 +360,7 @@ func (r *run[E]) handle(ctx context.Context, m jetstream.Msg) (err error) {
 	e, err := events.Decode[E](m.Data())
 	switch {
 	case errors.Is(err, events.ErrNewerVersion):
-		// In the middle of a rolling update a newer worker is next.
+		// During a rolling update, a newer worker may get the message next.
 		return fault.After(fault.Unknown, 30*time.Second, err)
 	case err != nil:
 		return fault.Because(fault.Invalid, causeNoEvent, err)

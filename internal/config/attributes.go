@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// JobAttributes returns the attributes of a job that the annotation service writes, by
-// the names that this service has for them. Somebody else's table may have others.
+// JobAttributes returns this service's names of the job attributes that the annotation
+// service writes. Another table may have other names.
 func JobAttributes() []string {
 	return []string{
 		"job_id", "user_id", "submit_time", "input_file_name", "job_status", "complete_time",
@@ -16,10 +16,10 @@ func JobAttributes() []string {
 	}
 }
 
-// AccountAttributes returns those of an account.
+// AccountAttributes returns the names of an account's attributes.
 func AccountAttributes() []string { return []string{"user_id", "name", "email", "role"} }
 
-// renamed returns what is wrong with other names for the known ones, each in a sentence.
+// renamed returns a sentence for each fault of the other names.
 func renamed(names map[string]string, known []string) (wrong []string) {
 	taken := map[string]string{}
 	for _, ours := range known {

@@ -18,8 +18,8 @@ var (
 	nameShape = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,255}$`)
 )
 
-// Check returns an error that is made of a [Fault] for each setting which the parts
-// cannot work with; nil if there is none.
+// Check returns an error with a [Fault] for each setting with which the services cannot
+// work; nil if there is none.
 func (c Config) Check(services ...Service) error {
 	var errs []error
 	bad := func(name, format string, args ...any) {
@@ -46,7 +46,7 @@ func (c Config) Check(services ...Service) error {
 			bad(name, "%q is no host:port", value)
 		}
 	}
-	// site is a URL that people follow: in the clear, everybody on the way reads along.
+	// site checks a URL that people follow: without TLS, others could read along.
 	site := func(name, value string) {
 		u, err := url.Parse(value)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -129,7 +129,7 @@ func (c Config) Check(services ...Service) error {
 		if err := c.TierOrder().Check(); err != nil {
 			bad("GAS_TIERS", "%v", err)
 		}
-		if c.AssumedSize < 1 || c.AssumedSize > 40<<40 { // what an archive can have
+		if c.AssumedSize < 1 || c.AssumedSize > 40<<40 { // the largest archive
 			bad("GAS_THAW_ASSUMED_SIZE", "%d is not from 1 byte to 40 TiB", c.AssumedSize)
 		}
 	}

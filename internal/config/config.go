@@ -1,5 +1,6 @@
-// Package config is what an operator sets: environment variables, read into one
-// struct, checked whole, with all faults reported at once.
+// Package config reads the settings of an operator: environment variables, in one struct.
+// It checks all of them and reports all faults at once. docs/configuration.md lists them,
+// and a test compares.
 package config
 
 import (
@@ -10,12 +11,13 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 )
 
-// Config is everything that can be set. What is AWS's own (AWS_REGION,
-// AWS_ENDPOINT_URL, credentials) is read by the AWS SDK.
+// Config has all settings. The AWS SDK reads AWS's own variables (AWS_REGION,
+// AWS_ENDPOINT_URL, credentials).
 //
-// The tags of a field: env and envDefault are its variable and default, for names the
-// parts that read it (none: all), help says in a few words what it is, and empty what
-// it means to set the variable to nothing; without that tag, nothing is the default.
+// The tags of a field: env and envDefault are its variable and its default. for names the
+// services that read it; none means all. help describes it in a few words. empty
+// describes the effect of a variable that is set to nothing; without this tag, such a
+// variable has its default.
 type Config struct {
 	NATSURL    string `env:"GAS_NATS_URL" envDefault:"nats://127.0.0.1:4222" help:"the NATS server, or several with commas in between"`
 	NATSCAFile string `env:"GAS_NATS_CA_FILE" help:"roots for tls://, as PEM; empty: those of the system"`
@@ -30,7 +32,7 @@ type Config struct {
 
 	JobTable     string `env:"GAS_JOB_TABLE" envDefault:"gas-annotations" for:"thaw,restore,web" help:"the DynamoDB table of annotation jobs"`
 	AccountTable string `env:"GAS_ACCOUNT_TABLE" envDefault:"gas-accounts" for:"thaw,restore,web" help:"the DynamoDB table of accounts"`
-	PlanTable    string `env:"GAS_PLAN_TABLE" envDefault:"gas-plans" for:"thaw,restore,web" help:"the DynamoDB table of plans that are over, spending and switches"`
+	PlanTable    string `env:"GAS_PLAN_TABLE" envDefault:"gas-plans" for:"thaw,restore,web" help:"the DynamoDB table of closed plans, spending and pauses"`
 	// JobAttributes and AccountAttributes say which attributes of the two tables have
 	// another name than here: archive_id=results_file_archive_id,...
 	JobAttributes     map[string]string `env:"GAS_JOB_ATTRIBUTES" envKeyValSeparator:"=" for:"thaw,restore,web" help:"other names of attributes in the job table: ours=theirs, with commas in between"`
@@ -66,8 +68,9 @@ type Config struct {
 	// is no limit.
 	UserBudget string `env:"GAS_THAW_USER_BUDGET" for:"thaw" help:"US dollars a day (UTC) for the retrievals of one user; empty: no limit"`
 	DayBudget  string `env:"GAS_THAW_DAY_BUDGET" for:"thaw" help:"US dollars a day (UTC) for the retrievals of all; empty: no limit"`
-	// AssumedSize is in bytes, of an archive whose size the catalog does not have.
-	AssumedSize int64 `env:"GAS_THAW_ASSUMED_SIZE" envDefault:"104857600" for:"thaw,web" help:"bytes of an archive whose size the catalog does not have, for the price"`
+	// AssumedSize is the assumed size in bytes of an archive if the catalog does not have
+	// the size.
+	AssumedSize int64 `env:"GAS_THAW_ASSUMED_SIZE" envDefault:"104857600" for:"thaw,web" help:"assumed bytes of an archive if the catalog does not have its size, for the price"`
 	// PricesFile is a price list in place of the built-in one.
 	PricesFile string `env:"GAS_PRICES_FILE" for:"thaw,web" help:"a price list as JSON; empty: the built-in one"`
 
@@ -83,14 +86,15 @@ type Config struct {
 
 	WebListen  string `env:"GAS_WEB_LISTEN" envDefault:"127.0.0.1:8080" for:"web" help:"where the site listens, host:port"`
 	WebBaseURL string `env:"GAS_WEB_BASE_URL" envDefault:"http://127.0.0.1:8080" for:"web" help:"the site's URL as browsers see it; http for loopback hosts only"`
-	// WebRate is how many requests a second one address may make, WebProxies whose
-	// X-Forwarded-For is believed, PremiumPrice what people are told to pay.
+	// WebRate is the number of requests a second that one address may make. WebProxies
+	// are the proxies with a trusted X-Forwarded-For. PremiumPrice is the price that
+	// people are shown.
 	WebRate      float64  `env:"GAS_WEB_RATE" envDefault:"100" for:"web" help:"requests a second of one address"`
-	WebProxies   []string `env:"GAS_WEB_PROXIES" for:"web" help:"addresses or networks of the proxies whose X-Forwarded-For is believed"`
+	WebProxies   []string `env:"GAS_WEB_PROXIES" for:"web" help:"addresses or networks of the proxies with a trusted X-Forwarded-For"`
 	PremiumPrice string   `env:"GAS_PREMIUM_PRICE" for:"web" help:"what people are told that Premium costs, \"$9 a month\" for example"`
 	OIDCIssuer   string   `env:"GAS_OIDC_ISSUER" envDefault:"https://auth.globus.org" for:"web" help:"the sign-in provider"`
-	// OIDCFormer are issuers whose subjects are the same people as OIDCIssuer's.
-	OIDCFormer   []string `env:"GAS_OIDC_FORMER_ISSUERS" for:"web" help:"earlier sign-in providers, with commas in between, whose subjects are the same people"`
+	// OIDCFormer are issuers with the same subjects for the same people as OIDCIssuer.
+	OIDCFormer   []string `env:"GAS_OIDC_FORMER_ISSUERS" for:"web" help:"earlier sign-in providers with the same subjects for the same people, with commas in between"`
 	OIDCClientID string   `env:"GAS_OIDC_CLIENT_ID" for:"web" help:"the id of the site at the sign-in provider"`
 	OIDCSecret   Secret   `env:"GAS_OIDC_CLIENT_SECRET" for:"web" help:"the secret of the site at the sign-in provider"`
 
@@ -99,7 +103,7 @@ type Config struct {
 	HealthListen string        `env:"GAS_HEALTH_LISTEN" envDefault:"127.0.0.1:0" help:"where /healthz, /readyz and /metrics are, host:port; port 0 takes a free one and logs it"`
 	LogLevel     slog.Level    `env:"GAS_LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error"`
 	LogFormat    string        `env:"GAS_LOG_FORMAT" envDefault:"text" help:"text or json"`
-	StopGrace    time.Duration `env:"GAS_STOP_GRACE" envDefault:"25s" help:"how long a stop waits for work in hand"`
+	StopGrace    time.Duration `env:"GAS_STOP_GRACE" envDefault:"25s" help:"how long a stop waits for work that has begun"`
 }
 
 // Service is a part of the pipeline: what is checked depends on it.

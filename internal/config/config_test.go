@@ -112,7 +112,7 @@ func TestEveryFaultIsNamedAndAllAtOnce(t *testing.T) {
 			t.Errorf("%s is named %d times, want once, in:\n%v", name, n, err)
 		}
 	}
-	for _, f := range faults { // and each is a fault by itself
+	for _, f := range faults { // and each is a fault alone
 		vars := []string{f}
 		for _, part := range required {
 			vars = append(part, vars...)

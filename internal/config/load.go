@@ -72,8 +72,8 @@ func takeEmpty(c *Config, vars map[string]string) {
 	}
 }
 
-// unreadable returns a fault for each variable that is of the wrong kind. The library
-// names fields of the struct, of which nobody who sets variables knows.
+// unreadable returns a fault for each variable with a value of the wrong kind. The
+// library names fields of the struct, and operators do not know these.
 func unreadable(err error) []Fault {
 	if err == nil {
 		return nil

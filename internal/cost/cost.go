@@ -34,8 +34,7 @@ type Table struct {
 	Regions map[string]map[archive.Tier]Price `json:"regions"`
 }
 
-// elsewhere is the region whose prices stand in for those of one that the table
-// does not have.
+// elsewhere is the region that gives the prices for regions that are not in the table.
 const elsewhere = "us-east-1"
 
 // Public returns the list prices of the Glacier vault API's retrievals in the
@@ -118,8 +117,7 @@ func (t Table) In(region string) Prices {
 type Prices struct {
 	AsOf   string
 	Region string
-	// StandIn is the region whose prices these really are; empty if they are
-	// Region's own.
+	// StandIn is the region that the prices come from; empty if that is Region.
 	StandIn string
 	tiers   map[archive.Tier]Price
 }
@@ -179,14 +177,14 @@ func (e *Estimate) Add(size, assumed int64) {
 	e.Bytes += size
 }
 
-// In returns what the plan costs at the most if all of it is retrieved in the tier: each
-// retrieval is billed by itself, and rounded up to a millionth of a dollar.
+// In returns the highest price of the plan if all of its archives are retrieved in the
+// tier. Each retrieval is billed alone, and rounded up to a millionth of a dollar.
 func (e Estimate) In(p Prices, tier archive.Tier) archive.MicroUSD {
 	return p.Of(tier, e.Archives, e.Bytes).Plus(archive.MicroUSD(max(e.Archives-1, 0)))
 }
 
-// AtMost returns what the plan costs if all of it is retrieved in the dearest of
-// the tiers: which it will be is Glacier's to say.
+// AtMost returns the price of the plan if all of its archives are retrieved in the
+// dearest of the tiers. Glacier decides which tier it will be.
 func (e Estimate) AtMost(p Prices, order archive.Tiers) archive.MicroUSD {
 	var most archive.MicroUSD
 	for _, tier := range order {

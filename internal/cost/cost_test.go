@@ -67,7 +67,7 @@ func TestAPriceListOfOnesOwnIsReadStrictly(t *testing.T) {
 		"a tier too few":          {"Bulk", "Bulks", "tier Bulk"},
 		"a negative price":        {"0.033", "-0.033", "tier Expedited"},
 		"a price without a point": {"0.055", "55000", "tier Standard"},
-		"half of it":              {"}}}}", "", "unexpected EOF"},
+		"half a list":             {"}}}}", "", "unexpected EOF"},
 		"twice":                   {"}}}}", "}}}} {}", "more than one"},
 	} {
 		if _, err := cost.Read(strings.NewReader(strings.Replace(own, c.old, c.new, 1))); err == nil || !strings.Contains(err.Error(), c.says) {
@@ -76,8 +76,8 @@ func TestAPriceListOfOnesOwnIsReadStrictly(t *testing.T) {
 	}
 }
 
-// Each retrieval is billed by itself and rounded up: a plan whose estimate were less
-// would be let through, or approved, and then cost more than that.
+// Each retrieval is billed alone and rounded up. A plan with a lower estimate would be
+// let through or approved, and then cost more.
 func TestAnEstimateIsNeverLessThanItsPartsCost(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := cost.Public().In("us-east-1")

@@ -49,8 +49,8 @@ type Check func(context.Context) error
 // Part is a piece of the pipeline that runs until it is told to stop.
 type Part struct {
 	Name string
-	// Run works until drain is closed, then finishes what it has in hand and
-	// returns nil. When ctx ends it returns at once.
+	// Run works until drain is closed, then finishes its work and returns nil. When ctx
+	// ends it returns at once.
 	Run func(ctx context.Context, drain <-chan struct{}) error
 	// Ready are the checks behind /readyz.
 	Ready []Check
@@ -111,10 +111,10 @@ func (s *Stopper) OnSignal(log *slog.Logger, grace time.Duration) (undo func()) 
 			case sig := <-signals:
 				switch n {
 				case 1:
-					log.Info("stopping: finishing what is in hand", "signal", sig.String(), "at_most", grace)
+					log.Info("stopping: finishing the work that has begun", "signal", sig.String(), "at_most", grace)
 					s.Stop(grace)
 				case 2:
-					log.Warn("stopping now: handing back what is in hand", "signal", sig.String())
+					log.Warn("stopping now: giving back the work that has begun", "signal", sig.String())
 					s.Now()
 				default:
 					os.Exit(ExitFailure)
@@ -214,8 +214,8 @@ func HTTP(name string, ln net.Listener, h http.Handler) Part {
 	return Part{Name: name, Run: func(ctx context.Context, drain <-chan struct{}) error { return Serve(ctx, drain, server, ln) }}
 }
 
-// Serve runs server on ln until drain is closed, then lets the calls in hand
-// finish, until ctx ends.
+// Serve runs server on ln until drain is closed. Then it lets the calls in flight finish,
+// until ctx ends.
 func Serve(ctx context.Context, drain <-chan struct{}, server *http.Server, ln net.Listener) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(ln) }()

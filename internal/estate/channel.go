@@ -48,8 +48,8 @@ func account(arn string) string {
 	return ""
 }
 
-// CompareTopic returns what is wrong with the topic that was found; nil stands for none.
-// other is the webhook path of the other channel.
+// CompareTopic returns the faults of the topic that was found; nil means that there is
+// none. other is the webhook path of the other channel.
 func (c Channel) CompareTopic(found *FoundTopic, arn, other string) []Fault {
 	if found == nil {
 		return []Fault{{Problem: fmt.Sprintf("there is no topic %s", arn), Fix: "correct the ARN, or make the topic with `gas provision --aws`"}}
@@ -109,9 +109,9 @@ func filtered(s Subscription) Fault {
 	return Fault{Problem: fmt.Sprintf("the subscription of %s has a filter policy, which drops messages", s.Endpoint), Fix: "remove the FilterPolicy of that subscription"}
 }
 
-// CompareQueue returns what is wrong with the queue that was found; nil stands for none.
-// topic is what it has to be subscribed to, and rival the topic of the other channel;
-// both are nil if they are not there.
+// CompareQueue returns the faults of the queue that was found; nil means that there is
+// none. topic is the queue's own topic, and rival the topic of the other channel; both
+// are nil if they are missing.
 func (c Channel) CompareQueue(found *FoundQueue, name string, topic, rival *FoundTopic) []Fault {
 	if found == nil {
 		return []Fault{{Problem: fmt.Sprintf("there is no queue %s", name), Fix: "correct the URL or the region, or make the queue with `gas provision --aws`"}}
@@ -169,7 +169,7 @@ func (c Channel) compareSubscription(q *FoundQueue, name string, topic, rival *F
 			Problem: fmt.Sprintf("queue %s is subscribed to topic %s too", name, rival.ARN), Fix: "remove that subscription: each topic has a queue of its own",
 		})
 	case sub.Pending:
-		faults = append(faults, Fault{Problem: fmt.Sprintf("the subscription of queue %s to topic %s stays PendingConfirmation", name, topic.ARN), Fix: "subscribe it from the queue's own account, which confirms it by itself"})
+		faults = append(faults, Fault{Problem: fmt.Sprintf("the subscription of queue %s to topic %s stays PendingConfirmation", name, topic.ARN), Fix: "subscribe it from the queue's own account: then AWS confirms it"})
 	case sub.Filter != "":
 		faults = append(faults, filtered(sub))
 	}
@@ -240,7 +240,7 @@ func (c Channel) compareRedrive(q *FoundQueue, name string) []Fault {
 	if r.Receives < c.Queue.MinReceives {
 		faults = append(faults, Fault{
 			Problem: fmt.Sprintf("queue %s gives a message up after %d receives (maxReceiveCount), which an outage of NATS uses up although nothing is wrong with the message", name, r.Receives),
-			Fix:     fmt.Sprintf("set maxReceiveCount to %d or more, or remove the redrive policy: what cannot be understood goes to DEAD by itself", c.Queue.MinReceives),
+			Fix:     fmt.Sprintf("set maxReceiveCount to %d or more, or remove the redrive policy: a message that cannot be understood goes to DEAD anyway", c.Queue.MinReceives),
 		})
 	}
 	if !q.DeadThere {

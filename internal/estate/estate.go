@@ -6,14 +6,14 @@ package estate
 
 import "time"
 
-// Fault is something that is not as it has to be, and how to mend it.
+// Fault is a difference from what the pipeline needs, with advice.
 type Fault struct {
 	Problem, Fix string
 	// Unsure says that it may be right: it cannot be read from here.
 	Unsure bool
 }
 
-// Estate is all of it.
+// Estate is everything that the pipeline needs in AWS.
 type Estate struct {
 	Tables   []Table
 	Channels []Channel

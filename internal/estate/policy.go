@@ -31,8 +31,8 @@ type Access struct {
 	Account string
 }
 
-// Allows returns whether the policy, as JSON, lets the service in. Whatever cannot be
-// read lets nobody in.
+// Allows returns whether the policy, which is JSON, lets the service in. A policy that
+// cannot be read lets nobody in.
 func Allows(policy string, a Access) Answer {
 	all, ok := statements(policy)
 	if !ok {
@@ -189,7 +189,7 @@ func (w words) match(s string, f func(string) string) bool {
 	return false
 }
 
-// fits reports whether s fits a pattern in which * stands for any letters and ? for one.
+// fits reports whether s fits a pattern: * means any letters and ? means one letter.
 func fits(pattern, s string) bool {
 	// The last * seen and where in s it began to match: on a mismatch it takes one letter
 	// more, so that no pattern takes longer than both lengths multiplied.

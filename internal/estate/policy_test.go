@@ -73,7 +73,7 @@ func TestAPolicyThatIsMendedLetsInAndKeepsTheOthers(t *testing.T) {
 		}
 		again, err := LetTopicSend(policy, theQueue, theTopic)
 		if err != nil || again != policy {
-			t.Errorf("mended twice, it is another: %s, %v", again, err)
+			t.Errorf("after a second fix it differs: %s, %v", again, err)
 		}
 		q := FoundQueue{ARN: theQueue, Policy: policy}
 		if !q.LetsIn(theTopic) || q.LetsIn(theTopic+"2") || was != "" && !strings.Contains(policy, "theirs") {
@@ -115,7 +115,7 @@ func FuzzWhateverThePolicyNobodyIsLetInWhomItDoesNotName(f *testing.F) {
 		}
 		mended, err := LetTopicSend(policy, theQueue, theTopic)
 		if _, whole := statements(policy); whole && err == nil && !strings.Contains(strings.ToLower(policy), "deny") && !strings.Contains(policy, `\u`) && Allows(mended, a) != Yes {
-			t.Errorf("mended, it does not let in: %s", mended)
+			t.Errorf("the fixed policy lets nobody in: %s", mended)
 		}
 		ParseRedrive(policy)
 	})

@@ -74,7 +74,7 @@ type FoundTable struct {
 	Indexes    []FoundIndex
 }
 
-// Compare returns what is wrong with the table that was found; nil stands for none.
+// Compare returns the faults of the table that was found; nil means that there is none.
 func (t Table) Compare(found *FoundTable) []Fault {
 	if found == nil {
 		return []Fault{{Problem: fmt.Sprintf("there is no table %s", t.Name), Fix: "correct the name or the region, or make it with `gas provision --aws`"}}
@@ -92,7 +92,7 @@ func (t Table) Compare(found *FoundTable) []Fault {
 	for _, want := range t.Indexes {
 		i := slices.IndexFunc(found.Indexes, func(have FoundIndex) bool { return have.Name == want.Name })
 		if i < 0 {
-			faults = append(faults, Fault{Problem: fmt.Sprintf("table %s has no index %s", t.Name, want.Name), Fix: "add it with `gas provision --aws`; DynamoDB fills it by itself"})
+			faults = append(faults, Fault{Problem: fmt.Sprintf("table %s has no index %s", t.Name, want.Name), Fix: "add it with `gas provision --aws`; DynamoDB fills it"})
 			continue
 		}
 		faults = append(faults, want.compare(t.Name, found.Indexes[i])...)

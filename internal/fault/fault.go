@@ -21,8 +21,8 @@ type Kind int
 const (
 	// Unknown is every error that nobody classified.
 	Unknown Kind = iota
-	// Transient passes by itself (a timeout, a 5xx, a cut connection): come
-	// back later, as often as it takes.
+	// Transient trouble ends without help (a timeout, a 5xx, a cut connection): try again
+	// later, as often as needed.
 	Transient
 	// Throttled is Transient, with the wish to be called less.
 	Throttled
@@ -37,8 +37,8 @@ const (
 	Conflict
 	// NotFound means that the thing named does not exist (any more).
 	NotFound
-	// Denied means that a credential or policy forbids the call: an operator
-	// can mend it, so it is tried again, slowly.
+	// Denied means that a credential or policy forbids the call. An operator can fix it,
+	// so it is tried again, slowly.
 	Denied
 	// Invalid means that the input can never be handled: a dead letter.
 	Invalid
@@ -64,12 +64,12 @@ type Error struct {
 	Kind Kind
 	// After is the shortest wait before another try; zero leaves it to the bus.
 	After time.Duration
-	// Cause names what has to be mended, in a word or two that stay the same each time
-	// ("key occupied"); empty if the kind says enough. Two dead letters of one message
-	// with one kind and one cause say the same thing.
+	// Cause names what must be fixed, in a word or two that stay the same each time ("key
+	// occupied"); empty if the kind says enough. Two dead letters of one message with one
+	// kind and one cause say the same.
 	Cause string
-	// Owner is whose work it was; empty if nobody said. What fails for one owner alone may
-	// have a cause that others do not share.
+	// Owner is the user of the work; empty if unknown. A failure for one user alone may
+	// have a cause that does not affect others.
 	Owner string
 	Err   error
 }
@@ -101,7 +101,7 @@ func After(kind Kind, d time.Duration, err error) error {
 	return &Error{Kind: kind, After: d, Err: err}
 }
 
-// Because returns err with kind and with the name of what has to be mended.
+// Because returns err with kind and with the name of what must be fixed.
 func Because(kind Kind, cause string, err error) error {
 	if err == nil {
 		return nil
@@ -109,7 +109,7 @@ func Because(kind Kind, cause string, err error) error {
 	return &Error{Kind: kind, Cause: cause, Err: err}
 }
 
-// Of returns err, of the same kind, and with whose work it was.
+// Of returns err with the same kind, and with the user of the work.
 func Of(owner string, err error) error {
 	if err == nil {
 		return nil
@@ -117,8 +117,8 @@ func Of(owner string, err error) error {
 	return &Error{Kind: KindOf(err), After: DelayOf(err), Owner: owner, Err: err}
 }
 
-// OwnerOf returns whose work it was that err is of: what the outermost [Error] in its
-// chain says; empty if that says nothing.
+// OwnerOf returns the user of the work: the owner of the outermost [Error] in err's
+// chain; empty if it has none.
 func OwnerOf(err error) string {
 	if fe, ok := errors.AsType[*Error](err); ok {
 		return fe.Owner
@@ -149,7 +149,7 @@ func DelayOf(err error) time.Duration {
 	return 0
 }
 
-// CauseOf returns the name of what has to be mended: that of the outermost [Error] in
+// CauseOf returns the name of what must be fixed: the cause of the outermost [Error] in
 // err's chain that has one; empty if none has.
 func CauseOf(err error) string {
 	for {

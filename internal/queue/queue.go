@@ -10,7 +10,7 @@ const BatchSize = 10
 // Message is a message that a queue lent to us.
 type Message struct {
 	ID string
-	// Receipt stands for this loan of the message.
+	// Receipt identifies this loan of the message.
 	Receipt string
 	Body    string
 	SentAt  time.Time

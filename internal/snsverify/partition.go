@@ -18,8 +18,9 @@ type partition struct {
 	cert string
 }
 
-// partitions are those of the SDK (aws-sdk-go-v2/internal/endpoints/awsrulesfn/partitions.json;
-// a test compares them). What certificates are called is from AWS's own verifier for Java
+// partitions are the partitions of the SDK
+// (aws-sdk-go-v2/internal/endpoints/awsrulesfn/partitions.json; a test compares them).
+// The names of certificates come from AWS's own verifier for Java
 // (services-custom/sns-message-manager).
 func partitions() []partition {
 	return []partition{
@@ -36,8 +37,9 @@ func partitions() []partition {
 
 var topicShape = regexp.MustCompile(`^arn:([a-z-]+):sns:([a-z]{2,4}(?:-[a-z]+)+-[0-9]{1,2}):[0-9]{12}:[A-Za-z0-9_-]{1,256}$`)
 
-// CheckTopic returns an error if arn is not that of a standard topic in a region that
-// its partition has: no message of it could be verified. It is fit for a set-up's check.
+// CheckTopic returns an error if arn is not the ARN of a standard topic in a region of
+// its partition: no message of such a topic could be verified. `gas check` and the
+// bridge's start use it.
 func CheckTopic(arn string) error {
 	_, _, err := place(arn)
 	return err

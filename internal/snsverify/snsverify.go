@@ -28,7 +28,7 @@ const (
 	UnsubscribeConfirmation  = "UnsubscribeConfirmation"
 )
 
-// Message is a message whose signature was verified.
+// Message is a message with a verified signature.
 type Message struct {
 	Type      string
 	ID        string
@@ -82,9 +82,9 @@ type Config struct {
 	Topics []string
 	// Roots are the certificate authorities; nil for the system's.
 	Roots *x509.CertPool
-	// Intermediates are certificates between SNS's and the roots. SNS hands out its own
-	// alone; one whose issuer is not here is completed from crt.*.amazontrust.com, over
-	// plain HTTP.
+	// Intermediates are certificates between SNS's and the roots. SNS sends only its own
+	// certificate. If its issuer is not here, the chain is completed from
+	// crt.*.amazontrust.com, over plain HTTP.
 	Intermediates []*x509.Certificate
 	// Client fetches certificates. It must not follow redirects: New sets that.
 	Client *http.Client

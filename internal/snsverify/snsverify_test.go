@@ -101,7 +101,7 @@ type bed struct {
 	root, leaf *identity
 	fetches    atomic.Int64
 	now        atomic.Pointer[time.Time]
-	serve      http.HandlerFunc // what is answered to a fetch; the leaf if nil
+	serve      http.HandlerFunc // answers a fetch; if nil, the leaf is the answer
 }
 
 func newBed(t testing.TB) *bed {
@@ -502,7 +502,7 @@ func TestNoBitOfWhatIsSignedCanBeFlipped(t *testing.T) {
 			}
 			for i := range len(value) * 8 {
 				if name == "Signature" && i%8 > 1 {
-					continue // what it stands for is flipped below
+					continue // its value is flipped below
 				}
 				raw := []byte(value)
 				raw[i/8] ^= 1 << (i % 8)

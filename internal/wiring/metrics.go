@@ -28,7 +28,7 @@ func newWorkMetrics() *workMetrics {
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 10),
 		}, []string{"consumer"}),
 		fill: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "gas_consumer_fill", Help: "What a consumer has waiting, in hand and of workers that wait, beside what it may have: a limit of 0 is none.",
+			Name: "gas_consumer_fill", Help: "A consumer's messages that wait, messages in flight and waiting workers, beside their limits: 0 means no limit.",
 		}, []string{"consumer", "what"}),
 	}
 }
@@ -61,7 +61,7 @@ func (m *workMetrics) observe(consumer string) func(bus.Outcome, fault.Kind, tim
 func tally(d *bridge.Drain) []prometheus.Collector {
 	labels := prometheus.Labels{"source": d.Source.Name}
 	outcome := func(name string, n *atomic.Int64) prometheus.Collector {
-		return counter("gas_bridge_messages_total", "SQS messages: received = published + duplicate + quarantined + returned + all of gas_bridge_foreign_total + those in hand.",
+		return counter("gas_bridge_messages_total", "SQS messages: received = published + duplicate + quarantined + returned + all of gas_bridge_foreign_total + in flight.",
 			prometheus.Labels{"source": d.Source.Name, "outcome": name}, n)
 	}
 	var all []prometheus.Collector
@@ -76,7 +76,7 @@ func tally(d *bridge.Drain) []prometheus.Collector {
 		outcome("quarantined", &d.Tally.Quarantined),
 		outcome("returned", &d.Tally.Returned),
 		counter("gas_bridge_receives_total", "Calls that receive from SQS, empty answers included.", labels, &d.Tally.Receives),
-		counter("gas_bridge_leases_renewed_total", "SQS messages whose visibility was extended while they waited.", labels, &d.Tally.Extended),
+		counter("gas_bridge_leases_renewed_total", "Extensions of the visibility of SQS messages while they waited.", labels, &d.Tally.Extended),
 		counter("gas_bridge_undeleted_total", "SQS messages that were stored and could not be deleted: they come again, as duplicates.", labels, &d.Tally.Undeleted),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gas_bridge_in_hand", Help: "SQS messages that are received and not settled.", ConstLabels: labels,

@@ -73,12 +73,12 @@ func newSweepMetrics() *sweepMetrics {
 		last:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "gas_sweep_last_seconds", Help: "When this replica last finished a sweep, in Unix time."}),
 		archives: prometheus.NewGauge(prometheus.GaugeOpts{Name: "gas_sweep_archives", Help: "Archives that the last sweep compared with their owners' roles."}),
 		due:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "gas_sweep_due", Help: "Requests and retrievals that were overdue at the last sweep."}),
-		plans:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "gas_sweep_plans", Help: "Plans that the last sweep looked at."}),
+		plans:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "gas_sweep_plans", Help: "Plans that the last sweep checked."}),
 		found: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "gas_sweep_found", Help: "Archives of the last sweep, by what was found.",
 		}, []string{"finding"}),
 		done: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "gas_sweep_actions_total", Help: "What sweeps did about archives that were lost sight of.",
+			Name: "gas_sweep_actions_total", Help: "Actions of sweeps for lost work.",
 		}, []string{"action"}),
 		sweeps: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gas_sweeps_total", Help: "Sweeps, by whether they saw everything.",

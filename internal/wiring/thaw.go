@@ -132,7 +132,7 @@ func newThawMetrics() *thawMetrics {
 			Name: "gas_retrievals_requested_total", Help: "Retrievals requested from Glacier.",
 		}, []string{"tier", "fallback"}),
 		cost: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "gas_retrieval_cost_dollars_total", Help: "What retrievals cost by the price list.",
+			Name: "gas_retrieval_cost_dollars_total", Help: "The price of retrievals by the price list.",
 		}, []string{"tier"}),
 		plans: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gas_plans_total", Help: "Plans, by how they ended.",

@@ -19,8 +19,8 @@ var does = map[config.Service]string{
 	config.Web:     "Web is the site: sign-in, jobs, upgrade and download.",
 }
 
-// command answers to the arguments of a service, of which there are none but help and
-// version. done says that the process is to exit, with the code.
+// command handles the arguments of a service: only help and version exist. done means
+// that the process must exit, with the code.
 func command(name config.Service, args []string, out, errs io.Writer) (code int, done bool) {
 	if len(args) == 0 {
 		return 0, false
@@ -41,7 +41,7 @@ func command(name config.Service, args []string, out, errs io.Writer) (code int,
 
 // help tells what the service does and what can be set.
 func help(name config.Service, out io.Writer) {
-	fmt.Fprintf(out, "Usage: %s [--help | --version]\n\n%s It runs until a signal:\nthe first SIGTERM finishes what is in hand, a second hands it back, a third exits.\n\nEnvironment variables, with their defaults:\n\n", name, does[name])
+	fmt.Fprintf(out, "Usage: %s [--help | --version]\n\n%s It runs until a signal:\nthe first SIGTERM finishes the work that has begun, a second gives it back, a third exits.\n\nEnvironment variables, with their defaults:\n\n", name, does[name])
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, s := range config.Of(name) {
 		words := s.Help

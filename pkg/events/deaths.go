@@ -89,10 +89,10 @@ func (e DeadLetter) Death(seq uint64) Death {
 // that the message had, because JetStream would take that for a repetition.
 func (e DeadLetter) ReplayID() string { return "replay:" + e.MessageID() }
 
-// Replay returns the message that puts the letter's payload back where it came from; seq is
-// the letter's place in the DEAD stream. Mend the cause, publish the message, and delete the
-// letter from DEAD when JetStream has stored it. A letter from SQS has no subject: send its
-// payload to the queue again.
+// Replay returns the message that puts the letter's payload back where it came from; seq
+// is the letter's sequence in the DEAD stream. Fix the cause, publish the message, and
+// delete the letter from DEAD when JetStream has stored it. A letter from SQS has no
+// subject: send its payload to the queue again.
 func (e DeadLetter) Replay(seq uint64) (Message, error) {
 	if owner(e.SourceSubject) == "" {
 		return Message{}, fmt.Errorf("replay: nothing can be published under subject %q", e.SourceSubject)

@@ -56,8 +56,8 @@ type ThawRequested struct {
 	ArchiveID ArchiveID `json:"archive_id"`
 	// Plan names the plan of the task. The catalog decides.
 	Plan string `json:"plan,omitempty"`
-	// UpgradedAt is when the user became Premium, as far as the publisher knows. It is
-	// for people, and for releases that knew no plans: nothing goes by it.
+	// UpgradedAt is the time when the user became Premium, as far as the publisher knows.
+	// It is for people, and for releases that knew no plans: nothing depends on it.
 	UpgradedAt time.Time `json:"upgraded_at,omitzero"`
 }
 
@@ -125,7 +125,7 @@ type DeadLetter struct {
 	Reason string `json:"reason"`
 	// Kind is the kind of the error.
 	Kind DeadKind `json:"kind"`
-	// Cause names the thing to mend, in words that stay the same; empty if the kind says
+	// Cause names the thing to fix, in words that stay the same; empty if the kind says
 	// enough. Two letters of one subject, kind and cause say the same thing.
 	Cause string `json:"cause,omitempty"`
 	// Attempts counts how often handling it was tried. The attempts of earlier dead

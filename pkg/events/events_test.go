@@ -207,7 +207,7 @@ func FuzzATokenThatParsesIsTheOnlyOneOfItsID(f *testing.F) {
 	f.Fuzz(func(t *testing.T, token string) {
 		id, err := ParseToken(token)
 		if err == nil && Token(id) != token {
-			t.Fatalf("ParseToken(%q) = %q, whose token is %q", token, id, Token(id))
+			t.Fatalf("ParseToken(%q) = %q, with the token %q", token, id, Token(id))
 		}
 	})
 }

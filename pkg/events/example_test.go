@@ -16,7 +16,7 @@ type stored struct {
 	data   string
 }
 
-// show prints a message that is to be published.
+// show prints a message before it is published.
 func show(m events.Message) {
 	fmt.Println(m.Subject)
 	for _, name := range []string{events.HeaderMsgID, events.HeaderID, events.HeaderType, events.HeaderVersion} {

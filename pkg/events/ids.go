@@ -18,10 +18,10 @@ type (
 	RetrievalID string
 )
 
-// Token returns the subject token that stands for id: letters, digits, '-' and
-// '_' are themselves, every other byte is '=' and two upper-case hex digits.
-// It is reversible by [ParseToken], holds no character that NATS gives a
-// meaning, and is never empty for a non-empty id.
+// Token returns the subject token for id: letters, digits, '-' and '_' stay the same,
+// every other byte becomes '=' and two upper-case hex digits. It is reversible by
+// [ParseToken], holds no character that NATS gives a meaning, and is never empty for a
+// non-empty id.
 func Token(id string) string {
 	plain := true
 	for i := 0; i < len(id); i++ {

@@ -8,7 +8,8 @@ import (
 )
 
 // Position is a place in a stream. A stream that was deleted and made anew counts from 1
-// again, and its numbers say nothing about the other's: a position says of which it is.
+// again, and its numbers say nothing about the earlier stream: so a position names the
+// stream's incarnation.
 type Position struct {
 	// Incarnation names the stream between two makings; see [Incarnation]. It is empty in a
 	// position as older releases told it, and in the zero Position, the beginning of any stream.

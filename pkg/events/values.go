@@ -12,7 +12,7 @@ type State string
 const (
 	// StateArchived: in the vault, and the owner is a Free user.
 	StateArchived State = "archived"
-	// StatePlanned: in the vault, and to be asked for.
+	// StatePlanned: in the vault, and will be requested.
 	StatePlanned State = "planned"
 	// StateRequested: Glacier is working on it.
 	StateRequested State = "requested"
@@ -24,9 +24,9 @@ const (
 	StateVerifying State = "verifying"
 	// StateRestored: the file is in S3, and the archive is deleted.
 	StateRestored State = "restored"
-	// StateFailed: Glacier failed the retrieval. The archive is asked for again later.
+	// StateFailed: Glacier failed the retrieval. The archive is requested again later.
 	StateFailed State = "failed"
-	// StateExpired: the output was gone before it was copied. The archive is asked for
+	// StateExpired: the output was gone before it was copied. The archive is requested
 	// again later.
 	StateExpired State = "expired"
 )

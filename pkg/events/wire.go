@@ -40,7 +40,7 @@ const (
 	// HeaderID repeats the id under a name that survives a scheduled or
 	// replayed publication, where JetStream drops its own.
 	HeaderID = "Gas-Id"
-	// HeaderType is the event's type: [DecodeMessage] goes by it.
+	// HeaderType is the event's type: [DecodeMessage] uses it.
 	HeaderType = "Gas-Type"
 	// HeaderVersion is the event's format version.
 	HeaderVersion = "Gas-Version"

@@ -1,6 +1,6 @@
-// Stress runs the tests of packages again and again beside a load, with 1, 2, 4 and
-// 8 processors in turn. A test that passes because nothing else is to be done on the
-// machine, or because two goroutines happen to come in one order, fails here.
+// Stress runs the tests of packages again and again beside a load, with 1, 2, 4 and 8
+// processors in turn. A test fails here if it passes only on an idle machine, or only if
+// two goroutines happen to come in one order.
 package main
 
 import (
@@ -33,7 +33,7 @@ var processors = []int{1, 2, 4, 8}
 // a quarter of the rounds has to do.
 var few = []string{"internal/test/e2e", "internal/test/sim", "internal/test/browser", "deploy/nats"}
 
-// options are what a run is asked for.
+// options are the flags.
 type options struct {
 	rounds, load int
 	limit        time.Duration
@@ -42,7 +42,7 @@ type options struct {
 	logs         string
 }
 
-// pkg is a package with tests, and what came of it.
+// pkg is a package with tests, and their result.
 type pkg struct {
 	path, dir string
 	rounds    int // that it is to have
@@ -54,7 +54,7 @@ type pkg struct {
 
 func main() {
 	var o options
-	flag.IntVar(&o.rounds, "rounds", rounds(os.Getenv("STRESS_ROUNDS")), "how often each package's tests run; STRESS_ROUNDS, else 20; a quarter of it for "+strings.Join(few, ", "))
+	flag.IntVar(&o.rounds, "rounds", rounds(os.Getenv("STRESS_ROUNDS")), "how often each package's tests run; STRESS_ROUNDS, else 20; a quarter for "+strings.Join(few, ", "))
 	flag.IntVar(&o.load, "load", runtime.NumCPU(), "how many loops take processor time meanwhile")
 	flag.DurationVar(&o.limit, "limit", 10*time.Minute, "the longest that a round may take")
 	flag.BoolVar(&o.race, "race", false, "build the tests with the race detector")
@@ -171,11 +171,11 @@ func (p *pkg) run(ctx context.Context, w io.Writer, o options, binary string) {
 		if werr := os.WriteFile(file, log, 0o644); werr != nil {
 			err = errors.Join(err, werr)
 		}
-		fmt.Fprintf(w, "FAIL %s, round %d, -test.cpu %d: %s (%v)\n%s  all of it: %s\n", p.path, i+1, n, strings.Join(failures(log), ", "), err, excerpt(log, 20), file)
+		fmt.Fprintf(w, "FAIL %s, round %d, -test.cpu %d: %s (%v)\n%s  the whole log: %s\n", p.path, i+1, n, strings.Join(failures(log), ", "), err, excerpt(log, 20), file)
 	}
 }
 
-// round runs the tests once. Whatever processes they start end with them.
+// round runs the tests once. All processes that they start end with them.
 func round(ctx context.Context, dir, binary string, cpu int, o options) ([]byte, error) {
 	args := []string{"-test.cpu", strconv.Itoa(cpu), "-test.timeout", o.limit.String()}
 	if o.tests != "" {

@@ -27,7 +27,7 @@ import (
 	localnats "github.com/gas-restore/gas/internal/local/nats"
 )
 
-// What the stand-in has.
+// The contents of the stand-in.
 const (
 	JobTable     = "gas-annotations"
 	AccountTable = "gas-accounts"
@@ -105,7 +105,7 @@ func serve(prepare func(*localaws.Server) error, answers func(*localaws.Server, 
 	return in.Err()
 }
 
-// World is the benchmark's side of it. Stop it.
+// World is the benchmark's handle on the other process. The caller must stop it.
 type World struct {
 	address
 	Config   aws.Config // the SDK's

@@ -77,7 +77,7 @@ func TestWhatIsWrongIsMendedAndOthersStatementsStay(t *testing.T) {
 	}
 	channel(t, a, estate.Restore)
 	if got := faults(t, a, c, topic, queue); len(got) > 0 {
-		t.Errorf("mended: %+v", got)
+		t.Errorf("fixed: %+v", got)
 	}
 	account := awsestate.New(a.Config)
 	ft, err := account.Topic(t.Context(), topic)

@@ -1,4 +1,5 @@
-// Package awsestate looks at what AWS has of the estate, and makes what is missing of it.
+// Package awsestate reads tables, topics, queues and policies in AWS in the form of
+// package estate, and makes the missing ones. It deletes nothing.
 package awsestate
 
 import (

@@ -18,9 +18,9 @@ import (
 	"github.com/gas-restore/gas/internal/estate"
 )
 
-// MakeChannel makes the topic and the queue behind it, with these names, where they are
-// missing, subscribes the queue, and lets in by their policies who has to be. What is
-// there and right stays as it is. It returns the topic's ARN and the queue's URL.
+// MakeChannel makes the topic and its queue, with these names, where they are missing. It
+// subscribes the queue, and their policies allow what they must. It does not change what
+// is right. It returns the topic's ARN and the queue's URL.
 func (a *Account) MakeChannel(ctx context.Context, c estate.Channel, topic, queue string) (arn, url string, err error) {
 	t, err := a.topics.CreateTopic(ctx, &sns.CreateTopicInput{Name: &topic})
 	if err != nil {
@@ -49,7 +49,7 @@ func (a *Account) mendTopic(ctx context.Context, c estate.Channel, arn string) e
 		_, err := a.topics.SetTopicAttributes(ctx, &sns.SetTopicAttributesInput{TopicArn: &arn, AttributeName: &name, AttributeValue: &value})
 		return awsfault.Wrap(err, "set attribute %s of topic %s", name, arn)
 	}
-	if len(found.Subscriptions) == 0 { // else others may go by the signatures that they get
+	if len(found.Subscriptions) == 0 { // otherwise other subscribers may depend on the present signatures
 		if err := set("SignatureVersion", "2"); err != nil {
 			return err
 		}
@@ -102,20 +102,20 @@ func (a *Account) makeQueue(ctx context.Context, c estate.Channel, name, topic s
 	return url, nil
 }
 
-// Subscribe subscribes the endpoint to the topic. That it is already is no error; if it
-// was not confirmed, it is asked again to confirm.
+// Subscribe subscribes the endpoint to the topic. It is no error if the subscription
+// exists; if it is not confirmed, SNS sends another request to confirm.
 func (a *Account) Subscribe(ctx context.Context, topic, protocol, endpoint string) error {
 	_, err := a.topics.Subscribe(ctx, &sns.SubscribeInput{TopicArn: &topic, Protocol: &protocol, Endpoint: &endpoint})
 	return awsfault.Wrap(err, "subscribe %s to topic %s", endpoint, topic)
 }
 
-// MakeVault makes the vault; that it is there is no error.
+// MakeVault makes the vault. It is no error if the vault exists.
 func (a *Account) MakeVault(ctx context.Context, name string) error {
 	_, err := glacier.NewFromConfig(a.cfg).CreateVault(ctx, &glacier.CreateVaultInput{AccountId: aws.String("-"), VaultName: &name})
 	return awsfault.Wrap(err, "create vault %s", name)
 }
 
-// MakeBucket makes the bucket; that it is there is no error.
+// MakeBucket makes the bucket. It is no error if the bucket exists.
 func (a *Account) MakeBucket(ctx context.Context, name string) error {
 	objects := s3.NewFromConfig(a.cfg, func(o *s3.Options) { o.UsePathStyle = a.cfg.BaseEndpoint != nil })
 	if _, err := objects.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &name}); err == nil {

@@ -24,9 +24,9 @@ func Wrap(err error, format string, args ...any) error {
 	return fault.New(kindOf(err), fmt.Errorf(format+": %w", append(args, err)...))
 }
 
-// Credentials returns err, of getting credentials, with its kind. What is not there or not
-// permitted is so of the role, not of what the call is about: an operator mends it. It
-// returns nil for nil.
+// Credentials returns an error of getting credentials with its kind. A missing role or a
+// missing permission concerns the credentials, and not the object of the call: an
+// operator must fix it. It returns nil for nil.
 func Credentials(err error) error {
 	if err == nil {
 		return nil
@@ -44,15 +44,15 @@ func Credentials(err error) error {
 	return fault.New(kind, err)
 }
 
-// FromCode returns the error of one entry of a batch of SQS, of which AWS gives the code
-// and not a whole response.
+// FromCode returns the error of one entry of an SQS batch: AWS gives only a code for it,
+// and no whole response.
 func FromCode(code, format string, args ...any) error {
 	kind, _ := ofCode(sqs, code, "")
 	return fault.New(kind, fmt.Errorf(format+": %s", append(args, code)...))
 }
 
-// ofCode returns the kind of a service's error code; false if it is not known. What
-// DynamoDB says of an index under a code for everything is known by its words.
+// ofCode returns the kind of a service's error code; false if the code is unknown.
+// DynamoDB reports a missing index under a general code, so its text decides.
 func ofCode(service, code, message string) (fault.Kind, bool) {
 	if i := strings.LastIndexByte(code, '#'); i >= 0 {
 		code = code[i+1:]
@@ -104,7 +104,7 @@ func kindOf(err error) fault.Kind {
 	return fault.Unknown
 }
 
-// ofStatus returns the kind of an answer of which the HTTP status is all that is known.
+// ofStatus returns the kind of an answer with nothing but an HTTP status.
 func ofStatus(status int) fault.Kind {
 	switch {
 	case status == 404:

@@ -53,7 +53,7 @@ var notCalled = map[string]map[string]string{
 	"SNS": {
 		"BatchEntryIdsNotDistinct": "PublishBatch", "BatchRequestTooLong": "PublishBatch", "EmptyBatchRequest": "PublishBatch",
 		"InvalidBatchEntryId": "PublishBatch", "TooManyEntriesInBatchRequest": "PublishBatch",
-		"EndpointDisabled": "mobile push", "PlatformApplicationDisabled": "mobile push", "ParameterValueInvalid": "Publish with message attributes, of which we send none",
+		"EndpointDisabled": "mobile push", "PlatformApplicationDisabled": "mobile push", "ParameterValueInvalid": "Publish with message attributes: we send none",
 		"InvalidState": "subscription filters", "OptedOut": "SMS", "UserError": "SMS", "VerificationException": "SMS",
 		"ConcurrentAccess": "tags", "StaleTag": "tags", "TagLimitExceeded": "tags", "TagPolicy": "tags", "ResourceNotFound": "tags",
 		"TopicLimitExceeded": "CreateTopic",
@@ -112,7 +112,7 @@ func TestEachErrorOfTheSDKsModelsHasAKindOrAReason(t *testing.T) {
 			why := notCalled[service][code] + without[service+" "+code]
 			switch {
 			case code == "":
-				// The fallback of a type whose code is the server's.
+				// The fallback for a type without a code of its own.
 			case !known && why == "":
 				t.Errorf("%s: the SDK knows %s, which has neither a kind nor a reason", service, code)
 			case known && why != "":

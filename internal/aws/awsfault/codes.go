@@ -9,11 +9,11 @@ const (
 	sqs      = "SQS"
 )
 
-// codes maps AWS's error codes to kinds. A code that is not here is judged by its HTTP
-// status; a test compares this with the SDK's models, and says of each code that is not
-// here why.
+// codes maps AWS's error codes to kinds. A code that is not here gets its kind from its
+// HTTP status. A test compares this map with the SDK's models, and gives a reason for
+// each code that is not here.
 //
-// What an operator has to mend, a mistake of set-up, is Denied: the work waits for it.
+// A mistake of set-up that an operator must fix is Denied: the work waits for the fix.
 var codes = map[string]fault.Kind{
 	// Glacier
 	"InsufficientCapacityException": fault.Capacity,
@@ -121,7 +121,7 @@ var codes = map[string]fault.Kind{
 	"InvalidRequest":                     fault.Denied, // what the bucket demands: encryption, Object Lock, ACLs
 	"InvalidEncryptionAlgorithmError":    fault.Denied,
 	"InvalidBucketState":                 fault.Denied,
-	"InvalidObjectState":                 fault.Denied, // what is at the key is in a cold storage class
+	"InvalidObjectState":                 fault.Denied, // the object at the key is in a cold storage class
 	"InvalidPayer":                       fault.Denied,
 	"AccountProblem":                     fault.Denied,
 	"AllAccessDisabled":                  fault.Denied,
@@ -129,8 +129,8 @@ var codes = map[string]fault.Kind{
 	"MethodNotAllowed":                   fault.Denied,
 	"NotImplemented":                     fault.Denied, // another server, without something that we need
 
-	// What KMS says of the key of a bucket, topic, queue or table. S3 and DynamoDB put
-	// "KMS." before it, and each of those that is not here is Denied.
+	// KMS's errors about the key of a bucket, topic, queue or table. S3 and DynamoDB put
+	// "KMS." before the code. Each KMS code that is not here is Denied.
 	"KMS.ThrottlingException":        fault.Throttled,
 	"KMS.LimitExceededException":     fault.Throttled,
 	"KMS.InternalException":          fault.Transient,

@@ -24,7 +24,7 @@ func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// halves is a DynamoDB that is throttled when it is asked for two things at a time.
+// halves is a DynamoDB that throttles every request for two items.
 type halves struct{ calls []string }
 
 func (h *halves) RoundTrip(r *http.Request) (*http.Response, error) {

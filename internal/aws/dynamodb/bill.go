@@ -10,8 +10,8 @@ import (
 	"github.com/gas-restore/gas/internal/aws/awsfault"
 )
 
-// Billed returns what all retrievals of all jobs have cost, those too of files that are
-// back. It reads the whole job table: no index has what is back.
+// Billed returns the cost of all retrievals of all jobs, also of files that are back. It
+// reads the whole job table: no index has the files that are back.
 func (c *Catalog) Billed(ctx context.Context) (archive.MicroUSD, error) {
 	var sum archive.MicroUSD
 	pages := dynamodb.NewScanPaginator(c.client, &dynamodb.ScanInput{

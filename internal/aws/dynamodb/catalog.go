@@ -1,6 +1,8 @@
-// Package dynamodb is the catalog: the annotation jobs and the accounts of
-// their users. It is the truth that every other part of the pipeline compares
-// itself with; each write says what it expects to find.
+// Package dynamodb is the catalog in DynamoDB: the annotation jobs, the accounts of their
+// users, plans, budgets and pauses. The rest of the pipeline believes the catalog. Each
+// write has a condition with what it expects, so two workers cannot overwrite each other;
+// a failed condition is an error of kind Conflict. Items may come from other programs:
+// fields.go and tidy.go say how they are read.
 package dynamodb
 
 import (
@@ -23,29 +25,29 @@ import (
 
 // The indexes of the job table.
 const (
-	// UserIndex has every job of a user, by the time it was submitted.
+	// UserIndex has every job of a user, sorted by the time of submission.
 	UserIndex = estate.UserIndex
-	// ArchivedIndex is sparse: it has the jobs with an archive_id alone, so that
-	// planning costs what is archived and not what was ever computed.
+	// ArchivedIndex is sparse: it has only the jobs with an archive_id. So the cost of
+	// planning grows with the archives, and not with all jobs ever computed.
 	ArchivedIndex = estate.ArchivedIndex
-	// DueIndex is sparse: it has the jobs of which a request or a retrieval is under
-	// way, by when something should have been heard of it.
+	// DueIndex is sparse: it has the jobs with a request or a retrieval under way, sorted
+	// by the time when there should be news.
 	DueIndex = estate.DueIndex
-	// PlanIndex, of the account table, is sparse: it has the accounts on which a plan
-	// stands, by when it is to be looked at.
+	// PlanIndex, of the account table, is sparse: it has the accounts with a plan, sorted
+	// by the time of the plan's next check.
 	PlanIndex = estate.PlanIndex
 )
 
-// Tables are the names of the catalog's tables: the jobs, the accounts, and the
-// ledger of plans, what they spent, and what operators stopped.
+// Tables are the names of the catalog's tables: jobs, accounts, and plans. The table of
+// plans also has the spending and the pauses.
 type Tables struct {
 	Jobs, Accounts, Plans string
-	// JobNames and AccountNames are the attributes that have another name in a table
-	// than here. Each maps our name to the table's.
+	// JobNames and AccountNames are for tables with other attribute names. Each maps our
+	// name to the table's.
 	JobNames, AccountNames Names
 }
 
-// Catalog is the job table, the account table and the ledger of plans.
+// Catalog is the three tables.
 type Catalog struct {
 	client   *dynamodb.Client
 	jobs     string
@@ -54,7 +56,7 @@ type Catalog struct {
 	page     int32
 }
 
-// New returns the catalog in its tables.
+// New returns the catalog in these tables.
 func New(cfg aws.Config, t Tables) *Catalog {
 	return &Catalog{client: dynamodb.NewFromConfig(cfg, verifyAnswers, t.rename), jobs: t.Jobs, accounts: t.Accounts, plans: t.Plans, page: archivedPage}
 }
@@ -62,7 +64,7 @@ func New(cfg aws.Config, t Tables) *Catalog {
 func jobKey(id events.JobID) item   { return item{attrJobID: str(string(id))} }
 func userKey(id events.UserID) item { return item{attrUserID: str(string(id))} }
 
-// Job returns the job as it is now; the error's kind is NotFound if there is none.
+// Job returns the job as it is now. The error's kind is NotFound if there is none.
 func (c *Catalog) Job(ctx context.Context, id events.JobID) (archive.Job, error) {
 	it, err := c.get(ctx, c.jobs, jobKey(id), "job", string(id))
 	if err != nil {
@@ -71,7 +73,7 @@ func (c *Catalog) Job(ctx context.Context, id events.JobID) (archive.Job, error)
 	return jobOf(it), nil
 }
 
-// Account returns the user's account; the error's kind is NotFound if there is none.
+// Account returns the user's account. The error's kind is NotFound if there is none.
 func (c *Catalog) Account(ctx context.Context, id events.UserID) (archive.Account, error) {
 	it, err := c.get(ctx, c.accounts, userKey(id), "account", string(id))
 	if err != nil {
@@ -80,8 +82,8 @@ func (c *Catalog) Account(ctx context.Context, id events.UserID) (archive.Accoun
 	return accountOf(it), nil
 }
 
-// AccountAndJob returns both as they are now, with one call; the error's kind is
-// NotFound if there is no such account. Without such a job the one returned is zero.
+// AccountAndJob returns both as they are now, with one call. The error's kind is NotFound
+// if there is no such account. If there is no such job, the job is zero.
 func (c *Catalog) AccountAndJob(ctx context.Context, user events.UserID, id events.JobID) (archive.Account, archive.Job, error) {
 	one := func(key item) types.KeysAndAttributes {
 		return types.KeysAndAttributes{Keys: []map[string]types.AttributeValue{key}, ConsistentRead: aws.Bool(true)}
@@ -93,8 +95,7 @@ func (c *Catalog) AccountAndJob(ctx context.Context, user events.UserID, id even
 		return archive.Account{}, archive.Job{}, awsfault.Wrap(tableError(err), "read account %q and job %q", user, id)
 	}
 	if len(out.UnprocessedKeys) > 0 {
-		// One of the tables is throttled: each is asked by itself, as often as the
-		// SDK asks.
+		// One of the tables is throttled. Each is read alone, with the SDK's tries.
 		account, err := c.Account(ctx, user)
 		if err != nil {
 			return archive.Account{}, archive.Job{}, err
@@ -126,7 +127,7 @@ func (c *Catalog) get(ctx context.Context, table string, key item, what, id stri
 	return out.Item, nil
 }
 
-// tableError tells a missing table, a mistake of set-up, from a missing item.
+// tableError makes a missing table a mistake of set-up, and not a missing item.
 func tableError(err error) error {
 	if none, ok := errors.AsType[*types.ResourceNotFoundException](err); ok {
 		return fault.New(fault.Denied, none)
@@ -134,8 +135,8 @@ func tableError(err error) error {
 	return err
 }
 
-// update changes the job under a condition. The error's kind is Conflict if the
-// condition does not hold.
+// update changes the job under a condition. The error's kind is Conflict if the condition
+// does not hold.
 func (c *Catalog) update(ctx context.Context, what string, id events.JobID, expression, condition string, values item) error {
 	in := &dynamodb.UpdateItemInput{
 		TableName:                 &c.jobs,
@@ -150,8 +151,7 @@ func (c *Catalog) update(ctx context.Context, what string, id events.JobID, expr
 	return awsfault.Wrap(tableError(c.change(ctx, in)), "%s of job %q", what, id)
 }
 
-// EnsureAccount makes the account if there is none; one that is there is left as
-// it is.
+// EnsureAccount makes the account if there is none. It does not change an existing one.
 func (c *Catalog) EnsureAccount(ctx context.Context, a archive.Account) error {
 	err := c.addAccount(ctx, a)
 	if fault.Is(err, fault.Conflict) {
@@ -160,8 +160,8 @@ func (c *Catalog) EnsureAccount(ctx context.Context, a archive.Account) error {
 	return err
 }
 
-// Announced notes that the upgrade of that time was announced. That another came
-// since, or that it was noted before, is no error.
+// Announced records that the upgrade of that time was announced. It is no error if
+// another upgrade came since, or if this was recorded before.
 func (c *Catalog) Announced(ctx context.Context, id events.UserID, due time.Time) error {
 	_, err := c.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName:                 &c.accounts,
@@ -176,8 +176,8 @@ func (c *Catalog) Announced(ctx context.Context, id events.UserID, due time.Time
 	return awsfault.Wrap(tableError(err), "note that the upgrade of %q is announced", id)
 }
 
-// Unannounced yields the accounts whose upgrade was not announced as far as is
-// known. It reads the whole account table. An error ends it.
+// Unannounced yields the accounts with an upgrade that has no recorded announcement. It
+// reads the whole account table. An error ends the sequence.
 func (c *Catalog) Unannounced(ctx context.Context) iter.Seq2[archive.Account, error] {
 	return func(yield func(archive.Account, error) bool) {
 		pages := dynamodb.NewScanPaginator(c.client, &dynamodb.ScanInput{
@@ -198,8 +198,8 @@ func (c *Catalog) Unannounced(ctx context.Context) iter.Seq2[archive.Account, er
 	}
 }
 
-// AddJob puts a job that is not there yet; the error's kind is Conflict if it is.
-// The annotation service writes the jobs; `gas up` writes those of its examples.
+// AddJob puts a new job. The error's kind is Conflict if the job exists. The annotation
+// service writes the jobs; `gas up` uses AddJob for its examples.
 func (c *Catalog) AddJob(ctx context.Context, job archive.Job) error {
 	_, err := c.client.PutItem(ctx, &dynamodb.PutItemInput{
 		TableName: &c.jobs, Item: itemOf(job), ConditionExpression: aws.String("attribute_not_exists(job_id)"),

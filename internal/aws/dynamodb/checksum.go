@@ -15,13 +15,13 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 )
 
-// maxAnswer is above the 16 MiB that DynamoDB answers with at the most.
+// maxAnswer is above 16 MiB, the size of DynamoDB's largest answer.
 const maxAnswer = 32 << 20
 
-// verifyAnswers holds answers to the CRC that DynamoDB sends with them. The SDK
-// compares it too, when it closes the body, and only logs what it finds then
-// (service/dynamodb/internal/customizations/checksum.go): a result would go to a
-// key with a wrong letter.
+// verifyAnswers compares each answer with the CRC that DynamoDB sends. The SDK compares
+// it too, but only when it closes the body, and then it only logs the difference
+// (service/dynamodb/internal/customizations/checksum.go). A result could go to a key with
+// a wrong letter.
 func verifyAnswers(o *dynamodb.Options) {
 	o.DisableValidateResponseChecksum = true
 	o.APIOptions = append(o.APIOptions, func(s *middleware.Stack) error {
@@ -47,12 +47,12 @@ func verifyAnswer(ctx context.Context, in middleware.DeserializeInput, next midd
 	return out, meta, fault.New(fault.Transient, err)
 }
 
-// readAnswer reads a body whole and closes it.
+// readAnswer reads a whole body and closes it.
 func readAnswer(resp *smithyhttp.Response) ([]byte, error) {
 	defer resp.Body.Close()
 	var b bytes.Buffer
 	if n := resp.ContentLength; n > 0 && n <= maxAnswer {
-		// ReadFrom wants room to see the end.
+		// ReadFrom needs this room to see the end.
 		b.Grow(int(n) + bytes.MinRead)
 	}
 	_, err := b.ReadFrom(io.LimitReader(resp.Body, maxAnswer))

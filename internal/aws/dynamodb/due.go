@@ -14,12 +14,12 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// duePage is how many entries of a sparse index are read with a call.
+// duePage is the number of index entries that one call reads.
 const duePage = 500
 
-// DueJobs yields the jobs of which something should have been heard by the time, those
-// first that have waited the longest. The index may be behind: look at the job itself.
-// An error ends it.
+// DueJobs yields the jobs that should have news by this time; the jobs that have waited
+// longest come first. The index may lag, so the caller must read the job itself. An error
+// ends the sequence.
 func (c *Catalog) DueJobs(ctx context.Context, by time.Time) iter.Seq2[events.JobID, error] {
 	return func(yield func(events.JobID, error) bool) {
 		for it, err := range c.due(ctx, c.jobs, DueIndex, attrDueShard, attrDue, by) {
@@ -30,9 +30,8 @@ func (c *Catalog) DueJobs(ctx context.Context, by time.Time) iter.Seq2[events.Jo
 	}
 }
 
-// DuePlans yields the users on whose accounts a plan stands that is to be looked at
-// by the time, in the order in which they are due. The index may be behind. An error
-// ends it.
+// DuePlans yields the users with a plan that must be checked by this time, in the order
+// of that time. The index may lag. An error ends the sequence.
 func (c *Catalog) DuePlans(ctx context.Context, by time.Time) iter.Seq2[events.UserID, error] {
 	return func(yield func(events.UserID, error) bool) {
 		for it, err := range c.due(ctx, c.accounts, PlanIndex, attrPlanShard, attrPlanDue, by) {
@@ -43,9 +42,9 @@ func (c *Catalog) DuePlans(ctx context.Context, by time.Time) iter.Seq2[events.U
 	}
 }
 
-// due yields the entries of all partitions of the index in the order in which they
-// are due: whoever has no time for all is to see to those first that have waited the
-// longest, wherever they lie.
+// due yields the entries of all partitions of the index in the order of their times. So a
+// caller without time for all of them handles those that have waited longest, in
+// whichever partition they are.
 func (c *Catalog) due(ctx context.Context, table, index, shard, sorted string, by time.Time) iter.Seq2[item, error] {
 	return func(yield func(item, error) bool) {
 		var heads []*head
@@ -75,7 +74,7 @@ func (c *Catalog) due(ctx context.Context, table, index, shard, sorted string, b
 	}
 }
 
-// head is the first entry of a partition that was not yielded yet.
+// head is the next entry of a partition.
 type head struct {
 	sorted string
 	next   func() (item, error, bool)
@@ -105,7 +104,7 @@ func (c *Catalog) dueIn(ctx context.Context, table, index, shard, sorted string,
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
 			if err != nil {
-				yield(nil, awsfault.Wrap(tableError(err), "list what is due in index %s", index))
+				yield(nil, awsfault.Wrap(tableError(err), "list due work of index %s", index))
 				return
 			}
 			for _, it := range page.Items {
@@ -117,9 +116,9 @@ func (c *Catalog) dueIn(ctx context.Context, table, index, shard, sorted string,
 	}
 }
 
-// Nudged notes that somebody saw to what is under way of the job, and when it is to be
-// seen to again, if it is still the same request or retrieval. That it is another
-// one is no error.
+// Nudged records that somebody saw to the job's work under way, and when somebody must
+// see to it again. It changes nothing if the request or the retrieval is another one by
+// now; that is no error.
 func (c *Catalog) Nudged(ctx context.Context, job archive.Job, again time.Time, helped bool) error {
 	condition := "archive_id = :archive AND "
 	values := item{":archive": str(string(job.ArchiveID)), ":due": num(again.UnixMilli()), ":shard": shardOf(string(job.ID))}

@@ -11,21 +11,22 @@ import (
 	"github.com/gas-restore/gas/internal/checksum/treehash"
 )
 
-// An item may have been written by anybody: boto3 writes None as NULL, a table that
-// was imported from CSV has numbers as strings, and one program's times are in seconds
-// where another's are in milliseconds. What means nothing else is read as what it means;
-// NULL and an empty string are read as absent, and [Catalog.tidy] lets the conditions
-// of our writes agree. What is left is named, and nobody acts on such a job.
+// Any program may have written an item: boto3 writes None as NULL, a table that was
+// imported from CSV has numbers as strings, and some programs write times in seconds,
+// others in milliseconds. A value with only one possible meaning is read with this
+// meaning. NULL and an empty string count as absent, and [Catalog.tidy] makes the
+// conditions of our writes agree. Other values are reported, and the pipeline leaves such
+// a job alone.
 
-// fields reads an item's attributes, and notes those that it cannot make sense of.
+// fields reads an item's attributes, and records those that it cannot understand.
 type fields struct {
 	it item
-	// unreadable names each attribute that decides about a file and could not be read,
-	// odd each other one that could not.
+	// unreadable names each attribute that decides about a file and cannot be read. odd
+	// names the other attributes that cannot be read.
 	unreadable, odd []string
 }
 
-// blank reports whether the attribute says nothing: it is absent, NULL or empty.
+// blank reports whether the attribute is absent, NULL or empty.
 func blank(v types.AttributeValue) bool {
 	switch v := v.(type) {
 	case nil:
@@ -38,7 +39,7 @@ func blank(v types.AttributeValue) bool {
 	return false
 }
 
-// typeName is how DynamoDB's documentation calls the attribute's type.
+// typeName returns the name of the attribute's type in DynamoDB's documentation.
 func typeName(v types.AttributeValue) string {
 	switch v.(type) {
 	case *types.AttributeValueMemberS:
@@ -74,7 +75,7 @@ func (f *fields) text(name string) string {
 	return ""
 }
 
-// shown returns a string that is only shown.
+// shown returns a string that is only shown to people.
 func (f *fields) shown(name string) string {
 	kept := len(f.unreadable)
 	s := f.text(name)
@@ -82,14 +83,14 @@ func (f *fields) shown(name string) string {
 	return s
 }
 
-// demote moves what was found unreadable since then to what is only odd.
+// demote moves the attributes that became unreadable since then to odd.
 func (f *fields) demote(kept int) {
 	f.odd = append(f.odd, f.unreadable[kept:]...)
 	f.unreadable = f.unreadable[:kept]
 }
 
-// number returns a number that somebody else may have written: also one that is kept as
-// a string, or with a fraction. ok is false if it is not there.
+// number returns a number that another program may have written, perhaps as a string or
+// with a fraction. ok is false if it is absent.
 func (f *fields) number(name string) (n float64, ok bool) {
 	v := f.it[name]
 	if blank(v) {
@@ -113,11 +114,11 @@ func (f *fields) number(name string) (n float64, ok bool) {
 	return n, true
 }
 
-// maxNumber is the largest whole number that a float64 has no gaps before.
+// maxNumber is the largest whole number up to which a float64 is exact.
 const maxNumber = 1 << 53
 
-// ours returns a number that only this service writes. Its writes add to it, which
-// DynamoDB refuses for anything but a number.
+// ours returns a number that only this service writes. The writes add to it, and DynamoDB
+// adds only to a number.
 func (f *fields) ours(name string) (n int64, ok bool) {
 	v := f.it[name]
 	if blank(v) {
@@ -134,21 +135,21 @@ func (f *fields) ours(name string) (n int64, ok bool) {
 	return n, ok
 }
 
-// count returns a number that only this service writes, zero if it is not there.
+// count returns a number that only this service writes, zero if it is absent.
 func (f *fields) count(name string) int {
 	n, _ := f.ours(name)
 	return int(n)
 }
 
-// laterThanSeconds parts times in seconds from those in milliseconds: as seconds it is
-// the year 5138, as milliseconds March 1973.
+// laterThanSeconds separates times in seconds from times in milliseconds: in seconds it
+// is the year 5138, in milliseconds March 1973.
 const laterThanSeconds = 100_000_000_000
 
 // latest is the last moment that time.Time's JSON and our pages can show.
 var latest = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 
-// instant returns a time that somebody else may have written, in Unix seconds or
-// milliseconds; zero if it is not there.
+// instant returns a time that another program may have written, in Unix seconds or
+// milliseconds; zero if it is absent.
 func (f *fields) instant(name string) time.Time {
 	n, ok := f.number(name)
 	if !ok {
@@ -165,7 +166,7 @@ func (f *fields) instant(name string) time.Time {
 	return at.UTC()
 }
 
-// shownInstant returns a time that is only shown, and sorted by.
+// shownInstant returns a time that is only shown and sorted by.
 func (f *fields) shownInstant(name string) time.Time {
 	kept := len(f.unreadable)
 	at := f.instant(name)
@@ -174,7 +175,7 @@ func (f *fields) shownInstant(name string) time.Time {
 }
 
 // own returns a time that only this service writes, in Unix milliseconds; zero if it is
-// not there.
+// absent.
 func (f *fields) own(name string) time.Time {
 	n, ok := f.ours(name)
 	if !ok {
@@ -183,7 +184,7 @@ func (f *fields) own(name string) time.Time {
 	return time.UnixMilli(n).UTC()
 }
 
-// size returns a size in bytes, -1 if it is not there.
+// size returns a size in bytes, -1 if it is absent.
 func (f *fields) size(name string) int64 {
 	n, ok := f.number(name)
 	if !ok {
@@ -192,7 +193,7 @@ func (f *fields) size(name string) int64 {
 	return int64(n)
 }
 
-// hash returns a tree hash in lower-case hex, empty if it is not there.
+// hash returns a tree hash in lower-case hex, empty if it is absent.
 func (f *fields) hash(name string) string {
 	s := strings.ToLower(f.text(name))
 	if s == "" {
@@ -219,9 +220,9 @@ func (f *fields) yes(name string) bool {
 	return b.Value
 }
 
-// archiveID returns the archive's id. Where it is not there and another attribute
-// looks as if it were the one, the table has another name for it, and a job would be
-// taken for one that is in S3.
+// archiveID returns the archive's id. If it is absent and another attribute looks like
+// one, the table probably has another name for it. Without this check, the job would
+// count as one that is in S3.
 func (f *fields) archiveID() string {
 	id := f.text(attrArchiveID)
 	if id != "" || f.it[attrArchiveID] != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// The attributes of an annotation job. Those up to retrieval_request_id are the
-// annotation service's own schema, the rest is ours beside it.
+// The attributes of an annotation job. The annotation service's own schema ends with
+// retrieval_request_id; the others are ours.
 const (
 	attrJobID       = "job_id"
 	attrUserID      = "user_id"
@@ -46,7 +46,7 @@ const (
 	attrOrdered    = "retrieval_ordered"
 )
 
-// failedAttr is where it is counted how often a retrieval came to nothing in the way.
+// failedAttr is the attribute that counts the retrievals that failed in this way.
 func failedAttr(f archive.Failure) string { return "retrieval_" + string(f) }
 
 // The attributes of an account.
@@ -58,7 +58,7 @@ const (
 	attrRoleChangedAt = "role_changed_at"
 	attrAnnounceDue   = "announce_due"
 
-	// Of the plan that stands.
+	// The attributes of the account's plan.
 	attrPlanID    = "plan_id"
 	attrPlanSince = "plan_since"
 	attrPlanWhy   = "plan_why"
@@ -69,12 +69,12 @@ const (
 	attrPlanEmpty = "plan_empty_since"
 	attrPlanShard = "plan_shard"
 	attrPlanDue   = "plan_due"
-	// Of all plans there were.
+	// The attribute that counts all plans so far.
 	attrPlansOpened = "plans_opened"
 )
 
-// shards is how many partitions the sparse indexes of what is under way are spread
-// over: what comes back together would be too much for one of them.
+// shards is the number of partitions of the sparse indexes. Entries that become due
+// together would be too much for one partition.
 const shards = 16
 
 // shardOf returns the partition of an id.
@@ -92,7 +92,7 @@ func num(v int64) types.AttributeValue {
 	return &types.AttributeValueMemberN{Value: strconv.FormatInt(v, 10)}
 }
 
-// text returns the string attribute called name; empty if it is not there.
+// text returns the string attribute called name, empty if it is absent.
 func text(it item, name string) string {
 	if s, ok := it[name].(*types.AttributeValueMemberS); ok {
 		return s.Value
@@ -100,8 +100,8 @@ func text(it item, name string) string {
 	return ""
 }
 
-// number returns the number attribute called name; ok is false if it is not there, or
-// no number. What has a fraction loses it.
+// number returns the number attribute called name. ok is false if it is absent or no
+// number. It cuts off a fraction.
 func number(it item, name string) (v int64, ok bool) {
 	n, is := it[name].(*types.AttributeValueMemberN)
 	if !is {
@@ -116,8 +116,7 @@ func number(it item, name string) (v int64, ok bool) {
 	return 0, false
 }
 
-// millis returns the attribute called name as a time: it is in Unix
-// milliseconds.
+// millis returns the attribute called name as a time; it is in Unix milliseconds.
 func millis(it item, name string) time.Time {
 	if v, ok := number(it, name); ok {
 		return time.UnixMilli(v).UTC()
@@ -125,8 +124,8 @@ func millis(it item, name string) time.Time {
 	return time.Time{}
 }
 
-// jobOf returns the item as a job. What cannot be made sense of is absent from the job,
-// and named in its Unreadable.
+// jobOf returns the item as a job. Attributes that cannot be understood are absent from
+// the job, and named in its Unreadable.
 func jobOf(it item) archive.Job {
 	job, f := readJob(it)
 	job.Unreadable = f.unreadable
@@ -224,8 +223,8 @@ func intentOf(i archive.Intent) types.AttributeValue {
 	return &types.AttributeValueMemberM{Value: item{"token": str(i.Token), "at": num(i.At.UnixMilli())}}
 }
 
-// accountOf returns the item as an account. What cannot be made sense of is absent from
-// the account, and named in its Unreadable.
+// accountOf returns the item as an account. Attributes that cannot be understood are
+// absent from the account, and named in its Unreadable.
 func accountOf(it item) archive.Account {
 	account, f := readAccount(it)
 	account.Unreadable = strings.Join(f.unreadable, "; ")
@@ -247,7 +246,7 @@ func readAccount(it item) (archive.Account, *fields) {
 	}, f
 }
 
-// plan returns the plan that stands on the account; nil if none does.
+// plan returns the account's plan, nil if there is none.
 func (f *fields) plan() *archive.Plan {
 	id := f.text(attrPlanID)
 	if id == "" {

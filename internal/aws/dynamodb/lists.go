@@ -17,18 +17,18 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Jobs returns up to limit of the user's jobs, the newest first, from cursor on,
-// and the cursor of the next page; both are empty at the ends. A cursor that was
+// Jobs returns up to limit of the user's jobs from cursor on, the newest first, and the
+// cursor of the next page. An empty cursor is the beginning or the end. A cursor that was
 // not made here for this user is an error of kind Invalid.
 func (c *Catalog) Jobs(ctx context.Context, user events.UserID, cursor string, limit int) ([]archive.Job, string, error) {
 	l, err := c.Select(ctx, user, archive.Selection{Cursor: cursor, Limit: limit})
 	return l.Jobs, l.Next, err
 }
 
-// Select returns the user's jobs that the selection wants, with the cursors of the
-// pages around them. There can be a next page when this one is not full: then
-// enough was looked at. A cursor that was not made here is an error of kind
-// Invalid; whatever it says, the jobs are the user's.
+// Select returns the user's jobs that fit the selection, with the cursors of the pages
+// around them. There can be a next page when this one is not full: a call reads only a
+// limited number of jobs. A cursor that was not made here is an error of kind Invalid;
+// even then the jobs are always the user's own.
 func (c *Catalog) Select(ctx context.Context, user events.UserID, sel archive.Selection) (archive.Listing, error) {
 	if !sel.Before || sel.Cursor == "" {
 		jobs, first, next, err := c.walk(ctx, user, sel)
@@ -52,20 +52,19 @@ func (c *Catalog) Select(ctx context.Context, user events.UserID, sel archive.Se
 	return archive.Listing{Jobs: jobs, Prev: next, Next: first}, nil
 }
 
-// walk goes on from the selection's cursor and returns the jobs that it wants, the
-// cursors of the first and of the last job that was looked at. The latter is empty
-// if there are no more.
+// walk continues from the selection's cursor. It returns the jobs that fit, and the
+// cursors of the first and the last job that it read. The last cursor is empty if there
+// are no more jobs.
 func (c *Catalog) walk(ctx context.Context, user events.UserID, sel archive.Selection) (jobs []archive.Job, first, next string, err error) {
 	start, err := jobsStart(sel.Cursor, user)
 	if err != nil {
 		return nil, "", "", err
 	}
-	// The index has no states, and a filter would make DynamoDB read the same and
-	// find no more than we do.
-	// One more than is listed tells whether there is a next page.
+	// The index has no states, and a filter would make DynamoDB read just as much. One
+	// job more than the limit shows whether there is a next page.
 	page := int32(sel.Limit) + 1
 	if sel.Match != nil {
-		// Most find what they look for near, and some go through all.
+		// Most selections fill a page soon, and some need the whole index.
 		page = min(firstLook*int32(sel.Limit), c.page)
 	}
 	enough := false
@@ -83,8 +82,8 @@ func (c *Catalog) walk(ctx context.Context, user events.UserID, sel archive.Sele
 			return nil, "", "", awsfault.Wrap(tableError(err), "list jobs of user %q", user)
 		}
 		if enough {
-			// So that no page begins behind the last job: DynamoDB gives a key to go on
-			// from whenever it stopped at the limit, at the end too.
+			// Without this, a page could begin after the last job: DynamoDB gives a key
+			// to continue from whenever it stopped at the limit, also at the end.
 			if len(out.Items) == 0 {
 				next = ""
 			}
@@ -122,11 +121,11 @@ func (c *Catalog) walk(ctx context.Context, user events.UserID, sel archive.Sele
 	}
 }
 
-// firstLook is how many times as many jobs as are listed a selection looks at first.
+// firstLook is how many times the page's size a selection reads first.
 const firstLook = 4
 
-// archivedPage is how many jobs a page of the archived index has: a megabyte of
-// items, which is the most that DynamoDB reads at a time, has about two thousand.
+// archivedPage is the number of jobs in a page of the archived index. DynamoDB reads at
+// most a megabyte at a time, which has about two thousand jobs.
 const archivedPage = 1000
 
 // Paged returns the catalog with pages of n archived jobs.
@@ -136,17 +135,16 @@ func (c *Catalog) Paged(n int) *Catalog {
 	return &paged
 }
 
-// archivedFields is what a plan needs of a job. It costs the same to read all,
-// and less to carry.
+// archivedFields are the attributes that a plan needs. Reading all would cost the same
+// and transfer more.
 const archivedFields = "job_id, user_id, archive_id, archive_size, retrieval_request_id, retrieval_tier, retrieval_requested_at, " +
 	"retrieval_intent, submit_time, job_status, billed_micro_usd, billed_tier, due_at, sweep_nudges, retrieval_plan, " +
 	"retrieval_tries, retrieval_failed, retrieval_expired, retrieval_allowed, retrieval_not_before, retrieval_ordered"
 
-// ArchivedPage returns some of the user's jobs that have an archive, those behind
-// cursor in the sparse index, and the cursor of the next page; both are empty at
-// the ends. The index may be behind by seconds. The jobs have what a plan needs
-// of them, and no file names. A cursor that was not made here is an error of kind
-// Invalid.
+// ArchivedPage returns some of the user's jobs with an archive, after cursor in the
+// sparse index, and the cursor of the next page. An empty cursor is the beginning or the
+// end. The index may lag by seconds. The jobs have the attributes that a plan needs, and
+// no file names. A cursor that was not made here is an error of kind Invalid.
 func (c *Catalog) ArchivedPage(ctx context.Context, user events.UserID, cursor string) ([]archive.Job, string, error) {
 	start, err := archivedStart(cursor, user)
 	if err != nil {
@@ -171,8 +169,8 @@ func (c *Catalog) ArchivedPage(ctx context.Context, user events.UserID, cursor s
 	return jobs, cursorOf(out.LastEvaluatedKey, attrArchiveID), nil
 }
 
-// AllArchived yields the jobs of all users that have an archive, in no order that
-// means anything, with what [Catalog.ArchivedPage] has of each. An error ends it.
+// AllArchived yields the jobs of all users with an archive, in no meaningful order, with
+// the same attributes as [Catalog.ArchivedPage]. An error ends the sequence.
 func (c *Catalog) AllArchived(ctx context.Context) iter.Seq2[archive.Job, error] {
 	return func(yield func(archive.Job, error) bool) {
 		pages := dynamodb.NewScanPaginator(c.client, &dynamodb.ScanInput{
@@ -195,10 +193,10 @@ func (c *Catalog) AllArchived(ctx context.Context) iter.Seq2[archive.Job, error]
 	}
 }
 
-// ArchivedScan returns some of all users' jobs that have an archive, those behind
-// cursor, the ones of a user in a row, with what [Catalog.ArchivedPage] has of each, and
-// the cursor of the next page; both are empty at the ends. A cursor that was not made
-// here is an error of kind Invalid.
+// ArchivedScan returns some jobs of all users with an archive, after cursor, and the
+// cursor of the next page. An empty cursor is the beginning or the end. The jobs of one
+// user come in a row, with the same attributes as in [Catalog.ArchivedPage]. A cursor
+// that was not made here is an error of kind Invalid.
 func (c *Catalog) ArchivedScan(ctx context.Context, cursor string) ([]archive.Job, string, error) {
 	var start item
 	if cursor != "" {
@@ -228,8 +226,7 @@ func (c *Catalog) ArchivedScan(ctx context.Context, cursor string) ([]archive.Jo
 	return jobs, encode(position{Job: text(out.LastEvaluatedKey, attrJobID), Place: text(out.LastEvaluatedKey, attrArchiveID), User: text(out.LastEvaluatedKey, attrUserID)}), nil
 }
 
-// HasArchived reports whether the user has a job with an archive and without a
-// retrieval.
+// HasArchived reports whether the user has a job with an archive and without a retrieval.
 func (c *Catalog) HasArchived(ctx context.Context, user events.UserID) (bool, error) {
 	for cursor := ""; ; {
 		jobs, next, err := c.ArchivedPage(ctx, user, cursor)
@@ -247,7 +244,7 @@ func (c *Catalog) HasArchived(ctx context.Context, user events.UserID) (bool, er
 	}
 }
 
-// position is a place in an index, without the user: that one comes from the
+// position is a place in an index, without the user: the user always comes from the
 // caller, never from a URL.
 type position struct {
 	Job    string `json:"j"`
@@ -256,8 +253,8 @@ type position struct {
 	User   string `json:"u,omitempty"` // of a scan over all users, which no URL has
 }
 
-// cursorOf returns the cursor of a key that DynamoDB stopped at, in the index that
-// is sorted by the attribute; empty if it did not stop.
+// cursorOf returns the cursor for a key at which DynamoDB stopped, in the index that is
+// sorted by the attribute. It is empty if DynamoDB did not stop.
 func cursorOf(key item, sorted string) string {
 	if len(key) == 0 {
 		return ""

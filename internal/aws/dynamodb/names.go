@@ -11,11 +11,11 @@ import (
 	"github.com/aws/smithy-go/middleware"
 )
 
-// Names maps our names of attributes to those that a table has in their place.
+// Names maps our names of attributes to the names in a table.
 type Names map[string]string
 
-// rename lets the client speak of attributes by our names, and the tables by theirs.
-// Each request and each answer passes here, so that no other line knows of it.
+// rename makes the client use our names of attributes, and the tables their own. Each
+// request and each answer passes here, so no other code must know about it.
 func (t Tables) rename(o *dynamodb.Options) {
 	by := map[string]Names{}
 	for table, n := range map[string]Names{t.Jobs: t.JobNames, t.Accounts: t.AccountNames} {
@@ -31,7 +31,7 @@ func (t Tables) rename(o *dynamodb.Options) {
 	})
 }
 
-// renamer has the names of each table that has some.
+// renamer has the other names of each table.
 type renamer map[string]Names
 
 func (r renamer) handle(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
@@ -46,8 +46,8 @@ func (r renamer) handle(ctx context.Context, in middleware.InitializeInput, next
 	return out, meta, err
 }
 
-// request returns the request in the table's names. The caller's is left as it is: a
-// paginator uses it again.
+// request returns the request with the table's names. It does not change the caller's
+// request, because a paginator uses that again.
 func (r renamer) request(params any) any {
 	switch in := params.(type) {
 	case *dynamodb.GetItemInput:
@@ -102,7 +102,7 @@ func (r renamer) request(params any) any {
 	return params
 }
 
-// answer turns an answer into our names.
+// answer changes an answer to our names.
 func (r renamer) answer(params, result any) {
 	switch out := result.(type) {
 	case *dynamodb.GetItemOutput:
@@ -156,7 +156,7 @@ func (r renamer) keys(requests map[string]types.KeysAndAttributes, to func(Names
 	return renamed
 }
 
-// theirs returns the item under the table's names.
+// theirs returns the item with the table's names.
 func (n Names) theirs(it item) item {
 	if len(n) == 0 || it == nil {
 		return it
@@ -171,8 +171,8 @@ func (n Names) theirs(it item) item {
 	return renamed
 }
 
-// ours returns the item under our names. What the table keeps under one of ours, while
-// the attribute that we mean has another name there, is not what we mean.
+// ours returns the item with our names. If the table uses one of our names for something
+// else, that attribute is left out.
 func (n Names) ours(it item) item {
 	if len(n) == 0 || it == nil {
 		return it
@@ -202,13 +202,13 @@ func (n Names) reverse() Names {
 	return back
 }
 
-// word finds what may be an attribute's name in an expression, and the values and
-// placeholders, which are none.
+// word finds the possible names of attributes in an expression. It also finds values and
+// placeholders, which are no names.
 var word = regexp.MustCompile(`[:#]?[A-Za-z_][A-Za-z0-9_]*`)
 
-// expressions puts a placeholder for each attribute that has another name in the table
-// into the expressions, so that it may be a reserved word or have a dot, and returns
-// the placeholders beside those of the caller.
+// expressions replaces each attribute that has another name in the table with a
+// placeholder, because that name may be a reserved word or contain a dot. It returns the
+// new placeholders together with the caller's.
 func (n Names) expressions(names map[string]string, expressions ...**string) map[string]string {
 	if len(n) == 0 {
 		return names

@@ -20,10 +20,10 @@ import (
 // planFields are the attributes of a plan on its account.
 const planFields = "plan_id, plan_since, plan_why, plan_state, plan_opened_at, plan_held_by, plan_approved_micro_usd, plan_empty_since, plan_shard, plan_due"
 
-// SetRole gives the user a role. Who becomes Premium gets a plan, and its
-// announcement is due; who becomes Free loses the plan that stands: all of it in one
-// write. changed is false if the user has the role already; then nothing is written.
-// The error's kind is NotFound if there is no such account.
+// SetRole gives the user a role. A user who becomes Premium gets a plan, and its
+// announcement becomes due. A user who becomes Free loses the plan. All this is one
+// write. changed is false if the user has the role already; then nothing is written. The
+// error's kind is NotFound if there is no such account.
 func (c *Catalog) SetRole(ctx context.Context, id events.UserID, role archive.Role, at time.Time) (changed bool, err error) {
 	values := item{":role": str(string(role)), ":at": num(at.UnixMilli())}
 	change := "SET #r = :role, role_changed_at = :at REMOVE announce_due, " + planFields
@@ -52,7 +52,7 @@ func (c *Catalog) SetRole(ctx context.Context, id events.UserID, role archive.Ro
 	return err == nil, awsfault.Wrap(tableError(err), "set role of %q", id)
 }
 
-// planValues returns the SET clause, without the word, and the values of a plan.
+// planValues returns the SET clause of a plan, without the word SET, and its values.
 func planValues(user events.UserID, p archive.Plan) (set string, values item) {
 	values = item{
 		":plan": str(p.ID), ":why": str(string(p.Why)), ":state": str(string(p.State)),
@@ -66,20 +66,20 @@ func planValues(user events.UserID, p archive.Plan) (set string, values item) {
 	return set, values
 }
 
-// historyKey is where the ledger keeps a plan when it does not stand any more.
+// historyKey is the key of a closed or cancelled plan in the table of plans.
 func historyKey(user events.UserID, plan string) item {
 	return item{attrLedgerID: str("plan." + events.Token(string(user)) + "." + events.Token(plan))}
 }
 
 const attrLedgerID = "id"
 
-// OpenPlan puts a plan on the account, if the account is as it was read, and none
-// stands there: else the error's kind is Conflict. A plan that is over can't be opened
-// again: then the error's kind is Invalid.
+// OpenPlan puts a plan on the account. If the account has changed since it was read or
+// has a plan, the error's kind is Conflict. If the plan is already closed or cancelled,
+// it cannot be opened again, and the error's kind is Invalid.
 func (c *Catalog) OpenPlan(ctx context.Context, account archive.Account, p archive.Plan) error {
 	out, err := c.client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &c.plans, Key: historyKey(account.ID, p.ID), ConsistentRead: aws.Bool(true)})
 	if err != nil {
-		return awsfault.Wrap(tableError(err), "look for plan %q", p.ID)
+		return awsfault.Wrap(tableError(err), "read plan %q", p.ID)
 	}
 	if out.Item != nil {
 		return fault.Errorf(fault.Invalid, "plan %q of user %q is %s", p.ID, account.ID, text(out.Item, attrPlanState))
@@ -93,8 +93,8 @@ func (c *Catalog) OpenPlan(ctx context.Context, account archive.Account, p archi
 		condition += "role_changed_at = :changed"
 		values[":changed"] = num(account.RoleChangedAt.UnixMilli())
 	}
-	// The ledger was read before this write. A plan that was opened and closed between the
-	// two left its count.
+	// The table of plans was read before this write. If a plan was opened and closed
+	// between the two, the counter has changed.
 	values[":one"] = num(1)
 	if account.PlansOpened == 0 {
 		condition += " AND attribute_not_exists(plans_opened)"
@@ -112,8 +112,8 @@ func (c *Catalog) OpenPlan(ctx context.Context, account archive.Account, p archi
 	return awsfault.Wrap(tableError(err), "open plan %q of %q", p.ID, account.ID)
 }
 
-// onPlan changes the plan that stands on the user's account, if it is this one and in
-// one of the states. The error's kind is Conflict if it is not.
+// onPlan changes the plan on the user's account, if it is this one and in one of the
+// states. Otherwise the error's kind is Conflict.
 func (c *Catalog) onPlan(ctx context.Context, what string, user events.UserID, plan, change string, values item, states ...archive.PlanState) error {
 	values[":plan"] = str(plan)
 	condition := "plan_id = :plan"
@@ -131,16 +131,16 @@ func (c *Catalog) onPlan(ctx context.Context, what string, user events.UserID, p
 	return awsfault.Wrap(tableError(err), "%s plan %q of %q", what, plan, user)
 }
 
-// HoldPlan stops the plan until the time, or until an operator approves it: why is a
-// sentence. The error's kind is Conflict if the plan does not stand.
+// HoldPlan holds the plan until the time, or until an operator approves it. why is a
+// sentence. The error's kind is Conflict if the account has not this plan.
 func (c *Catalog) HoldPlan(ctx context.Context, user events.UserID, plan, why string, until time.Time) error {
 	return c.onPlan(ctx, "hold", user, plan, "SET plan_state = :held, plan_held_by = :why, plan_due = :due",
 		item{":held": str(string(archive.PlanHeld)), ":why": str(why), ":due": num(until.UnixMilli())})
 }
 
-// ResumePlan lets a plan go on that was held. approved is what it may cost whatever
-// the budgets say; zero leaves what was approved before. The error's kind is Conflict
-// if the plan does not stand.
+// ResumePlan lets a held plan continue. approved is an amount that it may cost beyond all
+// budgets; zero keeps the earlier approval. The error's kind is Conflict if the account
+// has not this plan.
 func (c *Catalog) ResumePlan(ctx context.Context, user events.UserID, plan string, approved archive.MicroUSD, due time.Time) error {
 	change, values := "SET plan_state = :open, plan_due = :due", item{":open": str(string(archive.PlanOpen)), ":due": num(due.UnixMilli())}
 	if approved > 0 {
@@ -150,9 +150,9 @@ func (c *Catalog) ResumePlan(ctx context.Context, user events.UserID, plan strin
 	return c.onPlan(ctx, "resume", user, plan, change+" REMOVE plan_held_by", values)
 }
 
-// PlanLooked notes when the plan is to be looked at again, and since when nothing of
-// the user's is in the vault, zero if something is. The error's kind is Conflict if the
-// plan does not stand.
+// PlanLooked records when the plan must be checked again, and since when the vault has
+// nothing of the user; zero means that it has something. The error's kind is Conflict if
+// the account has not this plan.
 func (c *Catalog) PlanLooked(ctx context.Context, user events.UserID, plan string, emptySince, due time.Time) error {
 	change, values := "SET plan_due = :due REMOVE plan_empty_since", item{":due": num(due.UnixMilli())}
 	if !emptySince.IsZero() {
@@ -162,8 +162,9 @@ func (c *Catalog) PlanLooked(ctx context.Context, user events.UserID, plan strin
 	return c.onPlan(ctx, "look at", user, plan, change, values)
 }
 
-// ClosePlan takes the plan off the account, and keeps it in the ledger: everything is
-// back. The ledger comes first, so that a plan which is over is never opened again.
+// ClosePlan removes the plan from the account, and keeps it in the table of plans:
+// everything is back. It writes to the table of plans first, so that a closed plan is
+// never opened again.
 func (c *Catalog) ClosePlan(ctx context.Context, user events.UserID, p archive.Plan, at time.Time) error {
 	it := historyKey(user, p.ID)
 	it[attrUserID], it[attrPlanID], it[attrPlanState] = str(string(user)), str(p.ID), str(string(archive.PlanClosed))
@@ -177,8 +178,8 @@ func (c *Catalog) ClosePlan(ctx context.Context, user events.UserID, p archive.P
 	return c.onPlan(ctx, "close", user, p.ID, "REMOVE "+planFields, item{}, archive.PlanOpen)
 }
 
-// AccountsOf returns the accounts of up to a hundred users, those that there are, as
-// they are now.
+// AccountsOf returns the accounts of up to a hundred users as they are now. Missing
+// accounts are left out.
 func (c *Catalog) AccountsOf(ctx context.Context, ids []events.UserID) (map[events.UserID]archive.Account, error) {
 	keys := make([]item, len(ids))
 	for i, id := range ids {
@@ -192,7 +193,7 @@ func (c *Catalog) AccountsOf(ctx context.Context, ids []events.UserID) (map[even
 	return found, err
 }
 
-// JobsOf returns up to a hundred jobs, those that there are, as they are now.
+// JobsOf returns up to a hundred jobs as they are now. Missing jobs are left out.
 func (c *Catalog) JobsOf(ctx context.Context, ids []events.JobID) (map[events.JobID]archive.Job, error) {
 	keys := make([]item, len(ids))
 	for i, id := range ids {
@@ -206,7 +207,7 @@ func (c *Catalog) JobsOf(ctx context.Context, ids []events.JobID) (map[events.Jo
 	return found, err
 }
 
-// batch reads up to a hundred items of a table, and shows those that there are.
+// batch reads up to a hundred items of a table, and calls each for those that exist.
 func (c *Catalog) batch(ctx context.Context, table string, keys []item, each func(item)) error {
 	if len(keys) == 0 {
 		return nil

@@ -9,8 +9,9 @@ import (
 	"github.com/gas-restore/gas/internal/test/testenv"
 )
 
-// TestAPlanIsNotOpenedOnAnAccountOnWhichAnotherWasMeanwhile: who read the account and
-// the ledger before a plan was opened and closed again would open it a second time.
+// TestAPlanIsNotOpenedOnAnAccountOnWhichAnotherWasMeanwhile: a writer that read the
+// account and the table of plans before a plan was opened and closed would open that plan
+// a second time.
 func TestAPlanIsNotOpenedOnAnAccountOnWhichAnotherWasMeanwhile(t *testing.T) {
 	for _, role := range []archive.Role{archive.Free, archive.Premium} {
 		a := testenv.NewAWS(t)

@@ -11,14 +11,14 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 )
 
-// intentLife is how long after an intent something should have been heard of it, if
-// the intent itself does not say.
+// intentLife is how long after an intent there should be news, if the intent itself does
+// not say.
 const intentLife = time.Minute
 
-// SaveIntent writes that a retrieval is about to be requested, if the job still
-// has its archive, no retrieval, and the intent that job has. The first intent of a
-// retrieval counts as a try, and so does one that takes over another whose try is spent;
-// it is refused when the job's tries are used up.
+// SaveIntent writes that a retrieval will be requested. Its condition: the job still has
+// its archive, no retrieval, and the intent that job has. The first intent of a retrieval
+// counts as a try. So does an intent that takes over another one with a spent try. The
+// write is refused when the job has no tries left.
 func (c *Catalog) SaveIntent(ctx context.Context, job archive.Job, intent archive.Intent) error {
 	due := intent.Due
 	if due.IsZero() {
@@ -45,8 +45,8 @@ func (c *Catalog) SaveIntent(ctx context.Context, job archive.Job, intent archiv
 	return c.update(ctx, "save intent", job.ID, change, condition, values)
 }
 
-// DropIntent removes the intent, if it is still this one. It counts as no try, unless
-// its try is spent. That it is not there is no error.
+// DropIntent removes the intent, if it is still this one. Then it counts as no try,
+// unless its try is spent. It is no error if the intent is gone.
 func (c *Catalog) DropIntent(ctx context.Context, job archive.Job, intent archive.Intent) error {
 	change, values := "REMOVE retrieval_intent, "+underWay, item{":token": str(intent.Token)}
 	if !intent.Used {
@@ -60,9 +60,10 @@ func (c *Catalog) DropIntent(ctx context.Context, job archive.Job, intent archiv
 	return err
 }
 
-// SaveRetrieval writes the retrieval's id, tier and time, adds its cost to the
-// job's bill, and removes the intent, if the job still has its archive, no
-// retrieval, and this intent. The archive's size is written too if only Glacier knew it.
+// SaveRetrieval writes the retrieval's id, tier and time, adds its price to the job's
+// bill, and removes the intent. Its condition: the job still has its archive, no
+// retrieval, and this intent. It also writes the archive's size if only Glacier knew the
+// size.
 func (c *Catalog) SaveRetrieval(ctx context.Context, job archive.Job, intent archive.Intent, r archive.Retrieval) error {
 	set := "SET retrieval_request_id = :id, retrieval_tier = :tier, retrieval_requested_at = :at, billed_tier = :tier, due_shard = :shard, due_at = :due "
 	values := item{
@@ -85,8 +86,7 @@ func (c *Catalog) SaveRetrieval(ctx context.Context, job archive.Job, intent arc
 
 const (
 	sameRetrieval = "archive_id = :archive AND retrieval_request_id = :retrieval"
-	// underWay is what keeps a job in the index of what is under way, and who put it
-	// there.
+	// underWay are the attributes that keep a job in the index of work under way.
 	underWay = "due_shard, due_at, sweep_nudges, retrieval_plan"
 	ours     = "retrieval_intent, retrieval_tier, retrieval_requested_at, " + underWay
 )
@@ -95,9 +95,9 @@ func retrievalValues(job archive.Job) item {
 	return item{":archive": str(string(job.ArchiveID)), ":retrieval": str(string(job.RetrievalID))}
 }
 
-// ClearArchive removes archive_id, retrieval_request_id and what is ours beside
-// them, if the job still has this archive and this retrieval: the file is back. Which
-// retrieval brought it back is kept, so that whoever comes late can tell.
+// ClearArchive removes archive_id, retrieval_request_id and our own attributes, if the
+// job still has this archive and this retrieval: the file is back. It keeps the id of the
+// retrieval that brought the file back, so that a late worker can see that.
 func (c *Catalog) ClearArchive(ctx context.Context, job archive.Job) error {
 	history := []string{attrTries, attrAllowed, attrNotBefore, attrOrdered}
 	for _, f := range archive.Failures() {
@@ -105,7 +105,7 @@ func (c *Catalog) ClearArchive(ctx context.Context, job archive.Job) error {
 	}
 	condition, values := sameRetrieval, retrievalValues(job)
 	if job.RetrievalID == "" {
-		// It was taken back while another worker had the file already.
+		// The retrieval was taken back while another worker already had the file.
 		condition = "archive_id = :archive AND attribute_not_exists(retrieval_request_id)"
 		values[":retrieval"] = str(string(job.RestoredBy))
 	}
@@ -114,9 +114,9 @@ func (c *Catalog) ClearArchive(ctx context.Context, job archive.Job) error {
 		condition, values)
 }
 
-// ClearRetrieval removes retrieval_request_id, if the job still has this archive
-// and this retrieval: it came to nothing in the way of f, which is counted, and the
-// archive may not be requested again before the time.
+// ClearRetrieval removes retrieval_request_id, if the job still has this archive and this
+// retrieval: the retrieval failed in the way f. It counts the failure. The archive may
+// not be requested again before the time.
 func (c *Catalog) ClearRetrieval(ctx context.Context, job archive.Job, f archive.Failure, notBefore time.Time) error {
 	values := retrievalValues(job)
 	values[":one"], values[":then"] = num(1), num(notBefore.UnixMilli())
@@ -124,9 +124,9 @@ func (c *Catalog) ClearRetrieval(ctx context.Context, job archive.Job, f archive
 		"REMOVE retrieval_request_id, "+ours+" SET retrieval_not_before = :then ADD "+failedAttr(f)+" :one", sameRetrieval, values)
 }
 
-// Order notes that an operator wants the job's archive, whatever its user pays for. more
-// is how many more tries than the bounds say it may have; with some, it may be asked for
-// at once. The error's kind is Conflict if the job has not this archive any more.
+// Order records that an operator wants the job's archive, whatever the user's role is.
+// more is the number of tries beyond the limits; if there are some, the archive may be
+// requested at once. The error's kind is Conflict if the job no longer has this archive.
 func (c *Catalog) Order(ctx context.Context, job archive.Job, more int, due time.Time) error {
 	change := "SET retrieval_ordered = :yes, due_shard = :shard, due_at = :due"
 	values := item{":yes": &types.AttributeValueMemberBOOL{Value: true}, ":archive": str(string(job.ArchiveID)), ":shard": shardOf(string(job.ID)), ":due": num(due.UnixMilli())}

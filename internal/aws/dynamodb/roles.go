@@ -11,8 +11,8 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Roles returns the roles of up to limit accounts, by user: a look at what other systems
-// write there. The error's kind is that of the scan.
+// Roles returns the roles of up to limit accounts, by user, as other systems wrote them.
+// The error's kind is that of the scan.
 func (c *Catalog) Roles(ctx context.Context, limit int) (map[events.UserID]archive.Role, error) {
 	out, err := c.client.Scan(ctx, &dynamodb.ScanInput{
 		TableName: &c.accounts, Limit: aws.Int32(int32(limit)),
@@ -20,7 +20,7 @@ func (c *Catalog) Roles(ctx context.Context, limit int) (map[events.UserID]archi
 		ExpressionAttributeNames: map[string]string{"#role": attrRole},
 	})
 	if err != nil {
-		return nil, awsfault.Wrap(tableError(err), "look at the roles of accounts")
+		return nil, awsfault.Wrap(tableError(err), "read the roles of accounts")
 	}
 	roles := make(map[events.UserID]archive.Role, len(out.Items))
 	for _, it := range out.Items {

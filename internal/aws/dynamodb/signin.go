@@ -12,13 +12,13 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 )
 
-// maxSignIns is how often a sign-in is tried against others of the same account.
+// maxSignIns is the number of tries of a sign-in while others change the same account.
 const maxSignIns = 5
 
-// SignIn makes the account if there is none; one that is there becomes what
-// [archive.Account.SignedIn] makes of it, or the error is archive.ErrIssuer. Nothing is
-// written if nothing changes. Of two that come at once to an account without an issuer,
-// from two issuers, one is refused.
+// SignIn makes the account if there is none. It changes an existing account as
+// [archive.Account.SignedIn] says, or returns archive.ErrIssuer. It writes nothing if
+// nothing changes. If two sign-ins from two issuers come at once to an account without an
+// issuer, one is refused.
 func (c *Catalog) SignIn(ctx context.Context, seen archive.Account, former []string) error {
 	for range maxSignIns {
 		was, err := c.Account(ctx, seen.ID)
@@ -41,7 +41,7 @@ func (c *Catalog) SignIn(ctx context.Context, seen archive.Account, former []str
 	return fault.Errorf(fault.Transient, "sign in to account %q: others changed it %d times", seen.ID, maxSignIns)
 }
 
-// addAccount makes the account; the error's kind is Conflict if it is there.
+// addAccount makes the account. The error's kind is Conflict if it exists.
 func (c *Catalog) addAccount(ctx context.Context, a archive.Account) error {
 	it := item{attrUserID: str(string(a.ID)), attrRole: str(string(a.Role))}
 	for name, value := range map[string]string{attrName: a.Name, attrEmail: a.Email, attrIssuer: a.Issuer} {
@@ -55,8 +55,8 @@ func (c *Catalog) addAccount(ctx context.Context, a archive.Account) error {
 	return awsfault.Wrap(tableError(err), "make account %q", a.ID)
 }
 
-// describe writes what now has in place of was's name, e-mail address and issuer, if the
-// issuer is still was's; else the error's kind is Conflict.
+// describe replaces name, e-mail address and issuer of was with those of now, if the
+// issuer is still that of was. Otherwise the error's kind is Conflict.
 func (c *Catalog) describe(ctx context.Context, was, now archive.Account) error {
 	var changes []string
 	names, values := map[string]string{}, item{":of": str(was.Issuer)}
@@ -73,7 +73,7 @@ func (c *Catalog) describe(ctx context.Context, was, now archive.Account) error 
 	}
 	condition := "attribute_exists(user_id) AND issuer = :of"
 	if was.Issuer == "" {
-		// What is no string reads as none, too.
+		// A value that is no string reads as absent too.
 		condition = "attribute_exists(user_id) AND (issuer = :of OR NOT attribute_type(issuer, :string))"
 		values[":string"] = str("S")
 	}
@@ -83,5 +83,5 @@ func (c *Catalog) describe(ctx context.Context, was, now archive.Account) error 
 		ExpressionAttributeNames: names, ExpressionAttributeValues: values,
 	}
 	_, err := c.client.UpdateItem(ctx, in)
-	return awsfault.Wrap(tableError(err), "bring account %q up to date", now.ID)
+	return awsfault.Wrap(tableError(err), "update account %q", now.ID)
 }

@@ -12,19 +12,19 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Record is a job of the table, and how it is kept there.
+// Record is a job with remarks about its item.
 type Record struct {
 	Job archive.Job
-	// Odd names each attribute that means nothing here and is only shown, with what is
-	// wrong; those that decide about the file are in the job's Unreadable.
+	// Odd names each attribute that cannot be understood and is only shown, with its
+	// fault. Attributes that decide about the file are in the job's Unreadable.
 	Odd []string
 	// Blank names each attribute of ours that is NULL or empty. It is read as absent.
 	Blank []string
 }
 
-// Survey returns up to most jobs of the table behind the one with the id, in no order
-// that means anything, and the id to go on from; both are empty at the ends. It reads the
-// items whole.
+// Survey returns up to most jobs of the table after the given id, in no meaningful order,
+// and the id to continue from. An empty id is the beginning or the end. It reads whole
+// items.
 func (c *Catalog) Survey(ctx context.Context, behind events.JobID, most int32) (page []Record, next events.JobID, err error) {
 	in := &dynamodb.ScanInput{TableName: &c.jobs, Limit: aws.Int32(most)}
 	if behind != "" {
@@ -32,7 +32,7 @@ func (c *Catalog) Survey(ctx context.Context, behind events.JobID, most int32) (
 	}
 	out, err := c.client.Scan(ctx, in)
 	if err != nil {
-		return nil, "", awsfault.Wrap(tableError(err), "look over table %s", c.jobs)
+		return nil, "", awsfault.Wrap(tableError(err), "read table %s", c.jobs)
 	}
 	names, _ := compared()
 	for _, it := range out.Items {

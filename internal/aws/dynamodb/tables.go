@@ -14,7 +14,7 @@ import (
 	"github.com/gas-restore/gas/internal/estate"
 )
 
-// definitions returns the tables as the pipeline needs them.
+// definitions returns the tables that the pipeline needs.
 func (c *Catalog) definitions() []estate.Table {
 	return estate.Tables(estate.Names{Jobs: c.jobs, Accounts: c.accounts, Plans: c.plans})
 }
@@ -48,7 +48,7 @@ func keysOf(t estate.Table) []estate.Attribute {
 	return all
 }
 
-// Look returns the table with the name as it is; nil if there is none.
+// Look returns the table as it is, nil if there is none.
 func (c *Catalog) Look(ctx context.Context, table string) (*estate.FoundTable, error) {
 	out, err := c.client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &table})
 	if _, none := errors.AsType[*types.ResourceNotFoundException](err); none {
@@ -90,11 +90,10 @@ func hasIndex(t *types.TableDescription, name string) bool {
 	return slices.ContainsFunc(t.GlobalSecondaryIndexes, func(have types.GlobalSecondaryIndexDescription) bool { return aws.ToString(have.IndexName) == name })
 }
 
-// tableTime is how long a table or an index may take to be there.
+// tableTime is how long the creation of a table or an index may take.
 const tableTime = 5 * time.Minute
 
-// CreateTables makes the tables with their indexes, where they are missing. An index
-// that is missing from a table is added to it; DynamoDB fills it by itself.
+// CreateTables makes the missing tables and indexes. DynamoDB fills a new index itself.
 func (c *Catalog) CreateTables(ctx context.Context) error {
 	for _, d := range c.definitions() {
 		if err := c.Make(ctx, d); err != nil {
@@ -104,7 +103,7 @@ func (c *Catalog) CreateTables(ctx context.Context) error {
 	return nil
 }
 
-// Make makes one table with its indexes, as [Catalog.CreateTables] does.
+// Make makes one table with its indexes, in the same way as [Catalog.CreateTables].
 func (c *Catalog) Make(ctx context.Context, d estate.Table) error {
 	in := &dynamodb.CreateTableInput{
 		TableName:            &d.Name,
@@ -128,7 +127,7 @@ func (c *Catalog) Make(ctx context.Context, d estate.Table) error {
 	return err
 }
 
-// active waits until the table is there.
+// active waits until the table is ready.
 func (c *Catalog) active(ctx context.Context, table string) (*types.TableDescription, error) {
 	waiter := dynamodb.NewTableExistsWaiter(c.client, func(o *dynamodb.TableExistsWaiterOptions) { o.MinDelay = 100 * time.Millisecond })
 	out, err := waiter.WaitForOutput(ctx, &dynamodb.DescribeTableInput{TableName: &table}, tableTime)
@@ -138,7 +137,8 @@ func (c *Catalog) active(ctx context.Context, table string) (*types.TableDescrip
 	return out.Table, nil
 }
 
-// addIndexes adds the indexes that the table lacks, one at a time, as DynamoDB wants.
+// addIndexes adds the missing indexes of a table, one at a time, because DynamoDB allows
+// no more.
 func (c *Catalog) addIndexes(ctx context.Context, d estate.Table) error {
 	for _, ix := range d.Indexes {
 		table, err := c.active(ctx, d.Name)

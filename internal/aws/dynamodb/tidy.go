@@ -15,8 +15,8 @@ import (
 	"github.com/gas-restore/gas/internal/aws/awsfault"
 )
 
-// compared are the attributes that a condition of ours looks at or a change of ours adds
-// to, of a job and of an account.
+// compared returns the attributes of a job and of an account that our conditions compare
+// or our changes add to.
 func compared() (job, account []string) {
 	job = []string{
 		attrArchiveID, attrRetrievalID, attrIntent, attrTier, attrRequestedAt, attrArchiveSize, attrTreeHash, attrBilled, attrBilledTier,
@@ -28,10 +28,10 @@ func compared() (job, account []string) {
 	return job, append(strings.Split(planFields, ", "), attrRoleChangedAt, attrAnnounceDue, attrPlansOpened)
 }
 
-// change makes a conditional write. If DynamoDB refuses it because of what the item has
-// and not because of what it says (an attribute that is NULL or empty counts as there, a
-// time in seconds is not equal to the same time in milliseconds), the item is tidied,
-// and the write is made again, once.
+// change makes a conditional write. DynamoDB may refuse it only because of the form of an
+// attribute: a NULL or empty attribute counts as present, and a time in seconds differs
+// from the same time in milliseconds. Then change tidies the item and makes the write
+// once more.
 func (c *Catalog) change(ctx context.Context, in *dynamodb.UpdateItemInput) error {
 	in.ReturnValuesOnConditionCheckFailure = types.ReturnValuesOnConditionCheckFailureAllOld
 	_, err := c.client.UpdateItem(ctx, in)
@@ -39,7 +39,7 @@ func (c *Catalog) change(ctx context.Context, in *dynamodb.UpdateItemInput) erro
 	if failed, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
 		it = failed.Item
 	} else if refused, ok := errors.AsType[smithy.APIError](err); ok && refused.ErrorCode() == "ValidationException" {
-		// A number was added to something that is none.
+		// A number was added to something that is no number.
 		out, gerr := c.client.GetItem(ctx, &dynamodb.GetItemInput{TableName: in.TableName, Key: in.Key, ConsistentRead: aws.Bool(true)})
 		if gerr != nil {
 			return gerr
@@ -54,10 +54,10 @@ func (c *Catalog) change(ctx context.Context, in *dynamodb.UpdateItemInput) erro
 	return err
 }
 
-// tidy writes down what [fields] reads of an item where that is not what a condition
-// sees: it removes what says nothing, and turns times of another's into milliseconds.
-// Each change is made only where the attribute still is as it was. It reports whether
-// something was to be done.
+// tidy writes an item's attributes in the form in which [fields] reads them: it removes
+// attributes without content, and changes times of other programs to milliseconds. Each
+// change has the condition that the attribute is still as it was. It reports whether
+// there was something to do.
 func (c *Catalog) tidy(ctx context.Context, table string, key, it item) (bool, error) {
 	job, account := compared()
 	look := job
@@ -98,12 +98,12 @@ func (c *Catalog) tidy(ctx context.Context, table string, key, it item) (bool, e
 	in.UpdateExpression, in.ConditionExpression = aws.String(strings.Join(change, " ")), aws.String(strings.Join(conditions, " AND "))
 	_, err := c.client.UpdateItem(ctx, in)
 	if _, changed := errors.AsType[*types.ConditionalCheckFailedException](err); changed {
-		err = nil // somebody else did, or wrote something that says more
+		err = nil // somebody else did this, or wrote something better
 	}
 	return err == nil, awsfault.Wrap(tableError(err), "tidy the item %v of table %s", key, table)
 }
 
-// same reports whether both are the same number, digit for digit.
+// same reports whether both are the same number with the same digits.
 func same(a, b types.AttributeValue) bool {
 	x, ok := a.(*types.AttributeValueMemberN)
 	y, also := b.(*types.AttributeValueMemberN)

@@ -40,14 +40,13 @@ func New(cfg aws.Config, name, topic string) *Vault {
 // retrieval to pay for.
 func once(o *glacier.Options) { o.RetryMaxAttempts, o.Retryer = 1, aws.NopRetryer{} }
 
-// account stands for the account of the credentials in Glacier's paths.
+// account means the account of the credentials in Glacier's paths.
 var account = aws.String("-")
 
-// Retrieve asks for an archive's retrieval in the tier, once, with the job's id
-// as the description. The error's kind is Capacity if the tier has none, Policy
-// if the vault's retrieval policy forbids it, NotFound if the vault has no such
-// archive, and Denied if Glacier refuses it for what an operator can mend: a
-// permission, a parameter, or the vault itself, which is not there.
+// Retrieve requests an archive in the tier once, with the job's id as the description.
+// The error's kind is Capacity if the tier has none, Policy if the data retrieval policy
+// forbids it, and NotFound if the vault has no such archive. It is Denied if an operator
+// must fix something: a permission, a parameter, or a missing vault.
 func (v *Vault) Retrieve(ctx context.Context, id events.ArchiveID, job events.JobID, tier archive.Tier) (events.RetrievalID, error) {
 	out, err := v.client.InitiateJob(ctx, &glacier.InitiateJobInput{
 		AccountId: account,
@@ -79,9 +78,9 @@ func (v *Vault) judge(ctx context.Context, err error) error {
 	}
 	switch fault.KindOf(err) {
 	case fault.NotFound:
-		// Glacier says "not found" of a retrieval, an archive and a vault alike. That
-		// the vault is there has to be seen: else a wrong name looks like an output that
-		// expired, and each archive is paid for again.
+		// Glacier says "not found" for a retrieval, an archive and a vault alike. So the
+		// code checks that the vault exists. Otherwise a wrong name would look like an
+		// expired output, and each archive would be paid for again.
 		switch there := v.Check(ctx); {
 		case fault.Is(there, fault.NotFound):
 			return fault.Because(fault.Denied, "no such vault", fmt.Errorf("there is no vault %s: %w", v.name, err))

@@ -12,11 +12,11 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// hashSmallBodies puts the hashes of a small request body into its headers, before
-// the SDK does. The SDK takes a buffer of 1 MiB for it, whatever the body's size
-// (service/glacier/internal/customizations/treehash.go), and the body of
-// InitiateJob has 300 bytes. What is sent is the same to the byte: the tree hash of
-// up to 1 MiB is its SHA-256.
+// hashSmallBodies puts the hashes of a small request body into its headers before the SDK
+// does. The SDK uses a buffer of 1 MiB for this, whatever the body's size
+// (service/glacier/internal/customizations/treehash.go), and the body of InitiateJob has
+// 300 bytes. The bytes on the wire are the same: the tree hash of up to 1 MiB is its
+// SHA-256.
 func hashSmallBodies(o *glacier.Options) {
 	o.APIOptions = append(o.APIOptions, func(s *middleware.Stack) error {
 		return s.Finalize.Add(middleware.FinalizeMiddlewareFunc("gas:HashSmallBody", hashSmallBody), middleware.Before)

@@ -45,8 +45,8 @@ func New(cfg aws.Config) *Bucket {
 	return &Bucket{client: client, presign: s3.NewPresignClient(client)}
 }
 
-// unsigned leaves the body out of the signature, as the SDK does over HTTPS: a
-// SHA-256 of every byte for a body whose checksum S3 compares anyway.
+// unsigned leaves the body out of the signature, as the SDK does over HTTPS. Otherwise
+// every byte would need a SHA-256, although S3 compares a checksum of the body anyway.
 func unsigned(o *s3.Options) {
 	o.APIOptions = append(o.APIOptions, v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware)
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 )
 
-// upload is a multipart upload. What S3 knows of it is not kept beside S3.
+// upload is a multipart upload. Only S3 stores its state.
 type upload struct {
 	client *s3.Client
 	o      archive.Object

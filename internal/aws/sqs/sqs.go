@@ -1,4 +1,6 @@
-// Package sqs is the durable queue between SNS and the queue.
+// Package sqs is the adapter for Amazon SQS: it receives, deletes, returns and lends
+// again the messages of one queue. SNS fills the queue, and the bridge empties it. An
+// error has a kind of package fault.
 package sqs
 
 import (

@@ -37,10 +37,9 @@ func Parse(text string) (s Sum, ok bool) {
 	return Sum(binary.BigEndian.Uint64(b)), true
 }
 
-// Combine returns the checksum of the bytes of a followed by those of b, of
-// which there are n.
+// Combine returns the checksum of the bytes of a followed by the n bytes of b.
 //
-// Appending n bytes multiplies the polynomial of a by x^(8n), so this is one
+// Appending n bytes multiplies the polynomial of a by x^(8n). So this is one
 // multiplication modulo the polynomial, after O(log n) to get that power.
 func Combine(a, b Sum, n int64) Sum {
 	return Sum(mul(power(n), uint64(a))) ^ b

@@ -91,9 +91,9 @@ func TestResetForgets(t *testing.T) {
 	}
 }
 
-// BenchmarkOf and BenchmarkSHA256 are to be compared at the same -cpu: the tree
-// hash of many leaves takes as long as SHA-256 of the same bytes on one
-// processor, and half of it on two.
+// Compare BenchmarkOf and BenchmarkSHA256 at the same -cpu: on one processor, the tree
+// hash of many leaves takes as long as SHA-256 of the same bytes, and on two processors
+// half as long.
 func BenchmarkOf(b *testing.B)     { benchmark(b, func(p []byte) { Of(p) }) }
 func BenchmarkSHA256(b *testing.B) { benchmark(b, func(p []byte) { sha256.Sum256(p) }) }
 

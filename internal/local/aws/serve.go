@@ -103,8 +103,8 @@ func (s *Server) serveFaulty(w http.ResponseWriter, r *http.Request, service wor
 		message = "injected by a fault rule"
 	}
 	if !fault.After {
-		// What was sent is read, or the client may see a broken pipe in place of
-		// the answer.
+		// The request's body is read, because otherwise the client may see a broken pipe
+		// in place of the answer.
 		io.Copy(io.Discard, io.LimitReader(r.Body, 1<<30))
 	}
 	service.WriteError(w, r, &world.Error{Status: fault.Status, Code: fault.Code, Message: message})

@@ -76,8 +76,8 @@ func (r Report) OK() bool { return len(r.Missing) == 0 }
 
 const grace = 10 * time.Second
 
-// Run runs the demo until every file is back or ctx ends. The error says that
-// the demo could not be run; what is missing is in the report.
+// Run runs the demo until every file is back or ctx ends. An error means that the demo
+// could not run. The report names missing files.
 func Run(ctx context.Context, o Options) (Report, error) {
 	person := stack.People(o.Files, o.Size)[0]
 	const free = "127.0.0.1:0"

@@ -9,8 +9,8 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// watched is how far the files are, as the status stream told. What one more change costs
-// does not depend on how many files there are.
+// watched is the progress of the files, from the status stream. The cost of one more
+// change does not depend on the number of files.
 type watched struct {
 	files map[events.JobID]*file
 	// progress counts them.
@@ -25,8 +25,8 @@ type file struct {
 	way  int
 }
 
-// way returns the states in which a file comes back. Whoever is in one has been through
-// those before it, whether that was told or not.
+// way returns the states in which a file comes back. A file in one state has passed all
+// states before, even if nobody reported them.
 func way() []archive.State {
 	return []archive.State{archive.Planned, archive.Requested, archive.Ready, archive.Restored}
 }

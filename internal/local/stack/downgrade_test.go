@@ -92,9 +92,9 @@ func field(t *testing.T, page, name string) string {
 	return ""
 }
 
-// TestADowngradeStopsWhatWasNotAskedFor goes back to Free in the middle of an upgrade,
-// over the site, and finds that the archive is asked for nothing any more, that what
-// it was asked for comes back all the same, and that another upgrade brings the rest.
+// TestADowngradeStopsWhatWasNotAskedFor goes back to Free in the middle of an upgrade, on
+// the site. After that nothing more is requested, the requested files still come back,
+// and another upgrade brings the rest.
 func TestADowngradeStopsWhatWasNotAskedFor(t *testing.T) {
 	// One file after the other, a second each: there is time to change one's mind.
 	t.Setenv("GAS_THAW_SLOTS", "1")
@@ -111,18 +111,18 @@ func TestADowngradeStopsWhatWasNotAskedFor(t *testing.T) {
 	idle(t, s)
 	done := asked()
 	if done == 0 || done == files {
-		t.Fatalf("the archive was asked for %d of %d files: the downgrade came too early or too late", done, files)
+		t.Fatalf("%d of %d files were requested: the downgrade came too early or too late", done, files)
 	}
 	restored(t, s, "fern", done)
 	s.AWS.Faults.Clear()
 
 	jobs, _, err := dynamodb.New(s.AWSConfig, wiring.Tables(s.Config)).ArchivedPage(t.Context(), "fern", "")
 	if err != nil || len(jobs) != files-done {
-		t.Fatalf("%d files are in the archive, %v, want the %d that were not asked for", len(jobs), err, files-done)
+		t.Fatalf("%d files are in the archive, %v, want the %d that were not requested", len(jobs), err, files-done)
 	}
 	for _, j := range jobs {
 		if j.RetrievalID != "" || j.Intent != nil {
-			t.Errorf("%s is asked for: %+v", j.ID, j)
+			t.Errorf("%s is requested: %+v", j.ID, j)
 		}
 		if page, _ := fern.get("/annotation/" + string(j.ID)); !strings.Contains(page, "Upgrade to Premium") {
 			t.Errorf("the page of %s does not say that it is archived", j.ID)

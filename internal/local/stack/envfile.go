@@ -54,7 +54,7 @@ func (s *Stack) Environment() []Variable {
 	add("GAS_NATS_SWEEP_PASSWORD", c.SweepPassword.Reveal())
 	add("GAS_NATS_WEB_PASSWORD", c.WebPassword.Reveal())
 	add("GAS_NATS_OPERATOR_PASSWORD", c.OperatorPassword.Reveal())
-	// What the nats command reads.
+	// The variables of the nats command.
 	add("NATS_URL", c.NATSURL)
 	add("NATS_USER", "operator")
 	add("NATS_PASSWORD", c.OperatorPassword.Reveal())

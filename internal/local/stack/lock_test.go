@@ -33,7 +33,7 @@ func TestAFolderIsOfOneProcess(t *testing.T) {
 		only      []string
 		refused   bool
 	}{
-		{"all of it", dir, []string{stack.AWS, stack.NATS, stack.IDP}, true},
+		{"all parts", dir, []string{stack.AWS, stack.NATS, stack.IDP}, true},
 		{"by another path", link, []string{stack.NATS}, true},
 		{"the stand-in alone", dir, []string{stack.AWS}, true},
 		{"what keeps nothing", dir, []string{stack.IDP}, false},

@@ -90,7 +90,7 @@ func (p Person) Result(i int) io.Reader {
 	return io.LimitReader(r, p.size(i))
 }
 
-// Size returns the size of file number i in bytes.
+// ResultSize returns the size of result file number i in bytes.
 func (p Person) ResultSize(i int) int64 { return p.size(i) }
 
 // vcf makes lines without end.

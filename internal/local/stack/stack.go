@@ -23,13 +23,14 @@ import (
 	"github.com/gas-restore/gas/internal/config"
 	"github.com/gas-restore/gas/internal/daemon"
 	localaws "github.com/gas-restore/gas/internal/local/aws"
-	"github.com/gas-restore/gas/internal/local/aws/glacier"
+	"github.com/gas-restore/gas/internal/local/folder"
 	localidp "github.com/gas-restore/gas/internal/local/idp"
 	localnats "github.com/gas-restore/gas/internal/local/nats"
 	"github.com/gas-restore/gas/internal/wiring"
 )
 
-// What can be started alone with Options.Only.
+// The parts, for Options.Only. The services need all the others in the same process; the
+// others can also be started alone.
 const (
 	AWS      = "aws"
 	NATS     = "nats"
@@ -77,7 +78,7 @@ type Stack struct {
 	AWSConfig aws.Config
 	// Bus is connected as the operator; nil without NATS.
 	Bus *bus.Bus
-	// Parts are to be run with [daemon.Run].
+	// Parts are the services. Start builds them; [daemon.Run] runs them.
 	Parts []daemon.Part
 	// CAFile is the stand-in's certificate authority for SNS signatures.
 	CAFile string
@@ -155,6 +156,21 @@ func (s *Stack) Note(p Person) string {
 		return "can sign in; accounts and files are where the services look for them"
 	}
 	return p.note()
+}
+
+// lockFolder locks the state of the parts in the folder, until Close.
+func (s *Stack) lockFolder() error {
+	for _, part := range []string{NATS, AWS} { // the others keep no state
+		if !s.opts.has(part) {
+			continue
+		}
+		unlock, err := folder.Lock(s.opts.Dir, part)
+		if err != nil {
+			return err
+		}
+		s.onClose(unlock)
+	}
+	return nil
 }
 
 // Close stops the servers. The parts must have stopped.
@@ -237,9 +253,7 @@ func (s *Stack) startAWS(ctx context.Context, hookLn net.Listener) error {
 		s.AWS.Close()
 	})
 	if d := s.opts.ExpeditedDelay; d > 0 {
-		s.AWS.Glacier.SetDelay(glacier.Expedited, d, d+d/2)
-		s.AWS.Glacier.SetDelay(glacier.Standard, 3*d, 5*d)
-		s.AWS.Glacier.SetDelay(glacier.Bulk, 5*d, 12*d)
+		s.AWS.Glacier.SetDelays(d)
 	}
 	s.CAFile = filepath.Join(s.opts.Dir, "sns-ca.pem")
 	if err := os.WriteFile(s.CAFile, s.AWS.SNS.CACertPEM(), 0o600); err != nil {

@@ -160,7 +160,7 @@ func TestBadInputGetsOneLineAndADeadLetterAndTheNextIsHandled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	notice := func(job, archive string) string {
+	notification := func(job, archive string) string {
 		return fmt.Sprintf(`{"Action":"ArchiveRetrieval","ArchiveId":%q,"JobDescription":%q,"JobId":%q,"StatusCode":"Succeeded","Completed":true,"ArchiveSizeInBytes":1,"SNSTopic":%q}`, archive, job, "retrieval-of-"+job, s.Config.RestoreTopic)
 	}
 	for _, c := range []struct{ topic, message, says string }{
@@ -168,15 +168,15 @@ func TestBadInputGetsOneLineAndADeadLetterAndTheNextIsHandled(t *testing.T) {
 		{s.Config.PremiumTopic, `{"user": "fern"}`, "user_id is missing"},
 		{s.Config.PremiumTopic, `{"user_id": 7}`, "user_id is a JSON number"},
 		{s.Config.PremiumTopic, `{"user_id": "nobody"}`, `unknown user \"nobody\"`},
-		{s.Config.RestoreTopic, notice("no-such-job", "a"), `unknown job \"no-such-job\"`},
-		{s.Config.RestoreTopic, notice(string(job.ID), "another-archive"), "wrong archive id"},
+		{s.Config.RestoreTopic, notification("no-such-job", "a"), `unknown job \"no-such-job\"`},
+		{s.Config.RestoreTopic, notification(string(job.ID), "another-archive"), "wrong archive id"},
 		{s.Config.RestoreTopic, `{"Action":"InventoryRetrieval"}`, "not for us"},
 	} {
 		if _, err := topics.Publish(t.Context(), &sns.PublishInput{TopicArn: &c.topic, Message: &c.message}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	// What no topic sent.
+	// A message that no topic sent.
 	if _, err := queues.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &s.Config.PremiumQueue, MessageBody: aws.String(`[]`)}); err != nil {
 		t.Fatal(err)
 	}

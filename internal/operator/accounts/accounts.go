@@ -1,5 +1,6 @@
-// Package accounts reads files of accounts that another system exported: CSV with a
-// header, or JSON lines.
+// Package accounts reads files of accounts that another system exported. A file is CSV
+// with a header, or JSON lines. An error names the line, the field and the fault. Reading
+// needs little memory, however long the file is.
 package accounts
 
 import (
@@ -20,14 +21,14 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// maxLine is the longest line that a file may have, in bytes; maxText the longest name or
+// maxLine is the length of the longest line in bytes, maxText that of the longest name or
 // e-mail address.
 const (
 	maxLine = 64 << 10
 	maxText = 1000
 )
 
-// The fields that are read. Their names count with their case.
+// The fields that are read. Upper and lower case differ.
 const (
 	fieldUser  = "user_id"
 	fieldRole  = "role"
@@ -37,10 +38,10 @@ const (
 
 func known() []string { return []string{fieldUser, fieldRole, fieldName, fieldEmail} }
 
-// Read hands each account of the file to do, and returns the names of the fields that it
-// did not read. The name tells the format: .csv or .jsonl. An error names the line, the
-// field and what is wrong with it; an error of do ends the reading. A user who is listed
-// twice is an error too.
+// Read calls do for each account of the file, and returns the names of the other fields.
+// The file's name gives the format: .csv or .jsonl. An error names the line, the field
+// and the fault. An error of do ends the reading. A user who is listed twice is an error
+// too.
 func Read(r io.Reader, name string, do func(archive.Account) error) (ignored []string, err error) {
 	f := file{name: filepath.Base(name), seen: map[events.UserID]int{}, ignored: map[string]bool{}, do: do}
 	switch strings.ToLower(filepath.Ext(name)) {
@@ -66,8 +67,8 @@ func (f *file) errorf(line int, format string, args ...any) error {
 	return fmt.Errorf("%s, line %d: %w", f.name, line, fmt.Errorf(format, args...))
 }
 
-// csv reads a line at a time: a quote that is not closed costs one line, and not the
-// rest of the file in memory.
+// csv reads one line at a time: so an unclosed quote costs one line, and not the rest of
+// the file in memory.
 func (f *file) csv(r io.Reader) error {
 	var header []string
 	return f.eachLine(r, func(line int, text []byte) error {
@@ -115,7 +116,7 @@ func (f *file) header(line int, header []string) error {
 	return nil
 }
 
-// eachLine hands on the lines, and calls end behind the last.
+// eachLine passes on each line, and calls end after the last one.
 func (f *file) eachLine(r io.Reader, do func(line int, text []byte) error, end func() error) error {
 	s := bufio.NewScanner(r)
 	s.Buffer(nil, maxLine)
@@ -135,14 +136,14 @@ func (f *file) eachLine(r io.Reader, do func(line int, text []byte) error, end f
 	return end()
 }
 
-// lines reads an object a line.
+// lines reads one object on each line.
 func (f *file) lines(r io.Reader) error {
 	return f.eachLine(r, func(line int, text []byte) error {
 		text = bytes.TrimSpace(text)
 		if len(text) == 0 {
 			return nil
 		}
-		// A map, and not a struct: a struct would take "Role" for "role".
+		// This is a map because a struct would take "Role" for "role".
 		var object map[string]json.RawMessage
 		if err := json.Unmarshal(text, &object); err != nil || object == nil {
 			return f.errorf(line, "is no JSON object")
@@ -166,7 +167,7 @@ func (f *file) lines(r io.Reader) error {
 	}, func() error { return nil })
 }
 
-// account checks a user's values, and hands the account on.
+// account checks a user's values, and passes the account on.
 func (f *file) account(line int, values map[string]string) error {
 	id := events.UserID(values[fieldUser])
 	switch {

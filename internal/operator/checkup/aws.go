@@ -24,7 +24,7 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// enter enters faults of the estate.
+// enter records faults of the estate.
 func (l *look) enter(what string, faults []estate.Fault, right string) {
 	for _, f := range faults {
 		if f.Unsure {
@@ -38,7 +38,7 @@ func (l *look) enter(what string, faults []estate.Fault, right string) {
 	}
 }
 
-// aws looks at everything there.
+// aws checks everything in AWS.
 func (l *look) aws(ctx context.Context, o awsclient.Options) {
 	sdk, err := awsclient.Load(ctx, o)
 	if err != nil {
@@ -69,18 +69,18 @@ func (l *look) prices(region string) {
 	prices, err := wiring.Prices(l.cfg, region)
 	switch {
 	case err != nil:
-		l.wrong(name, strings.ReplaceAll(strings.TrimPrefix(err.Error(), name+": "), "\n", "; "), "write it as README says, or unset it for the built-in list")
+		l.wrong(name, strings.ReplaceAll(strings.TrimPrefix(err.Error(), name+": "), "\n", "; "), "write it as docs/operating.md says, or unset it for the built-in list")
 	case prices.StandIn != "" && l.cfg.PricesFile != "":
-		l.wrong(name, fmt.Sprintf("%s has no prices of region %s: those of %s are taken", l.cfg.PricesFile, region, prices.StandIn), "add the region to the file")
+		l.wrong(name, fmt.Sprintf("%s has no prices of region %s: those of %s are used", l.cfg.PricesFile, region, prices.StandIn), "add the region to the file")
 	case prices.StandIn != "":
-		l.unproven(name, fmt.Sprintf("what retrievals cost in %s: the built-in list has the prices of %s", region, prices.StandIn), "write a price list with the region, as README says")
+		l.unproven(name, fmt.Sprintf("the price of retrievals in %s: the built-in list has the prices of %s", region, prices.StandIn), "write a price list with the region, as docs/operating.md says")
 	case l.cfg.PricesFile != "":
 		l.ok(name, "has the prices of %s as of %s", region, prices.AsOf)
 	}
 }
 
-// tables compares the tables, and then reads each and each index, which proves that it may
-// be read.
+// tables compares the tables. Then it reads each table and each index, which proves the
+// permission to read.
 func (l *look) tables(ctx context.Context, sdk aws.Config) {
 	names := wiring.Tables(l.cfg)
 	catalog := dynamodb.New(sdk, names)
@@ -127,10 +127,10 @@ func (l *look) tables(ctx context.Context, sdk aws.Config) {
 	}
 }
 
-// nobody is a user and a job that is not there.
+// nobody is the id of a user and of a job that do not exist.
 const nobody = "gas-check-nobody"
 
-// absent takes away the error that says that something is not there, which was to be seen.
+// absent drops an error that says that something does not exist: the check expected this.
 func absent(err error) error {
 	if fault.Is(err, fault.NotFound) {
 		return nil
@@ -138,22 +138,22 @@ func absent(err error) error {
 	return err
 }
 
-// first returns the error of the first that is listed.
+// first returns the error of the first entry of a list.
 func first[T any](list func(func(T, error) bool)) (err error) {
 	list(func(_ T, e error) bool { err = e; return false })
 	return err
 }
 
-// jobsLooked is how many jobs are looked at; `gas check --catalog` looks at all.
+// jobsLooked is the number of jobs that are read; `gas check --catalog` reads all.
 const jobsLooked = 200
 
-// jobs looks at how other systems write jobs: where they have another name for the archive's
+// jobs checks how other systems write jobs. If they have another name for the archive's
 // id, an upgrade restores nothing.
 func (l *look) jobs(ctx context.Context, catalog *dynamodb.Catalog, table string) {
 	var page []dynamodb.Record
 	if err := l.try(ctx, func(ctx context.Context) (err error) { page, _, err = catalog.Survey(ctx, "", jobsLooked); return err }); err != nil {
-		// No service scans this table: that it may not be scanned is no fault.
-		l.unproven("GAS_JOB_TABLE", "the jobs in table "+table+" were not looked at: "+err.Error(), "let who checks scan the table")
+		// No service scans this table, so a missing permission to scan is no fault.
+		l.unproven("GAS_JOB_TABLE", "the jobs in table "+table+" were not read: "+err.Error(), "let who checks scan the table")
 		return
 	}
 	named, doubtful := 0, 0
@@ -170,18 +170,18 @@ func (l *look) jobs(ctx context.Context, catalog *dynamodb.Catalog, table string
 		}
 	}
 	if named > 0 {
-		l.wrong("GAS_JOB_ATTRIBUTES", fmt.Sprintf("%d of %d jobs looked at in table %s have no archive_id, and an attribute that may be it by another name", named, len(page), table), fix)
+		l.wrong("GAS_JOB_ATTRIBUTES", fmt.Sprintf("%d of %d jobs that were read from table %s have no archive_id, and an attribute that may be it by another name", named, len(page), table), fix)
 	}
 	if doubtful > 0 {
-		l.wrong("GAS_JOB_TABLE", fmt.Sprintf("%d of %d jobs looked at in table %s cannot be worked with: %s", doubtful, len(page), table, example), "run `gas check --catalog`, which names them all with what to do")
+		l.wrong("GAS_JOB_TABLE", fmt.Sprintf("%d of %d jobs that were read from table %s cannot be worked with: %s", doubtful, len(page), table, example), "run `gas check --catalog`, which names all of them and says how to fix them")
 	}
 }
 
-// rolesLooked is how many accounts are looked at.
+// rolesLooked is the number of accounts that are read.
 const rolesLooked = 1000
 
-// roles looks at what other systems write as the role: whom they call premium in another
-// word is a Free user here, and nothing comes back.
+// roles checks the roles that other systems write. If they write another word for
+// Premium, the user counts as Free here, and nothing comes back.
 func (l *look) roles(ctx context.Context, catalog *dynamodb.Catalog, table string) {
 	var roles map[events.UserID]archive.Role
 	if err := l.try(ctx, func(ctx context.Context) (err error) { roles, err = catalog.Roles(ctx, rolesLooked); return err }); err != nil {
@@ -198,15 +198,15 @@ func (l *look) roles(ctx context.Context, catalog *dynamodb.Catalog, table strin
 		}
 	}
 	if odd > 0 {
-		l.wrong("GAS_ACCOUNT_TABLE", fmt.Sprintf("%d of %d accounts looked at in table %s have a role that is neither %s nor %s, which counts as Free: that of %s is %q",
-			odd, len(roles), table, archive.Free, archive.Premium, user, roles[user]), fmt.Sprintf("write %q into role for who pays", archive.Premium))
+		l.wrong("GAS_ACCOUNT_TABLE", fmt.Sprintf("%d of %d accounts that were read from table %s have a role that is neither %s nor %s, which counts as Free: the role of user %s is %q",
+			odd, len(roles), table, archive.Free, archive.Premium, user, roles[user]), fmt.Sprintf("write %q into the role of paying users", archive.Premium))
 	}
 }
 
 func (l *look) vault(ctx context.Context, sdk aws.Config) {
 	vault := glacier.New(sdk, l.cfg.Vault, l.cfg.RestoreTopic)
 	err := l.try(ctx, vault.Check)
-	if err == nil { // that retrievals can be listed is how an interrupted request is found
+	if err == nil { // a list of retrievals is needed to find an interrupted request
 		err = l.try(ctx, func(ctx context.Context) error { return first(vault.Retrievals(ctx)) })
 	}
 	if err != nil {
@@ -219,7 +219,7 @@ func (l *look) vault(ctx context.Context, sdk aws.Config) {
 func (l *look) bucket(ctx context.Context, sdk aws.Config) {
 	bucket := s3.New(sdk)
 	err := l.try(ctx, func(ctx context.Context) error { return bucket.Check(ctx, l.cfg.Bucket) })
-	if err == nil { // S3 says that a key is not there to who may read it and list
+	if err == nil { // S3 says that a key does not exist only to a user who may read the key and list
 		err = l.try(ctx, func(ctx context.Context) error {
 			_, err := bucket.Exists(ctx, archive.Object{Bucket: l.cfg.Bucket, Key: nobody})
 			return err
@@ -232,7 +232,7 @@ func (l *look) bucket(ctx context.Context, sdk aws.Config) {
 	l.ok("GAS_RESULTS_BUCKET", "bucket %s is there, and may be read", l.cfg.Bucket)
 }
 
-// end is a topic with its queue, as the configuration names them.
+// end is a topic with its queue, as in the configuration.
 type end struct {
 	channel         estate.Channel
 	topicVar, topic string
@@ -281,13 +281,13 @@ func (l *look) channels(ctx context.Context, sdk aws.Config) {
 		name := awsestate.QueueName(e.queue)
 		l.enter(e.queueVar, e.channel.CompareQueue(found, name, e.foundTopic, ends[1-i].foundTopic), fmt.Sprintf("queue %s is subscribed, and the topic may send to it", name))
 		if found != nil && !e.topicKnown {
-			l.unproven(e.queueVar, fmt.Sprintf("whether queue %s is subscribed: its topic could not be looked at", name), "")
+			l.unproven(e.queueVar, fmt.Sprintf("whether queue %s is subscribed: its topic could not be read", name), "")
 		}
 	}
 }
 
-// topic looks at the topic, and again for as long as one of its webhooks is not confirmed:
-// one that was subscribed just now is, in a moment.
+// topic reads the topic, and again while one of its webhooks is not confirmed: a new
+// subscription is confirmed within a moment.
 func (l *look) topic(ctx context.Context, account *awsestate.Account, e *end) (found *estate.FoundTopic, err error) {
 	err = l.try(ctx, func(ctx context.Context) error {
 		tick := time.NewTicker(200 * time.Millisecond)
@@ -295,7 +295,7 @@ func (l *look) topic(ctx context.Context, account *awsestate.Account, e *end) (f
 		for {
 			now, err := account.Topic(ctx, e.topic)
 			if err != nil && found != nil && ctx.Err() != nil {
-				return nil // the last look was cut short
+				return nil // the last read was cut short
 			}
 			if found = now; err != nil || found == nil || !e.pending(found) {
 				return err
@@ -319,7 +319,7 @@ func (e *end) hook(s estate.Subscription) bool {
 	return err == nil && strings.HasSuffix(u.Path, e.channel.Webhook)
 }
 
-// told says what was seen of a topic that is right.
+// told returns what the check saw of a correct topic.
 func (e *end) told(t *estate.FoundTopic) string {
 	if t != nil && slices.ContainsFunc(t.Subscriptions, e.hook) {
 		return "topic is there, and its webhook is confirmed"

@@ -110,7 +110,7 @@ func (b *bed) check(more ...string) []checkup.Finding {
 	})
 }
 
-// named checks that the break is told of what, with words and how to mend it, that
+// named checks that the break is told of what, with words and how to fix it, that
 // nothing is told twice, and that nothing beside those in also is said to be wrong.
 func (b *bed) named(found []checkup.Finding, what, words string, also ...string) {
 	b.t.Helper()
@@ -125,7 +125,7 @@ func (b *bed) named(found []checkup.Finding, what, words string, also ...string)
 		case f.What == what:
 			told = true
 			if f.State != checkup.Wrong || !strings.Contains(f.Words, words) || f.Fix == "" {
-				b.t.Errorf("%s is %s: %q, to mend it: %q; want wrong, with %q and a fix", what, f.State, f.Words, f.Fix, words)
+				b.t.Errorf("%s is %s: %q, to fix it: %q; want wrong, with %q and a fix", what, f.State, f.Words, f.Fix, words)
 			}
 		case f.State == checkup.Wrong && !slices.Contains(also, f.What):
 			b.t.Errorf("beside %s, %s is wrong: %s", what, f.What, f.Words)

@@ -9,40 +9,39 @@ import (
 	"github.com/gas-restore/gas/internal/config"
 )
 
-// Options say what to look at.
+// Options say what to check.
 type Options struct {
-	// For are the services whose needs are looked at; none is all of them, and then also
-	// at what only an operator can see.
+	// For are the services to check for. Without any, everything is checked for all
+	// services and for an operator.
 	For []config.Service
 	// Timeout is how long to wait for each answer.
 	Timeout time.Duration
-	// Environ is the environment, as [os.Environ] has it, with which Config was read, and
-	// ConfigErr the error of that.
+	// Environ is the environment, in the form of [os.Environ], from which Config was
+	// read. ConfigErr is the error of that reading.
 	Environ   []string
 	Config    config.Config
 	ConfigErr error
-	// AWS overrides what the environment says of AWS.
+	// AWS replaces AWS's settings of the environment.
 	AWS awsclient.Options
 }
 
-// look is a checkup under way.
+// look is a check in progress.
 type look struct {
 	report
 	cfg      config.Config
 	needs    []config.Service
 	operator bool
 	timeout  time.Duration
-	// bad are the variables that are wrong by themselves: what they name is not tried.
+	// bad are the variables with a wrong value. The things that they name are not tried.
 	bad map[string]bool
 }
 
-// Services returns those that can be looked at.
+// Services returns the services that can be checked.
 func Services() []config.Service {
 	return []config.Service{config.Bridge, config.Thaw, config.Restore, config.Web}
 }
 
-// Run looks at everything, and returns a finding for each thing, in the order in which
-// they were looked at.
+// Run checks everything. It returns a finding for each thing, in the order of the checks.
 func Run(ctx context.Context, o Options) []Finding {
 	l := &look{cfg: o.Config, needs: o.For, timeout: o.Timeout, bad: map[string]bool{}}
 	if len(l.needs) == 0 {
@@ -61,7 +60,7 @@ func Run(ctx context.Context, o Options) []Finding {
 	return l.all
 }
 
-// has reports whether one of the services is looked at.
+// has reports whether one of the services is checked.
 func (l *look) has(which ...config.Service) bool {
 	return slices.ContainsFunc(which, func(n config.Service) bool { return slices.Contains(l.needs, n) })
 }
@@ -73,19 +72,19 @@ func (l *look) try(ctx context.Context, f func(context.Context) error) error {
 	return f(ctx)
 }
 
-// limits tells what none of the looks can prove: to try it would have an effect.
+// limits adds what the checks cannot prove: to try it would have an effect.
 func (l *look) limits() {
 	for _, limit := range []struct {
 		who         config.Service
 		what, words string
 	}{
-		{config.Bridge, "sqs:ReceiveMessage", "to receive counts as a receive; nor DeleteMessage and ChangeMessageVisibility"},
-		{config.Bridge, "sns:ConfirmSubscription", "it takes a token that SNS sent"},
+		{config.Bridge, "sqs:ReceiveMessage", "each call counts as a receive; DeleteMessage and ChangeMessageVisibility are not proven either"},
+		{config.Bridge, "sns:ConfirmSubscription", "it needs a token that SNS sent"},
 		{config.Thaw, "glacier:InitiateJob", "a retrieval costs money"},
-		{config.Thaw, "dynamodb:UpdateItem", "it writes; nor PutItem and TransactWriteItems"},
-		{config.Restore, "glacier:GetJobOutput", "it takes a retrieval that is finished"},
-		{config.Restore, "glacier:DeleteArchive", "it deletes; a vault lock may forbid it, and files are restored all the same"},
-		{config.Restore, "s3:PutObject", "it writes; nor the parts of a multipart upload"},
+		{config.Thaw, "dynamodb:UpdateItem", "it writes; PutItem and TransactWriteItems are not proven either"},
+		{config.Restore, "glacier:GetJobOutput", "it needs a finished retrieval"},
+		{config.Restore, "glacier:DeleteArchive", "it deletes; if a vault lock forbids it, files are still restored"},
+		{config.Restore, "s3:PutObject", "it writes; the parts of a multipart upload are not proven either"},
 		{config.Web, "sns:Publish", "it would announce an upgrade"},
 	} {
 		if l.has(limit.who) {

@@ -106,7 +106,8 @@ func TestEachFieldOfATableThatIsAnotherIsNamed(t *testing.T) {
 						v.SetString(was + "x")
 					}
 				})
-				// An attribute has one type: an index whose key shares it changes with it.
+				// An attribute has one type: an index with the same attribute in its key
+				// changes with it.
 				retype(&broken, path)
 				remake(t, b, want.Name, broken)
 				found := b.check()
@@ -322,7 +323,8 @@ func TestEachPartOfAChannelThatIsWrongIsNamed(t *testing.T) {
 	o := shared(t)
 	all := changes()
 	leaves("", reflect.ValueOf(estate.Channels()), func(path string, v reflect.Value) {
-		// What is made and not compared: a retention of less than 14 days is enough.
+		// Some settings are made and not compared: a retention of less than 14 days is
+		// enough.
 		if len(all[path]) == 0 && !strings.HasSuffix(path, ".Queue.Retention") && !v.IsZero() {
 			t.Errorf("field %s of the channels is not broken: say how", path)
 		}

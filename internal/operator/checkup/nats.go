@@ -12,12 +12,12 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// user is one of NATS.
+// user is a user of NATS.
 type user struct {
 	name     string
 	variable string
 	password config.Secret
-	// also is looked at beside what the user's service says at /readyz; it may be nil.
+	// also is a check beside that of the service's /readyz; it may be nil.
 	also func(context.Context, *bus.Bus) error
 }
 
@@ -39,14 +39,14 @@ func (l *look) users() []user {
 	return all
 }
 
-// nats connects as each user and looks at what its service needs; as the operator, at
+// nats connects as each user and checks what its service needs. As the operator it checks
 // everything.
 func (l *look) nats(ctx context.Context) {
 	url, _ := config.Lookup("GAS_NATS_URL")
 	if l.bad[url.Name] || l.bad["GAS_NATS_CA_FILE"] {
 		return
 	}
-	// connect reports whether there is any use in trying as somebody else.
+	// connect reports whether a try as another user can help.
 	connect := func(u user) (b *bus.Bus, more bool) {
 		if l.bad[u.variable+"_FILE"] {
 			return nil, true // the password cannot be read
@@ -55,17 +55,17 @@ func (l *look) nats(ctx context.Context) {
 		switch {
 		case err == nil:
 			l.ok(url.Name, "%s answers", l.cfg.NATSURL)
-			l.ok(u.variable, "NATS takes it for user %s", u.name)
+			l.ok(u.variable, "NATS accepts it for user %s", u.name)
 			return b, true
 		case errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired):
 			l.wrong(u.variable, fmt.Sprintf("NATS at %s refuses user %s with it", l.cfg.NATSURL, u.name), "set it to the password that the server's configuration has for the user")
 			return nil, true
 		default:
-			l.wrong(url.Name, err.Error(), url.Fix()+", and see whether the server runs")
+			l.wrong(url.Name, err.Error(), url.Fix()+", and check that the server runs")
 			return nil, false
 		}
 	}
-	whole := false // whether the operator saw that all is there
+	whole := false // whether the operator saw that everything exists
 	if l.operator {
 		b, more := connect(user{name: "operator", variable: "GAS_NATS_OPERATOR_PASSWORD", password: l.cfg.OperatorPassword})
 		if !more {
@@ -100,7 +100,8 @@ func (l *look) nats(ctx context.Context) {
 	}
 }
 
-// audit compares what there is with what provision makes. It reports whether all is right.
+// audit compares the streams, consumers and buckets with what provision makes. It reports
+// whether all are right.
 func (l *look) audit(ctx context.Context, b *bus.Bus) bool {
 	var all []bus.Difference
 	_ = l.try(ctx, func(ctx context.Context) error {
@@ -109,10 +110,10 @@ func (l *look) audit(ctx context.Context, b *bus.Bus) bool {
 	})
 	for _, d := range all {
 		if d.Replicas {
-			l.wrong("GAS_NATS_REPLICAS", d.What+" "+d.Problem, "set it to how many servers the cluster has (1 for a single one), run `gas provision`, and see that all servers run")
+			l.wrong("GAS_NATS_REPLICAS", d.What+" "+d.Problem, "set it to the number of servers of the cluster (1 for a single one), run `gas provision`, and check that all servers run")
 			continue
 		}
-		l.wrong(d.What, d.Problem, "run `gas provision`; where that refuses to alter it, delete it first, when it is empty")
+		l.wrong(d.What, d.Problem, "run `gas provision`; if that refuses to change it, delete it first, when it is empty")
 	}
 	if len(all) == 0 {
 		l.ok("streams, consumers and buckets", "are as `gas provision` makes them")

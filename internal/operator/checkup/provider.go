@@ -16,8 +16,9 @@ import (
 	"github.com/gas-restore/gas/internal/web"
 )
 
-// provider looks the sign-in provider up, and whether it knows the site: by a request to
-// sign in that is not to ask anybody, and by asking of a token that there is not.
+// provider checks the sign-in provider, and whether the provider knows the site: with a
+// request to sign in that must ask nobody, and with a question about a token that does
+// not exist.
 func (l *look) provider(ctx context.Context) {
 	const issuer, id, secret, base = "GAS_OIDC_ISSUER", "GAS_OIDC_CLIENT_ID", "GAS_OIDC_CLIENT_SECRET", "GAS_WEB_BASE_URL"
 	if l.bad[issuer] {
@@ -28,7 +29,7 @@ func (l *look) provider(ctx context.Context) {
 		found, err = oidc.NewProvider(ctx, l.cfg.OIDCIssuer)
 		return err
 	}); err != nil {
-		l.wrong(issuer, err.Error(), "set it to what the provider calls itself in its discovery document, to the letter")
+		l.wrong(issuer, err.Error(), "set it to exactly the issuer that the provider's discovery document names")
 		return
 	}
 	l.ok(issuer, "%s answers", l.cfg.OIDCIssuer)
@@ -69,7 +70,7 @@ func (l *look) provider(ctx context.Context) {
 	default:
 		if taken == OK {
 			l.ok(id, "the provider knows client %q", conf.ClientID)
-			l.ok(secret, "the provider takes it")
+			l.ok(secret, "the provider accepts it")
 		} else {
 			l.unproven(secret, whyNot, "")
 		}
@@ -81,8 +82,9 @@ func (l *look) provider(ctx context.Context) {
 	}
 }
 
-// asksNobody begins a sign-in in which the provider may ask nobody (prompt=none): one
-// that knows the client and its address sends the error there, and keeps others.
+// asksNobody begins a sign-in in which the provider may ask nobody (prompt=none). A
+// provider that knows the client and its address sends the error to that address. Other
+// providers show the error themselves.
 func (l *look) asksNobody(ctx context.Context, conf oauth2.Config) (State, string) {
 	link := conf.AuthCodeURL("gas-check", oauth2.SetAuthURLParam("prompt", "none"), oauth2.S256ChallengeOption(oauth2.GenerateVerifier()), oidc.Nonce("gas-check"))
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -116,8 +118,9 @@ func (l *look) asksNobody(ctx context.Context, conf oauth2.Config) (State, strin
 	return state, words
 }
 
-// asksOfNothing asks of a token that there is not whether it is good (RFC 7662), or to make
-// it void (RFC 7009). Both take the client's word first, and then have nothing against it.
+// asksOfNothing asks whether a token that does not exist is good (RFC 7662), or asks to
+// revoke it (RFC 7009). Both check the client's secret first, and then have no reason to
+// refuse.
 func (l *look) asksOfNothing(ctx context.Context, conf oauth2.Config, endpoint string) (State, string) {
 	form := url.Values{"token": {"gas-check"}}
 	if conf.Endpoint.AuthStyle == oauth2.AuthStyleInParams {
@@ -147,18 +150,19 @@ func (l *look) asksOfNothing(ctx context.Context, conf oauth2.Config, endpoint s
 		case resp.StatusCode == http.StatusUnauthorized || strings.Contains(string(body), "invalid_client"):
 			state, words = Wrong, strings.TrimSpace(fmt.Sprintf("%s %s", resp.Status, body))
 		default:
-			state, words = Unproven, fmt.Sprintf("whether the provider takes the client's secret: it answers %s", resp.Status)
+			state, words = Unproven, fmt.Sprintf("whether the provider accepts the client's secret: it answers %s", resp.Status)
 		}
 		return nil
 	})
 	if err != nil {
-		return Unproven, "whether the provider takes the client's secret: " + err.Error()
+		return Unproven, "whether the provider accepts the client's secret: " + err.Error()
 	}
 	return state, words
 }
 
-// redeemsNothing sends a code that the provider never gave out. One that does not take the
-// client's word may say so (RFC 6749, 5.2); one that looks at the code first does not.
+// redeemsNothing sends a code that the provider never issued. A provider that checks the
+// client's secret first may refuse the client (RFC 6749, 5.2); one that checks the code
+// first does not.
 func (l *look) redeemsNothing(ctx context.Context, conf oauth2.Config) (State, string) {
 	err := l.try(ctx, func(ctx context.Context) error {
 		_, err := conf.Exchange(ctx, "gas-check", oauth2.VerifierOption(oauth2.GenerateVerifier()))
@@ -169,5 +173,5 @@ func (l *look) redeemsNothing(ctx context.Context, conf oauth2.Config) (State, s
 	case ok && (refused.ErrorCode == "invalid_client" || refused.ErrorCode == "unauthorized_client" || refused.Response.StatusCode == http.StatusUnauthorized):
 		return Wrong, strings.TrimSpace(refused.ErrorCode + " " + refused.ErrorDescription)
 	}
-	return Unproven, fmt.Sprintf("whether the provider takes the client's secret: it answers %v", err)
+	return Unproven, fmt.Sprintf("whether the provider accepts the client's secret: it answers %v", err)
 }

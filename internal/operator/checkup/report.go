@@ -1,5 +1,6 @@
-// Package checkup tries everything that the configuration names, and compares it with what
-// the pipeline needs. It changes nothing.
+// Package checkup is `gas check`. It tries everything that the configuration names, and
+// compares it with what the pipeline needs. It changes nothing. The result has a finding
+// for each thing: right, wrong with a fix, or not provable.
 package checkup
 
 import (
@@ -10,25 +11,26 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 )
 
-// State is what came of a look at something.
+// State is the result of a check.
 type State string
 
 // The states.
 const (
 	OK    State = "ok"
 	Wrong State = "wrong"
-	// Unproven is what cannot be seen without doing it, or from here.
+	// Unproven means that only the real call would show it, or that it cannot be seen
+	// from here.
 	Unproven State = "cannot prove"
 )
 
-// Finding is what came of the looks at one thing.
+// Finding is the result for one thing.
 type Finding struct {
-	// What is a variable or something that has a name.
+	// What is a variable or another name.
 	What  string `json:"what"`
 	State State  `json:"state"`
-	// Words say what is wrong, what cannot be proven, or what was seen.
+	// Words say what is wrong, what cannot be proven, or what the check saw.
 	Words string `json:"words,omitempty"`
-	// Fix says how to mend it; empty if there is nothing to mend.
+	// Fix says how to fix it; empty if nothing is wrong.
 	Fix string `json:"fix,omitempty"`
 }
 
@@ -47,16 +49,16 @@ func (r *report) unproven(what, words, fix string) {
 	r.add(Finding{What: what, State: Unproven, Words: words, Fix: fix})
 }
 
-// failed enters an error of a call.
+// failed records an error of a call.
 func (r *report) failed(what string, err error) {
 	r.wrong(what, strings.ReplaceAll(err.Error(), "\n", "; "), fixOf(err))
 }
 
-// fixOf says what may help against an error of a call.
+// fixOf returns advice for an error of a call.
 func fixOf(err error) string {
 	switch fault.KindOf(err) {
 	case fault.Denied:
-		return "allow it to these credentials, or take others"
+		return "allow it for these credentials, or use others"
 	case fault.NotFound:
 		return "correct the name, the region or the account"
 	case fault.Throttled:
@@ -65,8 +67,8 @@ func fixOf(err error) string {
 	return "make it reachable from here, and check again"
 }
 
-// add enters a finding into the one of the same thing, if there is one: what is wrong
-// comes before what cannot be proven, and that before what is right.
+// add merges a finding into the one of the same thing, if there is one. Wrong wins over
+// unproven, and unproven over right.
 func (r *report) add(f Finding) {
 	i := slices.IndexFunc(r.all, func(have Finding) bool { return have.What == f.What })
 	if i < 0 {

@@ -15,7 +15,7 @@ import (
 	"github.com/gas-restore/gas/internal/config"
 )
 
-// settings enters what is wrong with variables by themselves.
+// settings records variables with wrong values.
 func (l *look) settings(environ []string, err error) {
 	faults := config.Faults(err)
 	for _, f := range faults {
@@ -28,7 +28,7 @@ func (l *look) settings(environ []string, err error) {
 	}
 	unknown := config.Unknown(environ)
 	for _, f := range unknown {
-		l.wrong(f.Variable, f.Problem, "correct its name, or unset it: nobody reads it")
+		l.wrong(f.Variable, f.Problem, "correct its name, or unset it: nothing reads it")
 	}
 	if len(faults)+len(unknown) == 0 {
 		set := 0
@@ -42,8 +42,8 @@ func (l *look) settings(environ []string, err error) {
 	}
 }
 
-// files opens each file that is named. What is in a price list is looked at with the
-// region, see [look.prices].
+// files opens each file that a setting names. The contents of a price list are checked
+// with the region, see [look.prices].
 func (l *look) files() {
 	for _, s := range config.Settings() {
 		path := l.cfg.Value(s.Name)
@@ -66,12 +66,12 @@ func (l *look) files() {
 	}
 }
 
-// reads reports whether one of the services that are looked at reads the setting.
+// reads reports whether one of the checked services reads the setting.
 func (l *look) reads(s config.Setting) bool {
 	return len(s.For) == 0 || l.has(s.For...) || l.operator && slices.Contains(s.For, config.Operator)
 }
 
-// addresses looks whether there is somewhere to listen.
+// addresses checks whether the listen addresses are free.
 func (l *look) addresses() {
 	for _, s := range config.Settings() {
 		addr := l.cfg.Value(s.Name)
@@ -91,7 +91,7 @@ func (l *look) addresses() {
 	}
 }
 
-// certs looks whether a stand-in's certificates can be had: without them the webhook
+// certs checks whether a stand-in's certificates can be fetched: without them the webhook
 // refuses everything.
 func (l *look) certs(ctx context.Context) {
 	const name = "GAS_SNS_CERT_ENDPOINT"
@@ -111,7 +111,7 @@ func (l *look) certs(ctx context.Context) {
 		return err
 	})
 	if err != nil {
-		l.wrong(name, err.Error(), "set it to where the stand-in runs, or unset it for Amazon's")
+		l.wrong(name, err.Error(), "set it to the address of the stand-in, or unset it for Amazon's")
 		return
 	}
 	l.ok(name, "%s answers", at)

@@ -11,7 +11,7 @@ import (
 	"github.com/gas-restore/gas/internal/operator/checkup"
 )
 
-// breaks are values of each variable that cannot work, with what is said of it.
+// breaks has values of each variable that cannot work, with the words of the report.
 func breaks(t *testing.T) map[string][][2]string {
 	file := func(name, content string) string {
 		path := filepath.Join(t.TempDir(), name)
@@ -89,7 +89,7 @@ func breaks(t *testing.T) map[string][][2]string {
 func TestEachSettingThatIsWrongIsNamedWithItsFix(t *testing.T) {
 	b := newBed(t, shared(t))
 	all := breaks(t)
-	// What is said of a topic or a queue too, because it depends on the one that is wrong.
+	// Words about a topic or a queue as well, because it depends on the wrong setting.
 	also := map[string][]string{
 		"GAS_PREMIUM_TOPIC_ARN": {"GAS_PREMIUM_QUEUE_URL"}, "GAS_RESTORE_TOPIC_ARN": {"GAS_RESTORE_QUEUE_URL"},
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// advisory is what JetStream said.
+// advisory is a message of JetStream about a message that it gave up.
 type advisory struct {
 	Type       string    `json:"type"`
 	ID         string    `json:"id"`
@@ -39,7 +39,7 @@ func readAdvisory(data []byte) (advisory, error) {
 	return a, errors.Join(events.CheckID("id", a.ID), events.CheckID("stream", a.Stream), events.CheckID("consumer", a.Consumer))
 }
 
-// letter returns what the advisory alone says.
+// letter returns a letter with the contents of the advisory alone.
 func (a advisory) letter() events.DeadLetter {
 	return events.DeadLetter{
 		ID: a.ID, Stream: a.Stream, Consumer: a.Consumer, Attempts: a.Deliveries,
@@ -48,8 +48,8 @@ func (a advisory) letter() events.DeadLetter {
 	}
 }
 
-// fill adds to the letter of an advisory what else is known: the message, if it
-// still lies in its stream, and what its worker noted of its failures.
+// fill adds more to the letter of an advisory: the message, if its stream still has it,
+// and the recorded failures of its worker.
 func (d *Store) fill(ctx context.Context, l *Letter, a advisory) error {
 	l.Where = Gone
 	m, err := d.original(ctx, a)
@@ -63,7 +63,7 @@ func (d *Store) fill(ctx context.Context, l *Letter, a advisory) error {
 		l.FirstAt = m.Time.UTC()
 	}
 	if attempts, err := d.bus.Attempts(ctx, a.Stream, a.Consumer); err == nil {
-		// An entry is an extra: without it the letter says what it can.
+		// The record is an extra: without it the letter says less.
 		n, err := attempts.Entry(ctx, a.StreamSeq)
 		if err == nil && !n.FirstAt.IsZero() && !n.FirstAt.After(a.Time) && !n.Stored.After(a.Time) && (m == nil || n.Of(m.Time)) {
 			l.FirstAt = n.FirstAt
@@ -80,7 +80,7 @@ func (d *Store) fill(ctx context.Context, l *Letter, a advisory) error {
 	return nil
 }
 
-// original returns the message that the advisory tells of, nil if it is gone.
+// original returns the message that the advisory names, nil if it is gone.
 func (d *Store) original(ctx context.Context, a advisory) (*jetstream.RawStreamMsg, error) {
 	if strings.ContainsAny(a.Stream, ".*> \t") {
 		return nil, nil
@@ -98,7 +98,7 @@ func (d *Store) original(ctx context.Context, a advisory) (*jetstream.RawStreamM
 		return nil, fmt.Errorf("message %d of stream %s: %w", a.StreamSeq, a.Stream, err)
 	}
 	if m.Time.After(a.Time) {
-		return nil, nil // the stream was made anew: the number is another message's
+		return nil, nil // the stream was made anew: the sequence belongs to another message
 	}
 	return m, nil
 }

@@ -30,16 +30,17 @@ func TestAReplayIsANewMessageThatIsLinkedToItsDeadLetter(t *testing.T) {
 	ns := testenv.NATS(t)
 	op := testenv.Bus(t, ns, "operator")
 	dead := deadletter.Open(op)
-	mended := make(chan struct{})
+	fixed := make(chan struct{})
 	r := bustest.Work(t, ns, 1, func(_ context.Context, e events.ThawRequested, _ bus.Emit) error {
 		select {
-		case <-mended:
+		case <-fixed:
 			return nil
 		default:
 			return fault.Errorf(fault.Invalid, "unknown job %q", e.JobID)
 		}
 	})
-	// As a planner publishes many: in a batch, whose headers must not come again.
+	// A planner publishes many tasks in a batch. The headers of the batch must not come
+	// again.
 	var es []events.Event
 	for i := range 40 {
 		es = append(es, bustest.Task(fmt.Sprint("j", i)))
@@ -80,8 +81,8 @@ func TestAReplayIsANewMessageThatIsLinkedToItsDeadLetter(t *testing.T) {
 		t.Errorf("payload: got %s, want %s", l.Payload, first[0].Payload)
 	}
 
-	// And when the cause is mended, it is done.
-	close(mended)
+	// After the cause is fixed, the work succeeds.
+	close(fixed)
 	if _, err := dead.Replay(t.Context(), l); err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +105,8 @@ func TestAReplayThatWasCutShortIsStoredOnce(t *testing.T) {
 	}
 	bustest.StoreLetters(t, op, letter)
 	l := bustest.OneLetter(t, dead)
-	// What the first try did before it was cut short: the payload is there, and the letter too.
+	// The first try was cut short here: the payload is published, and the letter is still
+	// there.
 	m := nats.NewMsg(l.SourceSubject)
 	m.Data = l.Payload
 	m.Header.Set(events.HeaderMsgID, l.ReplayID())
@@ -278,8 +280,8 @@ func TestLettersAreFilteredAndLimitedTheOldestFirst(t *testing.T) {
 	}
 }
 
-// giveUp has the server give up a message of THAW by itself: its consumer gets a
-// MaxDeliver, as `nats consumer edit` does it, and a client that takes the message and goes.
+// giveUp makes the server give up a message of THAW: the consumer gets a MaxDeliver, as
+// with `nats consumer edit`, and a client takes the message and goes away.
 func giveUp(t *testing.T, ns *server.Server, e events.ThawRequested) {
 	t.Helper()
 	op := testenv.Bus(t, ns, "operator")
@@ -319,7 +321,8 @@ func TestWhatJetStreamGivesUpIsKeptWithNobodyAliveAndCanBeReplayed(t *testing.T)
 		t.Errorf("check says %v, want that it gives up", err)
 	}
 
-	// Mended, a worker does not get it: it is stuck. Replayed, it does, and once.
+	// After the fix no worker gets the message: it is stuck. After the replay a worker
+	// gets it once.
 	if err := bus.Provision(t.Context(), op.JS, bus.Settings{}); err != nil {
 		t.Fatal(err)
 	}
@@ -406,8 +409,8 @@ func TestWhatTheServerCallsTerminatedIsNoDeadLetter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What a leader sees that did not hear of the ack: the message is gone from the
-	// stream, and its consumer waits for it.
+	// A leader that missed the ack sees this: the message is gone from the stream, and
+	// its consumer waits for it.
 	st, err := op.JS.Stream(t.Context(), events.StreamThaw)
 	if err != nil {
 		t.Fatal(err)
@@ -418,7 +421,7 @@ func TestWhatTheServerCallsTerminatedIsNoDeadLetter(t *testing.T) {
 	if _, err := said.NextMsgWithContext(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	// What the stream took before this letter it has stored.
+	// The stream stored everything that it took before this letter.
 	bustest.StoreLetters(t, op, events.DeadLetter{ID: "1", Stream: "THAW", Consumer: "c", Payload: []byte("x"), Reason: "r", Kind: "invalid", Attempts: 1, FirstAt: at, LastAt: at})
 	if l := bustest.OneLetter(t, deadletter.Open(op)); l.Kind != "invalid" {
 		t.Errorf("got %+v", l)

@@ -1,6 +1,6 @@
-// Package deadletter reads, replays and drops the letters of the DEAD stream, for operators.
-// Workers and the bridge write them (internal/bus), and the server itself keeps its advisories
-// there: both are told in the same words.
+// Package deadletter reads, replays and drops the letters of the stream DEAD, for
+// operators. Workers and the bridge write letters (internal/bus), and JetStream adds its
+// advisories. This package shows both in the same form. See ADR 13.
 package deadletter
 
 import (
@@ -27,50 +27,52 @@ type Where string
 const (
 	// InLetter: the letter has it.
 	InLetter Where = "in the letter"
-	// InStream: it still lies in its work queue, and nobody gets it.
+	// InStream: it is still in its work queue, and no worker gets it.
 	InStream Where = "in the stream"
-	// Gone: it is not kept anywhere.
+	// Gone: it is not stored anywhere.
 	Gone Where = "gone"
 )
 
-// Letter is one message of the DEAD stream, for people.
+// Letter is one message of the stream DEAD, for people.
 type Letter struct {
-	// Seq is its number in the DEAD stream, StoredAt when it was stored there.
+	// Seq is its sequence in the stream DEAD, StoredAt the time when it was stored there.
 	Seq      uint64    `json:"seq"`
 	StoredAt time.Time `json:"stored_at"`
-	// What was written by JetStream in place of a service is told in the same words.
+	// An advisory of JetStream is shown in the same form.
 	events.DeadLetter
-	// JobID and UserID are whose message it was, as far as it says.
+	// JobID and UserID are the job and the user of the message, as far as the message
+	// says.
 	JobID  events.JobID  `json:"job_id,omitempty"`
 	UserID events.UserID `json:"user_id,omitempty"`
-	// Where the payload is; SourceSeq is its number in Stream if JetStream wrote the letter.
+	// Where is the place of the payload; SourceSeq is its sequence in Stream if JetStream
+	// wrote the letter.
 	Where     Where  `json:"payload_is"`
 	SourceSeq uint64 `json:"source_seq,omitempty"`
 	sourceAt  time.Time
 }
 
-// Filter says which letters are meant. The zero Filter means all.
+// Filter selects letters. The zero Filter selects all.
 type Filter struct {
-	// Stream is the stream that the message came from, or [events.SourceSQS].
+	// Stream is the stream of the original message, or [events.SourceSQS].
 	Stream string
 	User   events.UserID
 	Job    events.JobID
 	Kind   events.DeadKind
-	// Cause is a letter's cause, small and large letters alike.
+	// Cause is a letter's cause; upper and lower case are the same.
 	Cause  string
 	Reason *regexp.Regexp
-	// Since and Until bound when the letter was stored.
+	// Since and Until bound the time when the letter was stored.
 	Since, Until time.Time
-	// Limit is how many letters at most, the oldest first; 0 is all.
+	// Limit is the greatest number of letters, the oldest first; 0 means all.
 	Limit int
 
-	after, upto uint64 // bound the letters' numbers; upto 0 is all
+	after, upto uint64 // bound the letters' sequences; upto 0 means all
 }
 
-// Store is the stream of dead letters, for operators: it needs their permissions.
+// Store is the stream of dead letters. It needs the operator's permissions.
 type Store struct {
-	// UserOf returns whose a job is, for letters that name only the job. A job that is not
-	// known is an error of kind NotFound. Without it such letters are nobody's.
+	// UserOf returns the user of a job, for letters that name only the job. The error's
+	// kind is NotFound for an unknown job. Without UserOf, such letters have no user.
 	UserOf func(context.Context, events.JobID) (events.UserID, error)
 	// Queues puts a message back into an SQS queue, by the queue's name.
 	Queues map[string]func(context.Context, QueueMessage) error
@@ -78,11 +80,11 @@ type Store struct {
 	bus *bus.Bus
 }
 
-// Open returns the dead letters that lie in the bus.
+// Open returns the dead letters of the bus.
 func Open(b *bus.Bus) *Store { return &Store{bus: b} }
 
-// Letter returns the letter with this number. One that is not there is an error of
-// kind NotFound.
+// Letter returns the letter with this sequence. The error's kind is NotFound if there is
+// none.
 func (d *Store) Letter(ctx context.Context, seq uint64) (Letter, error) {
 	st, err := d.bus.Stream(ctx, events.StreamDead)
 	if err != nil {
@@ -105,11 +107,11 @@ func (d *Store) Letter(ctx context.Context, seq uint64) (Letter, error) {
 // consumerGone is how long the server keeps the consumer of a reader that is gone.
 const consumerGone = 5 * time.Minute
 
-// idle is how long nothing may come before it is looked whether there is more.
+// idle is how long nothing may arrive before the reader checks whether there is more.
 const idle = 2 * time.Second
 
-// Letters yields the letters that f means, the oldest first: those that are there
-// when it begins. An error ends it. Memory does not depend on how many there are.
+// Letters yields the letters that f selects and that exist at the beginning, the oldest
+// first. An error ends the sequence. The memory does not depend on the number of letters.
 func (d *Store) Letters(ctx context.Context, f Filter) iter.Seq2[Letter, error] {
 	return func(yield func(Letter, error) bool) {
 		if err := d.letters(ctx, f, func(l Letter) bool { return yield(l, nil) }); err != nil {
@@ -144,7 +146,8 @@ func (d *Store) letters(ctx context.Context, f Filter, yield func(Letter) bool) 
 		return fmt.Errorf("read stream %s: %w", events.StreamDead, err)
 	}
 	defer func() {
-		// Else the server keeps it until it has been idle for long, and there is a limit.
+		// Otherwise the server keeps the consumer until it has been idle for long, and
+		// the number of consumers is limited.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), idle)
 		defer cancel()
 		if ci := c.CachedInfo(); ci != nil {
@@ -170,7 +173,7 @@ func (d *Store) letters(ctx context.Context, f Filter, yield func(Letter) bool) 
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case errors.Is(err, nats.ErrTimeout):
-			// The last of them may have been removed meanwhile.
+			// The last letters may have been removed meanwhile.
 			ci, err := c.Info(ctx)
 			if err != nil {
 				return fmt.Errorf("read stream %s: %w", events.StreamDead, err)
@@ -211,12 +214,12 @@ func (d *Store) letters(ctx context.Context, f Filter, yield func(Letter) bool) 
 	}
 }
 
-// chunk is how many numbers of letters ForEach remembers.
+// chunk is the number of letters' sequences that ForEach remembers.
 const chunk = 500
 
-// ForEach calls do for each letter that f means, the oldest first: those that are
-// there when it begins. Unlike with [Store.Letters], do may take its time and remove letters.
-// Letters that are gone when their turn comes are passed over; an error of do ends it.
+// ForEach calls do for each letter that f selects and that exists at the beginning, the
+// oldest first. Unlike with [Store.Letters], do may take long and may remove letters.
+// ForEach skips letters that are gone when their turn comes. An error of do ends it.
 func (d *Store) ForEach(ctx context.Context, f Filter, do func(Letter) error) error {
 	info, err := d.info(ctx)
 	if err != nil || info.State.LastSeq == 0 {
@@ -243,7 +246,7 @@ func (d *Store) ForEach(ctx context.Context, f Filter, do func(Letter) error) er
 				continue
 			}
 			if err == nil && !l.StoredAt.Equal(p.at) {
-				return fmt.Errorf("stream %s: %w meanwhile: its letters have other numbers", events.StreamDead, bus.ErrAnew)
+				return fmt.Errorf("stream %s: %w meanwhile: its letters have other sequences", events.StreamDead, bus.ErrAnew)
 			}
 			if err == nil {
 				err = do(l)
@@ -272,8 +275,8 @@ func (d *Store) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 	return st.CachedInfo(), nil
 }
 
-// subjects returns the subjects under which the letters of f are stored, of those
-// that the stream keeps; none for all.
+// subjects returns the subjects of the letters that f selects, among the subjects that
+// the stream keeps; none means all.
 func (f Filter) subjects(kept []string) []string {
 	if f.Stream == "" {
 		return nil
@@ -286,7 +289,7 @@ func (f Filter) subjects(kept []string) []string {
 	return filter
 }
 
-// means reports whether f means l, and completes l when it may.
+// means reports whether f selects l. It adds missing fields to l when needed.
 func (d *Store) means(ctx context.Context, f Filter, l *Letter, adv *advisory) (bool, error) {
 	if f.Kind != "" && l.Kind != f.Kind || f.Cause != "" && !strings.EqualFold(l.Cause, f.Cause) || !f.Since.IsZero() && l.StoredAt.Before(f.Since) {
 		return false, nil
@@ -305,15 +308,15 @@ func (d *Store) means(ctx context.Context, f Filter, l *Letter, adv *advisory) (
 	if l.UserID == "" && l.JobID != "" && d.UserOf != nil {
 		user, err := d.UserOf(ctx, l.JobID)
 		if err != nil && !fault.Is(err, fault.NotFound) {
-			return false, fmt.Errorf("whose job %q is: %w", l.JobID, err)
+			return false, fmt.Errorf("find the user of job %q: %w", l.JobID, err)
 		}
 		l.UserID = user
 	}
 	return l.UserID == f.User, nil
 }
 
-// readLetter makes a letter of a message in DEAD. For an advisory of JetStream it
-// returns that too: the letter is then to be filled.
+// readLetter makes a letter from a message in DEAD. For an advisory of JetStream it
+// returns the advisory too, and the caller must fill the letter.
 func readLetter(seq uint64, stored time.Time, subject string, header nats.Header, data []byte) (Letter, *advisory) {
 	l := Letter{Seq: seq, StoredAt: stored.UTC(), Where: InLetter}
 	if strings.HasPrefix(subject, "$JS.") {
@@ -329,7 +332,7 @@ func readLetter(seq uint64, stored time.Time, subject string, header nats.Header
 		return l, nil
 	}
 	if len(e.ReplayOf) == 0 {
-		e = e.Again() // of a message of SQS: the bridge keeps its attributes as they are
+		e = e.Again() // for a message of SQS: the bridge keeps its attributes as they are
 	}
 	l.DeadLetter = e
 	l.JobID, l.UserID = owner(e.SourceSubject, e.Payload)
@@ -354,8 +357,8 @@ func unreadable(subject string, at time.Time, err error) events.DeadLetter {
 	return e
 }
 
-// owner returns whose message it is: by its subject, which is there even if the
-// payload can't be read, and by the event in the payload.
+// owner returns the job and the user of a message: from its subject, which exists even if
+// the payload cannot be read, and from the event in the payload.
 func owner(subject string, payload []byte) (job events.JobID, user events.UserID) {
 	var env struct {
 		Data struct {
@@ -370,7 +373,7 @@ func owner(subject string, payload []byte) (job events.JobID, user events.UserID
 	if stream == "" {
 		return job, user
 	}
-	var ids []string // what follows the event's type
+	var ids []string // the tokens after the event's type
 	for _, token := range strings.Split(subject, ".")[2:] {
 		id, err := events.ParseToken(token)
 		if err != nil {

@@ -14,23 +14,23 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// QueueMessage is what goes back into an SQS queue.
+// QueueMessage is a message that goes back into an SQS queue.
 type QueueMessage struct {
 	Body string
 	// ReplayOf is the value of the attribute [events.HeaderReplayOf].
 	ReplayOf string
 }
 
-// Replayed says what became of a replay.
+// Replayed is the result of a replay.
 type Replayed struct {
-	// Subject is where the payload was published again, or the queue's name.
+	// Subject is the subject of the new message, or the queue's name.
 	Subject string `json:"subject"`
-	// OldID is the dead letter's id; NewID is the new message's, empty for a queue,
-	// which gives its own.
+	// OldID is the dead letter's id. NewID is the new message's, empty for a queue,
+	// because SQS gives an id of its own.
 	OldID string `json:"old_id"`
 	NewID string `json:"new_id,omitempty"`
-	// Again is true if an earlier replay of this letter, one that was cut short, had
-	// published it already.
+	// Again is true if an earlier replay of this letter was cut short after it had
+	// published the message.
 	Again bool `json:"again,omitempty"`
 }
 
@@ -63,10 +63,10 @@ func (d *Store) Replayable(l Letter) error {
 	return nil
 }
 
-// Replay publishes the letter's payload again, under a new id that is linked to the
-// letter, and removes the letter (and the message that it is about, if that still lies
-// in its stream) when JetStream has stored it. Cut short anywhere, it can be done again:
-// it is stored once within the streams' window for repetitions, and after it a repetition
+// Replay publishes the letter's payload again, under a new id that is made from the
+// letter's. After JetStream has stored it, Replay removes the letter, and the original
+// message if its stream still has it. A replay that was cut short can be repeated: the
+// stream stores the message once within its window for duplicates, and later a repetition
 // does no harm. An error of kind Invalid says why the letter cannot be replayed.
 func (d *Store) Replay(ctx context.Context, l Letter) (Replayed, error) {
 	r := Replayed{OldID: l.MessageID()}
@@ -107,8 +107,8 @@ func (d *Store) republish(ctx context.Context, l Letter) (bool, error) {
 	return ack.Duplicate, err
 }
 
-// Drop removes the letter, and the message that it is about if that still lies in its
-// stream. What is overdue by the catalog is found again by the sweep.
+// Drop removes the letter, and the original message if its stream still has it. If the
+// work is overdue by the catalog, the sweep finds it again.
 func (d *Store) Drop(ctx context.Context, l Letter) error {
 	if err := d.remove(ctx, l); err != nil {
 		return fmt.Errorf("drop dead letter %d: %w", l.Seq, err)
@@ -123,7 +123,7 @@ func (d *Store) remove(ctx context.Context, l Letter) error {
 		}
 	}
 	if l.SourceSeq != 0 {
-		// An entry that stays is of no message, and the bucket forgets it in time.
+		// A record that stays belongs to no message, and expires in the bucket.
 		if attempts, err := d.bus.Attempts(ctx, l.Stream, l.Consumer); err == nil {
 			_ = attempts.Forget(ctx, l.SourceSeq)
 		}
@@ -131,8 +131,9 @@ func (d *Store) remove(ctx context.Context, l Letter) error {
 	return d.delete(ctx, events.StreamDead, l.Seq, l.StoredAt)
 }
 
-// delete deletes the message that was stored at a time, whenever if that is zero; one that
-// is gone already is deleted. A stream that was made anew has another's message under the number.
+// delete deletes the message that was stored at a time, or at any time if that is zero.
+// It is no error if the message is gone. In a stream that was made anew, the sequence
+// belongs to another message, which stays.
 func (d *Store) delete(ctx context.Context, stream string, seq uint64, at time.Time) error {
 	gone := func(st jetstream.Stream) bool {
 		m, err := st.GetMsg(ctx, seq)

@@ -12,7 +12,8 @@ import (
 type Row struct {
 	State archive.State `json:"state"`
 	Jobs  int64         `json:"jobs"`
-	// Bytes are those of the archives whose size is known, Unsized how many are not.
+	// Bytes is the size of the archives with a known size, Unsized the number of the
+	// others.
 	Bytes   int64 `json:"bytes"`
 	Unsized int64 `json:"unsized,omitempty"`
 	// Oldest is since when the one that waits the longest does: since its retrieval
@@ -38,7 +39,7 @@ const (
 type Summary struct {
 	now  time.Time
 	rows map[archive.State]*Row
-	// asked is until when the last that is planned may be asked for.
+	// asked is the latest time at which a planned archive may be requested.
 	asked time.Time
 	// Billed is what the retrievals of all jobs cost, by the price list.
 	Billed archive.MicroUSD
@@ -52,12 +53,13 @@ func order() []archive.State {
 	return []archive.State{archive.Pending, archive.Errored, archive.Archived, Queued, Held, archive.Planned, archive.Requested, archive.Available, archive.Unclear}
 }
 
-// Add counts a job whose user has the role.
+// Add counts a job of a user with the role.
 func (c *Summary) Add(job archive.Job, owner archive.Role) { c.add(job, job.State(owner)) }
 
-// AddOf counts a job of the account. What a plan or an operator's order brings back is
-// planned, whatever its user pays for: an announcement of an operator's opens a plan of a
-// Free user too. announced says that such a one waits for a planner.
+// AddOf counts a job of the account. Archives that a plan or an operator's order brings
+// back count as planned, whatever the user's role is: an operator's announcement can open
+// a plan of a Free user too. announced is true if such an announcement waits for a
+// planner.
 func (c *Summary) AddOf(job archive.Job, owner archive.Account, announced bool) {
 	state := job.State(owner.Role)
 	switch {
@@ -125,10 +127,10 @@ func (c *Summary) Rows() []Row {
 	return rows
 }
 
-// ReadyBy returns when everything should be back at the latest: what is requested
-// by its tiers, and what is only planned by the slowest tier of the order, from when it
-// may be asked for. That is a promise of nobody's: it may be asked for later. What is held
-// is not in it. ok is false if nothing is on its way.
+// ReadyBy returns the latest time at which everything should be back. Requested archives
+// count by their tier. Planned archives count by the slowest tier, from the time when
+// they may be requested. Nobody promises this: they may be requested later. Archives of
+// held plans do not count. ok is false if nothing is on its way.
 func (c *Summary) ReadyBy(tiers archive.Tiers) (by time.Time, ok bool) {
 	if r := c.rows[archive.Requested]; r != nil {
 		by, ok = r.ReadyBy, true

@@ -63,7 +63,7 @@ func TestWhatAPlanBringsBackIsPlannedWhateverItsUserPaysFor(t *testing.T) {
 		{"Premium, held", archive.Premium, held, archive.Job{}, summary.Held},
 		{"held, but this one is being asked for", archive.Premium, held, archive.Job{Intent: &archive.Intent{}}, archive.Planned},
 		{"held, but an operator wants this one", archive.Premium, held, archive.Job{Ordered: true}, archive.Planned},
-		{"held, but this one was asked for", archive.Premium, held, archive.Job{RetrievalID: "r"}, archive.Requested},
+		{"held, but this one was requested", archive.Premium, held, archive.Job{RetrievalID: "r"}, archive.Requested},
 	} {
 		n := summary.New(now)
 		c.job.ArchiveID = "a"
@@ -86,6 +86,6 @@ func TestWhatIsLeftAloneForAWhileIsBackLater(t *testing.T) {
 	held := summary.New(now)
 	held.AddOf(archive.Job{ArchiveID: "a"}, archive.Account{Role: archive.Premium, Plan: &archive.Plan{State: archive.PlanHeld}}, false)
 	if by, ok := held.ReadyBy(archive.Tiers{archive.Bulk}); ok {
-		t.Errorf("what is held is back by %s", by)
+		t.Errorf("a held archive is back by %s", by)
 	}
 }

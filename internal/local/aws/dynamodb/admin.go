@@ -465,7 +465,7 @@ func (t *table) reindex(m tableMeta) {
 		ix := &index{meta: im, key: m.schema(im.Keys)}
 		t.items.Ascend("", func(position string, r *row) bool {
 			item := r.item()
-			if ix.key.checkIndexed(item, im.Name) == nil { // what doesn't fit is left out, as AWS does
+			if ix.key.checkIndexed(item, im.Name) == nil { // an item that does not fit is left out, as at AWS
 				ix.put(position, r, item)
 			}
 			return true

@@ -158,7 +158,7 @@ func (s *Service) batchWrite(body []byte) ([]byte, *world.Error) {
 			ops = append(ops, op)
 		}
 	}
-	// What an index refuses is refused before the first write.
+	// If an index refuses an item, the call fails before the first write.
 	for _, op := range ops {
 		if _, err := op.table.read(""); err != nil {
 			return nil, err

@@ -64,9 +64,9 @@ func (u *usage) wrote(table string, w touched, factor float64) {
 
 func writeUnits(bytes int) float64 { return float64(max(1, (bytes+1023)/1024)) }
 
-// touched is how many bytes of a table a write wrote, and how many write units it
-// took in each index. An index whose key changes is written twice, and one that has
-// nothing of what changed is not written
+// touched is the number of bytes that a write wrote to a table, and the number of write
+// units in each index. If the key in an index changes, the index is written twice. If
+// none of its attributes changed, it is not written
 // (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html#GSI.ThroughputConsiderations.Writes).
 type touched struct {
 	bytes   int

@@ -16,12 +16,12 @@ func TestAnIndexCostsWhatIsWrittenThere(t *testing.T) {
 		name, change      string
 		all, part, others float64
 	}{
-		{"what the index does not have", "SET tier = :v", 1, 0, 1},
+		{"an attribute outside the index", "SET tier = :v", 1, 0, 1},
 		{"the same once more", "SET tier = :v", 0, 0, 1},
 		{"what it has beside its keys", "SET retrieval_request_id = :v", 1, 1, 1},
 		{"its key", "SET archive_id = :v", 1, 2, 1},
 		{"its key, away", "REMOVE archive_id", 1, 1, 1},
-		{"nothing of it any more", "REMOVE retrieval_request_id", 1, 0, 1},
+		{"the item leaves the index", "REMOVE retrieval_request_id", 1, 0, 1},
 		{"its key, back", "SET archive_id = :v", 1, 1, 1},
 	} {
 		in := &ddb.UpdateItemInput{TableName: &table, Key: item{"job_id": sv("j")}, UpdateExpression: &c.change, ReturnConsumedCapacity: "INDEXES"}

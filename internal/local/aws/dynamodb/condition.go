@@ -390,7 +390,7 @@ func (c *condition) holds(item attrs) bool {
 	}
 	v := c.args[0].of(item)
 	if c.op == "<>" {
-		// What isn't there differs from everything.
+		// A missing value differs from everything.
 		w := c.args[1].of(item)
 		return v == nil || w == nil || !v.equal(w)
 	}

@@ -166,7 +166,7 @@ func TestUpdatesDoAsDocumented(t *testing.T) {
 	table := s.plain("things", "S", "")
 	for _, c := range []struct {
 		expression string
-		want       item // what differs from the sample; nil values are gone
+		want       item // the difference from the sample; nil values are gone
 	}{
 		{"SET n = n + :one", item{"n": nv("6")}},
 		{"SET n = :one - n", item{"n": nv("-4")}},

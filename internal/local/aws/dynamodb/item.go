@@ -146,7 +146,7 @@ type writeOp struct {
 	conditional bool
 }
 
-// What a writeRequest may be.
+// The kinds of a writeRequest.
 const (
 	opPut    = "Put"
 	opUpdate = "Update"
@@ -258,7 +258,7 @@ type outcome struct {
 	position string
 }
 
-// row is what is to be stored, nil for no item.
+// row is the item to store, nil for none.
 func (o *outcome) row() *row {
 	if o.newItem == nil {
 		return nil

@@ -72,7 +72,7 @@ func partition(h *value) string {
 	return string(append(b, text...))
 }
 
-// scramble spreads h, whose upper bits hardly depend on the last characters.
+// scramble spreads h: its upper bits hardly depend on the last characters.
 func scramble(h uint32) uint32 {
 	h ^= h >> 16
 	h *= 0x85ebca6b

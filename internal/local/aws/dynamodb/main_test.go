@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// stand is a service, served, and a client of it.
+// stand is a running service and its client.
 type stand struct {
 	*ddb.Client
 	t       testing.TB

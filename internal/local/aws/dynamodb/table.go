@@ -84,7 +84,7 @@ type index struct {
 	bytes int64
 }
 
-// entry is an item in an index, and the size of what the index has of it.
+// entry is an item in an index, and the size of its attributes there.
 type entry struct {
 	row   *row
 	bytes int
@@ -189,9 +189,9 @@ func (t *table) check(item attrs) *world.Error {
 	return nil
 }
 
-// set puts fresh, whose attributes are item, in the place of old at position; a
-// nil row removes it. before are the attributes of old if they have been read.
-// The caller holds the table's lock.
+// set replaces old at position with fresh, which has the attributes item; a nil row
+// removes old. before are the attributes of old if they have been read. The caller holds
+// the table's lock.
 func (t *table) set(position string, old, fresh *row, before, item attrs) touched {
 	w := touched{}
 	if old != nil {

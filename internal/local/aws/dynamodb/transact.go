@@ -356,7 +356,7 @@ type tokens struct {
 
 type tokenRecord struct {
 	Token   string
-	Request string // hash of it
+	Request string // the request's hash
 	Until   time.Time
 }
 

@@ -316,7 +316,7 @@ func badPath() *world.Error {
 	return invalid("The document path provided in the update expression is invalid for update")
 }
 
-// store sets the value at p, whose parent must be there.
+// store sets the value at p. The parent of p must exist.
 func (a *attrs) store(p path, v value) *world.Error {
 	if len(p) == 1 {
 		a.put(p[0].name, v)

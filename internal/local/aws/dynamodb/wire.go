@@ -16,8 +16,8 @@ const maxNesting = 32
 // errSyntax is what a scanner returns for what is not JSON or not a value.
 var errSyntax = errors.New("unexpected JSON")
 
-// scanner reads attribute values from JSON. It does not check what the JSON
-// decoder in front of it has checked; on other input it fails, or reads something.
+// scanner reads attribute values from JSON. It does not repeat the checks of the JSON
+// decoder in front; on other input it fails or returns something wrong.
 type scanner struct {
 	s string
 	i int

@@ -18,7 +18,7 @@ import (
 // dueKey is where a job stands in the order of what is due.
 func dueKey(at int64, j job) string { return fmt.Sprintf("%016x %s", at, j.key()) }
 
-// earliest returns the first entry of an order, when it is due, and of which job it is.
+// earliest returns the first entry of an order, its time and its job.
 func earliest(order *btree.Set[string]) (entry string, at int64, key string, ok bool) {
 	entry, ok = order.Min()
 	if !ok {
@@ -44,11 +44,10 @@ func (s *Service) schedule(j job) {
 	}
 }
 
-// settle makes the jobs what they are by the clock: those that are due are finished,
-// and those whose life is over are gone. Everything that looks at jobs settles them
-// first: the completer's timer fires in a goroutine of its own, some time after the
-// clock was moved, and until then a job would be in progress long after its time.
-// The caller holds s.mu.
+// settle brings the jobs up to the time of the clock: it finishes the due ones, and
+// removes those that have outlived their time. All code that reads jobs calls it first:
+// the completer's timer fires in another goroutine, some time after the clock was moved,
+// and until then a due job would still be in progress. The caller holds s.mu.
 func (s *Service) settle() {
 	now := s.now() // once: the clock may be moved at any time
 	for {
@@ -91,7 +90,7 @@ func (s *Service) awake() {
 	}
 }
 
-// complete does what becomes due until ctx ends, and tells of it.
+// complete finishes due jobs until ctx ends, and publishes their notifications.
 func (s *Service) complete(ctx context.Context) {
 	for ctx.Err() == nil {
 		s.mu.Lock()
@@ -136,7 +135,7 @@ func (s *Service) tell(key string) {
 			panic(fmt.Sprintf("glacier: %v", err)) // a description is always JSON
 		}
 		// A topic that takes no message loses it, as at AWS.
-		s.cfg.Topics.Publish(world.Notice{
+		s.cfg.Topics.Publish(world.Notification{
 			Service: "glacier.amazonaws.com", Source: s.vaultARN(j.Vault),
 			Topic: j.Unsent[0], Subject: "Notification From Amazon Glacier Service", Message: string(body),
 		})

@@ -75,6 +75,14 @@ func (s *Service) SetDelay(tier Tier, from, to time.Duration) {
 	}
 }
 
+// SetDelays sets the delays of all tiers from now on: an Expedited retrieval
+// takes d to 1.5 d, Standard 3 d to 5 d, Bulk 5 d to 12 d.
+func (s *Service) SetDelays(d time.Duration) {
+	s.SetDelay(Expedited, d, d+d/2)
+	s.SetDelay(Standard, 3*d, 5*d)
+	s.SetDelay(Bulk, 5*d, 12*d)
+}
+
 // SetExpeditedCapacity lets perWindow Expedited retrievals be accepted in any
 // window; more are refused with InsufficientCapacityException. A negative
 // number is no limit, the default.

@@ -30,7 +30,7 @@ import (
 type Topics interface {
 	// Publish publishes a message; to a topic that does not exist, or does not let
 	// Glacier publish, it is lost.
-	Publish(world.Notice) error
+	Publish(world.Notification) error
 }
 
 // Config says what the service is like. Topics is required.
@@ -58,8 +58,8 @@ type Service struct {
 	wake chan struct{} // tells the completer to look again
 
 	mu sync.Mutex // guards what follows, and every read-then-write of the tables
-	// What is to happen to jobs, in the order of its times, see dueKey: those in
-	// progress, those whose completion is still to be told of, and the others.
+	// The next events of jobs in the order of their times, see dueKey: completions,
+	// notifications that are not sent yet, and removals.
 	due, untold, ends btree.Set[string]
 	// holders counts who needs a blob: its archive, and the jobs that deliver it.
 	holders map[string]int
@@ -172,8 +172,7 @@ var routes = []route{
 	{"PurchaseProvisionedCapacity", "POST", "provisioned-capacity", "", func(s *Service) handler { return s.purchaseCapacity }},
 }
 
-// match tells whether the route's path is this one, and returns what its stars
-// stand for.
+// match reports whether the route has this path, and returns the elements at its stars.
 func (rt route) match(elements []string) ([]string, bool) {
 	want := strings.Split(rt.path, "/")
 	if len(want) != len(elements) {
@@ -298,8 +297,8 @@ func (c *call) limit(most int) (int, *world.Error) {
 	return n, nil
 }
 
-// page returns up to n rows whose keys begin with prefix, from marker on, and
-// the marker of the next page, which is its first row's: nil at the end.
+// page returns up to n rows with keys that begin with prefix, from marker on, and the
+// marker of the next page, which is its first row's: nil at the end.
 func page[V any](t *store.Table[V], prefix, marker string, n int, fits func(V) bool) (out []V, next *string) {
 	t.Ascend(prefix+marker, func(key string, v V) bool {
 		rest, ok := strings.CutPrefix(key, prefix)

@@ -33,7 +33,7 @@ const (
 	topic   = "arn:aws:sns:us-east-1:" + account + ":restore"
 )
 
-// topics keeps what is published, and tells of it.
+// topics stores the published messages, and reports them.
 type topics struct {
 	mu       sync.Mutex
 	messages []published
@@ -44,7 +44,7 @@ type topics struct {
 
 type published struct{ topic, subject, message, service, source string }
 
-func (p *topics) Publish(n world.Notice) error {
+func (p *topics) Publish(n world.Notification) error {
 	if p.look != nil {
 		p.look()
 	}

@@ -40,8 +40,8 @@ type job struct {
 	Message     string `json:"message,omitempty"`
 	// Unsent are the topics that are still to be told of the completion.
 	Unsent []string `json:"unsent,omitempty"`
-	// Content is what is delivered, once the job has succeeded; for an archive
-	// retrieval the bytes [From, From+Length) of it.
+	// Content is the output after the job has succeeded; for an archive retrieval it is
+	// the bytes [From, From+Length) of the archive.
 	Content content `json:"content"`
 	From    int64   `json:"from,omitempty"`
 	Length  int64   `json:"length"`
@@ -50,7 +50,7 @@ type job struct {
 	ArchiveSize int64  `json:"archiveSize,omitempty"`
 	ArchiveHash string `json:"archiveHash,omitempty"`
 	RangeHash   string `json:"rangeHash,omitempty"` // empty if not aligned
-	Ranged      bool   `json:"ranged,omitempty"`    // a range was asked for
+	Ranged      bool   `json:"ranged,omitempty"`    // the request named a range
 	About       string `json:"about,omitempty"`     // the archive's description
 	// Of an inventory retrieval.
 	Format string `json:"format,omitempty"`
@@ -265,7 +265,7 @@ func (s *Service) jobOf(c *call) (job, *world.Error) {
 		return job{}, e
 	}
 	j, ok := s.jobs.Get(c.vault + "/" + c.id)
-	// One whose life is over is gone, though its notice may not be on its way yet.
+	// A job that has outlived its time is gone, even if its notification is not sent yet.
 	if !ok || j.Completed != 0 && j.Completed+jobLife.Milliseconds() <= s.now() {
 		return job{}, notFound("The job ID was not found: %s", c.id)
 	}

@@ -358,7 +358,7 @@ func TestAJobIsWhatTheClockSaysHoweverSlowTheCompleterIs(t *testing.T) {
 		}
 		synctest.Wait()
 		if n := len(s.topics.all()); n != 1 {
-			t.Errorf("the completer told of it %d times, want once", n)
+			t.Errorf("the completer sent %d notifications, want one", n)
 		}
 		s.world.Clock.Advance(36 * time.Hour)
 		if _, err := s.describe(job); err == nil {
@@ -375,7 +375,7 @@ func TestAJobIsWhatTheClockSaysHoweverSlowTheCompleterIs(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, _, err := s.output(job, ""); err != nil || !bytes.Equal(got, data(16)) {
-			t.Errorf("the output of one whose archive was deleted after it was due: %v", err)
+			t.Errorf("the output of a job with an archive that was deleted after the job was due: %v", err)
 		}
 	})
 }

@@ -1,6 +1,6 @@
-// Package policy reads resource policies as far as the stand-in goes by them: who else
-// than the account itself may act on a queue or a topic. What it cannot evaluate it
-// refuses, so that no policy means less here than at AWS.
+// Package policy evaluates the policies of topics and queues: who beside the account
+// itself may act on them. It refuses a policy that it cannot evaluate, so that no policy
+// allows more here than at AWS.
 package policy
 
 import (
@@ -131,8 +131,8 @@ func (r rawStatement) parse() (statement, error) {
 	return st, nil
 }
 
-// valueOf returns what a condition key stands for, nil if it is not known. All
-// requests are taken to come over TLS, as those of AWS's services do.
+// valueOf returns the function that reads a condition key's value, nil if the key is
+// unknown. All requests count as TLS, like those of AWS's services.
 func valueOf(key string) func(Request) string {
 	switch strings.ToLower(key) {
 	case "aws:sourcearn":

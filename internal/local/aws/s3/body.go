@@ -43,11 +43,11 @@ type payload struct {
 	chunks  *chunked // nil if it isn't aws-chunked
 	claim   claim
 	md5     []byte // that the request claims; nil if none
-	sha256  []byte // that the request is signed for; nil if none
+	sha256  []byte // of the signed request; nil if there is none
 	request *http.Request
 }
 
-// parsePayload reads the headers that say what the body is. It reads no byte of it.
+// parsePayload reads the headers that describe the body. It reads no byte of the body.
 func parsePayload(r *http.Request) (*payload, *world.Error) {
 	p := &payload{r: r.Body, length: r.ContentLength, request: r}
 	var err *world.Error

@@ -186,8 +186,8 @@ func (s *Service) bucketVersioning(r *request) *world.Error {
 	}{})
 }
 
-// lifecycle is what the stand-in reads of a lifecycle configuration. It keeps
-// and answers all of it, but carries out only the abortion of uploads.
+// lifecycle is the part of a lifecycle configuration that the stand-in reads. It stores
+// and returns the whole configuration, but carries out only the abortion of uploads.
 type lifecycle struct {
 	XMLName xml.Name `xml:"LifecycleConfiguration"`
 	Rule    []struct {

@@ -95,8 +95,8 @@ func (a algorithm) combine(first, second []byte, length int64) []byte {
 	}
 	bits := a.size() * 8
 	c := fromBytes(first)
-	// A CRC moves on by one zero bit by a linear map, which is a matrix: its
-	// column n is what the bit n becomes. Squares of it move on by more.
+	// One zero bit changes a CRC by a linear map, which is a matrix: column n is the
+	// result for the bit n. Squares of the matrix are the maps for more zero bits.
 	step := make([]uint64, bits)
 	step[0] = polynomial
 	for i := 1; i < bits; i++ {

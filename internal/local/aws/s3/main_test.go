@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var ctx = context.Background()
 
-// stand is a service, served, and a client of it.
+// stand is a running service and its client.
 type stand struct {
 	*sdk.Client
 	t      testing.TB

@@ -202,7 +202,7 @@ func (s *Service) uploadPart(r *request) *world.Error {
 	return nil
 }
 
-// addPart stores a part, whose files have been counted, unless the upload is gone.
+// addPart stores a part, unless the upload is gone. The part's files are already counted.
 func (s *Service) addPart(u *upload, it *part) *world.Error {
 	s.mu.Lock()
 	if _, ok := s.uploads.Get(uploadPlace(u.Bucket, u.Key, u.ID)); !ok {

@@ -187,7 +187,7 @@ func (o *object) matches(list string) bool {
 type window struct {
 	from, size int64
 	partial    bool
-	part       int // its number, if that is what was asked for
+	part       int // its number, if the request named one
 }
 
 // window reads Range and partNumber.
@@ -227,8 +227,8 @@ func (o *object) window(r *request) (window, *world.Error) {
 	return window{from: from, size: to - from + 1, partial: true}, nil
 }
 
-// parseRange reads bytes=a-b, bytes=a- or bytes=-n. Anything else is not ok and
-// is to be ignored, as AWS does.
+// parseRange reads bytes=a-b, bytes=a- or bytes=-n. It returns not ok for anything else,
+// and the caller ignores the range, as AWS does.
 func parseRange(spec string, size int64) (from, to int64, ok bool) {
 	rest, ok := strings.CutPrefix(spec, "bytes=")
 	if !ok {

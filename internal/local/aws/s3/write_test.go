@@ -47,7 +47,7 @@ func TestConditionalWrites(t *testing.T) {
 	}
 }
 
-// slow is a body whose second half waits.
+// slow is a body with a second half that waits.
 type slow struct {
 	halves [2]io.Reader
 	begun  chan struct{}

@@ -63,8 +63,8 @@ func (d *dispatcher) add(sub subscription, m Message) {
 	d.addBody(sub, m, string(d.s.Envelope(m)))
 }
 
-// addBody stores a message for its endpoint. When it returns the message will
-// be delivered, or be tried as often as it is to be.
+// addBody stores a message for its endpoint. After it returns, the message will be
+// delivered, or tried as often as the settings say.
 func (d *dispatcher) addBody(sub subscription, m Message, body string) {
 	now := d.s.w.Clock.Now()
 	d.mu.Lock()

@@ -10,9 +10,9 @@ import (
 	"github.com/gas-restore/gas/internal/local/aws/world"
 )
 
-// notice is what Glacier tells of a vault.
-func notice(topic, subject, message string) world.Notice {
-	return world.Notice{Service: "glacier.amazonaws.com", Source: "arn:aws:glacier:us-east-1:" + account + ":vaults/v", Topic: topic, Subject: subject, Message: message}
+// notification is what Glacier tells of a vault.
+func notification(topic, subject, message string) world.Notification {
+	return world.Notification{Service: "glacier.amazonaws.com", Source: "arn:aws:glacier:us-east-1:" + account + ":vaults/v", Topic: topic, Subject: subject, Message: message}
 }
 
 // TestAServicePublishesWhereTheTopicsPolicyLetsIt, and nobody is told where it does not.
@@ -38,7 +38,7 @@ func TestAServicePublishesWhereTheTopicsPolicyLetsIt(t *testing.T) {
 			s := start(t)
 			arn := s.topic("t", map[string]string{"Policy": c.policy})
 			s.subscribe(arn, "sqs", queueARN("q"), nil)
-			if err := s.service.Publish(notice(*arn, "", "m")); err != nil {
+			if err := s.service.Publish(notification(*arn, "", "m")); err != nil {
 				t.Fatal(err)
 			}
 			if got := len(s.queues.all()) == 1; got != c.glacier || s.service.Lost() != map[bool]int64{false: 1}[c.glacier] {

@@ -49,7 +49,7 @@ func (p publication) text(protocol string) string {
 
 var attributeName = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
 
-// parsePublication reads the message whose parameters begin with prefix.
+// parsePublication reads the message with parameters that begin with prefix.
 func parsePublication(in url.Values, prefix string) (publication, *world.Error) {
 	p := publication{message: in.Get(prefix + "Message"), subject: in.Get(prefix + "Subject")}
 	switch {
@@ -228,7 +228,7 @@ var batchID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$`)
 // topic does not exist, or its policy does not let the service publish, the message is
 // lost without an error, as it is there. An error says that the message or the subject is
 // none that SNS takes.
-func (s *Service) Publish(n world.Notice) error {
+func (s *Service) Publish(n world.Notification) error {
 	t, ok := s.topics.Get(n.Topic)
 	if !ok || !s.policy(t).Allows(policy.Request{Service: n.Service, Account: s.w.Account, Source: n.Source, Action: "sns:Publish", Resource: t.ARN}) {
 		s.lost.Add(1)

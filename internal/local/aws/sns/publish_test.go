@@ -325,16 +325,16 @@ func TestOtherServicesPublishToo(t *testing.T) {
 	s := start(t)
 	arn := s.topic("t", nil)
 	s.subscribe(arn, "sqs", queueARN("q"), nil)
-	if err := s.service.Publish(notice(*arn, "Notification From Amazon Glacier Service", `{"a":1}`)); err != nil {
+	if err := s.service.Publish(notification(*arn, "Notification From Amazon Glacier Service", `{"a":1}`)); err != nil {
 		t.Fatal(err)
 	}
 	if m := s.verify(s.queues.all()[0].body); m["Message"] != `{"a":1}` || m["Subject"] != "Notification From Amazon Glacier Service" {
 		t.Errorf("got %v", m)
 	}
-	if err := s.service.Publish(notice(*arn+"-not", "", "x")); err != nil {
+	if err := s.service.Publish(notification(*arn+"-not", "", "x")); err != nil {
 		t.Errorf("to a topic that is not there: %v", err)
 	}
-	if err := s.service.Publish(notice(*arn, "", "")); err == nil {
+	if err := s.service.Publish(notification(*arn, "", "")); err == nil {
 		t.Error("an empty message was published")
 	}
 	if n := s.service.Lost(); n != 1 {
@@ -394,7 +394,7 @@ func BenchmarkPublish(b *testing.B) {
 			arn := s.topic("t", nil)
 			s.subscribe(arn, "sqs", queueARN("q"), attributes)
 			for b.Loop() {
-				s.service.Publish(notice(*arn, "", "message"))
+				s.service.Publish(notification(*arn, "", "message"))
 			}
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
 		})

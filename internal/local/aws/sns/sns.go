@@ -76,8 +76,8 @@ type Service struct {
 
 var _ world.Service = (*Service)(nil)
 
-// operation serves one call. What it returns is the content of the answer's
-// Result element; nil is an answer without one.
+// operation serves one call. It returns the content of the answer's Result element; nil
+// is an answer without one.
 type operation func(r *http.Request, in url.Values) (any, *world.Error)
 
 // New returns the service with the state of w, and goes on with the deliveries
@@ -213,7 +213,7 @@ func parameters(r *http.Request) (url.Values, *world.Error) {
 
 const namespace = "http://sns.amazonaws.com/doc/2010-03-31/"
 
-// element is an XML element whose name is known at run time.
+// element is an XML element with a name that is known at run time.
 type element struct {
 	name    string
 	content any

@@ -339,7 +339,7 @@ func (q *queue) receive(gone <-chan struct{}, n int, visibility int64, wait time
 			arrived = q.arrived()
 		}
 		q.mu.Unlock()
-		q.bury(over, target)
+		q.moveDead(over, target)
 		switch {
 		case len(out) > 0:
 			return out, nil

@@ -206,14 +206,14 @@ func TestADelayedMessageComesWhenItsTimeHasCome(t *testing.T) {
 		defer s.close()
 		url := s.queue("q", map[string]string{"DelaySeconds": "10"})
 		s.send(url, "by the queue")
-		if _, err := s.SendMessage(ctx, &awssqs.SendMessageInput{QueueUrl: url, MessageBody: aws.String("by itself"), DelaySeconds: 20}); err != nil {
+		if _, err := s.SendMessage(ctx, &awssqs.SendMessageInput{QueueUrl: url, MessageBody: aws.String("alone"), DelaySeconds: 20}); err != nil {
 			t.Fatal(err)
 		}
 		s.wantCounts(url, "0", "0", "2")
 		s.world.Clock.Advance(10 * time.Second)
 		s.wantBodies(url, "by the queue")
 		s.world.Clock.Advance(10 * time.Second)
-		s.wantBodies(url, "by itself")
+		s.wantBodies(url, "alone")
 	})
 }
 

@@ -21,9 +21,9 @@ type modelled struct {
 	handles []string // of all its receives, the latest last
 }
 
-// TestAQueueDoesWhatItsModelDoes runs calls in any order, with time and restarts
-// between them, against a queue and a model of it: nothing is lost, nothing is
-// received while it is hidden or after it was deleted.
+// TestAQueueDoesWhatItsModelDoes makes calls in any order, with time and restarts between
+// them, to a queue and to a model of the queue: nothing is lost, and nothing is received
+// while it is hidden or after it was deleted.
 func TestAQueueDoesWhatItsModelDoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { rapid.Check(inBubble{t}, checkModel) })
 }

@@ -319,10 +319,10 @@ func (q *queue) take(now int64, n int, visibility int64, maxReceives uint32) (ou
 	return out, over, false
 }
 
-// bury moves dead messages to the queue called to, or puts them back if it is
-// gone. The message is stored there before it is deleted here: a crash in
-// between leaves two.
-func (q *queue) bury(over []dead, to string) {
+// moveDead moves dead messages to the queue called to, or puts them back if that queue is
+// gone. It stores a message there before it deletes the message here: a crash in between
+// leaves two.
+func (q *queue) moveDead(over []dead, to string) {
 	for _, d := range over {
 		m := *d.e.m
 		m.Visible = 0

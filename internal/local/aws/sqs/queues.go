@@ -260,7 +260,7 @@ var computed = []string{
 	"ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed",
 }
 
-// absent are the attributes that may be asked for and that no queue here has.
+// absent are the attributes that a caller may request and that no queue here has.
 var absent = []string{
 	"Policy", "RedrivePolicy", "RedriveAllowPolicy", "FifoQueue", "ContentBasedDeduplication",
 	"KmsMasterKeyId", "KmsDataKeyReusePeriodSeconds", "DeduplicationScope", "FifoThroughputLimit",

@@ -6,7 +6,7 @@ import (
 	"hash/crc32"
 )
 
-// handle is what a receipt handle says: which receive of which message.
+// handle is the content of a receipt handle: it names the receive and the message.
 type handle struct {
 	queue uint64
 	seq   uint64

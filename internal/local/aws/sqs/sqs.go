@@ -44,8 +44,8 @@ type Service struct {
 
 var _ world.Service = (*Service)(nil)
 
-// operation serves one call: in is the request's body. What it returns is the
-// answer's body; nil is an empty answer.
+// operation serves one call: in is the request's body. It returns the answer's body; nil
+// is an empty answer.
 type operation func(r *http.Request, in []byte) (any, *world.Error)
 
 // New returns the service with the queues and messages of w's state. endpoint

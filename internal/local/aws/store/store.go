@@ -176,9 +176,9 @@ func encode(rec record) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// Table is an ordered map from a string to a V. A V that was put in must not
-// be changed any more: put another in its place. Methods may be called at the
-// same time; what must hold between two calls needs a lock of the caller's.
+// Table is an ordered map from a string to a V. The caller must not change a V after Put:
+// it must put another one. Methods may be called at the same time. A caller that relies
+// on two calls together needs a lock of its own.
 type Table[V any] struct {
 	db   *DB
 	name string
@@ -254,7 +254,7 @@ func (t *Table[V]) Ascend(from string, f func(key string, v V) bool) {
 	t.rows.Ascend(from, f)
 }
 
-// Prefix returns the rows whose keys begin with prefix, in order.
+// Prefix returns the rows with keys that begin with prefix, in order.
 func (t *Table[V]) Prefix(prefix string) []V {
 	var out []V
 	t.Ascend(prefix, func(key string, v V) bool {

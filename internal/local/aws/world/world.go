@@ -32,8 +32,8 @@ type World struct {
 	wg     sync.WaitGroup
 }
 
-// New returns a world whose state is in dir, or in memory if dir is empty (then
-// its files are in a temporary folder that Close removes).
+// New returns a world with its state in dir, or in memory if dir is empty (then its files
+// are in a temporary folder that Close removes).
 func New(dir, region, account string) (*World, error) {
 	db, err := store.Open(dir)
 	if err != nil {
@@ -108,7 +108,7 @@ func (w *World) OpenBlob(name string) (*os.File, error) {
 	return os.Open(filepath.Join(w.blobs, filepath.Base(name)))
 }
 
-// RemoveBlob removes the file called name. Who has it open can read on.
+// RemoveBlob removes the file called name. An open file can still be read.
 func (w *World) RemoveBlob(name string) { os.Remove(filepath.Join(w.blobs, filepath.Base(name))) }
 
 // Service is one AWS service of the stand-in.
@@ -162,11 +162,11 @@ func ReadBody(r *http.Request, limit int64) ([]byte, error) {
 	return body, nil
 }
 
-// Notice is a message that one service of AWS publishes to a topic.
-type Notice struct {
+// Notification is a message that one service of AWS publishes to a topic.
+type Notification struct {
 	// Service is the principal of who publishes, "glacier.amazonaws.com".
 	Service string
-	// Source is the ARN of what the notice is about: a vault.
+	// Source is the ARN of what the notification is about: a vault.
 	Source                  string
 	Topic, Subject, Message string
 }

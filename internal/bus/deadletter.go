@@ -14,18 +14,19 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// The causes of the worker's own letters; those of handlers come with their errors.
+// The causes of the worker's own letters. The errors of handlers bring their own causes.
 const (
 	causeNoEvent = "no event"
 	causeKills   = "kills its worker"
 )
 
-// lookTime is how long it may take to look whether a letter stands already. It leaves
-// time to write one.
+// lookTime is how long a search for an earlier letter may take. It leaves time to write a
+// letter.
 const lookTime = 2 * time.Second
 
-// bury stores the dead letter, if none stands for it, and only then ends the message.
-func (r *run[E]) bury(ctx context.Context, log *slog.Logger, m jetstream.Msg, meta *jetstream.MsgMetadata, a Attempt) error {
+// deadLetter stores the dead letter, unless an earlier letter covers this death too. Only
+// then it acks the message.
+func (r *run[E]) deadLetter(ctx context.Context, log *slog.Logger, m jetstream.Msg, meta *jetstream.MsgMetadata, a Attempt) error {
 	letter := events.DeadLetter{
 		ID:            LetterID(meta.Sequence.Stream, meta.Timestamp),
 		Stream:        r.Stream,
@@ -41,14 +42,15 @@ func (r *run[E]) bury(ctx context.Context, log *slog.Logger, m jetstream.Msg, me
 		LastAt:        a.LastAt,
 	}
 	if seq := r.standing(ctx, log, letter); seq > 0 {
-		log.Warn("no dead letter is written: one stands for it", "letter", seq, "kind", a.Kind, "cause", a.Cause)
+		log.Warn("no dead letter is written: an earlier one covers it", "letter", seq, "kind", a.Kind, "cause", a.Cause)
 	} else if _, err := r.Bus.Publish(ctx, letter.Again()); err != nil {
 		return err
 	}
 	ackCtx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
 	if err := m.DoubleAck(ackCtx); err != nil {
-		// It is delivered once more, with its attempts used up: the same letter again.
+		// It is delivered once more, with its attempts used up, and leads to the same
+		// letter again.
 		log.Warn("ack of a dead message not confirmed", "err", err)
 		return nil
 	}
@@ -58,13 +60,13 @@ func (r *run[E]) bury(ctx context.Context, log *slog.Logger, m jetstream.Msg, me
 	return nil
 }
 
-// standing returns the number of the letter that says what this one would, 0 if none
-// does: the same work died of the same cause before, and nobody has mended it yet. The
-// sweep finds such work each time it looks. Without an answer there is none: two letters
-// are better than none.
+// standing returns the number of an earlier letter that says the same as this one, 0 if
+// there is none. Then the same work died of the same cause before, and nobody has fixed
+// the cause yet. The sweep finds such work at each pass. Without an answer the result is
+// 0: two letters are better than none.
 func (r *run[E]) standing(ctx context.Context, log *slog.Logger, letter events.DeadLetter) uint64 {
-	// An operator who replays a letter waits for what comes of it; and the bytes of what is
-	// no event are nowhere else, nor can another's letter be replayed in their place.
+	// An operator who replays a letter waits for the result. And if the bytes are no
+	// event, only the letter has them: another letter cannot be replayed instead.
 	if len(letter.Header[events.HeaderReplayOf]) > 0 || letter.Cause == causeNoEvent {
 		return 0
 	}
@@ -72,7 +74,7 @@ func (r *run[E]) standing(ctx context.Context, log *slog.Logger, letter events.D
 	defer cancel()
 	seq, last, err := r.Bus.lastDead(ctx, letter.Subject())
 	if err != nil {
-		log.Warn("not known whether a dead letter stands for it", "err", err)
+		log.Warn("cannot find out whether an earlier dead letter covers it", "err", err)
 		return 0
 	}
 	if seq == 0 || last.Kind != letter.Kind || last.Cause != letter.Cause {
@@ -102,8 +104,8 @@ func (b *Bus) lastDead(ctx context.Context, subject string) (uint64, events.Dead
 	return m.Sequence, e, nil
 }
 
-// DeadOf reports whether a dead letter stands for the work that e would be, and of what
-// cause it died: until that is mended, e would die of it again.
+// DeadOf reports whether a dead letter exists for the work that e would be, and its
+// cause. Until somebody fixes the cause, e would die in the same way.
 func (b *Bus) DeadOf(ctx context.Context, e events.Event) (cause string, ok bool, err error) {
 	stream, err := queueOf(e)
 	if err != nil {
@@ -122,9 +124,9 @@ func (b *Bus) DeadOf(ctx context.Context, e events.Event) (cause string, ok bool
 	return letter.Cause, true, nil
 }
 
-// LetterID names the message of a stream that was stored at a time: the same for
-// each of its dead letters, and another for what has its number in a stream that
-// was made anew.
+// LetterID identifies the message that a stream stored at a time. It is the same in each
+// dead letter of the message. A stream that was made anew can have another message with
+// the same sequence; that message has another id.
 func LetterID(seq uint64, at time.Time) string {
 	return strconv.FormatUint(seq, 10) + "-" + strconv.FormatInt(at.UnixNano(), 36)
 }

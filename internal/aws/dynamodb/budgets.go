@@ -16,19 +16,20 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Budgets and switches are items of the ledger. Amounts are added under a condition,
-// so that of two who spend at once neither is forgotten, and the sum never passes the
-// limit.
+// Budgets and pauses are items of the table of plans. Amounts are added under a
+// condition: if two workers spend at once, both amounts count, and the sum never passes
+// the limit.
 
 const attrSpent = "spent_micro_usd"
 
-func ledgerKey(id string) item { return item{attrLedgerID: str(id)} }
+func planTableKey(id string) item { return item{attrLedgerID: str(id)} }
 
-// Add adds an amount to an account of the ledger, if the sum does not pass the limit;
-// zero is no limit, and a negative amount is given back. ok is false if it would pass.
+// add adds an amount to a budget, if the sum does not pass the limit. A limit of zero
+// means no limit, and a negative amount gives money back. ok is false if the sum would
+// pass the limit.
 func (c *Catalog) add(ctx context.Context, id string, amount, limit archive.MicroUSD) (ok bool, err error) {
 	in := &dynamodb.UpdateItemInput{
-		TableName: &c.plans, Key: ledgerKey(id), UpdateExpression: aws.String("ADD " + attrSpent + " :n"),
+		TableName: &c.plans, Key: planTableKey(id), UpdateExpression: aws.String("ADD " + attrSpent + " :n"),
 		ExpressionAttributeValues: item{":n": num(int64(amount))},
 	}
 	if limit > 0 && amount > 0 {
@@ -54,10 +55,10 @@ func planSpentID(user events.UserID, plan string) string {
 	return "spent-of." + events.Token(string(user)) + "." + events.Token(plan)
 }
 
-// Spend enters what a retrieval may cost into the day's spending, the user's and the
-// plan's, before it is asked for. refused is a sentence if one of the limits does not
-// allow it; then nothing is entered. What was entered and is not known any more,
-// because the process died, stays entered: the limits hold in any case.
+// Spend adds the highest price of a retrieval to the spending of the day, of the user and
+// of the plan, before the retrieval is requested. refused is a sentence if a limit does
+// not allow it; then nothing is added. If the process dies, the amount stays: so the
+// limits hold in any case.
 func (c *Catalog) Spend(ctx context.Context, s archive.Spending) (refused string, err error) {
 	type entry struct {
 		id    string
@@ -69,7 +70,7 @@ func (c *Catalog) Spend(ctx context.Context, s archive.Spending) (refused string
 		{userDayID(s.Day, s.User), s.UserLimit, "for this user today"},
 	}
 	if s.Approved > 0 {
-		// What an operator approved counts, and no budget holds it up.
+		// The amount that an operator approved counts, and no budget holds it up.
 		entries = []entry{{planSpentID(s.User, s.Plan), s.Approved, "for this plan"}, {dayID(s.Day), 0, ""}, {userDayID(s.Day, s.User), 0, ""}}
 	}
 	for i, e := range entries {
@@ -85,12 +86,12 @@ func (c *Catalog) Spend(ctx context.Context, s archive.Spending) (refused string
 		if err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("%s %s are more than what is left of %s", s.Amount, e.what, e.limit), nil
+		return fmt.Sprintf("%s %s are more than the rest of %s", s.Amount, e.what, e.limit), nil
 	}
 	return "", nil
 }
 
-// Return gives back what was entered and not spent.
+// Return gives back an amount that was not spent.
 func (c *Catalog) Return(ctx context.Context, s archive.Spending) error {
 	if s.Amount <= 0 {
 		return nil
@@ -107,10 +108,10 @@ func (c *Catalog) Return(ctx context.Context, s archive.Spending) error {
 	return nil
 }
 
-// Spent returns what was entered for a day: by all, and by the user.
+// Spent returns the spending of a day: of all users, and of this user.
 func (c *Catalog) Spent(ctx context.Context, day string, user events.UserID) (all, ofUser archive.MicroUSD, err error) {
 	read := func(id string) archive.MicroUSD {
-		out, rerr := c.client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &c.plans, Key: ledgerKey(id), ConsistentRead: aws.Bool(true)})
+		out, rerr := c.client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &c.plans, Key: planTableKey(id), ConsistentRead: aws.Bool(true)})
 		if rerr != nil {
 			err = awsfault.Wrap(tableError(rerr), "read %s", id)
 			return 0
@@ -123,29 +124,29 @@ func (c *Catalog) Spent(ctx context.Context, day string, user events.UserID) (al
 
 const switchesID, attrSwitches, attrRevision = "switches", "switches", "revision"
 
-// Switches returns what operators have stopped.
+// Switches returns the pauses of operators.
 func (c *Catalog) Switches(ctx context.Context) (archive.Switches, error) {
 	s, _, err := c.switches(ctx)
 	return s, err
 }
 
 func (c *Catalog) switches(ctx context.Context) (s archive.Switches, revision int64, err error) {
-	out, err := c.client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &c.plans, Key: ledgerKey(switchesID), ConsistentRead: aws.Bool(true)})
+	out, err := c.client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &c.plans, Key: planTableKey(switchesID), ConsistentRead: aws.Bool(true)})
 	if err != nil {
-		return s, 0, awsfault.Wrap(tableError(err), "read what is stopped")
+		return s, 0, awsfault.Wrap(tableError(err), "read the pauses")
 	}
 	if out.Item == nil {
 		return s, 0, nil
 	}
 	revision, _ = number(out.Item, attrRevision)
 	if err := json.Unmarshal([]byte(text(out.Item, attrSwitches)), &s); err != nil {
-		return s, 0, fault.Errorf(fault.Denied, "what is stopped can't be read (item %q of table %s): %w", switchesID, c.plans, err)
+		return s, 0, fault.Errorf(fault.Denied, "the pauses cannot be read (item %q of table %s): %w", switchesID, c.plans, err)
 	}
 	return s, revision, nil
 }
 
-// ChangeSwitches changes what is stopped; of two operators at once, the second sees
-// what the first did.
+// ChangeSwitches changes the pauses. If two operators change them at once, the second
+// change sees the first.
 func (c *Catalog) ChangeSwitches(ctx context.Context, change func(*archive.Switches)) (archive.Switches, error) {
 	for {
 		s, revision, err := c.switches(ctx)
@@ -157,14 +158,14 @@ func (c *Catalog) ChangeSwitches(ctx context.Context, change func(*archive.Switc
 		if err != nil {
 			return s, err
 		}
-		it := ledgerKey(switchesID)
+		it := planTableKey(switchesID)
 		it[attrSwitches], it[attrRevision] = str(string(data)), num(revision+1)
 		_, err = c.client.PutItem(ctx, &dynamodb.PutItemInput{
 			TableName: &c.plans, Item: it,
 			ConditionExpression:       aws.String("attribute_not_exists(id) OR revision = :was"),
 			ExpressionAttributeValues: map[string]types.AttributeValue{":was": &types.AttributeValueMemberN{Value: strconv.FormatInt(revision, 10)}},
 		})
-		err = awsfault.Wrap(tableError(err), "change what is stopped")
+		err = awsfault.Wrap(tableError(err), "change the pauses")
 		if !fault.Is(err, fault.Conflict) {
 			return s, err
 		}

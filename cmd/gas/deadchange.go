@@ -15,12 +15,12 @@ import (
 	"github.com/gas-restore/gas/internal/operator/deadletter"
 )
 
-// deadChoice is which letters a command changes: by number, by filters, or all.
+// deadChoice selects the letters that a command changes: by number, by filters, or all.
 type deadChoice struct {
 	Seqs []uint64 `arg:"" optional:"" name:"seq" help:"The letters' numbers, from the list."`
 	deadFilter
 	All    bool `help:"Every dead letter."`
-	DryRun bool `help:"Tell what would be done, and do nothing."`
+	DryRun bool `help:"Say what would be done, and do nothing."`
 	JSON   bool `help:"Write JSON, one object a line."`
 }
 
@@ -36,8 +36,8 @@ func (c deadChoice) check() error {
 	return nil
 }
 
-// each calls do for each letter that is meant. Letters that are not there are told
-// of, and the others are done all the same.
+// each calls do for each chosen letter. It reports letters that do not exist, and
+// continues with the others.
 func (c deadChoice) each(ctx context.Context, dead *deadletter.Store, say func(seq uint64, err error) error, do func(deadletter.Letter) error) error {
 	if len(c.Seqs) == 0 {
 		f, err := c.filter()
@@ -60,17 +60,17 @@ func (c deadChoice) each(ctx context.Context, dead *deadletter.Store, say func(s
 	return nil
 }
 
-// deadRow is what became of one letter.
+// deadRow is the result for one letter.
 type deadRow struct {
 	Seq uint64 `json:"seq"`
 	// Did is "replayed", "dropped", "would be replayed", "would be dropped" or "left".
 	Did string `json:"did"`
 	*deadletter.Replayed
-	// Error says why it was left.
+	// Error says why the letter was left.
 	Error string `json:"error,omitempty"`
 }
 
-// deadRun does one thing to letters, tells of each, and counts.
+// deadRun replays or drops letters, reports each, and counts.
 type deadRun struct {
 	deadChoice
 	out        *bufio.Writer
@@ -93,11 +93,11 @@ func (r *deadRun) say(row deadRow, about string) error {
 	} else {
 		fmt.Fprintf(r.out, "%d %s%s\n", row.Seq, row.Did, about)
 	}
-	// As it goes: a replay may take hours.
+	// Each row is written at once: a replay may take hours.
 	return r.out.Flush()
 }
 
-// end tells how many there were; letters that were left are an error.
+// end reports the totals. Letters that were left are an error.
 func (r *deadRun) end(did string, err error) error {
 	if ferr := r.out.Flush(); err == nil {
 		err = ferr
@@ -214,7 +214,7 @@ func (c *deadDropCmd) Run(ctx context.Context, std streams) error {
 	return r.end(did, err)
 }
 
-// pace is how many of something in how long.
+// pace is a number of letters in some time.
 type pace struct{ perSecond float64 }
 
 // UnmarshalText reads N, N/s, N/m or N/h.

@@ -21,7 +21,7 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// dying is a worker whose work dies of a cause, and says more each time.
+// dying is a worker that fails with one cause, and gives a longer reason each time.
 type dying struct {
 	*bustest.Running
 	cause atomic.Value
@@ -63,7 +63,7 @@ func TestADeathOfTheSameCauseWritesNoSecondLetter(t *testing.T) {
 		t.Errorf("%d messages are left in THAW, want none: they are acked", n)
 	}
 
-	// Another cause is another thing to mend.
+	// Another cause needs another fix, so it has a letter of its own.
 	d.cause.Store("asked already")
 	d.again(t, ns, "j")
 	if got := bustest.Letters(t, dead, deadletter.Filter{Job: "j"}); len(got) != 2 || got[1].Cause != "asked already" {
@@ -73,7 +73,8 @@ func TestADeathOfTheSameCauseWritesNoSecondLetter(t *testing.T) {
 		t.Errorf("filtered by cause: %+v", got)
 	}
 
-	// Dropped, it is written again: somebody thought that it was mended.
+	// After a drop the letter is written again: somebody thought that the cause was
+	// fixed.
 	for _, l := range bustest.Letters(t, dead, deadletter.Filter{Job: "j"}) {
 		if err := dead.Drop(t.Context(), l); err != nil {
 			t.Fatal(err)
@@ -92,7 +93,7 @@ func TestAReplayThatDiesWritesItsLetterWhateverStandsThere(t *testing.T) {
 	d := die(t, ns, "key occupied")
 	d.again(t, ns, "j")
 	first := bustest.OneLetter(t, dead)
-	// Two letters that stand for the same, of which one is replayed.
+	// Two letters cover the same work, and one of them is replayed.
 	second := first.DeadLetter
 	second.ID += "-again"
 	bustest.StoreLetters(t, testenv.Bus(t, ns, "operator"), second)
@@ -169,9 +170,9 @@ func TestWhatIsNoEventIsKeptEachTime(t *testing.T) {
 	if len(all) != 2 || string(all[1].Payload) != "other rubbish" {
 		t.Errorf("got %+v, want both: their bytes are nowhere else", all)
 	}
-	// It stands for no work: its replay would not do it.
+	// The letter covers no work: its replay would not do the work.
 	if _, ok, err := op.DeadOf(t.Context(), bustest.Task("j")); ok || err != nil {
-		t.Errorf("it stands for the job's task: %v, %v", ok, err)
+		t.Errorf("it covers the job's task: %v, %v", ok, err)
 	}
 }
 
@@ -200,7 +201,8 @@ func TestTheSweepSeesWhatDied(t *testing.T) {
 	}
 }
 
-// Letters of older releases lie under three tokens: whose they are is in the letter.
+// Letters of older releases have subjects with three tokens: the user and the job are
+// only in the letter.
 func TestALetterOfAnOlderReleaseIsListedReplayedAndDropped(t *testing.T) {
 	ns := testenv.NATS(t)
 	op := testenv.Bus(t, ns, "operator")
@@ -216,7 +218,7 @@ func TestALetterOfAnOlderReleaseIsListedReplayedAndDropped(t *testing.T) {
 		}
 	}
 	d := die(t, ns, "")
-	d.again(t, ns, "j1") // which none under its own subject stands for
+	d.again(t, ns, "j1") // no letter under the job's own subject covers it
 	if all := bustest.Letters(t, dead, deadletter.Filter{Stream: "THAW"}); len(all) != 3 || all[1].JobID != "j2" {
 		t.Fatalf("got %+v", all)
 	}
