@@ -29,7 +29,7 @@ const patience = time.Minute
 var shared context.Context
 
 func TestMain(m *testing.M) {
-	// What the tests show is made up in part: a sweep would put it right.
+	// The tests make up part of the state. A sweep would correct it.
 	os.Setenv("GAS_SWEEP_SLACK", "24h")
 	code, err := withChromium(m.Run)
 	if err != nil {

@@ -104,7 +104,7 @@ func TestAPersonGetsTheirFileBack(t *testing.T) {
 	ada.says("All your files are back")
 	ada.accessible("the list")
 
-	// Somebody else sees nothing of it.
+	// Another user sees none of this.
 	mine := eval[string](ada, `document.querySelector("[data-job] a").getAttribute("href")`)
 	bob := person(t, s.Config.WebBaseURL)
 	bob.signIn("Moss Madeup", "/annotations")
@@ -137,7 +137,7 @@ func TestItAllWorksWithoutScript(t *testing.T) {
 	tb.until(`location.pathname === "/annotations"`)
 	tb.click("panel_000.vcf")
 	tb.until(`location.pathname.startsWith("/annotation/") && document.readyState === "complete"`)
-	// Who has no script reloads.
+	// A user without a script reloads the page.
 	tb.until(`(() => { if (document.body.innerText.includes("Download the result")) return true; location.reload(); return false; })()`)
 	if _, got := tb.download("Download the result"); !bytes.Equal(got, content(t, fern, 0)) {
 		t.Errorf("the download has %d bytes, want those of the result", len(got))

@@ -11,8 +11,8 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// TestEveryPageInEveryLook opens each page in light, dark and narrow, holds it to
-// WCAG 2.2 AA and to its window, and keeps a picture of it.
+// TestEveryPageInEveryLook opens each page in light, dark and narrow, checks it against
+// WCAG 2.2 AA and its window, and stores a picture.
 func TestEveryPageInEveryLook(t *testing.T) {
 	t.Parallel()
 	fern := stack.Person{ID: "fern", Name: "Fern Fictive", Role: archive.Free, Archived: 3, Stored: 2}
@@ -33,7 +33,7 @@ func TestEveryPageInEveryLook(t *testing.T) {
 	}
 }
 
-// look is how a page is looked at.
+// look is a way to show a page.
 type look struct {
 	name          string
 	scheme        string
@@ -101,14 +101,14 @@ type shownState struct {
 	id   events.JobID
 }
 
-// gallery gives the user a job in each state: in the catalog as the services write
-// it, and in the stream where that alone tells of it. Nobody works on them, as no
-// message says so.
+// gallery gives the user a job in each state: in the catalog as the services write it,
+// and in the stream for states that only the stream has. No service works on the jobs,
+// because there is no message.
 func gallery(t *testing.T, s *stack.Stack, user events.UserID) []shownState {
 	t.Helper()
 	catalog := catalogOf(s)
 	now := time.Now().UTC()
-	// Premium as of now, and announced: nothing of it is overdue.
+	// Premium as of now, and announced: so nothing is overdue.
 	for i, role := range []archive.Role{archive.Free, archive.Premium} {
 		if _, err := catalog.SetRole(t.Context(), user, role, now.Add(time.Duration(i)*time.Millisecond)); err != nil {
 			t.Fatal(err)
