@@ -51,8 +51,9 @@ type statusReport struct {
 	// Reached are the limits of JetStream behind which work stands still, each in a sentence.
 	Reached []string         `json:"limits_reached,omitempty"`
 	Pace    *thaw.SharedPace `json:"pace,omitempty"`
-	// Moving is what is copied, and what had to be asked for again and is not on its
-	// way yet, the latest news first; at most listed of them, More how many others.
+	// Moving has the copies in progress, and the archives that must be requested again
+	// and are not yet. The latest news come first. It has at most listed entries; More is
+	// the number of others.
 	Moving []movement `json:"moving,omitempty"`
 	More   int        `json:"more_moving,omitempty"`
 	// Sweep is the report of the last sweep. It is only in the report on all users.

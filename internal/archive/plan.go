@@ -13,8 +13,8 @@ import (
 type Plan struct {
 	// ID names the plan. A user never has another plan with the same id.
 	ID string
-	// UpgradedAt is since when the user is entitled to what the plan brings back. Whoever
-	// opens the plan sets it, once; zero means that nobody said.
+	// UpgradedAt is the time since when the user is entitled to the plan's archives. It is
+	// set once, when the plan is opened; zero means that nobody knows it.
 	UpgradedAt time.Time
 	Why        PlanReason
 	State      PlanState

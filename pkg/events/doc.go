@@ -9,7 +9,7 @@
 //
 //	stream   subject                 Gas-Type            the event
 //	PREMIUM  premium.upgraded.USER   premium.upgraded    UserUpgraded: a user became Premium
-//	THAW     thaw.requested.USER.JOB thaw.requested      ThawRequested: an archive is to be asked for
+//	THAW     thaw.requested.USER.JOB thaw.requested      ThawRequested: an archive must be requested
 //	RESTORE  restore.completed.JOB   restore.completed   [RetrievalCompleted]: Glacier finished a retrieval
 //	STATUS   status.USER.JOB         status.changed      StatusChanged: a job came to a state
 //	DEAD     dead.STREAM.CONSUMER.…  dead.letter         DeadLetter: a message could not be handled
@@ -97,7 +97,7 @@
 //
 // # Replay a dead letter
 //
-// A [DeadLetter] has the message, the reason, and the cause to mend. Mend the cause first. `gas
+// A [DeadLetter] has the message, the reason, and the cause to fix. Fix the cause first. `gas
 // dead replay` then does the rest. A program does the same in this order: publish the message that
 // [DeadLetter.Replay] returns, wait for JetStream's ack, and delete the letter from DEAD by its
 // sequence. A program that dies in between does it again: JetStream stores the replay once,

@@ -56,7 +56,7 @@ var rules = []rule{
 	{from: []string{"internal/test/model"}, forbid: append(prefix(append([]string{"internal/bus", "internal/web", "internal/wiring", "internal/test/testenv"}, adapters...)), "github.com/aws/", "github.com/nats-io/"), except: []string{"github.com/gas-restore/gas/internal/test/model"},
 		why: "the model calls what decides, and does no I/O"},
 	{from: append([]string{"internal/wiring", "internal/bus", "internal/web"}, append(adapters, services...)...), forbid: prefix([]string{"internal/test/model"}),
-		why: "nothing goes by the model: it goes by the product"},
+		why: "no product code may depend on the model"},
 	{from: []string{"internal/local/aws"}, forbid: prefix([]string{"internal/archive", "internal/bus", "internal/aws", "internal/thaw", "internal/restore", "internal/bridge"}),
 		why: "a stand-in that shares the product's ideas would share its mistakes"},
 }

@@ -42,7 +42,7 @@ func (b *tab) axe(what, rules string, atLeast int) {
 	b.t.Helper()
 	eval[bool](b, axe+";true")
 	found := eval[[]violation](b, `axe.run(document, {resultTypes: ["violations"], runOnly: `+rules+`}).then(r => {
-		if (r.passes.length < `+strconv.Itoa(atLeast)+`) throw new Error("axe looked at nothing");
+		if (r.passes.length < `+strconv.Itoa(atLeast)+`) throw new Error("axe checked nothing");
 		return r.violations.map(v => ({id: v.id, impact: v.impact, help: v.help, nodes: v.nodes.map(n => ({html: n.html, why: n.failureSummary}))}));
 	})`)
 	for _, v := range found {

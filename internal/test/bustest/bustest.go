@@ -1,5 +1,5 @@
-// Package bustest is the fixture of tests about workers and dead letters: one worker on the
-// THAW stream, and the letters that come of it.
+// Package bustest is the fixture of tests about workers and dead letters: one worker on
+// the stream THAW, and its letters.
 package bustest
 
 import (
@@ -28,7 +28,7 @@ func Task(job string) events.ThawRequested {
 // Running is a worker on the THAW stream. It ends with the test.
 type Running struct {
 	Stop     context.CancelFunc
-	Drain    chan struct{} // closed: finish what is in hand
+	Drain    chan struct{} // closed: finish the work that has begun
 	Done     chan error    // what Run returned
 	Outcomes chan bus.Outcome
 }
@@ -108,8 +108,8 @@ func OneLetter(t testing.TB, d *deadletter.Store) deadletter.Letter {
 	return all[0]
 }
 
-// AwaitLetters waits for n messages in DEAD: what the server stores by itself comes a moment
-// after its cause.
+// AwaitLetters waits for n messages in DEAD: the server stores its own a moment after
+// their cause.
 func AwaitLetters(t testing.TB, b *bus.Bus, n uint64) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)

@@ -54,7 +54,7 @@ func TestAKilledBridgeLosesAndDoublesNothing(t *testing.T) {
 		}
 		return n
 	}
-	// What a killed bridge had in hand is seen again when its lease has ended.
+	// The messages of a killed bridge come again after their leases have ended.
 	advance := func() { l.call("POST", "advance?d=31s", "") }
 	l.call("POST", "latency?d=5ms", "") // so that a round takes as long as it may live
 	r := rand.New(rand.NewPCG(3, 3))

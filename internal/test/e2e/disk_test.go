@@ -140,8 +140,8 @@ func fill(name string) error {
 	return nil
 }
 
-// restart kills the server whose environment file this is, and waits until the
-// next one serves.
+// restart kills the server that wrote this environment file, and waits until the next one
+// serves.
 func restart(t *testing.T, ctx context.Context, l *local, file string) {
 	t.Helper()
 	pid, err := os.ReadFile(file + ".pid")

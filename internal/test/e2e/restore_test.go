@@ -197,7 +197,7 @@ func (p place) look(ctx context.Context, want map[events.JobID]treehash.Sum) (eq
 			equal++
 		}
 	}
-	// What is not there any more cannot be asked for.
+	// The vault has no archive any more, so a request would fail.
 	list, err := client.ListMultipartUploads(ctx, &s3.ListMultipartUploadsInput{Bucket: &p.bucket})
 	if err != nil {
 		return 0, 0, 0, err

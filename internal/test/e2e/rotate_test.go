@@ -20,7 +20,7 @@ import (
 
 var natsUsers = []string{"bridge", "thaw", "restore", "sweep", "web", "operator"}
 
-// guarded is a NATS server with nats.conf's users over TLS, whose passwords and certificate
+// guarded is a NATS server with nats.conf's users over TLS. Its passwords and certificate
 // change while it runs.
 type guarded struct {
 	t    *testing.T
@@ -92,8 +92,7 @@ func (g *guarded) reload() {
 	}
 }
 
-// certify makes a new authority, beside those that were trusted before, and a certificate of
-// it.
+// certify makes a new authority, beside the trusted ones, and a certificate from it.
 func (g *guarded) certify() {
 	g.t.Helper()
 	fresh := g.t.TempDir()

@@ -59,7 +59,7 @@ func TestKilledThawsRequestEachArchiveOnce(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute+time.Duration(files/10)*time.Second)
 	defer cancel()
 	l := up(t, ctx, "aws,nats,idp", "--tier-delay", "24h", "--files", strconv.Itoa(files), "--size", "10")
-	// What a killed worker leaves is taken over after three call times.
+	// Other workers take over a killed worker's intents after three call times.
 	l.env = append(l.env, "GAS_THAW_CALL_TIME=2s")
 	l.call("DELETE", "counts", "")
 	l.call("POST", "refusal?p=0.3", "")

@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// equivalent is a mutation of which somebody has shown that it changes nothing that
-// matters.
+// equivalent is a mutation with a proof that it changes nothing that matters.
 type equivalent struct {
 	at  int // line of the file
 	pkg string
@@ -21,8 +20,8 @@ type equivalent struct {
 }
 
 // parseEquivalents reads the list: paragraphs of "package:", "in:", "line:", "change:",
-// "nth:" where one is needed, and "why:", which may go on in indented lines. What begins with
-// # is a comment.
+// "nth:" where one is needed, and "why:", which may continue in indented lines. A line
+// that begins with # is a comment.
 func parseEquivalents(text string) ([]equivalent, error) {
 	var all []equivalent
 	var errs []error
@@ -77,9 +76,9 @@ func parseEquivalents(text string) ([]equivalent, error) {
 	return all, errors.Join(errs...)
 }
 
-// match returns the proofs of those of a package's mutations that have one, by the
-// index of the mutation. An entry that fits none of them is an error: the code
-// has changed, and so may what the proof goes by.
+// match returns the proofs for a package's mutations, by the index of the mutation. An
+// entry that fits no mutation is an error: the code has changed, and perhaps the proof no
+// longer holds.
 func match(pkg string, ms []mutation, list []equivalent) (map[int]string, error) {
 	why := map[int]string{}
 	var errs []error

@@ -36,7 +36,7 @@ func main() {
 	flag.IntVar(&o.seeds, "sim", number("MUTANTS_SIM", 0), "how many seeds of internal/test/sim try what the tests let pass; MUTANTS_SIM")
 	flag.DurationVar(&o.limit, "limit", 0, "the longest that a package's tests may take; four times what they take without a mutant, and half a minute, if 0")
 	flag.BoolVar(&o.own, "own", false, "let no tests but each package's own try its mutants: quicker, and what they let pass may be noticed by those of its users")
-	flag.StringVar(&also, "also", "", "further packages whose tests try each mutant, with commas")
+	flag.StringVar(&also, "also", "", "further packages with tests for each mutant, with commas")
 	flag.StringVar(&out, "o", "", "the file that the tables go to; the standard output if empty")
 	flag.Usage = func() {
 		fmt.Fprintf(flag.CommandLine.Output(), "usage: mutants [flags] [package ...]\n\nWithout packages: %s\n\n", strings.ReplaceAll(usual, ",", " "))

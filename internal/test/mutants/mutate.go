@@ -37,7 +37,7 @@ type walker struct {
 	lines []string
 	fset  *token.FileSet
 	found []mutation
-	// path is the way from the file to the node that is being looked at, it included.
+	// path is the way from the file to the current node, with both ends.
 	path []ast.Node
 }
 
@@ -98,7 +98,7 @@ func (w *walker) look(n ast.Node) {
 	}
 }
 
-// parent returns the node that is up levels above the one that is being looked at.
+// parent returns the node that is up levels above the current one.
 func (w *walker) parent(up int) ast.Node {
 	if at := len(w.path) - 1 - up; at >= 0 {
 		return w.path[at]
@@ -328,7 +328,7 @@ func (w *walker) literal(l *ast.BasicLit) {
 		}
 		w.add(l, text, "%s becomes one more in %s", l.Value, w.short(w.parent(1)))
 	case token.STRING:
-		for up := 1; up <= 2; up++ { // by itself, or as aws.String of it
+		for up := 1; up <= 2; up++ { // alone, or in a call of aws.String
 			if kv, ok := w.parent(up).(*ast.KeyValueExpr); ok {
 				if key, ok := kv.Key.(*ast.Ident); ok && key.Name == "KeyConditionExpression" {
 					return // DynamoDB takes nothing but equality there

@@ -48,7 +48,7 @@ func TestTheOperatorsMakeTheseMistakes(t *testing.T) {
 
 func TestAPlaceIsReachedIfABlockAroundItIs(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c")
-	// Of two binaries, of which the second reaches the second block.
+	// Two binaries; the second one reaches the second block.
 	profile := "mode: set\nm/p/a.go:3.10,5.2 1 1\nm/p/a.go:7.10,9.2 1 0\nm/p/a.go:7.10,9.2 1 1\nm/p/a.go:11.1,12.5 2 0\n"
 	if err := os.WriteFile(file, []byte(profile), 0o644); err != nil {
 		t.Fatal(err)

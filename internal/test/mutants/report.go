@@ -20,7 +20,7 @@ const (
 	survived                  // nobody noticed
 )
 
-// result is a mutation and what became of it.
+// result is a mutation with its outcome.
 type result struct {
 	mutation
 	outcome outcome

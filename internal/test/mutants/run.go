@@ -21,7 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// options are what a run is asked for.
+// options are the flags.
 type options struct {
 	sample int // of each package; 0 for all
 	seed   uint64
@@ -34,8 +34,8 @@ type options struct {
 	log    func(format string, args ...any)
 }
 
-// suites are the packages whose tests try a package as well as its own do: an adapter
-// is tried by who uses it.
+// suites are the packages that test another package too, beside its own tests: the users
+// of an adapter test the adapter.
 var suites = map[string][]string{
 	"internal/archive":      {"internal/thaw", "internal/restore", "internal/reconcile"},
 	"internal/aws/dynamodb": {"internal/thaw", "internal/restore", "internal/reconcile", "internal/web"},
@@ -246,8 +246,8 @@ func (t target) baseline(ctx context.Context, dir string, o options) ([]suite, e
 	return all, nil
 }
 
-// run runs a test binary. Whatever processes it starts end with it, and none of them
-// gets so much memory that the machine would suffer from a mutant that takes all.
+// run runs a test binary. All processes that it starts end with it, and none gets so much
+// memory that a mutant could harm the machine.
 func (s suite) run(ctx context.Context, binary string, args ...string) ([]byte, error) {
 	defer tidy(s.dir)()
 	args = slices.Concat([]string{"-c", `ulimit -v 16777216; exec "$0" "$@"`, binary}, s.args, args)
@@ -286,7 +286,7 @@ func tidy(dir string) func() {
 	}
 }
 
-// try builds each suite with the mutation in it and runs it, until one notices.
+// try builds each suite with the mutation and runs it, until one fails.
 func (t target) try(ctx context.Context, src []byte, m mutation, all []suite) (result, error) {
 	r := result{mutation: m, outcome: survived}
 	dir, err := os.MkdirTemp("", "mutant-")

@@ -155,8 +155,8 @@ func hunting(effects map[string]int, seeds int) (all []string) {
 	return append(all, "crowd")
 }
 
-// TestPlantedBugsAreCaught plants GAS_SIM_BUGS of the bugs, the first ones; one if
-// it is not set. Of them, it takes those whose description GAS_SIM_BUG matches.
+// TestPlantedBugsAreCaught plants the first GAS_SIM_BUGS bugs, or one if it is not set.
+// It takes only bugs with a description that GAS_SIM_BUG matches.
 func TestPlantedBugsAreCaught(t *testing.T) {
 	effects := elsewhere(t, quiet).Effects
 	only := regexp.MustCompile(os.Getenv("GAS_SIM_BUG"))

@@ -18,13 +18,13 @@ import (
 // outputLife is how long Glacier keeps an output.
 const outputLife = 24 * time.Hour
 
-// check reads the end state. It knows what was archived, whose it is, and what
-// Glacier did; of the services it knows nothing. Every file is whole at its key; no
-// archive is left, or all of a user who is not Premium; each archive was retrieved
-// once, or again after a retrieval that failed or expired; a tier that costs less
-// was used only where the faster one had no capacity; no message waits, nor an
-// announcement, no more are dead than may be, no upload is open. What else was promised
-// is in [world.checkPromises].
+// check reads the end state. It knows the archived files with their users, and Glacier's
+// actions; it knows nothing about the services. It expects: every file is whole at its
+// key; no archive is left, or all archives of a user who is not Premium; each archive was
+// retrieved once, or again after a retrieval that failed or expired; a cheaper tier was
+// used only where the faster one had no capacity; no message or announcement waits, no
+// upload is open, and there are no unexpected dead letters. [world.checkPromises] checks
+// the rest.
 func (w *world) check() {
 	w.t.Helper()
 	w.checkFiles()
@@ -66,7 +66,7 @@ func (w *world) checkFiles() {
 			continue
 		}
 		if w.fickle[job.UserID] && job.ArchiveID != "" {
-			// It was not asked for before its user left, or in vain.
+			// It was not requested before its user left, or the request failed.
 			if stay++; err == nil {
 				out.Body.Close()
 			}

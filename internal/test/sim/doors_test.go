@@ -54,7 +54,7 @@ type process struct {
 	wires  []*wire         // to NATS
 	ails   [3]time.Time    // until when, by the ailment
 	ahead  time.Duration   // its clock of the world's
-	broken map[string]bool // calls of which every further try is refused
+	broken map[string]bool // calls that refuse every further try
 }
 
 // kill ends the process as kill -9 does: nothing leaves it any more.
@@ -317,7 +317,7 @@ func subjectPoint(subject, payload string) string {
 	}
 	switch t[0] {
 	case "status":
-		return "NATS.publish status" // what follows is whose
+		return "NATS.publish status" // the rest is the user and the job
 	case "aside":
 		return "NATS.publish aside " + t[2] // for however long
 	}

@@ -42,7 +42,7 @@ func (w *world) left() string {
 	return strings.Join(all, "; ")
 }
 
-// users returns whose files there are.
+// users returns the users with files.
 func (w *world) users() []events.UserID {
 	all := map[events.UserID]bool{}
 	for id := range w.bodies {
@@ -112,7 +112,7 @@ func (w *world) end(limit time.Duration) {
 		wait = plansClose
 	}
 	if w.cfg.UserBudget+w.cfg.DayBudget != "" {
-		wait += time.Hour // a plan that was held may be looked at as if it still were
+		wait += time.Hour // the check of a plan that was held may come as late as for a held one
 	}
 	for until = time.Now().Add(wait); time.Now().Before(until) && !(w.sweeps() && w.planless()); {
 		time.Sleep(3 * time.Minute)
@@ -132,9 +132,8 @@ func (w *world) end(limit time.Duration) {
 	ns.WaitForShutdown()
 }
 
-// plansClose is how long it takes at the most until the plans of those are closed whose
-// files are all back: two looks, each of them a sweep late, by clocks that are minutes
-// apart.
+// plansClose is the longest time until the plans of users with all files back are closed:
+// two checks, each a sweep late, by clocks that are minutes apart.
 const plansClose = 35 * time.Minute
 
 func (w *world) sweeps() bool { return w.cfg.SweepEvery < never }

@@ -27,9 +27,9 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// What people, operators and other systems do beside the pipeline.
+// The actions of people, operators and other systems beside the pipeline.
 
-// asking notes that Glacier is asked for a retrieval now.
+// asking records a request to Glacier.
 func (w *world) asking() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -118,10 +118,10 @@ func (w *world) switches(change func(*archive.Switches)) {
 	})
 }
 
-// obeyed is after how long every worker obeys a stop, the call in hand included.
+// obeyed is the time after which every worker obeys a pause, with the call in flight.
 const obeyed = 30 * time.Second
 
-// stopAll stops everything while do is done, and sees that nothing is asked for meanwhile.
+// stopAll pauses everything during do, and checks that nothing is requested meanwhile.
 func (w *world) stopAll(do func()) {
 	w.trouble(stopped, 1)
 	w.switches(func(s *archive.Switches) { s.All = &archive.Hold{Reason: "somebody looks", At: time.Now()} })

@@ -17,8 +17,8 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// lasting is a scene in which one thing is wrong for long: GAS_SIM_WORLD='lasting=NAME'
-// plays it. Whatever lasts, what it comes to is bounded.
+// lasting is a scene with lasting trouble: GAS_SIM_WORLD='lasting=NAME' plays it. The
+// cost of any trouble is bounded.
 type lasting struct {
 	name, what string
 	// before is what it came to before plans, the gate and the sparse indexes were.
@@ -92,8 +92,8 @@ func (w *world) one() {
 	w.upgrade("ada", true)
 }
 
-// mended is when the trouble is over: what takes hours counts from here.
-func (w *world) mended() { w.since = time.Now() }
+// fixed records the end of the trouble: the hours of the bound count from here.
+func (w *world) fixed() { w.since = time.Now() }
 
 // tell has a service told something else, and started again.
 func (w *world) tell(service string, change func(*config.Config)) {
@@ -190,7 +190,7 @@ func failing(w *world, d time.Duration) {
 		w.t.Errorf("%d retrievals", n)
 	}
 	w.fails = nil
-	w.mended()
+	w.fixed()
 	w.drop()
 	w.order("ada-00")
 }
@@ -237,8 +237,8 @@ func some(n int) (all []events.UserID) {
 	return all
 }
 
-// all returns the retrievals that Glacier ended so far, did how many they are, and asked
-// how many it was asked for.
+// all returns the retrievals that Glacier has ended, did their number, and asked the
+// number of requests.
 func (w *world) all() []retrieval {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 type ailment int
 
 const (
-	frozen ailment = iota // it stands still; what it did not do it does late
+	frozen ailment = iota // it stands still, and does the rest late
 	deaf                  // what it sends arrives, and no answer reaches it
 	mute                  // it hears, and what it sends is lost
 )
@@ -101,8 +101,9 @@ func (c *wire) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Write never waits: the client holds a mutex while it writes, on which a bubble's time
-// can't wait. What a frozen process writes is in its machine's buffer until later.
+// Write never waits: the client holds a mutex while it writes, and a bubble's time cannot
+// advance meanwhile. The bytes of a frozen process stay in its machine's buffer until
+// later.
 func (c *wire) Write(b []byte) (int, error) {
 	if c.p.isDead() {
 		return 0, errDead

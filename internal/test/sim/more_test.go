@@ -10,8 +10,8 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// What chance adds to a world has dice of its own, so that a seed's other faults stay
-// what they were.
+// The additions of chance to a world have dice of their own, so that a seed's other
+// faults stay the same.
 
 // minutes returns a duration below n minutes.
 func minutes(d *rand.Rand, n int) time.Duration {
@@ -48,8 +48,8 @@ func (w *world) surroundings(seed uint64) *rand.Rand {
 }
 
 // others are users beside those who upgrade: one who leaves at any moment, one whom an
-// operator announces, one whose role another system writes. They have their files now, and
-// do so when what is returned is called.
+// operator announces, and one who gets the role from another system. They have their
+// files now, and act when the returned function is called.
 func (w *world) others(d *rand.Rand, lossy bool) func() {
 	var all []func()
 	if d.IntN(3) == 0 {

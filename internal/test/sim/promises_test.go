@@ -9,9 +9,9 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// checkPromises compares what was promised beside the files: what was told last, what is
-// billed, how often an archive was asked for, what stands on the accounts and in the
-// indexes, and one dead letter for a cause.
+// checkPromises checks the other promises: the last reported status, the bills, the
+// number of requests for an archive, the plans on the accounts, the indexes, and one dead
+// letter for a cause.
 func (w *world) checkPromises() {
 	w.t.Helper()
 	w.checkTold()
@@ -91,7 +91,7 @@ func (w *world) checkBills() {
 	}
 }
 
-// checkBounds sees that no archive was asked for without bound.
+// checkBounds checks the number of requests for each archive.
 func (w *world) checkBounds() {
 	w.t.Helper()
 	w.mu.Lock()
@@ -104,7 +104,7 @@ func (w *world) checkBounds() {
 	}
 	for id, n := range tries {
 		if n > archive.MaxRetrievals+w.allowed || failed[id] > archive.MaxPerFailure+w.allowed {
-			w.t.Errorf("archive %.12s… was asked for %d times, of which %d failed", id, n, failed[id])
+			w.t.Errorf("archive %.12s… was requested %d times, and %d retrievals failed", id, n, failed[id])
 		}
 	}
 }

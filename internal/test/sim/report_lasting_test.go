@@ -42,7 +42,7 @@ func lastingSection(t *testing.T) string {
 	var out strings.Builder
 	say := func(format string, args ...any) { fmt.Fprintf(&out, format+"\n", args...) }
 	say(lastingTitle + "\nOne thing is wrong for long. Retrievals, dollars and dead letters are all that there were; hours are from the end of the")
-	say("trouble until everything is as it should be, or from the beginning where nobody mends anything. The bound of each is in")
+	say("trouble until everything is as it should be, or from the beginning where nobody fixes anything. The bound of each is in")
 	say("`internal/test/sim/scenes_test.go`; `GAS_SIM_WORLD='lasting=NAME'` plays one. “Before” was measured before plans were records, and")
 	say("before there was one gate, with one archive of 1,000 bytes.\n")
 	say("| scene | what is wrong | before | retrievals | dollars | dead letters | hours | ends |\n| --- | --- | --- | ---: | ---: | ---: | ---: | --- |")

@@ -48,8 +48,8 @@ func all(ctx context.Context, worlds []string) (report, map[string][]string, err
 	return total, seeds, g.Wait()
 }
 
-// leftOut returns worlds of chance that break what neither of the reports broke, where
-// seeds has some for each point, of which try is taken.
+// leftOut returns worlds of chance for the points that neither report broke. seeds has
+// some seeds for each point, and try chooses one.
 func leftOut(broken, chance report, seeds map[string][]string, try int) (all []string) {
 	for _, point := range slices.Sorted(maps.Keys(seeds)) {
 		for _, m := range modes {
@@ -61,9 +61,9 @@ func leftOut(broken, chance report, seeds map[string][]string, try int) (all []s
 	return all
 }
 
-// TestReport runs all there is, GAS_SIM_SEEDS seeds from GAS_SIM_SEED on and every
-// planted bug, or the first GAS_SIM_BUGS, and writes what came of it to GAS_SIM_DOCS. There is no file if a
-// world without a planted bug went wrong.
+// TestReport runs everything: GAS_SIM_SEEDS seeds from GAS_SIM_SEED on and every planted
+// bug, or the first GAS_SIM_BUGS. It writes the report to GAS_SIM_DOCS. There is no file
+// if a world without a planted bug went wrong.
 func TestReport(t *testing.T) {
 	began := time.Now()
 	count, from := setting(t, "GAS_SIM_SEEDS", 1000), setting(t, "GAS_SIM_SEED", 1)

@@ -14,7 +14,7 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// What goes wrong in a scene beside the effects.
+// The trouble in a scene beside the broken effects.
 const (
 	expeditedFull   = "scenes in which Expedited is full"
 	noticesLost     = "SNS messages lost"
@@ -40,7 +40,7 @@ const (
 	clocksBack      = "clocks that went back"
 	indexesLate     = "scenes in which indexes and Glacier's list lag"
 	published       = "upgrades that an operator announced"
-	roleWritten     = "roles that another system wrote, whose message is lost"
+	roleWritten     = "roles that another system wrote, with a lost message"
 	archivedAgain   = "files archived again after they were back"
 )
 
@@ -111,8 +111,8 @@ func chance(t *testing.T, seed uint64, also decider) *world {
 	}
 	start("web", 1+scene.IntN(2))
 	if one(5) {
-		// Somebody who changes their mind before a bridge hears of it: nothing of theirs
-		// is asked for.
+		// This user changes their mind before a bridge knows: nothing of theirs is
+		// requested.
 		w.archived("undecided", 1, 1000)
 		w.upgrade("undecided", true)
 		time.Sleep(time.Second)

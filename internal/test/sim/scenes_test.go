@@ -29,7 +29,7 @@ var scenes = []lasting{
 			w.checkBudget(21*cent/10, "")
 		}},
 	{name: "wrong-vault", what: "restore alone has a wrong GAS_VAULT, for 16 hours", before: "482 retrievals in 24 h",
-		most: bounds{1, price, 1, 0.5}, ends: "a dead letter; mended and replayed, the output is still there",
+		most: bounds{1, price, 1, 0.5}, ends: "a dead letter; after the fix and a replay the output is still there",
 		play: func(w *world) {
 			w.config["restore"] = func(c *config.Config) { c.Vault = "misspelt" }
 			w.one()
@@ -37,17 +37,17 @@ var scenes = []lasting{
 			if len(w.standing()) != 1 {
 				w.t.Errorf("letters: %v", w.standing())
 			}
-			w.mended()
+			w.fixed()
 			w.tell("restore", nil)
 			w.replay()
 		}},
 	{name: "s3-denies", what: "S3 denies puts, for 26 hours", before: "a new retrieval each day",
-		most: bounds{2, 2 * price, 1, 0.5}, ends: "a dead letter; mended and replayed, one more retrieval: the output had expired",
+		most: bounds{2, 2 * price, 1, 0.5}, ends: "a dead letter; after the fix and a replay one more retrieval: the output had expired",
 		play: func(w *world) {
 			w.deny()
 			w.one()
 			w.during(26 * time.Hour)
-			w.mended()
+			w.fixed()
 			w.Faults.Clear()
 			w.replay()
 		}},
@@ -57,7 +57,7 @@ var scenes = []lasting{
 			w.deny()
 			w.one()
 			w.during(50 * time.Hour)
-			w.mended()
+			w.fixed()
 			w.Faults.Clear()
 			w.back(30 * time.Hour)
 			w.drop()
@@ -70,7 +70,7 @@ var scenes = []lasting{
 			w.runAll()
 			w.upgrade("ada", true)
 			w.during(27 * time.Hour)
-			w.mended()
+			w.fixed()
 			w.vacate("ada-00")
 			w.replay()
 		}},
@@ -88,18 +88,18 @@ var scenes = []lasting{
 			if len(w.standing()) != 1 {
 				w.t.Errorf("letters: %v", w.standing())
 			}
-			w.mended()
+			w.fixed()
 			w.vacate("ada-00")
 			w.replay()
 		}},
 	{name: "policy-refuses", what: "a retrieval policy refuses everything, for six hours", before: "not measured",
-		most: bounds{1, price, 0, 1.6}, ends: "back by itself",
+		most: bounds{1, price, 0, 1.6}, ends: "back without help",
 		play: func(w *world) {
 			w.trouble(policies, 1)
 			w.faults(localaws.Fault{Service: "glacier", Operation: "InitiateJob", Code: "PolicyEnforcedException", Status: 400})
 			w.one()
 			w.during(6 * time.Hour)
-			w.mended()
+			w.fixed()
 			w.Faults.Clear()
 		}},
 	{name: "bulk", what: "a retrieval policy refuses all tiers but Bulk", before: "not measured",
@@ -130,7 +130,7 @@ var scenes = []lasting{
 			w.loseStreams(events.StreamThaw)
 			w.changeOfMind("ada", 0, 0)
 			if w.back(2 * time.Hour); w.job("ada-00").ArchiveID != "" {
-				w.t.Error("what was asked for is not back")
+				w.t.Error("the requested archives are not back")
 			}
 		}},
 	{name: "failed-late", what: "a Failed notice comes again after 5 h, for a user who is Free by then", before: "thawed and billed",
@@ -220,9 +220,9 @@ var scenes = []lasting{
 			w.runAll()
 			time.Sleep(10 * time.Minute)
 			if w.did() > 0 || w.account("ada").Plan != nil {
-				w.t.Error("something was asked for of a Free user")
+				w.t.Error("something of a Free user was requested")
 			}
-			w.mended()
+			w.fixed()
 			w.makePremium("ada")
 		}},
 	{name: "archived-again", what: "archived again after it was back, its user Free; all old notices come again; then Premium once more", before: "not measured",
@@ -240,7 +240,7 @@ var scenes = []lasting{
 				w.t.Errorf("%d retrievals before the second upgrade", n)
 			}
 			w.SNS.SetDelivery(nil)
-			w.mended()
+			w.fixed()
 			w.upgrade("ada", true)
 		}},
 	{name: "history-ends", what: "an archive is given up, allowed once more, back, and archived again", before: "not measured",
@@ -252,11 +252,11 @@ var scenes = []lasting{
 			w.archiveAgain("ada-00")
 			before := w.did()
 			w.fails = func(glacier.Job) bool { return len(w.ended) < before+2 }
-			w.mended()
+			w.fixed()
 			w.upgrade("ada", true)
 		}},
 	{name: "held", what: "five archives, and a budget of $0.02 a day", before: "not measured",
-		most: bounds{5, 5 * price, 0, 0.5}, ends: "held, nothing is asked for; approved, and back",
+		most: bounds{5, 5 * price, 0, 0.5}, ends: "held, nothing is requested; approved, and back",
 		play: func(w *world) {
 			w.cfg.UserBudget = "0.02"
 			w.archived("ada", 1, 2, 3, 4, 5)
@@ -271,7 +271,7 @@ var scenes = []lasting{
 			if w.did() > 0 || w.account("ada").Plan.State != archive.PlanHeld {
 				w.t.Errorf("%d retrievals, plan %+v", w.did(), w.account("ada").Plan)
 			}
-			w.mended()
+			w.fixed()
 			w.approve("ada", 5*price)
 		}},
 	{name: "next-day", what: "two users with two archives each, and a budget of $0.03 a day for all", before: "not measured",
@@ -307,7 +307,7 @@ var scenes = []lasting{
 			w.checkBudget(41*cent/10, "")
 		}},
 	{name: "stopped", what: "an operator stops everything, for three hours", before: "not measured",
-		most: bounds{3, 3 * price, 0, 0.5}, ends: "nothing is asked for; it goes on by itself",
+		most: bounds{3, 3 * price, 0, 0.5}, ends: "nothing is requested; it continues without help",
 		play: func(w *world) {
 			w.archived("ada", 1, 2, 3)
 			w.runAll()
@@ -316,10 +316,10 @@ var scenes = []lasting{
 				w.upgrade("ada", true)
 				time.Sleep(3 * time.Hour)
 			})
-			w.mended()
+			w.fixed()
 		}},
 	{name: "stopped-user", what: "an operator stops one user, for two hours; another goes on", before: "not measured",
-		most: bounds{4, 4 * price, 0, 0.5}, ends: "nothing of theirs is asked for; it goes on by itself",
+		most: bounds{4, 4 * price, 0, 0.5}, ends: "nothing of theirs is requested; it continues without help",
 		play: func(w *world) {
 			w.archived("user0", 1, 2)
 			w.archived("user1", 1, 2)
@@ -335,11 +335,11 @@ var scenes = []lasting{
 			if n := w.did(); n != 2 || w.job("user0-00").RetrievalID != "" {
 				w.t.Errorf("%d retrievals while a user is stopped, want 2", n)
 			}
-			w.mended()
+			w.fixed()
 			w.switches(func(s *archive.Switches) { s.Users = nil })
 		}},
 	{name: "refunds", what: "Expedited is full, and there is a budget for what Standard costs", before: "not measured",
-		most: bounds{6, price, 0, 2}, ends: "what was entered for the dearer tier is given back",
+		most: bounds{6, price, 0, 2}, ends: "the amount for the dearer tier is given back",
 		play: func(w *world) {
 			w.trouble(expeditedFull, 1)
 			w.cfg.DayBudget, w.cfg.Tiers = "0.0401", []string{"Expedited", "Standard"}
@@ -470,7 +470,7 @@ var scenes = []lasting{
 			w.runAll()
 			w.upgrade("ada", true)
 		}},
-	{name: "pages", what: "1,050 archives, and THAW is lost when a hundred are asked for", before: "not measured",
+	{name: "pages", what: "1,050 archives, and THAW is lost when a hundred are requested", before: "not measured",
 		most: bounds{1050, 1050 * price, 0, 12}, ends: "the sweep looks over all pages, and goes on",
 		play: func(w *world) {
 			w.trouble(crowd, 1)

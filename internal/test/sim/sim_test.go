@@ -205,8 +205,8 @@ func settle(what string) {
 		}
 	}
 	debug.SetGCPercent(200)
-	// What happens at one simulated moment is quicker on one processor, and closer to
-	// the same each time. Some seeds have all, for the orders that one never takes.
+	// Events at one simulated moment are faster on one processor, and closer to the same
+	// order each time. Some seeds use all processors, for the other orders.
 	if !strings.HasPrefix(what, "seed=") || !strings.HasSuffix(what, "0") {
 		runtime.GOMAXPROCS(1)
 	}

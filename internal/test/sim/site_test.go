@@ -30,7 +30,7 @@ import (
 // people are all who may sign in.
 var people = []events.UserID{"ada", "user0", "user1", "user2", "undecided", "fickle"}
 
-// openProvider makes the sign-in provider, and tells the site of it.
+// openProvider makes the sign-in provider, and configures the site with it.
 func (w *world) openProvider() {
 	c := &w.cfg
 	c.WebBaseURL, c.OIDCIssuer, c.OIDCClientID, c.OIDCSecret = "http://localhost:8080", "http://localhost:8082", "gas", config.NewSecret("secret")
@@ -138,8 +138,8 @@ type person struct {
 	client *http.Client
 }
 
-// somebody returns the user at a browser that was not at the site yet. Who is done
-// closes it.
+// somebody returns the user at a browser that was not at the site yet. The caller closes
+// it.
 func (w *world) somebody(id events.UserID) person {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -228,8 +228,8 @@ func (g page) form(action, field, value string) (url.Values, bool) {
 	return nil, false
 }
 
-// press opens a page of the site, signs in if that is asked for, and presses the
-// button that leads to action, if the page has it. pressed is whether it was sent.
+// press opens a page of the site, signs in if necessary, and presses the button that
+// leads to action, if the page has it. pressed reports whether it was sent.
 func (p person) press(path, action string) (pressed bool, err error) {
 	g, err := p.open(p.w.cfg.WebBaseURL+path, nil)
 	if err != nil {
@@ -270,8 +270,8 @@ func (p person) insist(path, action string, back bool) {
 	}
 }
 
-// upgrade lets the user become Premium at the site. One who does not come back after
-// a request of unknown fate may have stayed Free: then nothing may be asked for.
+// upgrade lets the user become Premium at the site. A user who does not come back after a
+// request of unknown fate may have stayed Free: then nothing may be requested.
 func (w *world) upgrade(user events.UserID, back bool) {
 	p := w.somebody(user)
 	defer p.client.CloseIdleConnections()

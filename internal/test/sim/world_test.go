@@ -91,10 +91,10 @@ type world struct {
 	fired    map[string]int // faults by "service point/mode"
 	troubles map[string]int // what else went wrong, by its name
 	ended    []retrieval    // as Glacier ended them
-	asks     []time.Time    // when Glacier was asked for a retrieval
+	asks     []time.Time    // the times of requests to Glacier
 	lives    map[string]int // processes so far, by their service
 	stays    map[events.UserID]bool
-	fickle   map[events.UserID]bool // Free in the end; what was asked for is back
+	fickle   map[events.UserID]bool // Free in the end; their requested archives are back
 	lost     int                    // files that are not whole in the end
 	doubled  int                    // archives that were retrieved again for no reason
 	untold   int                    // files that are back, and nobody was told so
@@ -151,7 +151,7 @@ func newWorld(t *testing.T, how decider) *world {
 	return w
 }
 
-// conns connects the operator, whose effects are not of a service.
+// conns connects the operator. The operator's effects belong to no service.
 type conns struct{ w *world }
 
 func (c conns) InProcessConn() (net.Conn, error) { return c.w.server().InProcessConn() }

@@ -257,7 +257,7 @@ func planIsOpenedOnce(t *testing.T, p Ports) {
 	wantKind(t, "with an older count", open(stale, "two"), fault.Conflict)
 }
 
-// job returns a job whose result is in the bucket.
+// job returns a job with a result in the bucket.
 func job(p Ports, user events.UserID, id string, at time.Time) archive.Job {
 	return archive.Job{
 		ID: events.JobID(id), UserID: user, SubmittedAt: at, CompletedAt: at.Add(time.Minute), Status: "COMPLETED",
@@ -391,7 +391,7 @@ func thereAndBack(t *testing.T, p Ports, sel archive.Selection, want []string) {
 	}
 }
 
-// pageInFrontIsFull goes back to a first page in front of which a job came meanwhile.
+// pageInFrontIsFull goes back to the first page after a new job came before that page.
 func pageInFrontIsFull(t *testing.T, p Ports) {
 	for i := range 4 {
 		p.AddJob(job(p, "ada", fmt.Sprintf("a%d", i), begin.Add(time.Duration(i)*time.Hour)))
@@ -450,7 +450,7 @@ func archived(t *testing.T, p Ports) {
 	has := func(want bool) {
 		t.Helper()
 		if got, err := p.Jobs.HasArchived(t.Context(), "ada"); err != nil || got != want {
-			t.Errorf("something can be asked for: %v, %v; want %v", got, err, want)
+			t.Errorf("HasArchived: got %v, %v; want %v", got, err, want)
 		}
 	}
 	in := func(user events.UserID, id string) archive.Job {
@@ -644,7 +644,7 @@ func remade(t *testing.T, p Ports) {
 	p.Remake()
 	begun := time.Now()
 	if st, err, ok := next(); !ok || err == nil {
-		t.Errorf("whoever follows gets %+v after the stream was made anew, want an error", st)
+		t.Errorf("a follower gets %+v after the stream was made anew, want an error", st)
 	}
 	if took := time.Since(begun); took > 15*time.Second {
 		t.Errorf("whoever follows learns it after %s, want seconds", took)

@@ -31,8 +31,8 @@ import (
 // its tests.
 const serveEnv = "GAS_TEST_NATS_CONF"
 
-// ServeNATS makes this process a NATS server if [Cluster] started it, and does not
-// return then. A package whose tests start a cluster calls it first thing in TestMain.
+// ServeNATS makes this process a NATS server if [Cluster] started it, and then does not
+// return. A package with tests that start a cluster calls it first in TestMain.
 func ServeNATS() {
 	conf := os.Getenv(serveEnv)
 	if conf == "" {
@@ -82,7 +82,8 @@ type node struct {
 	log                 *os.File
 }
 
-// clusterUsers are the users whose passwords the servers get; each is "secret-" and the name.
+// clusterUsers are the users with passwords in the servers; each password is "secret-"
+// and the name.
 var clusterUsers = []string{"sys", "bridge", "thaw", "restore", "sweep", "web", "operator"}
 
 // StartCluster starts three servers from conf, the file deploy/nats/nats.conf, provisioned
@@ -207,11 +208,11 @@ func (c *Cluster) Wipe(i int) {
 	}
 }
 
-// Isolate cuts the cables between server i and the others; its clients still
-// reach it. Join mends them.
+// Isolate cuts the cables between server i and the others; its clients still reach it.
+// Join connects them again.
 func (c *Cluster) Isolate(i int) { c.cut(i, true) }
 
-// Join mends the cables of server i.
+// Join connects server i to the others again.
 func (c *Cluster) Join(i int) { c.cut(i, false) }
 
 func (c *Cluster) cut(i int, broken bool) {
@@ -406,8 +407,8 @@ func FreeAddrs(t testing.TB, n int) []string {
 	return addrs
 }
 
-// Certificate makes an authority, dir/ca.pem, and a certificate of it for this
-// machine, good for servers and clients.
+// Certificate makes an authority, dir/ca.pem, and a certificate from it for this machine,
+// good for servers and clients.
 func Certificate(t testing.TB, dir string) (certFile, keyFile string) {
 	t.Helper()
 	must := func(err error) {

@@ -34,7 +34,7 @@ var ErrDead = errors.New("the process is dead")
 // code still runs has no effect, as if it did not run.
 type Life struct {
 	At  int    // the number of the call that breaks; -1 for none
-	On  string // or its name, the first call of it; for calls that come in any order
+	On  string // or its name: its first call, for calls that come in any order
 	How Breakage
 
 	mu    sync.Mutex // guards calls and dead

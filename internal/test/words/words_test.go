@@ -21,12 +21,9 @@ import (
 
 // notYet are the folders and files that do not follow the rules yet.
 var notYet = []string{
-	"ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "SECURITY.md", "bench", "cmd", "deploy", "internal/archive",
-	"internal/aws", "internal/bridge", "internal/bus", "internal/checksum", "internal/config", "internal/cost", "internal/daemon",
-	"internal/estate", "internal/fault", "internal/local", "internal/operator", "internal/queue", "internal/snsverify", "internal/test",
-	"internal/version", "internal/wiring", "pkg", "scripts",
-	"docs",
+	"ARCHITECTURE.md",
 	"docs/adr",
+	"internal/bus/ttlstore.go",
 	"internal/gate",
 	"internal/local/idp",
 	"internal/reconcile",
