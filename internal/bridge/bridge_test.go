@@ -90,7 +90,7 @@ func count(errs []error, want error) (n int) {
 	return n
 }
 
-type bed struct {
+type fixture struct {
 	*bridge.Drain
 	t        *testing.T
 	aws      *testenv.AWS
@@ -102,10 +102,10 @@ type bed struct {
 	url      string
 }
 
-func newBed(t *testing.T) *bed {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	ns, aws := testenv.NATS(t), testenv.NewAWS(t)
-	b := &bed{t: t, aws: aws, js: testenv.Bus(t, ns, "operator").JS, up: testenv.Bus(t, ns, "bridge"), down: testenv.Bus(t, ns, "bridge"), publish: &switched{}}
+	b := &fixture{t: t, aws: aws, js: testenv.Bus(t, ns, "operator").JS, up: testenv.Bus(t, ns, "bridge"), down: testenv.Bus(t, ns, "bridge"), publish: &switched{}}
 	b.down.Close()
 	b.publish.Store(b.up)
 	b.client = awssqs.NewFromConfig(aws.Config)
@@ -120,7 +120,7 @@ func newBed(t *testing.T) *bed {
 	return b
 }
 
-func (b *bed) send(bodies ...string) {
+func (b *fixture) send(bodies ...string) {
 	b.t.Helper()
 	for _, body := range bodies {
 		if _, err := b.client.SendMessage(b.t.Context(), &awssqs.SendMessageInput{QueueUrl: &b.url, MessageBody: &body}); err != nil {
@@ -130,7 +130,7 @@ func (b *bed) send(bodies ...string) {
 }
 
 // start runs the drain until the test ends or stop is called.
-func (b *bed) start() (stop func()) {
+func (b *fixture) start() (stop func()) {
 	ctx, cancel := context.WithCancel(b.t.Context())
 	closed, done := make(chan struct{}), make(chan struct{})
 	go func() { defer close(done); b.Run(ctx, closed) }()
@@ -147,7 +147,7 @@ func (b *bed) start() (stop func()) {
 	return stop
 }
 
-func (b *bed) await(from chan int, want int) {
+func (b *fixture) await(from chan int, want int) {
 	b.t.Helper()
 	limit := time.After(20 * time.Second)
 	for got := 0; got < want; {
@@ -161,7 +161,7 @@ func (b *bed) await(from chan int, want int) {
 }
 
 // tally compares: received, published, duplicate, quarantined, returned.
-func (b *bed) tally(want ...int64) {
+func (b *fixture) tally(want ...int64) {
 	b.t.Helper()
 	t := &b.Drain.Tally
 	got := []int64{t.Received.Load(), t.Published.Load(), t.Duplicate.Load(), t.Quarantined.Load(), t.Returned.Load()}
@@ -174,7 +174,7 @@ func (b *bed) tally(want ...int64) {
 }
 
 // left compares how many messages the queue has, lent ones included.
-func (b *bed) left(want int) {
+func (b *fixture) left(want int) {
 	b.t.Helper()
 	out, err := b.client.GetQueueAttributes(b.t.Context(), &awssqs.GetQueueAttributesInput{QueueUrl: &b.url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
 	if err != nil {
@@ -194,7 +194,7 @@ func (b *bed) left(want int) {
 }
 
 // stored returns the messages of a stream.
-func (b *bed) stored(stream string) []*jetstream.RawStreamMsg {
+func (b *fixture) stored(stream string) []*jetstream.RawStreamMsg {
 	b.t.Helper()
 	s, err := b.js.Stream(b.t.Context(), stream)
 	if err != nil {
@@ -211,7 +211,7 @@ func (b *bed) stored(stream string) []*jetstream.RawStreamMsg {
 	return all
 }
 
-func (b *bed) upgrades() map[string]events.UserUpgraded {
+func (b *fixture) upgrades() map[string]events.UserUpgraded {
 	b.t.Helper()
 	all := map[string]events.UserUpgraded{}
 	for _, m := range b.stored(events.StreamPremium) {
@@ -230,7 +230,7 @@ func (b *bed) upgrades() map[string]events.UserUpgraded {
 	return all
 }
 
-func (b *bed) envelope(m sns.Message) string {
+func (b *fixture) envelope(m sns.Message) string {
 	if m.TopicARN == "" {
 		m.TopicARN = topic
 	}
@@ -238,7 +238,7 @@ func (b *bed) envelope(m sns.Message) string {
 }
 
 func TestGoodMessagesArePublishedOnceAndDeleted(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	b.send(b.envelope(sns.Message{MessageID: msgID, Message: `{"user_id":"ünal"}`}), `{"user_id":"raw"}`,
 		b.envelope(sns.Message{MessageID: msgID, Message: `{"user_id":"ünal"}`})) // SQS brings it twice
 	stop := b.start()
@@ -277,7 +277,7 @@ func TestARawBodyMayHaveFieldsNamedLikeAnEnvelopes(t *testing.T) {
 		`{"user_id":"u","TopicArn":"` + topic + `"}`,
 		`{"user_id":"u","User_ID":7,"UPGRADED_AT":"yesterday","Plan_Id":""}`,
 	}
-	b := newBed(t)
+	b := newFixture(t)
 	b.send(raw...)
 	stop := b.start()
 	b.await(b.queue.deleted, len(raw))
@@ -324,7 +324,7 @@ func TestAnUpgradeIsAsOldAsItSays(t *testing.T) {
 }
 
 func TestPoisonGoesToTheDeadLettersAsItCame(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	poison := []string{
 		"rubbish", "[]", `{"user_id":"u","upgraded_at":"yesterday"}`, `{"user_id":"u","upgraded_at":7}`, `{"user_id":""}`, `{"user_id":7}`, `{}`, `{"user_id":"u"}{}`,
 		b.envelope(sns.Message{TopicARN: other, Message: `{"user_id":"u"}`}),
@@ -361,7 +361,7 @@ func TestPoisonGoesToTheDeadLettersAsItCame(t *testing.T) {
 }
 
 func TestNothingIsDeletedWhileJetStreamIsDown(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	b.publish.Store(b.down)
 	const n = 4
 	for i := range n - 1 {
@@ -409,7 +409,7 @@ func (c *confirmer) ConfirmSubscription(_ context.Context, topic, token string) 
 	return c.err
 }
 
-func (b *bed) webhook() (*bridge.Webhook, *confirmer) {
+func (b *fixture) webhook() (*bridge.Webhook, *confirmer) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(b.aws.SNS.CACertPEM())
 	c := &confirmer{}
@@ -432,7 +432,7 @@ func post(h http.Handler, typ, body string, edit ...func(*http.Request)) int {
 }
 
 func TestTheWebhookAnswersWhatSNSIsToDo(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	h, c := b.webhook()
 	good := b.envelope(sns.Message{Message: `{"user_id":"u"}`})
 	confirm := b.envelope(sns.Message{Type: sns.TypeSubscriptionConfirmation, Token: token, Message: "x"})
@@ -503,7 +503,7 @@ func balance(t *testing.T, h *bridge.Webhook) {
 }
 
 func TestTheWebhookAndTheQueueStoreOneEvent(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	h, _ := b.webhook()
 	first := b.envelope(sns.Message{MessageID: msgID, Message: `{"user_id":"u"}`})
 	b.publish.Store(b.down)

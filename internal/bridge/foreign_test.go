@@ -53,7 +53,7 @@ func TestWhatIsCertainlyNotOursIsCountedAndDropped(t *testing.T) {
 		{"rubbish", "rubbish", dead},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := newBed(t)
+			b := newFixture(t)
 			b.Source = bridge.RestoreSource(topic)
 			b.send(c.body, b.envelope(sns.Message{Message: c.body}))
 			stop := b.start()
@@ -81,7 +81,7 @@ func TestWhatIsCertainlyNotOursIsCountedAndDropped(t *testing.T) {
 
 func TestTheHandshakesOfAQueueAreDroppedIfTheyAreOfItsTopic(t *testing.T) {
 	for _, typ := range []string{sns.TypeSubscriptionConfirmation, sns.TypeUnsubscribeConfirmation} {
-		b := newBed(t)
+		b := newFixture(t)
 		b.send(b.envelope(sns.Message{Type: typ, Token: token, Message: "x"}), b.envelope(sns.Message{Type: typ, TopicARN: other, Token: token, Message: "x"}))
 		stop := b.start()
 		b.await(b.queue.deleted, 2)
@@ -93,7 +93,7 @@ func TestTheHandshakesOfAQueueAreDroppedIfTheyAreOfItsTopic(t *testing.T) {
 }
 
 func TestTheWebhookAcceptsWhatIsNotOurs(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	b.Source.Parse = bridge.RestoreSource(topic).Parse
 	h, _ := b.webhook()
 	for body, want := range map[string]int{s3Test: 200, "rubbish": 422} {
@@ -109,7 +109,7 @@ func TestTheWebhookAcceptsWhatIsNotOurs(t *testing.T) {
 
 // TestTwoNoticesOfARetrievalAreOneEvent: the retrieval has a topic, and so may the vault.
 func TestTwoNoticesOfARetrievalAreOneEvent(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	b.Source = bridge.RestoreSource(topic)
 	b.send(b.envelope(sns.Message{Message: told()}), b.envelope(sns.Message{Message: told(ourTopic, noTopic)}), told(),
 		told(`"JobId":"r"`, `"JobId":"r2"`), told(`"JobDescription":"job"`, `"JobDescription":"other"`), told(`"ArchiveId":"a"`, `"ArchiveId":"b"`),

@@ -283,7 +283,7 @@ func (h *held) Publish(ctx context.Context, es []events.Event) ([]bool, []error)
 }
 
 func TestALeaseIsRenewedWhileAPublicationWaits(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	h := &held{Publisher: b.publish, entered: make(chan struct{}), let: make(chan struct{})}
 	const lease = 6 * time.Second
 	b.Drain.Publish, b.Drain.Lease = h, lease
@@ -306,7 +306,7 @@ func TestALeaseIsRenewedWhileAPublicationWaits(t *testing.T) {
 }
 
 func TestAnIdleQueueHasOneReceiveInFlight(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	for i := range 300 {
 		b.send(fmt.Sprintf(`{"user_id":"u%d"}`, i))
 	}
@@ -327,7 +327,7 @@ func TestAnIdleQueueHasOneReceiveInFlight(t *testing.T) {
 }
 
 func TestAFullStreamStopsTheReceivingUntilThereIsRoom(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	stream, err := b.js.Stream(t.Context(), events.StreamPremium)
 	if err != nil {
 		t.Fatal(err)
@@ -380,7 +380,7 @@ func TestAFullStreamStopsTheReceivingUntilThereIsRoom(t *testing.T) {
 }
 
 func TestAWakeUpEndsThePauseAndManyAreOne(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	if err := b.aws.Faults.Add(localaws.Fault{Service: "sqs", Operation: "ReceiveMessage", Code: "InternalError", Status: 500}); err != nil {
 		t.Fatal(err)
 	}

@@ -25,14 +25,14 @@ func TestUntrustworthyCertificatesAreRefused(t *testing.T) {
 	ok := func(body []byte) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { w.Write(body) }
 	}
-	leaf := func(edit func(*x509.Certificate)) func(*bed) http.HandlerFunc {
-		return func(b *bed) http.HandlerFunc {
+	leaf := func(edit func(*x509.Certificate)) func(*fixture) http.HandlerFunc {
+		return func(b *fixture) http.HandlerFunc {
 			return ok(issue(b.root, rsaKey(), func(c *x509.Certificate) { forSNS(c); edit(c) }).pem())
 		}
 	}
 	for _, c := range []struct {
 		name  string
-		serve func(*bed) http.HandlerFunc
+		serve func(*fixture) http.HandlerFunc
 		want  snsverify.Reason
 	}{
 		{"expired", leaf(func(c *x509.Certificate) { c.NotAfter = at.Add(-time.Second) }), snsverify.CertTrust},
@@ -41,29 +41,29 @@ func TestUntrustworthyCertificatesAreRefused(t *testing.T) {
 		{"for a name below", leaf(func(c *x509.Certificate) { c.DNSNames = []string{"sns.amazonaws.com.evil.example"} }), snsverify.CertTrust},
 		{"for another service", leaf(func(c *x509.Certificate) { c.DNSNames = []string{"sqs.amazonaws.com"} }), snsverify.CertTrust},
 		{"with the name as common name only", leaf(func(c *x509.Certificate) { c.DNSNames = nil }), snsverify.CertTrust},
-		{"of another authority", func(*bed) http.HandlerFunc {
+		{"of another authority", func(*fixture) http.HandlerFunc {
 			return ok(issue(authority(nil, "a test's root"), rsaKey(), forSNS).pem())
 		}, snsverify.CertTrust},
-		{"self-signed", func(*bed) http.HandlerFunc { return ok(issue(nil, rsaKey(), forSNS).pem()) }, snsverify.CertTrust},
-		{"by a leaf that is no authority", func(b *bed) http.HandlerFunc {
+		{"self-signed", func(*fixture) http.HandlerFunc { return ok(issue(nil, rsaKey(), forSNS).pem()) }, snsverify.CertTrust},
+		{"by a leaf that is no authority", func(b *fixture) http.HandlerFunc {
 			return ok(append(issue(b.leaf, rsaKey(), forSNS).pem(), b.leaf.pem()...))
 		}, snsverify.CertTrust},
-		{"with a key that is not RSA", func(b *bed) http.HandlerFunc {
+		{"with a key that is not RSA", func(b *fixture) http.HandlerFunc {
 			return ok(issue(b.root, must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)), forSNS).pem())
 		}, snsverify.CertTrust},
-		{"with a key of 1024 bits", func(b *bed) http.HandlerFunc {
+		{"with a key of 1024 bits", func(b *fixture) http.HandlerFunc {
 			return ok(issue(b.root, must(rsa.GenerateKey(rand.Reader, 1024)), forSNS).pem())
 		}, snsverify.CertTrust},
-		{"with another key", func(b *bed) http.HandlerFunc {
+		{"with another key", func(b *fixture) http.HandlerFunc {
 			return ok(issue(b.root, must(rsa.GenerateKey(rand.Reader, 2048)), forSNS).pem())
 		}, snsverify.Signature},
-		{"no PEM", func(*bed) http.HandlerFunc { return ok([]byte("<html>")) }, snsverify.CertTrust},
-		{"PEM of rubbish", func(*bed) http.HandlerFunc {
+		{"no PEM", func(*fixture) http.HandlerFunc { return ok([]byte("<html>")) }, snsverify.CertTrust},
+		{"PEM of rubbish", func(*fixture) http.HandlerFunc {
 			return ok(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("rubbish")}))
 		}, snsverify.CertTrust},
-		{"empty", func(*bed) http.HandlerFunc { return ok(nil) }, snsverify.CertTrust},
-		{"too large", func(b *bed) http.HandlerFunc { return ok(append(b.leaf.pem(), make([]byte, 64<<10)...)) }, snsverify.CertFetch},
-		{"a redirect", func(b *bed) http.HandlerFunc {
+		{"empty", func(*fixture) http.HandlerFunc { return ok(nil) }, snsverify.CertTrust},
+		{"too large", func(b *fixture) http.HandlerFunc { return ok(append(b.leaf.pem(), make([]byte, 64<<10)...)) }, snsverify.CertFetch},
+		{"a redirect", func(b *fixture) http.HandlerFunc {
 			return func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path == "/elsewhere" {
 					w.Write(b.leaf.pem())
@@ -72,19 +72,19 @@ func TestUntrustworthyCertificatesAreRefused(t *testing.T) {
 				http.Redirect(w, r, "/elsewhere", http.StatusFound)
 			}
 		}, snsverify.CertFetch},
-		{"not found", func(*bed) http.HandlerFunc { return http.NotFound }, snsverify.CertFetch},
-		{"an error with the certificate in it", func(b *bed) http.HandlerFunc {
+		{"not found", func(*fixture) http.HandlerFunc { return http.NotFound }, snsverify.CertFetch},
+		{"an error with the certificate in it", func(b *fixture) http.HandlerFunc {
 			return func(w http.ResponseWriter, _ *http.Request) {
 				w.WriteHeader(http.StatusInternalServerError)
 				w.Write(b.leaf.pem())
 			}
 		}, snsverify.CertFetch},
-		{"cut off", func(*bed) http.HandlerFunc {
+		{"cut off", func(*fixture) http.HandlerFunc {
 			return func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 		}, snsverify.CertFetch},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := newBed(t)
+			b := newFixture(t)
 			b.serve = c.serve(b)
 			_, err := b.Verify(t.Context(), "Notification", notification().signed().json())
 			if err == nil || reasonOf(t, err) != c.want {
@@ -149,7 +149,7 @@ func (w wire) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func TestConcurrentMessagesShareOneFetch(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	arrived, release := make(chan struct{}, 1), make(chan struct{})
 	b.serve = func(w http.ResponseWriter, _ *http.Request) {
 		arrived <- struct{}{}
@@ -184,7 +184,7 @@ func TestConcurrentMessagesShareOneFetch(t *testing.T) {
 }
 
 func TestAFailedFetchIsRememberedButNotUntilSNSTriesAgain(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	b.serve = func(w http.ResponseWriter, r *http.Request) {
 		if b.fetches.Load() == 1 {
 			http.Error(w, "not now", http.StatusServiceUnavailable)
@@ -210,7 +210,7 @@ func TestAFailedFetchIsRememberedButNotUntilSNSTriesAgain(t *testing.T) {
 }
 
 func TestAKeptCertificateIsNotTrustedPastItsEnd(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	b.leaf = issue(b.root, rsaKey(), func(c *x509.Certificate) { forSNS(c); c.NotAfter = at.Add(time.Minute) })
 	body := notification().signed().json()
 	if _, err := b.Verify(t.Context(), "Notification", body); err != nil {

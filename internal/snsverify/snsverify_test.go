@@ -95,8 +95,8 @@ func forSNS(c *x509.Certificate) {
 // rsaKey is slow to make, so all tests share it.
 var rsaKey = sync.OnceValue(func() *rsa.PrivateKey { return must(rsa.GenerateKey(rand.Reader, 2048)) })
 
-// bed is a Verifier with a CA and a place for certificates of its own.
-type bed struct {
+// fixture is a Verifier with a CA and a place for certificates of its own.
+type fixture struct {
 	*snsverify.Verifier
 	root, leaf *identity
 	fetches    atomic.Int64
@@ -104,9 +104,9 @@ type bed struct {
 	serve      http.HandlerFunc // answers a fetch; if nil, the leaf is the answer
 }
 
-func newBed(t testing.TB) *bed {
+func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	b := &bed{root: authority(nil, "a test's root")}
+	b := &fixture{root: authority(nil, "a test's root")}
 	b.leaf = issue(b.root, rsaKey(), forSNS)
 	b.setNow(at)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -125,9 +125,9 @@ func newBed(t testing.TB) *bed {
 	return b
 }
 
-func (b *bed) setNow(t time.Time) { b.now.Store(&t) }
+func (b *fixture) setNow(t time.Time) { b.now.Store(&t) }
 
-func (b *bed) roots() *x509.CertPool {
+func (b *fixture) roots() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(b.root.cert)
 	return pool
@@ -188,7 +188,7 @@ func reasonOf(t testing.TB, err error) snsverify.Reason {
 }
 
 func TestGenuineMessagesAreAccepted(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	for _, version := range []string{"1", "2"} {
 		for _, typ := range []string{snsverify.Notification, snsverify.SubscriptionConfirmation, snsverify.UnsubscribeConfirmation} {
 			for _, text := range []string{"plain", "", "ünï→ “quotes” \"\\ <&> 日本語 🧬", "two\nlines\r\nthree", `{"user_id":"u"}`, "Message\nx\nMessageId\ny"} {
@@ -411,7 +411,7 @@ func TestHostileMessagesAreRefusedWithTheirReason(t *testing.T) {
 		cases = append(cases, hostile{name: fmt.Sprintf("certificate at %q", url), after: set("SigningCertURL", url), want: snsverify.CertURL})
 	}
 
-	warm := newBed(t) // has the certificate already
+	warm := newFixture(t) // has the certificate already
 	if _, err := warm.Verify(t.Context(), "Notification", notification().signed().json()); err != nil {
 		t.Fatal(err)
 	}
@@ -453,7 +453,7 @@ func TestHostileMessagesAreRefusedWithTheirReason(t *testing.T) {
 			if c.want == snsverify.Signature {
 				return
 			}
-			cold := newBed(t) // a stranger's message costs no fetch, even at first
+			cold := newFixture(t) // a stranger's message costs no fetch, even at first
 			if _, err := cold.Verify(t.Context(), header, body); err == nil || reasonOf(t, err) != c.want {
 				t.Errorf("at first: got %v, want %s", err, c.want)
 			}
@@ -468,7 +468,7 @@ func TestHostileMessagesAreRefusedWithTheirReason(t *testing.T) {
 }
 
 func TestAMessageIsAcceptedUpToTheEndsOfTheReplayWindow(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	body := notification().signed().json()
 	sent := time.Date(2026, 11, 23, 9, 59, 58, 123e6, time.UTC)
 	for _, c := range []struct {
@@ -486,7 +486,7 @@ func TestAMessageIsAcceptedUpToTheEndsOfTheReplayWindow(t *testing.T) {
 }
 
 func TestNoBitOfWhatIsSignedCanBeFlipped(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	for _, m := range []message{notification(), confirmation(snsverify.SubscriptionConfirmation)} {
 		m = m.signed()
 		if _, err := b.Verify(t.Context(), m["Type"], m.json()); err != nil {
@@ -534,7 +534,7 @@ func TestNoBitOfWhatIsSignedCanBeFlipped(t *testing.T) {
 }
 
 func TestWhatIsNotSignedDoesNotMatter(t *testing.T) {
-	b := newBed(t)
+	b := newFixture(t)
 	m := notification().signed()
 	plain, err := b.Verify(t.Context(), "Notification", m.json())
 	if err != nil {

@@ -24,7 +24,7 @@ import (
 )
 
 func TestWhatIsRightIsOKAndWhatCannotBeProvenIsSaid(t *testing.T) {
-	b := newBed(t, shared(t))
+	b := newFixture(t, shared(t))
 	hooks := b.confirmer()
 	for _, c := range estate.Channels() {
 		if err := b.account.Subscribe(t.Context(), b.topics[c.Name], "http", hooks+c.Webhook); err != nil {
@@ -84,7 +84,7 @@ func TestEachFieldOfATableThatIsAnotherIsNamed(t *testing.T) {
 		for _, path := range paths {
 			n++
 			t.Run(variables[i]+path, func(t *testing.T) {
-				b := newBed(t, o)
+				b := newFixture(t, o)
 				broken := estate.Tables(names)[i]
 				words := want.Name
 				enough := false // whether it is more than is needed
@@ -151,7 +151,7 @@ func retype(table *estate.Table, path string) {
 	}
 }
 
-func remake(t *testing.T, b *bed, name string, table estate.Table) {
+func remake(t *testing.T, b *fixture, name string, table estate.Table) {
 	t.Helper()
 	db := ddb.NewFromConfig(b.Config)
 	if _, err := db.DeleteTable(t.Context(), &ddb.DeleteTableInput{TableName: &name}); err != nil {
@@ -166,26 +166,26 @@ func remake(t *testing.T, b *bed, name string, table estate.Table) {
 type change struct {
 	what, words string
 	also        []string
-	do          func(context.Context, *bed) error
+	do          func(context.Context, *fixture) error
 }
 
-func setQueue(channel, attribute, value string) func(context.Context, *bed) error {
-	return func(ctx context.Context, b *bed) error {
+func setQueue(channel, attribute, value string) func(context.Context, *fixture) error {
+	return func(ctx context.Context, b *fixture) error {
 		_, err := sqs.NewFromConfig(b.Config).SetQueueAttributes(ctx, &sqs.SetQueueAttributesInput{QueueUrl: aws.String(b.queues[channel]), Attributes: map[string]string{attribute: value}})
 		return err
 	}
 }
 
-func setTopic(channel, attribute, value string) func(context.Context, *bed) error {
-	return func(ctx context.Context, b *bed) error {
+func setTopic(channel, attribute, value string) func(context.Context, *fixture) error {
+	return func(ctx context.Context, b *fixture) error {
 		_, err := sns.NewFromConfig(b.Config).SetTopicAttributes(ctx, &sns.SetTopicAttributesInput{TopicArn: aws.String(b.topics[channel]), AttributeName: &attribute, AttributeValue: &value})
 		return err
 	}
 }
 
 // redrive gives the queue a dead-letter queue and takes that away again, if it is not to be there.
-func redrive(channel string, receives int, there bool) func(context.Context, *bed) error {
-	return func(ctx context.Context, b *bed) error {
+func redrive(channel string, receives int, there bool) func(context.Context, *fixture) error {
+	return func(ctx context.Context, b *fixture) error {
 		queues := sqs.NewFromConfig(b.Config)
 		dead, err := queues.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: aws.String("dead-" + channel)})
 		if err != nil {
@@ -200,8 +200,8 @@ func redrive(channel string, receives int, there bool) func(context.Context, *be
 	}
 }
 
-func unsubscribe(channel string) func(context.Context, *bed) error {
-	return func(ctx context.Context, b *bed) error {
+func unsubscribe(channel string) func(context.Context, *fixture) error {
+	return func(ctx context.Context, b *fixture) error {
 		for _, s := range b.SNS.Subscriptions(b.topics[channel]) {
 			if _, err := sns.NewFromConfig(b.Config).Unsubscribe(ctx, &sns.UnsubscribeInput{SubscriptionArn: aws.String(s.ARN)}); err != nil {
 				return err
@@ -211,8 +211,8 @@ func unsubscribe(channel string) func(context.Context, *bed) error {
 	}
 }
 
-func subscribe(topic, endpoint string, attributes map[string]string) func(context.Context, *bed) error {
-	return func(ctx context.Context, b *bed) error {
+func subscribe(topic, endpoint string, attributes map[string]string) func(context.Context, *fixture) error {
+	return func(ctx context.Context, b *fixture) error {
 		if strings.HasPrefix(endpoint, "/") {
 			endpoint = b.confirmer() + endpoint
 		}
@@ -235,11 +235,11 @@ func changes() map[string][]change {
 		other := estate.Channels()[1-i]
 		queue, topic := "GAS_"+strings.ToUpper(c.Name)+"_QUEUE_URL", "GAS_"+strings.ToUpper(c.Name)+"_TOPIC_ARN"
 		all[at+".Name"] = []change{
-			{topic, "there is no topic", nil, func(ctx context.Context, b *bed) error {
+			{topic, "there is no topic", nil, func(ctx context.Context, b *fixture) error {
 				_, err := sns.NewFromConfig(b.Config).DeleteTopic(ctx, &sns.DeleteTopicInput{TopicArn: aws.String(b.topics[c.Name])})
 				return err
 			}},
-			{queue, "there is no queue", nil, func(ctx context.Context, b *bed) error {
+			{queue, "there is no queue", nil, func(ctx context.Context, b *fixture) error {
 				_, err := sqs.NewFromConfig(b.Config).DeleteQueue(ctx, &sqs.DeleteQueueInput{QueueUrl: aws.String(b.queues[c.Name])})
 				return err
 			}},
@@ -263,8 +263,8 @@ func changes() map[string][]change {
 			{topic, "raw message delivery", nil, subscribe(c.Name, c.Webhook, map[string]string{"RawMessageDelivery": "true"})},
 		}
 	}
-	index := func(status string) func(context.Context, *bed) error {
-		return func(_ context.Context, b *bed) error {
+	index := func(status string) func(context.Context, *fixture) error {
+		return func(_ context.Context, b *fixture) error {
 			b.rewrite = func(operation, answer string) string {
 				if operation != "DescribeTable" || !strings.Contains(answer, estate.DueIndex) {
 					return answer
@@ -274,15 +274,15 @@ func changes() map[string][]change {
 			return nil
 		}
 	}
-	deny := func(service, operation string) func(context.Context, *bed) error {
-		return func(_ context.Context, b *bed) error {
+	deny := func(service, operation string) func(context.Context, *fixture) error {
+		return func(_ context.Context, b *fixture) error {
 			return b.Faults.Add(localaws.Fault{Service: service, Operation: operation, Status: 403, Code: "AccessDeniedException"})
 		}
 	}
 	all[""] = []change{
 		{"GAS_JOB_TABLE", "is CREATING", nil, index(`"IndexStatus":"CREATING"`)},
 		{"GAS_JOB_TABLE", "still being filled", nil, index(`"IndexStatus":"CREATING","Backfilling":true`)},
-		{"GAS_JOB_TABLE", "is DELETING", nil, func(_ context.Context, b *bed) error {
+		{"GAS_JOB_TABLE", "is DELETING", nil, func(_ context.Context, b *fixture) error {
 			b.rewrite = func(operation, answer string) string {
 				if operation == "DescribeTable" && strings.Contains(answer, estate.DueIndex) {
 					return strings.Replace(answer, `"TableStatus":"ACTIVE"`, `"TableStatus":"DELETING"`, 1)
@@ -291,18 +291,18 @@ func changes() map[string][]change {
 			}
 			return nil
 		}},
-		{"GAS_ACCOUNT_TABLE", `is "premium"`, nil, func(ctx context.Context, b *bed) error {
+		{"GAS_ACCOUNT_TABLE", `is "premium"`, nil, func(ctx context.Context, b *fixture) error {
 			b.Account("fern", archive.Free)
 			_, err := ddb.NewFromConfig(b.Config).PutItem(ctx, &ddb.PutItemInput{TableName: aws.String(testenv.Accounts), Item: map[string]ddbtypes.AttributeValue{
 				"user_id": &ddbtypes.AttributeValueMemberS{Value: "moss"}, "role": &ddbtypes.AttributeValueMemberS{Value: "premium"},
 			}})
 			return err
 		}},
-		{"GAS_VAULT", "describe vault", nil, func(ctx context.Context, b *bed) error {
+		{"GAS_VAULT", "describe vault", nil, func(ctx context.Context, b *fixture) error {
 			_, err := b.Vaults.DeleteVault(ctx, &glacier.DeleteVaultInput{AccountId: aws.String("-"), VaultName: aws.String(testenv.VaultID)})
 			return err
 		}},
-		{"GAS_RESULTS_BUCKET", "gas-results", nil, func(ctx context.Context, b *bed) error {
+		{"GAS_RESULTS_BUCKET", "gas-results", nil, func(ctx context.Context, b *fixture) error {
 			_, err := b.Objects.DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: aws.String(testenv.BucketID)})
 			return err
 		}},
@@ -334,7 +334,7 @@ func TestEachPartOfAChannelThatIsWrongIsNamed(t *testing.T) {
 		for _, c := range list {
 			n++
 			t.Run(path+" "+c.what+" "+c.words, func(t *testing.T) {
-				b := newBed(t, o)
+				b := newFixture(t, o)
 				if err := c.do(t.Context(), b); err != nil {
 					t.Fatal(err)
 				}
@@ -347,7 +347,7 @@ func TestEachPartOfAChannelThatIsWrongIsNamed(t *testing.T) {
 
 func TestWhatIsMissingInJetStreamIsNamed(t *testing.T) {
 	o := shared(t)
-	b := newBed(t, o)
+	b := newFixture(t, o)
 	js, err := bus.Connect(t.Context(), bus.Config{URL: o.nats, User: "operator", Password: "dev-operator", Name: t.Name()})
 	if err != nil {
 		t.Fatal(err)

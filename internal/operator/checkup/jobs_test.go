@@ -18,7 +18,7 @@ func TestATableWhoseAttributesHaveOtherNamesIsNamed(t *testing.T) {
 		"GAS_JOB_TABLE":      {"retrieval_tries", "retrieval_tries is a string, not a number"},
 	} {
 		t.Run(variable, func(t *testing.T) {
-			b := newBed(t, shared(t))
+			b := newFixture(t, shared(t))
 			s := func(v string) types.AttributeValue { return &types.AttributeValueMemberS{Value: v} }
 			_, err := ddb.NewFromConfig(b.Config).PutItem(t.Context(), &ddb.PutItemInput{TableName: aws.String(testenv.Jobs), Item: map[string]types.AttributeValue{
 				"job_id": s("j"), "user_id": s("u"), "submit_time": &types.AttributeValueMemberN{Value: "1790000000"}, "job_status": s("COMPLETED"),

@@ -87,7 +87,7 @@ func breaks(t *testing.T) map[string][][2]string {
 
 // TestEachSettingThatIsWrongIsNamedWithItsFix breaks one setting at a time.
 func TestEachSettingThatIsWrongIsNamedWithItsFix(t *testing.T) {
-	b := newBed(t, shared(t))
+	b := newFixture(t, shared(t))
 	all := breaks(t)
 	// Words about a topic or a queue as well, because it depends on the wrong setting.
 	also := map[string][]string{

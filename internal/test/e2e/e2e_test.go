@@ -43,7 +43,7 @@ func (l *tail) String() string {
 	return l.b.String()
 }
 
-type world struct {
+type fixture struct {
 	t   *testing.T
 	bin string
 	env []string
@@ -79,7 +79,7 @@ func binaries(t *testing.T) string {
 	return binDir
 }
 
-func (w *world) start(name string, args ...string) *process {
+func (w *fixture) start(name string, args ...string) *process {
 	w.t.Helper()
 	p := &process{Cmd: exec.Command(filepath.Join(w.bin, name), args...), name: name, log: &tail{}}
 	p.Stdout, p.Stderr, p.Env = p.log, p.log, w.env

@@ -30,7 +30,7 @@ const free = "127.0.0.1:0"
 
 // local is `gas up` as a process of its own, and what it takes to work beside it.
 type local struct {
-	*world
+	*fixture
 	ctx  context.Context
 	vars map[string]string // its environment file
 	cfg  aws.Config        // the SDK's
@@ -40,7 +40,7 @@ type local struct {
 // are started later find it by their environment.
 func up(t *testing.T, ctx context.Context, only string, args ...string) *local {
 	t.Helper()
-	l := &local{world: &world{t: t, bin: binaries(t), env: outside()}, ctx: ctx}
+	l := &local{fixture: &fixture{t: t, bin: binaries(t), env: outside()}, ctx: ctx}
 	file := filepath.Join(t.TempDir(), "env")
 	l.start("gas", append([]string{"up", "--only", only, "--dir", t.TempDir(), "--env-file", file,
 		"--aws-addr", free, "--nats-addr", free, "--idp-addr", free, "--webhook-addr", free, "--web-addr", free}, args...)...)

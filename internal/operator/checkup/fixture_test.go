@@ -24,8 +24,8 @@ import (
 // site is where the web site of the tests is said to be.
 const site = "http://127.0.0.1:8080"
 
-// bed is everything that a checkup looks at, and right.
-type bed struct {
+// fixture is everything that a checkup looks at, and right.
+type fixture struct {
 	*testenv.AWS
 	t *testing.T
 	// topics, queues and their names by channel.
@@ -56,9 +56,9 @@ func shared(t *testing.T) outside {
 	return outside{ns.ClientURL(), srv.URL}
 }
 
-func newBed(t *testing.T, o outside) *bed {
+func newFixture(t *testing.T, o outside) *fixture {
 	t.Helper()
-	b := &bed{AWS: testenv.NewAWS(t), t: t, topics: map[string]string{}, queues: map[string]string{}}
+	b := &fixture{AWS: testenv.NewAWS(t), t: t, topics: map[string]string{}, queues: map[string]string{}}
 	b.account = awsestate.New(b.Config)
 	for _, c := range estate.Channels() {
 		topic, queue, err := b.account.MakeChannel(t.Context(), c, c.LocalName(), c.LocalName())
@@ -77,7 +77,7 @@ func newBed(t *testing.T, o outside) *bed {
 }
 
 // RoundTrip is the way to the stand-in.
-func (b *bed) RoundTrip(r *http.Request) (*http.Response, error) {
+func (b *fixture) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := b.Transport().RoundTrip(r)
 	if err != nil || b.rewrite == nil {
 		return resp, err
@@ -95,7 +95,7 @@ func (b *bed) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // check looks at everything, with more variables over those that are right.
-func (b *bed) check(more ...string) []checkup.Finding {
+func (b *fixture) check(more ...string) []checkup.Finding {
 	b.t.Helper()
 	env := slices.Clone(b.vars)
 	for _, m := range more {
@@ -112,7 +112,7 @@ func (b *bed) check(more ...string) []checkup.Finding {
 
 // named checks that the break is told of what, with words and how to fix it, that
 // nothing is told twice, and that nothing beside those in also is said to be wrong.
-func (b *bed) named(found []checkup.Finding, what, words string, also ...string) {
+func (b *fixture) named(found []checkup.Finding, what, words string, also ...string) {
 	b.t.Helper()
 	seen := map[string]bool{}
 	told := false
@@ -137,7 +137,7 @@ func (b *bed) named(found []checkup.Finding, what, words string, also ...string)
 }
 
 // confirmer takes webhooks' confirmations, as a bridge does.
-func (b *bed) confirmer() string {
+func (b *fixture) confirmer() string {
 	topics := sns.NewFromConfig(b.Config)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var m struct{ Type, Token, TopicArn string }
