@@ -37,7 +37,7 @@ func TestACrowdBeforeAProviderInTroubleMakesOneLookup(t *testing.T) {
 	}
 	all.Wait()
 	if asked := f.idp.Asked(localidp.Keys) - before; asked != 1 {
-		t.Errorf("the keys were asked for %d times, want once", asked)
+		t.Errorf("the keys were requested %d times, want once", asked)
 	}
 }
 
@@ -155,7 +155,7 @@ func TestUserinfoMayBeSigned(t *testing.T) {
 		}
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Authorization") != "Bearer token" {
-				t.Errorf("userinfo is asked for with %q", r.Header.Get("Authorization"))
+				t.Errorf("userinfo was requested with %q", r.Header.Get("Authorization"))
 			}
 			w.Header().Set("Content-Type", "application/jwt; charset=utf-8")
 			fmt.Fprint(w, raw)
@@ -236,7 +236,7 @@ func TestTokensThatAreMadeUpCostTheProviderLittle(t *testing.T) {
 	all.Wait()
 	most := 2 + int(time.Since(begun)/lookupPause)
 	if asked := f.idp.Asked(localidp.Keys) - before; asked > most {
-		t.Errorf("the keys were asked for %d times, want %d at most", asked, most)
+		t.Errorf("the keys were requested %d times, want %d at most", asked, most)
 	}
 	for range 50 {
 		if _, err := f.VerifyLogout(t.Context(), "x.y.z"); !errors.Is(err, errUnreadable) {

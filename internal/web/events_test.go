@@ -302,7 +302,7 @@ func TestAStopDoesNotWaitForABrowserThatDoesNotRead(t *testing.T) {
 	}
 	defer conn.Close()
 	fmt.Fprintf(conn, "GET /events?after=0 HTTP/1.1\r\nHost: x\r\nCookie: %s=%s\r\n\r\n", sessionCookie, ada.cookie(sessionCookie))
-	// The stream has begun; nothing more of it is read.
+	// The stream has begun. The test reads only its first byte.
 	if _, err := conn.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}

@@ -221,8 +221,8 @@ func (w *fixturePorts) Select(_ context.Context, user events.UserID, sel archive
 }
 
 // walk lists the jobs of all, which has the newest first, from the selection's cursor on. It
-// returns the cursors of the first and the last job that it looked at. The latter is empty at
-// the end.
+// returns the cursors of the first and the last job that it checked. The latter is empty at the
+// end.
 func walk(all []archive.Job, sel archive.Selection) (jobs []archive.Job, first, next string, err error) {
 	all = slices.Clone(all)
 	if sel.Oldest {
@@ -412,7 +412,7 @@ func (w *fixturePorts) tell(e events.StatusChanged) {
 	})
 }
 
-// archived adds a job whose result is in the vault.
+// archived adds a job with its result in the vault.
 func (w *fixturePorts) archived(user events.UserID, id events.JobID, at time.Time) archive.Job {
 	j := archive.Job{
 		ID: id, UserID: user, SubmittedAt: at, CompletedAt: at.Add(time.Minute), Status: "COMPLETED",

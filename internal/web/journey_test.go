@@ -102,7 +102,7 @@ func TestSubscribeHealsWhatACrashLeft(t *testing.T) {
 	}
 
 	b.ports.change(func() { b.ports.faults["AnnounceUpgrade"] = fault.New(fault.Transient, errors.New("sns is away")) })
-	ada.wants(press(), 503, "tried again by itself")
+	ada.wants(press(), 503, "We try again automatically")
 	if b.ports.accounts["ada"].Role != archive.Premium {
 		t.Fatal("the role did not change")
 	}

@@ -128,7 +128,7 @@ func TestThePlanPageTellsWhatComesBack(t *testing.T) {
 	by := b.clock.now().Add(5 * time.Hour)
 	ada.wants(ada.signIn("ada", "/subscribe"), 200, "3 files", "3.7 MB", "$9 a month", "up to $0.04", "by "+utc(by))
 	ada.post("/subscribe", ada.get("/subscribe").form(t, "/subscribe", nil))
-	ada.wants(ada.get("/annotations"), 200, "3 files are coming back, 3.7 MB", "All back, as a rule, between "+utc(b.clock.now().Add(time.Minute)))
+	ada.wants(ada.get("/annotations"), 200, "3 files are coming back, 3.7 MB", "Usually all back between "+utc(b.clock.now().Add(time.Minute)))
 	ada.wants(ada.get("/annotation/j1"), 200, "Restore planned", "between "+utc(b.clock.now().Add(time.Minute))+" and "+utc(by))
 	for i := range 3 {
 		b.ports.requested(events.JobID(fmt.Sprint("j", i)), archive.Standard, b.clock.now())
@@ -159,7 +159,7 @@ func (b *fixture) moves(user events.UserID) {
 	select {
 	case <-l.changes:
 	case <-b.t.Context().Done():
-		b.t.Fatal("the site did not hear of it")
+		b.t.Fatal("the site did not get the change")
 	}
 }
 

@@ -139,10 +139,10 @@ func signInCases() []signInCase {
 		},
 		token(setUp("the ID token is of another issuer", nil), map[string]any{"iss": "https://other.example"}),
 		token(setUp("the ID token is for another client", nil), map[string]any{"aud": "other"}),
-		token(setUp("the ID token is for many, and was asked for by nobody", nil), map[string]any{"aud": []string{"gas", "other"}, "azp": nil}),
-		token(setUp("the ID token is for many, and was asked for by another", nil), map[string]any{"aud": []string{"gas", "other"}, "azp": "other"}),
-		token(setUp("the ID token was asked for by another", nil), map[string]any{"azp": "other"}),
-		token(setUp("the ID token was asked for by a number", nil), map[string]any{"azp": 7}),
+		token(setUp("the ID token is for many, and nobody requested it", nil), map[string]any{"aud": []string{"gas", "other"}, "azp": nil}),
+		token(setUp("the ID token is for many, and another client requested it", nil), map[string]any{"aud": []string{"gas", "other"}, "azp": "other"}),
+		token(setUp("another client requested the ID token", nil), map[string]any{"azp": "other"}),
+		token(setUp("the client that requested the ID token is a number", nil), map[string]any{"azp": 7}),
 		token(setUp("the ID token is of nobody", nil), map[string]any{"sub": ""}),
 		token(setUp("the ID token has a subject that is a number", nil), map[string]any{"sub": 7}),
 		token(setUp("the ID token expired an hour ago", nil), map[string]any{"exp": at(-time.Hour)}),
@@ -151,7 +151,7 @@ func signInCases() []signInCase {
 		fine("the ID token expired a minute ago", map[string]any{"exp": at(-time.Minute)}),
 		fine("the ID token is valid from a minute from now", map[string]any{"nbf": at(time.Minute)}),
 		fine("the ID token was made a minute from now", map[string]any{"iat": at(time.Minute)}),
-		fine("the ID token is for many, and was asked for by us", map[string]any{"aud": []string{"other", "gas"}, "azp": "gas"}),
+		fine("the ID token is for many, and we requested it", map[string]any{"aud": []string{"other", "gas"}, "azp": "gas"}),
 
 		// The account.
 		{

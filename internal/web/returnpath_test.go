@@ -117,8 +117,8 @@ func TestSignInLeadsBackToTheVeryAddress(t *testing.T) {
 	}
 }
 
-// TestARefusedSignInKeepsTheAddress signs in after a refusal, and comes to the address that
-// was asked for at first.
+// TestARefusedSignInKeepsTheAddress signs in after a refusal, and comes to the address of
+// the first request.
 func TestARefusedSignInKeepsTheAddress(t *testing.T) {
 	const path = "/annotation/it's(1)*;x"
 	asAda := func(v *browser, a answer) answer {

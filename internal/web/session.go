@@ -32,10 +32,9 @@ type session struct {
 	token string
 }
 
-// sessions keeps each session under the hash of its token, so that nobody who reads the
-// store can take a session over. The time of the last use is in an entry of its own: a
-// request that writes this time while another request signs out must not write the session
-// back.
+// sessions keeps each session under the hash of its token. So a reader of the store cannot
+// take a session over. The time of the last use has its own entry: if one request writes
+// this time while another request signs out, the first must not write the session back.
 type sessions struct {
 	store    SessionStore
 	now      func() time.Time
