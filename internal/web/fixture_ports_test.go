@@ -38,10 +38,10 @@ type fixturePorts struct {
 	made      string // the incarnation of statuses, "s" at first
 	// news is closed and replaced at each status.
 	news chan struct{}
-	// following counts the open Follows, follows all that ever were.
+	// following counts the open calls of Follow. follows counts all calls.
 	following, follows int
-	// healed is called when the site has looked for upgrades to announce at its start: a test
-	// that looks itself must not do so at the same time.
+	// healed is called when the site has searched for overdue upgrades at its start. The
+	// fixture waits for it: a test that does the same must not do so at the same time.
 	healed func()
 	// faults are returned, once each, by the call of that name.
 	stops  archive.Switches

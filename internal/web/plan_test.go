@@ -147,7 +147,8 @@ func TestThePlanPageTellsWhatComesBack(t *testing.T) {
 	}
 }
 
-// moves lets the pipeline do something for the user. It returns when the site knows.
+// moves lets the pipeline do something for the user. It returns when the site has the
+// change.
 func (b *fixture) moves(user events.UserID) {
 	b.t.Helper()
 	l, err := b.site.hub.listen(b.t.Context(), user, func() {})
@@ -204,7 +205,7 @@ func TestWhatIsInTheArchiveIsCountedAgainWhenItMoves(t *testing.T) {
 	b.clock.add(overviewQuiet - time.Second)
 	files(ada, 4, "when it is quiet again")
 
-	// Of more users than are remembered, all may have moved.
+	// If there are more users than the site remembers, files of all users may have moved.
 	for i := range maxOverviews + 1 {
 		b.site.archived.move(events.UserID(fmt.Sprint("user-", i)))
 	}
@@ -413,8 +414,8 @@ func TestTooMuchInAShortTimeIsRefused(t *testing.T) {
 	})
 }
 
-// A user who waits for somebody at the service reads so on every page, and need not ask
-// again.
+// If somebody at the service has to act first, every page tells the user so. The user need
+// not ask again.
 func TestEachPageSaysWhatWaitsForTheService(t *testing.T) {
 	b := newFixture(t)
 	b.ports.archived("ada", "j1", time.Now())

@@ -17,8 +17,8 @@ import (
 	"github.com/gas-restore/gas/internal/signin"
 )
 
-// signInCase is one way through sign-in, from the link to the session, on which something
-// may go wrong.
+// signInCase is one way through sign-in, from the link to the session. A part of the way may
+// fail.
 type signInCase struct {
 	name string
 	// provider and site change the settings of the two. before runs right before somebody
@@ -250,8 +250,8 @@ func TestWhoseFaultItIsDecidesWordsStatusAndLevel(t *testing.T) {
 	}
 }
 
-// tryIn goes as far on the way in as the provider and the site let it, and returns the
-// page where that ends.
+// tryIn goes through sign-in as far as the provider and the site let it, and returns the
+// last page.
 func (b *browser) tryIn(subject string, between func(*fixture)) answer {
 	b.t.Helper()
 	a := b.get("/login?return=/annotations")
@@ -287,8 +287,8 @@ func (b *fixture) logged(level, fault string) {
 	}
 }
 
-// TestARefusalOfManyIsNotChangedByOne fails to keep a sign-in after a refusal that others
-// have, too: the provider's trouble is one error for all who wait.
+// TestARefusalOfManyIsNotChangedByOne fails to keep a sign-in after a refusal. Others have
+// the same refusal, because all who wait for the provider share one error.
 func TestARefusalOfManyIsNotChangedByOne(t *testing.T) {
 	store := &ailing{SessionStore: newMemoryStore(10)}
 	b := newFixture(t, func(_ *Config, d *Deps) { d.Logins = store })

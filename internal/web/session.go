@@ -33,8 +33,8 @@ type session struct {
 }
 
 // sessions keeps each session under the hash of its token. So a reader of the store cannot
-// take a session over. The time of the last use has its own entry: if one request writes
-// this time while another request signs out, the first must not write the session back.
+// take a session over. The time of the last use has its own entry: a request that
+// writes this time must not write the session back while another request signs out.
 type sessions struct {
 	store    SessionStore
 	now      func() time.Time
