@@ -33,8 +33,9 @@ type session struct {
 }
 
 // sessions keeps each session under the hash of its token. So a reader of the store cannot
-// take a session over. The time of the last use has its own entry: a request that
-// writes this time must not write the session back while another request signs out.
+// take a session over. The time of the last use has its own entry. If it were in
+// the session's entry, a request that writes the time could bring back a session that another
+// request has just ended.
 type sessions struct {
 	store    SessionStore
 	now      func() time.Time
