@@ -13,9 +13,9 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// Blame says whose fault it is that somebody is not signed in. It decides which words the
-// person reads, which status they get, and how loud the log is. Our own fault has no blame:
-// it fails like any other request.
+// Blame says who is at fault if somebody cannot sign in. It decides which words the person
+// reads, which status they get, and how loud the log is. If we are at fault, there is no
+// Blame: the request fails like any other.
 type Blame int
 
 const (
@@ -25,14 +25,14 @@ const (
 	BlamePerson
 	// BlameProvider passes when the provider is well again.
 	BlameProvider
-	// BlameSetUp keeps everybody out until an operator mends it.
+	// BlameSetUp keeps everybody out until an operator fixes it.
 	BlameSetUp
 )
 
 // String returns the name that the log uses.
 func (b Blame) String() string { return [...]string{"us", "person", "provider", "set-up"}[b] }
 
-// Refusal is an error of sign-in or sign-out that says whose fault it is.
+// Refusal is an error of sign-in or sign-out. It says who is at fault.
 type Refusal struct {
 	Blame Blame
 	// Status is the HTTP status that fits.
@@ -96,7 +96,7 @@ func whoseFault(err error, doing string) error {
 }
 
 // untrusted reports whether the address is wrong, or has a certificate that we have no
-// reason to trust. This does not pass by itself.
+// reason to trust. This does not pass until somebody acts.
 func untrusted(err error) bool {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		return dns.IsNotFound

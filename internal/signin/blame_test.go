@@ -36,7 +36,7 @@ func TestRetryAfterIsPassedOnWithinReason(t *testing.T) {
 	}
 }
 
-// TestWhatACallEndsWithIsBlamed is of what no provider here can be made to answer.
+// TestWhatACallEndsWithIsBlamed covers errors that the local provider cannot produce.
 func TestWhatACallEndsWithIsBlamed(t *testing.T) {
 	wrapped := func(err error) error { return &url.Error{Op: "Get", URL: "https://idp.example", Err: err} }
 	for name, tt := range map[string]struct {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// fields are the members of a JSON object that the provider wrote. Each member is read by
-// itself: a member that nobody reads may have any type.
+// fields are the members of a JSON object that the provider wrote. Each member is read
+// alone: a member that nobody reads may have any type.
 type fields map[string]json.RawMessage
 
 // text returns the member called name. It is empty if the member is no string.

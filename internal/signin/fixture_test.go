@@ -108,7 +108,7 @@ func claims(change map[string]any) func(*localidp.Config) {
 	}
 }
 
-// signIn goes the whole way as ada.
+// signIn goes through the whole sign-in as ada.
 func (f *fixture) signIn() (Person, error) {
 	f.t.Helper()
 	a := NewAttempt()

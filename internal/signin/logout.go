@@ -32,7 +32,7 @@ type Logout struct {
 }
 
 // VerifyLogout returns what a logout token says (OpenID Connect Back-Channel Logout 1.0).
-// The error is a [Refusal] if the provider could not be asked for its keys. Any other error
+// The error is a [Refusal] if the provider's keys could not be read. Any other error
 // means that the token is wrong.
 func (p *Provider) VerifyLogout(ctx context.Context, raw string) (Logout, error) {
 	if raw == "" || len(raw) > maxHint {

@@ -37,7 +37,7 @@ func TestACrowdBeforeAProviderInTroubleMakesOneLookup(t *testing.T) {
 	}
 	all.Wait()
 	if asked := f.idp.Asked(localidp.Keys) - before; asked != 1 {
-		t.Errorf("the keys were asked for %d times, want once", asked)
+		t.Errorf("the keys were requested %d times, want once", asked)
 	}
 }
 
@@ -94,8 +94,8 @@ func TestALookupIsForAllWhoWait(t *testing.T) {
 	}
 }
 
-// TestALookupThatBeganBeforeTheKeyWasThereIsNotTheLast has a token of a new key. The last
-// lookup, by somebody else, was over before the provider had that key.
+// TestALookupThatBeganBeforeTheKeyWasThereIsNotTheLast verifies a token of a new key. The
+// last lookup was somebody else's, and ended before the provider had that key.
 func TestALookupThatBeganBeforeTheKeyWasThereIsNotTheLast(t *testing.T) {
 	f := newFixture(t)
 	old, err := f.discover(t.Context())
@@ -139,8 +139,8 @@ func TestWhatIsAnnouncedDecidesWhereTheSecretGoes(t *testing.T) {
 	}
 }
 
-// TestUserinfoMayBeSigned is for clients that are registered so. Only the provider's own
-// signature is good.
+// TestUserinfoMayBeSigned covers clients with a registration for signed answers. Only the
+// provider's own signature is accepted.
 func TestUserinfoMayBeSigned(t *testing.T) {
 	f, another := newFixture(t), newFixture(t)
 	another.rotate("RS512", false) // all fixtures begin with one key
@@ -155,7 +155,7 @@ func TestUserinfoMayBeSigned(t *testing.T) {
 		}
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Authorization") != "Bearer token" {
-				t.Errorf("userinfo is asked for with %q", r.Header.Get("Authorization"))
+				t.Errorf("userinfo was requested with %q", r.Header.Get("Authorization"))
 			}
 			w.Header().Set("Content-Type", "application/jwt; charset=utf-8")
 			fmt.Fprint(w, raw)
@@ -171,8 +171,9 @@ func TestUserinfoMayBeSigned(t *testing.T) {
 	}
 }
 
-// TestWhatWasFoundOfTheProviderHasAnAge lets the findings grow old. Then the provider is
-// asked again. While it cannot be asked, the old findings are good, but keys not for ever.
+// TestWhatWasFoundOfTheProviderHasAnAge lets the findings grow old. Then the site asks the
+// provider again. While the provider does not answer, the old findings stay good, but the
+// keys do not stay good for ever.
 func TestWhatWasFoundOfTheProviderHasAnAge(t *testing.T) {
 	f := newFixture(t, claims(map[string]any{"exp": time.Now().Add(24 * time.Hour).Unix()}))
 	in := func() {
@@ -211,8 +212,8 @@ func TestWhatWasFoundOfTheProviderHasAnAge(t *testing.T) {
 	in() // we get the keys, but not the description
 }
 
-// TestTokensThatAreMadeUpCostTheProviderLittle sends many tokens at once that another
-// provider has signed.
+// TestTokensThatAreMadeUpCostTheProviderLittle sends many tokens at once. Another provider
+// has signed them.
 func TestTokensThatAreMadeUpCostTheProviderLittle(t *testing.T) {
 	f := newFixture(t)
 	if _, err := f.signIn(); err != nil {
@@ -236,7 +237,7 @@ func TestTokensThatAreMadeUpCostTheProviderLittle(t *testing.T) {
 	all.Wait()
 	most := 2 + int(time.Since(begun)/lookupPause)
 	if asked := f.idp.Asked(localidp.Keys) - before; asked > most {
-		t.Errorf("the keys were asked for %d times, want %d at most", asked, most)
+		t.Errorf("the keys were requested %d times, want %d at most", asked, most)
 	}
 	for range 50 {
 		if _, err := f.VerifyLogout(t.Context(), "x.y.z"); !errors.Is(err, errUnreadable) {

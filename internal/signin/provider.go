@@ -35,8 +35,8 @@ type discovered struct {
 }
 
 const (
-	// lookupTimeout bounds a lookup of the provider, and describeTimeout the part of it that
-	// reads the description.
+	// lookupTimeout bounds a lookup of the provider. describeTimeout bounds the first part of
+	// the lookup, which reads the description.
 	lookupTimeout, describeTimeout = 5 * time.Second, 3 * time.Second
 	// lookupPause is the time between two lookups if the first one failed, or was made for a
 	// signature that could not be verified. Somebody who makes tokens up must not make us

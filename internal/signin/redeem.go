@@ -54,7 +54,7 @@ type signed struct {
 }
 
 // verify returns the token in raw if the provider has signed it for us, and it is valid now.
-// The error is a Refusal if the provider could not be asked for its keys. Otherwise it is
+// The error is a Refusal if the provider's keys could not be read. Otherwise it is
 // errUnreadable, errSignature, [oidc.TokenExpiredError] or another one.
 func (p *Provider) verify(ctx context.Context, d *discovered, raw string) (signed, error) {
 	jws, err := jose.ParseSigned(raw, asymmetric())

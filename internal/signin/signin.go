@@ -1,6 +1,6 @@
 // Package signin speaks OpenID Connect with the provider that signs people in. It looks the
-// provider up, redeems codes, verifies tokens, and says whose fault it is that somebody is
-// not signed in. It takes and returns plain values: the site has the pages and the routes.
+// provider up, redeems codes, verifies tokens, and says who is at fault if somebody
+// cannot sign in. It takes and returns plain values: the site has the pages and the routes.
 package signin
 
 import (

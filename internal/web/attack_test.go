@@ -87,8 +87,8 @@ func TestACallbackIsGoodOnce(t *testing.T) {
 	v.wants(v.get("/annotations"), 200)
 }
 
-// TestAWrongNonceIsRefused lets the provider answer with a token that has another nonce, as
-// a stolen token would have.
+// TestAWrongNonceIsRefused lets the provider answer with a token that has another nonce. A
+// stolen token has another nonce, too.
 func TestAWrongNonceIsRefused(t *testing.T) {
 	b := newFixture(t)
 	v := b.browser()
@@ -395,7 +395,7 @@ func TestCookiesAreHostOnlyAndHidden(t *testing.T) {
 		check(c, false)
 	}
 
-	// The same over https: the provider is told the https callback.
+	// The same over https: the provider gets the https callback.
 	secure := newFixture(t, func(c *Config, _ *Deps) { c.BaseURL = "https://gas.example.org/" })
 	v = secure.browser()
 	a := v.still().get("/login")
@@ -443,7 +443,7 @@ func TestSignInLeadsBackOrNowhereElse(t *testing.T) {
 		if got := a.Request.URL.RequestURI(); got != want || a.Request.URL.Host != strings.TrimPrefix(b.url, "http://") {
 			t.Errorf("return %q led to %s, want %s", back, a.Request.URL, want)
 		}
-		// Signed in already, the same holds.
+		// The same holds for a user who is signed in already.
 		a = v.still().get("/login?return=" + url.QueryEscape(back))
 		if got := a.Header.Get("Location"); got != want {
 			t.Errorf("return %q leads to %q when signed in, want %q", back, got, want)

@@ -30,7 +30,8 @@ const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 
 var tokenID atomic.Int64
 
-// logoutToken is one that ends all of ada's sessions, changed; nil leaves a claim out.
+// logoutToken returns a logout token that ends all of ada's sessions. The claims in
+// change replace claims of the token; nil leaves a claim out.
 func (b *fixture) logoutToken(typ string, change map[string]any) string {
 	b.t.Helper()
 	claims := map[string]any{
@@ -183,8 +184,8 @@ func TestALogoutTokenThatComesAgainEndsNoSessionOfLater(t *testing.T) {
 	}
 }
 
-// TestALateLogoutTokenLeavesWhoSignedInSince sends a token for the first time after its
-// user has signed in again.
+// TestALateLogoutTokenLeavesWhoSignedInSince sends a token late: its user has signed in
+// again by then.
 func TestALateLogoutTokenLeavesWhoSignedInSince(t *testing.T) {
 	var at atomic.Int64
 	b := newFixtureWith(t, func(c *localidp.Config) {
@@ -205,8 +206,8 @@ func TestALateLogoutTokenLeavesWhoSignedInSince(t *testing.T) {
 	}
 }
 
-// TestALogoutTokenThatCannotBeVerifiedNowMayComeAgain gives the provider, or the site,
-// trouble of its own. The token is not invalid for that.
+// TestALogoutTokenThatCannotBeVerifiedNowMayComeAgain lets a part of the provider or of the
+// site fail. The token stays valid all the same.
 func TestALogoutTokenThatCannotBeVerifiedNowMayComeAgain(t *testing.T) {
 	store := &ailing{SessionStore: newMemoryStore(1000)}
 	b := newFixture(t, func(_ *Config, d *Deps) { d.Sessions = store })
@@ -254,7 +255,7 @@ func TestALogoutTokenThatCannotBeVerifiedNowMayComeAgain(t *testing.T) {
 	}
 }
 
-// ailing is a store that can be away, as JetStream can.
+// ailing is a store that can fail, like JetStream.
 type ailing struct {
 	SessionStore
 	away atomic.Bool

@@ -10,8 +10,8 @@ import (
 )
 
 // TestTheFixtureDoesWhatTheAdaptersDo runs the suite that the real adapters pass
-// (internal/test/sitetest) with the ports in memory that most tests of the site use, and with the store of a site
-// that is given none.
+// (internal/test/sitetest). It uses the ports in memory that most tests of the site use, and
+// the store in memory.
 func TestTheFixtureDoesWhatTheAdaptersDo(t *testing.T) {
 	sitetest.Run(t, func(t *testing.T) sitetest.Ports {
 		f := web.NewFixturePorts(t)

@@ -93,7 +93,7 @@ func (s *Server) after(c fiber.Ctx) (events.Position, error) {
 		seen = c.Query("after")
 	}
 	if seen == "" {
-		// The hub's position comes first, because listen goes by it.
+		// This is the hub's position if the hub knows one: the listener starts there.
 		return s.where(c.Context())
 	}
 	at, err := events.ParsePosition(seen)

@@ -95,7 +95,7 @@ func (s *eventStream) next() (frameOf, bool) {
 	}
 }
 
-// change returns the next event, and passes comments over.
+// change returns the next event. It skips comments.
 func (s *eventStream) change() (string, change) {
 	s.t.Helper()
 	for {
@@ -212,7 +212,7 @@ func TestAPositionOfAnotherStreamIsToldSoAndFollowedOn(t *testing.T) {
 			}
 			b.ports.remake("t")
 			b.ports.tell(status("ada", "j1", archive.Restored))
-			// The open stream is cut; its browser comes back with what it knows.
+			// The site cuts the open stream. The browser comes back with the last id that it saw.
 			for ok := true; ok; {
 				_, ok = open.next()
 			}
@@ -268,7 +268,7 @@ func TestAStreamEnds(t *testing.T) {
 	s = ada.stream("/events")
 	s.next()
 	s.cancel()
-	// When the site stops, which must not wait for the reader.
+	// When the site stops. The stop must not wait for the reader.
 	s = ada.stream("/events")
 	s.next()
 	stopped := make(chan error, 1)
@@ -291,7 +291,7 @@ func TestAStopDoesNotWaitForABrowserThatDoesNotRead(t *testing.T) {
 	ada := b.browser()
 	ada.signIn("ada", "/")
 	b.ports.change(func() {
-		// More than the buffers on the way hold.
+		// The changes are larger than the buffers on the way.
 		for i := range 100_000 {
 			b.ports.statuses = append(b.ports.statuses, Status{Position: b.ports.at(i + 1), StatusChanged: status("ada", "j1", archive.Copying)})
 		}
@@ -302,7 +302,7 @@ func TestAStopDoesNotWaitForABrowserThatDoesNotRead(t *testing.T) {
 	}
 	defer conn.Close()
 	fmt.Fprintf(conn, "GET /events?after=0 HTTP/1.1\r\nHost: x\r\nCookie: %s=%s\r\n\r\n", sessionCookie, ada.cookie(sessionCookie))
-	// The stream has begun; nothing more of it is read.
+	// The stream has begun. The test reads only its first byte.
 	if _, err := conn.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}

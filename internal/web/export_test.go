@@ -28,5 +28,5 @@ func (w *fixturePorts) Report(e events.StatusChanged) { w.tell(e) }
 // Remake makes the stream of statuses anew.
 func (w *fixturePorts) Remake(incarnation string) { w.remake(incarnation) }
 
-// NewMemoryStore returns the store of a site that is given none.
+// NewMemoryStore returns the store in memory.
 func NewMemoryStore(limit int) SessionStore { return newMemoryStore(limit) }

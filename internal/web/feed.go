@@ -59,7 +59,7 @@ func (s *Server) place(ctx context.Context, seen, from events.Position) (at even
 	beginning := events.Position{Incarnation: from.Incarnation}
 	switch {
 	case seen == events.Position{}:
-		return beginning, true, nil // it wants all, of whichever stream
+		return beginning, true, nil // the browser wants all changes of any stream
 	case seen.Incarnation == "":
 		// A page or a client of an older release sends a bare number. It means this stream, if it
 		// is in there.
@@ -82,7 +82,7 @@ func (s *Server) place(ctx context.Context, seen, from events.Position) (at even
 	return seen, true, nil
 }
 
-// errSlow ends a stream whose browser does not keep up.
+// errSlow ends the stream of a browser that does not keep up.
 var errSlow = errors.New("the browser reads too slowly")
 
 // follow tells the browser the changes that it missed, and then each new one. It ends with

@@ -38,10 +38,10 @@ type fixturePorts struct {
 	made      string // the incarnation of statuses, "s" at first
 	// news is closed and replaced at each status.
 	news chan struct{}
-	// following counts the open Follows, follows all that ever were.
+	// following counts the open calls of Follow. follows counts all calls.
 	following, follows int
-	// healed is called when the site has looked for upgrades to announce at its start: a test
-	// that looks itself must not do so at the same time.
+	// healed is called when the site has searched for overdue upgrades at its start. The
+	// fixture waits for it: a test that does the same must not do so at the same time.
 	healed func()
 	// faults are returned, once each, by the call of that name.
 	stops  archive.Switches
@@ -221,8 +221,8 @@ func (w *fixturePorts) Select(_ context.Context, user events.UserID, sel archive
 }
 
 // walk lists the jobs of all, which has the newest first, from the selection's cursor on. It
-// returns the cursors of the first and the last job that it looked at. The latter is empty at
-// the end.
+// returns the cursors of the first and the last job that it checked. The latter is empty at the
+// end.
 func walk(all []archive.Job, sel archive.Selection) (jobs []archive.Job, first, next string, err error) {
 	all = slices.Clone(all)
 	if sel.Oldest {
@@ -412,7 +412,7 @@ func (w *fixturePorts) tell(e events.StatusChanged) {
 	})
 }
 
-// archived adds a job whose result is in the vault.
+// archived adds a job with its result in the vault.
 func (w *fixturePorts) archived(user events.UserID, id events.JobID, at time.Time) archive.Job {
 	j := archive.Job{
 		ID: id, UserID: user, SubmittedAt: at, CompletedAt: at.Add(time.Minute), Status: "COMPLETED",

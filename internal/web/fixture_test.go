@@ -25,11 +25,10 @@ import (
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
-		// The HTTP server keeps its Date header up to date for as long as the
-		// process lives.
+		// The HTTP server updates its Date header until the process ends.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
-		// It looks for idle workers every ten seconds, and only then notices that
-		// it was stopped.
+		// The worker pool checks for idle workers every ten seconds. It does not see
+		// a stop before its next check.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
 	)
 }
@@ -86,13 +85,13 @@ type fixture struct {
 	t   *testing.T
 	url string
 	idp string
-	// provider is who answers at idp.
+	// provider is the provider at idp.
 	provider *localidp.Provider
 	ports    *fixturePorts
 	site     *Server
 	clock    *clock
 	log      *logBook
-	// stop ends the site and returns what Serve did.
+	// stop ends the site and returns the error of Serve.
 	stop func() error
 }
 
@@ -317,7 +316,7 @@ func (a answer) text(t *testing.T) string {
 	return strings.Join(strings.Fields(b.String()), " ")
 }
 
-// signIn signs in, and returns the page to which that leads.
+// signIn signs in, and returns the page after sign-in.
 func (b *browser) signIn(subject, back string) answer {
 	b.t.Helper()
 	people := b.get("/login?return=" + url.QueryEscape(back))
@@ -330,7 +329,7 @@ func (b *browser) signIn(subject, back string) answer {
 }
 
 // callback signs in at the provider, and returns the address of the callback. It does not
-// ask for it.
+// call the address.
 func (b *browser) callback(subject string) string {
 	b.t.Helper()
 	people := b.get("/login")

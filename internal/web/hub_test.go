@@ -104,7 +104,7 @@ func TestTheHubGoesOnWhereItWas(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// The stream breaks; what comes meanwhile is not lost.
+		// The stream breaks. The reader still gets the changes that come meanwhile.
 		w.change(func() {
 			w.faults["Follow"] = errors.New("connection lost")
 			for _, st := range []archive.State{archive.Planned, archive.Requested} {

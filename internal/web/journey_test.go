@@ -102,7 +102,7 @@ func TestSubscribeHealsWhatACrashLeft(t *testing.T) {
 	}
 
 	b.ports.change(func() { b.ports.faults["AnnounceUpgrade"] = fault.New(fault.Transient, errors.New("sns is away")) })
-	ada.wants(press(), 503, "tried again by itself")
+	ada.wants(press(), 503, "We try again automatically")
 	if b.ports.accounts["ada"].Role != archive.Premium {
 		t.Fatal("the role did not change")
 	}
@@ -183,7 +183,7 @@ func TestOtherPeoplesJobsAreNotFound(t *testing.T) {
 	if len(b.ports.names) != 0 {
 		t.Errorf("presigned %v", b.ports.names)
 	}
-	// Asking for another's in the address gives one's own list and stream.
+	// If the address names another user, the answer is still the viewer's own list and stream.
 	for _, p := range []string{"/annotations?user=ada", "/annotations?user_id=ada&q=j1", "/api/v1/jobs?user=ada"} {
 		if a := bob.get(p); a.StatusCode != 200 || strings.Contains(a.body, "sample-j1") {
 			t.Errorf("%s answers %s %s", p, a.Status, a.body)
@@ -284,7 +284,7 @@ func TestAPageSaysWhichTiersWereFull(t *testing.T) {
 		if ada.get("/api/v1/jobs/j1").into(t, &j); j.Fallback != tt.want {
 			t.Errorf("%s of %v: the API says %q, want %q", tt.tier, tt.tiers, j.Fallback, tt.want)
 		}
-		// And so does the stream.
+		// The stream says the same.
 		e := status("ada", "j1", archive.Requested)
 		e.Tier = tt.tier.Told()
 		b.ports.tell(e)

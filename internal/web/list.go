@@ -49,7 +49,7 @@ const (
 	maxCursor = 2048
 	// maxSearch is the longest text to look for, in bytes.
 	maxSearch = 100
-	// maxLook is how many jobs are looked at for one page. It bounds the cost of a search. A
+	// maxLook is how many jobs the site checks for one page. It bounds the cost of a search. A
 	// longer search goes on with the next page.
 	maxLook = 20_000
 )
@@ -162,7 +162,8 @@ type annotationsBody struct {
 	// Earlier, Later and First are the addresses of the page in front, of the page behind, and
 	// of the first page. They are empty if there is no such page, or if it is this one.
 	Earlier, Later, First string
-	// Looked says that enough jobs were looked at for this page, although more may match.
+	// Looked says that the site stopped checking jobs before the page was full. More jobs may
+	// match.
 	Looked bool
 	// Most is how many annotations can be sorted by anything but their date. It is 0 if there
 	// are no more than that.

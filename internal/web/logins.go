@@ -27,8 +27,8 @@ type login struct {
 	Tries int `json:"tries,omitempty"`
 }
 
-// maxTries bounds the tries of a sign-in: a provider in trouble is not asked for ever with
-// one code.
+// maxTries bounds the tries of a sign-in. Without it, the site could ask a provider in
+// trouble with the same code for ever.
 const maxTries = 10
 
 // loginLifetime is how long somebody may take to sign in.
@@ -107,9 +107,9 @@ func (l *logins) keep(ctx context.Context, lg login, state string) error {
 	return nil
 }
 
-// again keeps the sign-in for another try. In a minute the provider may be able to do what it
-// could not do now, with the same code or with the ID token that came back for it. The words
-// for r lead to here, which is the address of the callback, or to the beginning.
+// again keeps the sign-in for another try. In a minute the provider may be able to finish
+// it, with the same code or with the ID token that the code was redeemed for. The words for r
+// lead to here, which is the address of the callback, or to the beginning of sign-in.
 func (s *Server) again(ctx context.Context, lg login, state string, r *signin.Refusal, here string) error {
 	if lg.Tries++; errors.Is(r, signin.ErrSpent) || lg.Tries >= maxTries {
 		return problemOfRefusal(r, loginLink(lg.Return))

@@ -26,7 +26,7 @@ func lookOf(st archive.State) look {
 	case archive.Archived:
 		return look{"Archived", "flake", "cold", 0, "This result is in the archive. With Premium it comes back, and stays."}
 	case archive.Planned:
-		return look{"Restore planned", "calendar", "plan", 1, "The restore of this file is planned. It starts by itself; there is nothing you need to do."}
+		return look{"Restore planned", "calendar", "plan", 1, "The restore of this file is planned. It starts automatically; there is nothing you need to do."}
 	case archive.Requested:
 		return look{"Being restored", "thaw", "work", 2, archive.Restoring}
 	case archive.Ready:

@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// memoryStore is the [SessionStore] of a site that is given none. It lives in this process
-// and has a bounded number of entries: the entry that was set longest ago makes room for a
-// new one. It is safe for concurrent use. Make one with newMemoryStore.
+// memoryStore is a [SessionStore] in memory. A site uses it if Deps has no store. The number
+// of entries is bounded: a new entry replaces the entry that was set longest ago. It is safe for concurrent use. Make one with newMemoryStore.
 type memoryStore struct {
 	max int
 	now func() time.Time

@@ -15,17 +15,17 @@ import (
 
 // overview says how much a user has in the archive, and when it is back.
 type overview struct {
-	// Files is the number of files in the archive, Bytes is the size of those whose size is
-	// known, and Unsized is the number of the others. More says that there are more files,
-	// which were not counted.
+	// Files is the number of files in the archive. Unsized is the number of files of unknown
+	// size, and Bytes is the size of the others. More says that there are more files, which
+	// were not counted.
 	Files, Bytes, Unsized int64
 	More                  bool
 	// Coming is how many of them are on their way back.
 	Coming int64
-	// By is when the files that come, or would come with Premium from now on, are usually
-	// back; nil if there are none.
+	// By is when the files that come are usually back. For a Free user, it is when the files
+	// would be back with Premium from now on. It is nil if there are none.
 	By *span
-	// Cost is the most that retrievals of the files that nobody has asked for can cost. It is
+	// Cost is a limit on the cost of retrieving the files that were not requested yet. It is
 	// the service's cost, not the user's price.
 	Cost archive.MicroUSD
 }
@@ -34,10 +34,10 @@ const (
 	// maxCounted is how many pages of the index are counted for a page of the site. Each has
 	// about a thousand archives.
 	maxCounted = 10
-	// overviewAge is how old an overview may be in any case.
+	// overviewAge is the age up to which an overview may be used in any case.
 	overviewAge = 2 * time.Second
-	// overviewQuiet is how old it may be while the pipeline does nothing for its user. It
-	// misses only the files that the annotation service moves into the archive.
+	// overviewQuiet is the same age while the pipeline does nothing for the user. Such an
+	// overview misses only the files that the annotation service moves into the archive.
 	overviewQuiet = time.Minute
 	// overviewSettles is how long the index may lag behind a change.
 	overviewSettles = 5 * time.Second

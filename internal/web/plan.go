@@ -16,8 +16,8 @@ import (
 type subscribeBody struct {
 	// Over is the overview of the archive; nil if it could not be read.
 	Over *overview
-	// Left says that the user is Premium, and that the archive has files that nobody has asked
-	// for.
+	// Left says that the user is Premium, and that the archive has files that were not
+	// requested yet.
 	Left bool
 	// Price is the price of Premium in the operator's words. It may be empty.
 	Price string
@@ -52,7 +52,7 @@ func (s *Server) upgrade(ctx context.Context, account archive.Account) (err erro
 	if err := s.announce(ctx, account); err != nil {
 		return &problem{
 			status: http.StatusServiceUnavailable, title: "You are Premium",
-			sentence: "Your plan has changed. Bringing your files back could not be started right now; it is tried again by itself in a moment.",
+			sentence: "Your plan has changed. Bringing your files back could not be started right now. We try again automatically in a moment.",
 			link:     listPath, linkText: "Go to your annotations",
 			err: errors.Join(errors.New("announce the upgrade of "+string(account.ID)), err),
 		}

@@ -128,7 +128,7 @@ func TestThePlanPageTellsWhatComesBack(t *testing.T) {
 	by := b.clock.now().Add(5 * time.Hour)
 	ada.wants(ada.signIn("ada", "/subscribe"), 200, "3 files", "3.7 MB", "$9 a month", "up to $0.04", "by "+utc(by))
 	ada.post("/subscribe", ada.get("/subscribe").form(t, "/subscribe", nil))
-	ada.wants(ada.get("/annotations"), 200, "3 files are coming back, 3.7 MB", "All back, as a rule, between "+utc(b.clock.now().Add(time.Minute)))
+	ada.wants(ada.get("/annotations"), 200, "3 files are coming back, 3.7 MB", "Usually all back between "+utc(b.clock.now().Add(time.Minute)))
 	ada.wants(ada.get("/annotation/j1"), 200, "Restore planned", "between "+utc(b.clock.now().Add(time.Minute))+" and "+utc(by))
 	for i := range 3 {
 		b.ports.requested(events.JobID(fmt.Sprint("j", i)), archive.Standard, b.clock.now())
@@ -147,7 +147,8 @@ func TestThePlanPageTellsWhatComesBack(t *testing.T) {
 	}
 }
 
-// moves lets the pipeline do something for the user. It returns when the site knows.
+// moves lets the pipeline do something for the user. It returns when the site has the
+// change.
 func (b *fixture) moves(user events.UserID) {
 	b.t.Helper()
 	l, err := b.site.hub.listen(b.t.Context(), user, func() {})
@@ -159,7 +160,7 @@ func (b *fixture) moves(user events.UserID) {
 	select {
 	case <-l.changes:
 	case <-b.t.Context().Done():
-		b.t.Fatal("the site did not hear of it")
+		b.t.Fatal("the site did not get the change")
 	}
 }
 
@@ -204,7 +205,7 @@ func TestWhatIsInTheArchiveIsCountedAgainWhenItMoves(t *testing.T) {
 	b.clock.add(overviewQuiet - time.Second)
 	files(ada, 4, "when it is quiet again")
 
-	// Of more users than are remembered, all may have moved.
+	// If there are more users than the site remembers, files of all users may have moved.
 	for i := range maxOverviews + 1 {
 		b.site.archived.move(events.UserID(fmt.Sprint("user-", i)))
 	}
@@ -413,8 +414,8 @@ func TestTooMuchInAShortTimeIsRefused(t *testing.T) {
 	})
 }
 
-// A user who waits for somebody at the service reads so on every page, and need not ask
-// again.
+// If somebody at the service has to act first, every page tells the user so. The user need
+// not ask again.
 func TestEachPageSaysWhatWaitsForTheService(t *testing.T) {
 	b := newFixture(t)
 	b.ports.archived("ada", "j1", time.Now())

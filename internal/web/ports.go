@@ -39,8 +39,8 @@ type Accounts interface {
 type Jobs interface {
 	// Select returns the user's jobs that the selection asks for, and the cursors of the pages
 	// around them. A page that is not full can have a next one. The cursor comes from a
-	// browser. A cursor that Select did not make is a fault.Invalid error. Whatever the cursor
-	// says, Select returns no other user's job.
+	// browser. A cursor that Select did not make is a fault.Invalid error. Select never returns
+	// another user's job, even if the cursor names one.
 	Select(ctx context.Context, user events.UserID, sel archive.Selection) (archive.Listing, error)
 	// ArchivedPage returns some of the user's jobs in the vault, with size, retrieval and
 	// state, but perhaps without names. It also returns the cursor of the next page, which is
@@ -71,7 +71,7 @@ type Downloads interface {
 	Exists(ctx context.Context, object archive.Object) (bool, error)
 	// PresignGet returns a URL of the object that works for some minutes. A browser saves the
 	// object as filename. The name has no quotes, slashes or control characters, but letters
-	// of any script: [mime.FormatMediaType] makes a header of it.
+	// of any script: [mime.FormatMediaType] makes a header with the name.
 	PresignGet(ctx context.Context, object archive.Object, filename string) (url string, err error)
 }
 

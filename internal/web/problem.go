@@ -21,8 +21,8 @@ type problem struct {
 	linkText string
 	// retry is a Retry-After in seconds.
 	retry int
-	// blame says whose fault it is that sign-in or sign-out was refused. what is the line of
-	// the log; empty means "sign-in refused".
+	// blame says who is at fault if sign-in or sign-out was refused. The text in what is the
+	// line of the log; empty means "sign-in refused".
 	blame signin.Blame
 	what  string
 	err   error
@@ -61,7 +61,7 @@ func signedOut(back string) error {
 // loginLink is the address of sign-in that leads back to path.
 func loginLink(path string) string { return "/login?return=" + url.QueryEscape(path) }
 
-// problemOfStatus returns the words for err, which Fiber answers with status. It is nil if
+// problemOfStatus returns the words for err. Fiber answers err with status. It is nil if
 // the status says nothing to the user.
 func problemOfStatus(status int, err error) *problem {
 	switch {

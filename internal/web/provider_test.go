@@ -36,7 +36,7 @@ func TestAProviderThatRotatesKeyAndAlgorithmUnderThirtySignInsKeepsNobodyOut(t *
 		callbacks[i] = browsers[i].callback("ada")
 	}
 	before := b.provider.Asked(localidp.Keys)
-	b.rotate("ES256", false) // what was signed before is not good any more
+	b.rotate("ES256", false) // earlier signatures are not valid any more
 	answers := make([]answer, people)
 	var all sync.WaitGroup
 	for i := range people {
@@ -56,7 +56,7 @@ func TestAProviderThatRotatesKeyAndAlgorithmUnderThirtySignInsKeepsNobodyOut(t *
 	}
 	// One lookup for each rotation, and one that had begun before it.
 	if asked := b.provider.Asked(localidp.Keys) - before; asked < 1 || asked > 6 {
-		t.Errorf("the keys were asked for %d times, want 1 to 6", asked)
+		t.Errorf("the keys were requested %d times, want 1 to 6", asked)
 	}
 	first.wants(first.get("/annotations"), 200)
 }
@@ -252,6 +252,6 @@ func TestUserinfoIsNotAskedForWithoutAnAccessToken(t *testing.T) {
 	b.pauseIsOver()
 	ada.wants(ada.get(callback), 200, "Your annotations")
 	if asked := b.provider.Asked(localidp.UserInfo); asked != 0 {
-		t.Errorf("userinfo was asked for %d times, want 0", asked)
+		t.Errorf("userinfo was requested %d times, want 0", asked)
 	}
 }

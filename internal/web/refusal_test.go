@@ -17,8 +17,8 @@ import (
 	"github.com/gas-restore/gas/internal/signin"
 )
 
-// signInCase is one way through sign-in, from the link to the session, on which something
-// may go wrong.
+// signInCase is one way through sign-in, from the link to the session. A part of the way may
+// fail.
 type signInCase struct {
 	name string
 	// provider and site change the settings of the two. before runs right before somebody
@@ -139,10 +139,10 @@ func signInCases() []signInCase {
 		},
 		token(setUp("the ID token is of another issuer", nil), map[string]any{"iss": "https://other.example"}),
 		token(setUp("the ID token is for another client", nil), map[string]any{"aud": "other"}),
-		token(setUp("the ID token is for many, and was asked for by nobody", nil), map[string]any{"aud": []string{"gas", "other"}, "azp": nil}),
-		token(setUp("the ID token is for many, and was asked for by another", nil), map[string]any{"aud": []string{"gas", "other"}, "azp": "other"}),
-		token(setUp("the ID token was asked for by another", nil), map[string]any{"azp": "other"}),
-		token(setUp("the ID token was asked for by a number", nil), map[string]any{"azp": 7}),
+		token(setUp("the ID token is for many, and nobody requested it", nil), map[string]any{"aud": []string{"gas", "other"}, "azp": nil}),
+		token(setUp("the ID token is for many, and another client requested it", nil), map[string]any{"aud": []string{"gas", "other"}, "azp": "other"}),
+		token(setUp("another client requested the ID token", nil), map[string]any{"azp": "other"}),
+		token(setUp("the client that requested the ID token is a number", nil), map[string]any{"azp": 7}),
 		token(setUp("the ID token is of nobody", nil), map[string]any{"sub": ""}),
 		token(setUp("the ID token has a subject that is a number", nil), map[string]any{"sub": 7}),
 		token(setUp("the ID token expired an hour ago", nil), map[string]any{"exp": at(-time.Hour)}),
@@ -151,7 +151,7 @@ func signInCases() []signInCase {
 		fine("the ID token expired a minute ago", map[string]any{"exp": at(-time.Minute)}),
 		fine("the ID token is valid from a minute from now", map[string]any{"nbf": at(time.Minute)}),
 		fine("the ID token was made a minute from now", map[string]any{"iat": at(time.Minute)}),
-		fine("the ID token is for many, and was asked for by us", map[string]any{"aud": []string{"other", "gas"}, "azp": "gas"}),
+		fine("the ID token is for many, and we requested it", map[string]any{"aud": []string{"other", "gas"}, "azp": "gas"}),
 
 		// The account.
 		{
@@ -250,8 +250,8 @@ func TestWhoseFaultItIsDecidesWordsStatusAndLevel(t *testing.T) {
 	}
 }
 
-// tryIn goes as far on the way in as the provider and the site let it, and returns the
-// page where that ends.
+// tryIn goes through sign-in as far as the provider and the site let it, and returns the
+// last page.
 func (b *browser) tryIn(subject string, between func(*fixture)) answer {
 	b.t.Helper()
 	a := b.get("/login?return=/annotations")
@@ -287,8 +287,8 @@ func (b *fixture) logged(level, fault string) {
 	}
 }
 
-// TestARefusalOfManyIsNotChangedByOne fails to keep a sign-in after a refusal that others
-// have, too: the provider's trouble is one error for all who wait.
+// TestARefusalOfManyIsNotChangedByOne fails to keep a sign-in after a refusal. Others have
+// the same refusal, because all who wait for the provider share one error.
 func TestARefusalOfManyIsNotChangedByOne(t *testing.T) {
 	store := &ailing{SessionStore: newMemoryStore(10)}
 	b := newFixture(t, func(_ *Config, d *Deps) { d.Logins = store })

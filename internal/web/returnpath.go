@@ -8,7 +8,7 @@ import (
 // maxReturn is the longest return path in bytes.
 const maxReturn = 1024
 
-// afterLogin is the path to which sign-in leads if nothing better is asked for.
+// afterLogin is the path to which sign-in leads if the request names no other path.
 const afterLogin = "/annotations"
 
 // returnPath returns the path to which sign-in leads. It is raw if that is without doubt a

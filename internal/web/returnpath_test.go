@@ -10,8 +10,8 @@ import (
 	localidp "github.com/gas-restore/gas/internal/local/idp"
 )
 
-// hostile are return paths that some browser, proxy or parser reads as
-// another host, as a script, as a header, or as a way round in circles.
+// hostile are return paths that some browser, proxy or parser reads as another host, as a
+// script, as a header, or as a way back to sign-in.
 var hostile = []string{
 	"", " ", "annotations", "subscribe", "./annotations", "../annotations", "?x", "#x", "&", ".", "..",
 	"//evil.example", "//evil.example/annotations", "///evil.example", "////evil.example", "/////evil.example",
@@ -44,7 +44,7 @@ func TestTheSitesOwnPathsAreKept(t *testing.T) {
 	for _, raw := range []string{
 		"/", "/?x=1", "/annotations", "/annotations?after=eyJhIjoxfQ==", "/annotation/0b7f6a52-1b8a-4f0e-9a3e-0d6d9c9f4d11",
 		"/annotation/a%2Fb", "/annotation/a%20b", "/annotation/x/download", "/subscribe", "/account",
-		// Whatever may stand in a path (RFC 3986, 3.3): browsers leave it as it is.
+		// All characters that a path may have (RFC 3986, 3.3). Browsers leave them as they are.
 		"/annotation/it's(1)*;x", "/annotation/a!b$c&d'e(f)g*h+i,j;k=l:m@n~o-p_q.r",
 		"/annotations/", "/annotation/x/", "/subscribe/", "/annotations/?sort=name", "/annotation/a%2Fb/",
 		"/annotations?name=it's(1)*;x", "/annotations?a=1;b=2", "/annotations?a=/b?c", "/annotations?a=%27%28%29%2A%3B",
@@ -55,8 +55,8 @@ func TestTheSitesOwnPathsAreKept(t *testing.T) {
 	}
 }
 
-// browserReads is what the URL standard does to a relative reference before it
-// looks for a host.
+// browserReads changes a relative reference as the URL standard does before it looks for a
+// host.
 func browserReads(raw string) string {
 	raw = strings.TrimFunc(raw, func(r rune) bool { return r <= ' ' })
 	raw = regexp.MustCompile("[\t\n\r]").ReplaceAllString(raw, "")
@@ -92,7 +92,7 @@ func FuzzReturnPath(f *testing.F) {
 		if strings.ContainsAny(got, "\r\n") {
 			t.Fatalf("%q breaks a header", got)
 		}
-		// Where sign-in leads must be good for another sign-in.
+		// The path to which sign-in leads must be a good return path, too.
 		if again := returnPath(got); again != got {
 			t.Fatalf("%q then %q", got, again)
 		}
@@ -117,8 +117,8 @@ func TestSignInLeadsBackToTheVeryAddress(t *testing.T) {
 	}
 }
 
-// TestARefusedSignInKeepsTheAddress signs in after a refusal, and comes to the address that
-// was asked for at first.
+// TestARefusedSignInKeepsTheAddress signs in after a refusal, and comes to the address of
+// the first request.
 func TestARefusedSignInKeepsTheAddress(t *testing.T) {
 	const path = "/annotation/it's(1)*;x"
 	asAda := func(v *browser, a answer) answer {

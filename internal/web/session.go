@@ -32,10 +32,10 @@ type session struct {
 	token string
 }
 
-// sessions keeps each session under the hash of its token, so that nobody who reads the
-// store can take a session over. The time of the last use is in an entry of its own: a
-// request that writes this time while another request signs out must not write the session
-// back.
+// sessions keeps each session under the hash of its token. So a reader of the store cannot
+// take a session over. The time of the last use has its own entry. If it were in
+// the session's entry, a request that writes the time could bring back a session that another
+// request has just ended.
 type sessions struct {
 	store    SessionStore
 	now      func() time.Time

@@ -12,8 +12,8 @@ import (
 )
 
 // viewer returns the person who is signed in, and nil if nobody is. used says whether the
-// request shows that the person is there: a live stream, which a browser keeps open, does
-// not.
+// request shows that the person is there. A browser keeps a live stream open, so a live
+// stream does not show it.
 func (s *Server) viewer(c fiber.Ctx, used bool) (*viewer, error) {
 	v, err := s.viewerOf(c.Context(), c.Cookies(s.cookieName(sessionCookie)), namedJob(c), used)
 	if v != nil {

@@ -174,8 +174,8 @@ func TestSignOutGoesOnAtTheProvider(t *testing.T) {
 	}
 }
 
-// TestGlobusSignsIn signs in at a provider that is as peculiar as Globus Auth: it signs with
-// RS512, and takes the client's secret in the header alone.
+// TestGlobusSignsIn signs in at a provider that works like Globus Auth: it signs with RS512,
+// and takes the client's secret only in the header.
 func TestGlobusSignsIn(t *testing.T) {
 	b := newFixture(t)
 	ada := b.browser()

@@ -31,7 +31,7 @@ func newStreams() *streams { return &streams{open: make(map[string][]*stream)} }
 
 // enter adds a stream. stop must end the stream soon, even if nobody reads it, and must not
 // wait. Call done once, when the stream has ended. If the session has too many streams,
-// enter stops the oldest, whose page is probably gone. ok is false if the site is closing.
+// enter stops the oldest: its page is probably gone. ok is false if the site is closing.
 func (s *streams) enter(session string, stop func()) (done func(), ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

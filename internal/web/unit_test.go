@@ -18,8 +18,8 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// leaky is a stream that keeps everybody's changes for anybody, as a wrong subject
-// would.
+// leaky is a stream that gives the changes of all users to each user, as a stream with a
+// wrong subject does.
 type leaky struct{ *fixturePorts }
 
 func (l leaky) Kept(_ context.Context, _ events.UserID, after, upto events.Position) iter.Seq2[Status, error] {

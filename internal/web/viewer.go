@@ -18,13 +18,13 @@ type viewer struct {
 	// job is the job that the address names. It may be anybody's. It is zero if the address
 	// names none, or if there is no such job. One call reads it with the account.
 	job archive.Job
-	// stopped is the operator's reason for asking for nothing of the user's; empty if
-	// nobody stopped it.
+	// stopped is the operator's reason for a stop of the user's requests; empty if there is no
+	// stop.
 	stopped string
 }
 
-// Waits says in a sentence why the pipeline asks for no more of the files that the user is
-// entitled to: somebody at the service has to act first. It is empty if nothing waits.
+// Waits says in a sentence why the pipeline requests no more of the user's files, although
+// the user is entitled to them: somebody at the service has to act first. It is empty if nothing waits.
 func (v *viewer) Waits() string {
 	switch plan := v.account.Plan; {
 	case plan == nil:

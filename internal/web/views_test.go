@@ -60,8 +60,8 @@ func TestRowsAreWhatATemplateWouldMakeOfThem(t *testing.T) {
 	})
 }
 
-// TestANameIsTheSameWithItsBreaks reads the text of a name. The breaks are elements, and
-// not in the text.
+// TestANameIsTheSameWithItsBreaks reads the text of a name. The breaks are elements, so they
+// are not in the text.
 func TestANameIsTheSameWithItsBreaks(t *testing.T) {
 	for name, want := range map[string]string{
 		"": "", ".vcf": ".vcf", "panel_001.vcf": "panel_<wbr>001<wbr>.vcf", "a-b+c..d": "a-<wbr>b+<wbr>c<wbr>.<wbr>.d", "größe_<b>.x": "größe_<wbr>&lt;b&gt;<wbr>.x", "plain": "plain", "end_": "end_",

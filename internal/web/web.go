@@ -3,7 +3,7 @@
 //
 // The site renders every page itself, and pages work without JavaScript. A small script
 // follows the user's status changes and keeps the page up to date. The session alone
-// decides whose jobs a page shows.
+// decides which user's jobs a page shows.
 //
 // The files of handlers (pages.go, api.go, events.go, signin.go, safety.go, web.go) parse
 // the request, call a use case, and answer. The use cases take a context and plain values.

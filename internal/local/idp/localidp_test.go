@@ -148,7 +148,7 @@ func (b *fixture) get(u string) string {
 	return string(body)
 }
 
-// form returns the fields of the form whose subject is the wanted one.
+// form returns the fields of the form that has the wanted subject.
 func (b *fixture) form(page, subject string) url.Values {
 	b.t.Helper()
 	doc, err := html.Parse(strings.NewReader(page))

@@ -21,7 +21,7 @@ type bug struct {
 	plant     func(*Protocol)
 }
 
-// without takes a part out of a write's condition.
+// without removes a part of a write's condition.
 func without(write, part string) func(*Protocol) {
 	return func(p *Protocol) {
 		p.Writes = Writes()
@@ -36,7 +36,7 @@ func without(write, part string) func(*Protocol) {
 	}
 }
 
-// leaving has the sweep do nothing about a finding.
+// leaving makes the sweep do nothing about a finding.
 func leaving(f reconcile.Finding) func(*Protocol) {
 	return func(p *Protocol) {
 		p.Act = func(g reconcile.Finding) reconcile.Action {
@@ -49,7 +49,7 @@ func leaving(f reconcile.Finding) func(*Protocol) {
 }
 
 var bugs = []bug{
-	{"it is asked who is entitled before what is paid for is adopted", 3, Budget{Changes: 3, Crashes: 1}, func(p *Protocol) {
+	{"the worker asks who is entitled before it adopts a paid retrieval", 3, Budget{Changes: 3, Crashes: 1}, func(p *Protocol) {
 		p.Decide = func(q gate.Question) gate.Answer {
 			if q.Job.RetrievalID == "" && q.Job.ArchiveID != "" {
 				return gate.Entitled(q)
@@ -57,14 +57,14 @@ var bugs = []bug{
 			return gate.Decide(q)
 		}
 	}},
-	{"nobody asks whether a plan stands", 14, Budget{Changes: 2}, func(p *Protocol) {
+	{"nobody asks whether a plan is open", 14, Budget{Changes: 2}, func(p *Protocol) {
 		p.Entitled = func(q gate.Question) gate.Answer { q.Job.Ordered = true; return gate.Entitled(q) }
 	}},
-	{"an intent that stood still is not looked up", 3, Budget{Changes: 1, Crashes: 1}, func(p *Protocol) { p.LooksFirst = false }},
-	{"an intent is written over another's", 3, Budget{Changes: 1}, without(saveIntent, "attribute_not_exists(retrieval_intent)")},
+	{"a worker does not look an intent up that stood still", 3, Budget{Changes: 1, Crashes: 1}, func(p *Protocol) { p.LooksFirst = false }},
+	{"an intent replaces another worker's intent", 3, Budget{Changes: 1}, without(saveIntent, "attribute_not_exists(retrieval_intent)")},
 	{"an intent is written although a retrieval is on its way", 3, Budget{Changes: 1}, without(saveIntent, "attribute_not_exists(retrieval_request_id)")},
-	{"an intent is taken over that is not the one that was looked up", 3, Budget{Changes: 1, Crashes: 1, Doubles: 1}, without(takeIntent, "retrieval_intent.#t = :old")},
-	{"an error of Glacier is taken for a refusal", 3, Budget{Changes: 1, Crashes: 1}, func(p *Protocol) {
+	{"a worker takes over another intent than the one that it looked up", 3, Budget{Changes: 1, Crashes: 1, Doubles: 1}, without(takeIntent, "retrieval_intent.#t = :old")},
+	{"a worker takes an error of Glacier for a refusal", 3, Budget{Changes: 1, Crashes: 1}, func(p *Protocol) {
 		p.Retry = func(k fault.Kind, tier archive.Tier) thaw.Retry {
 			if k == fault.Transient {
 				k = fault.Throttled
@@ -72,16 +72,16 @@ var bugs = []bug{
 			return thaw.RetryOf(k, tier)
 		}
 	}},
-	{"a try is given back under which Glacier was asked", 15, Budget{Changes: 1, Crashes: 1, Failures: 1}, func(p *Protocol) { p.CountsUsed = false }},
-	{"a retrieval that came to nothing is saved again, over another's intent", 3, Budget{Changes: 1, Crashes: 1, Failures: 1}, func(p *Protocol) { p.LooksAgain = false }},
-	{"tries are forgotten when a retrieval came to nothing", 15, Budget{Changes: 1, Failures: 1}, func(p *Protocol) { p.KeepsTries = false }},
-	{"tries are not bounded by the gate", 15, Budget{Changes: 1, Failures: 4}, func(p *Protocol) {
+	{"a worker gives a try back although it called Glacier", 15, Budget{Changes: 1, Crashes: 1, Failures: 1}, func(p *Protocol) { p.CountsUsed = false }},
+	{"a failed retrieval is saved again, under another worker's intent", 3, Budget{Changes: 1, Crashes: 1, Failures: 1}, func(p *Protocol) { p.LooksAgain = false }},
+	{"the tries are forgotten when a retrieval failed", 15, Budget{Changes: 1, Failures: 1}, func(p *Protocol) { p.KeepsTries = false }},
+	{"the gate does not bound the tries", 15, Budget{Changes: 1, Failures: 4}, func(p *Protocol) {
 		p.Entitled = func(q gate.Question) gate.Answer { q.Job.History = archive.History{}; return gate.Entitled(q) }
 	}},
-	{"a retrieval that came to nothing is asked for again without the gate", 14, Budget{Changes: 1, Failures: 1}, func(p *Protocol) { p.AsksGate = false }},
-	{"the catalog is cleared by a notice of another retrieval", 20, Budget{Changes: 1, Failures: 1, Doubles: 1}, without(clearFailed, "retrieval_request_id = :retrieval")},
+	{"a restorer requests the archive of a failed retrieval without the gate", 14, Budget{Changes: 1, Failures: 1}, func(p *Protocol) { p.AsksGate = false }},
+	{"a notification of another retrieval clears the catalog", 20, Budget{Changes: 1, Failures: 1, Doubles: 1}, without(clearFailed, "retrieval_request_id = :retrieval")},
 	{"the archive is deleted before the object is proven", 6, Budget{Changes: 1}, func(p *Protocol) { p.ProvesFirst = false }},
-	{"restored is not told by who finds it done", untold, Budget{Changes: 1, Crashes: 1}, func(p *Protocol) { p.TellsDone = false }},
+	{"a restorer that finds the file restored does not report it", untold, Budget{Changes: 1, Crashes: 1}, func(p *Protocol) { p.TellsDone = false }},
 	{"a message of a plan that was cancelled opens one", 14, Budget{Changes: 3}, func(p *Protocol) {
 		p.Opens = func(a archive.Account, e events.UserUpgraded) archive.Entitlement {
 			e.Plan = ""
@@ -96,14 +96,14 @@ var bugs = []bug{
 			return archive.Open
 		}
 	}},
-	{"a plan that is over is opened again by its message", 14, Budget{Messages: 1, Doubles: 1}, func(p *Protocol) { p.ChecksWhetherOver = false }},
-	{"a plan is opened on an account on which another was meanwhile", 14, Budget{Messages: 1, Doubles: 1}, without(openPlan(false, false), "attribute_not_exists(plans_opened)")},
-	{"a plan is opened on an account that changed meanwhile", 14, Budget{Messages: 1, Changes: 2}, without(openPlan(true, false), "#r = :role AND role_changed_at = :changed")},
-	{"a new plan is closed by who looked at the one before", 20, Budget{Changes: 3}, without(closePlan, "plan_id = :plan")},
-	{"a request that was interrupted is left alone", stuck, Budget{Changes: 1, Crashes: 1, Losses: 1}, leaving(reconcile.Interrupted)},
-	{"a notice that was lost is not made up for", stuck, Budget{Changes: 1, Losses: 1}, leaving(reconcile.Unheard)},
-	{"a retrieval that Glacier forgot is waited for", stuck, Budget{Changes: 1, Losses: 1, Expiries: 1}, leaving(reconcile.Forgotten)},
-	{"a task that was lost is not made up for", stuck, Budget{Changes: 1, Losses: 1}, leaving(reconcile.Unplanned)},
+	{"the message of a plan that is over opens it again", 14, Budget{Messages: 1, Doubles: 1}, func(p *Protocol) { p.ChecksWhetherOver = false }},
+	{"a plan is opened although the account had another plan meanwhile", 14, Budget{Messages: 1, Doubles: 1}, without(openPlan(false, false), "attribute_not_exists(plans_opened)")},
+	{"a plan is opened although the account changed meanwhile", 14, Budget{Messages: 1, Changes: 2}, without(openPlan(true, false), "#r = :role AND role_changed_at = :changed")},
+	{"a sweep that read the earlier plan closes the new plan", 20, Budget{Changes: 3}, without(closePlan, "plan_id = :plan")},
+	{"the sweep ignores an interrupted request", stuck, Budget{Changes: 1, Crashes: 1, Losses: 1}, leaving(reconcile.Interrupted)},
+	{"the sweep ignores a lost notification", stuck, Budget{Changes: 1, Losses: 1}, leaving(reconcile.Unheard)},
+	{"the sweep waits for a retrieval that Glacier forgot", stuck, Budget{Changes: 1, Losses: 1, Expiries: 1}, leaving(reconcile.Forgotten)},
+	{"the sweep ignores a lost task", stuck, Budget{Changes: 1, Losses: 1}, leaving(reconcile.Unplanned)},
 }
 
 // TestPlantedBugsAreFound: a model that finds nothing proves nothing.
@@ -133,9 +133,9 @@ func TestPlantedBugsAreFound(t *testing.T) {
 		if os.Getenv("GAS_MODEL") != "large" {
 			continue
 		}
-		// What the bug is found in is right without it.
+		// Without the bug, the same configuration has no violation.
 		if r := New(Real(), b).Explore(1_000_000); r.Violation != nil || !r.Whole {
-			t.Errorf("%s: without it: %s %v", bug.what, r, r.Violation)
+			t.Errorf("%s: without the bug: %s %v", bug.what, r, r.Violation)
 		}
 	}
 }

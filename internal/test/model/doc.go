@@ -1,5 +1,5 @@
-// Package model explores every interleaving of the steps by which one archive is asked
-// for, brought back, and archived again. The site, an operator, the planner, two
+// Package model explores every interleaving of the steps that request one archive, bring
+// it back, and archive it again. The site, an operator, the planner, two
 // requesters, two restorers and the sweep take steps, and each of them can die after each of
 // its writes. Messages are doubled and lost, retrievals fail and expire, and indexes are
 // behind.

@@ -10,26 +10,27 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 )
 
-// Invariants that are no row of ARCHITECTURE.md's table.
+// Invariants that are not in ARCHITECTURE.md's table.
 const (
-	// stuck: a state from which nothing leads to a right end, whatever goes well.
+	// stuck: no steps lead from a state to a right end, even if all goes well.
 	stuck = 7
-	// untold: everything is over, and nobody was told.
+	// untold: everything is over, and nobody reported the restored file.
 	untold = 18
 )
 
-// Violation is what was found.
+// Violation is a broken invariant, and the way to it.
 type Violation struct {
 	Invariant uint8
-	// Trace is the shortest way there, an entry a step; the first is where it began. For a
-	// state that leads nowhere, On is one of the ways on from it.
+	// Trace is the shortest way to the violation. The first entry is the first state, and
+	// each other entry is a step. For a state that is stuck, On is one of the ways that go
+	// on from the state.
 	Trace, On []string
 }
 
-// Steps is how long the way is.
+// Steps is the number of steps of the way.
 func (v *Violation) Steps() int { return len(v.Trace) - 1 }
 
-// Error tells the violation.
+// Error describes the violation.
 func (v *Violation) Error() string {
 	s := fmt.Sprintf("invariant %d (%s) is broken after %d steps:\n  %s", v.Invariant, meaning(v.Invariant), v.Steps(), strings.Join(v.Trace, "\n  "))
 	if len(v.On) > 0 {
@@ -38,8 +39,7 @@ func (v *Violation) Error() string {
 	return s
 }
 
-// meaning is the invariant in a few words; its number is that of ARCHITECTURE.md and of
-// the rows that follow there.
+// meaning is the invariant in a few words. The numbers are those of ARCHITECTURE.md.
 func meaning(invariant uint8) string {
 	switch invariant {
 	case 3:
@@ -47,25 +47,25 @@ func meaning(invariant uint8) string {
 	case 6:
 		return "the archive is deleted only when its bytes are in S3"
 	case stuck:
-		return "from every state something leads to a right end"
+		return "from every state some steps lead to a right end"
 	case 14:
 		return "no retrieval without a plan that stands, or an operator"
 	case 15:
 		return "retrievals per archive and cause are bounded, and each is counted as a try"
 	case untold:
-		return "what is done is told"
+		return "every restored file is reported"
 	case 20:
 		return "a new life and a new retrieval share nothing with the earlier"
 	}
 	return "?"
 }
 
-// Result is what an exploration came to.
+// Result is the result of an exploration.
 type Result struct {
 	States, Transitions, Quiet, Depth int
 	Took                              time.Duration
 	Violation                         *Violation
-	// Whole is false if the exploration ended at its most states.
+	// Whole is false if the exploration stopped at its limit of states.
 	Whole bool
 	// Labels counts the transitions by the name of the step.
 	Labels map[string]int
@@ -80,21 +80,21 @@ func (r Result) String() string {
 	return s
 }
 
-// explorer holds what was visited.
+// explorer holds the visited states.
 type explorer struct {
 	m      *Model
 	seed   maphash.Seed
 	seen   map[uint64]uint32
 	states []State
 	parent []uint32
-	// next has the steps that are no faults, those of state i from at[i] on.
+	// next has the steps that are no faults. Those of state i begin at at[i].
 	next []uint32
 	at   []uint32
 }
 
-// Explore visits every state that the model can come to, the nearest first, up to most
-// of them, and stops at the first that breaks an invariant. Then it looks whether from
-// each of them steps without a fault lead to a right end.
+// Explore visits the states that the model can reach, the nearest first, and at most most
+// of these. It stops at the first state that breaks an invariant. If there is none, it
+// checks that from each state steps without a fault lead to a right end.
 func (m *Model) Explore(most int) Result {
 	began := time.Now()
 	x := &explorer{m: m, seed: maphash.MakeSeed(), seen: map[uint64]uint32{}}
@@ -141,7 +141,7 @@ func (m *Model) Explore(most int) Result {
 	return r
 }
 
-// visit returns the number of the state, a new one if it was not seen.
+// visit returns the number of the state. An unseen state gets a new number.
 func (x *explorer) visit(s State, from uint32) uint32 {
 	h := maphash.Comparable(x.seed, s)
 	if i, ok := x.seen[h]; ok {
@@ -191,7 +191,7 @@ func (x *explorer) lead(ends []uint32) *Violation {
 		return nil
 	}
 	v := &Violation{Invariant: stuck, Trace: x.trace(uint32(bad))}
-	// The way on to where it ends shows why: the state that is left in the end.
+	// The way that goes on from the state shows the reason: it ends in the state that stays.
 	for range 40 {
 		s, moved := x.states[bad], false
 		x.m.steps(&s, func(label string, how how, n State) {
@@ -211,7 +211,7 @@ func (x *explorer) lead(ends []uint32) *Violation {
 	return v
 }
 
-// untold reports whether the state ends with a restored file of which nobody was told.
+// untold reports whether the state leads to a restored file that nobody reported.
 func (x *explorer) untold(from uint32) bool {
 	seen := map[uint32]bool{from: true}
 	for queue := []uint32{from}; len(queue) > 0; queue = queue[1:] {
@@ -229,7 +229,7 @@ func (x *explorer) untold(from uint32) bool {
 	return false
 }
 
-// after returns the states that follow on one without a fault.
+// after returns the states that follow state i without a fault.
 func (x *explorer) after(i uint32) []uint32 {
 	if int(i)+1 < len(x.at) {
 		return x.next[x.at[i]:x.at[i+1]]
@@ -237,7 +237,7 @@ func (x *explorer) after(i uint32) []uint32 {
 	return x.next[x.at[i]:]
 }
 
-// trace is the way to a state.
+// trace is the way to state i.
 func (x *explorer) trace(i uint32) []string {
 	var path []uint32
 	for ; i != 0; i = x.parent[i] {
@@ -262,12 +262,12 @@ func (x *explorer) trace(i uint32) []string {
 	return lines
 }
 
-// over reports whether nobody has anything in hand or in flight.
+// over reports whether no process is at work and no message is in flight.
 func (m *Model) over(s *State) bool {
 	return s.idle() && s.Msgs[0].Kind == none && !(s.Due && s.Role == premium)
 }
 
-// right reports whether the state is an end as it should be.
+// right reports whether the state is a right end.
 func (m *Model) right(s *State) bool {
 	if !m.over(s) || s.Token != 0 || s.Broken != 0 {
 		return false
@@ -278,7 +278,7 @@ func (m *Model) right(s *State) bool {
 		}
 	}
 	if s.Duplicates < s.Extra && s.Left.Crashes == m.Budget.Crashes && s.Left.Failures == m.Budget.Failures {
-		return false // the known duplicate is counted, unless who made it died, or it failed by itself
+		return false // the known duplicate is counted, unless its worker died, or it failed
 	}
 	stopped := s.Letters&spentLetter != 0 && m.isSpent(s)
 	occupied := s.Letters&occupiedLetter != 0 && s.Retrieval != 0 && s.Object != nothing
@@ -295,7 +295,7 @@ func (m *Model) right(s *State) bool {
 	return s.Role == free && s.reads() == archive.Archived
 }
 
-// reads is what the web page says of the file.
+// reads is the state of the file on the web page.
 func (s *State) reads() archive.State {
 	job := archive.Job{Status: "COMPLETED", Result: archive.Object{Bucket: "b", Key: "k"}}
 	if s.Archive != 0 {

@@ -11,8 +11,8 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Protocol has what decides: functions of the services, and a switch for each order of
-// steps that a service's code has. A planted bug replaces one of them.
+// Protocol has the functions of the services that decide, and a switch for each order of
+// steps in a service's code. A planted bug replaces one of them.
 type Protocol struct {
 	Decide   func(gate.Question) gate.Answer
 	Entitled func(gate.Question) gate.Answer
@@ -22,24 +22,25 @@ type Protocol struct {
 	Act      func(reconcile.Finding) reconcile.Action
 	Writes   []Write
 
-	// LooksFirst: who finds an old intent looks at Glacier's list first.
+	// LooksFirst: a worker that finds an old intent reads Glacier's list first.
 	LooksFirst bool
-	// CountsUsed: if Glacier may have been asked under an intent, its try stays counted, and
-	// who takes the intent over counts another one.
+	// CountsUsed: if a worker may have called Glacier under an intent, the intent's try stays
+	// counted, and a worker that takes the intent over counts another one.
 	CountsUsed bool
-	// LooksAgain: who cannot save a retrieval under its own intent saves it under another
-	// one, but only if the retrieval may still bring the archive.
+	// LooksAgain: a worker that cannot save a retrieval under its own intent saves it under
+	// another one, but only if the retrieval may still bring the archive.
 	LooksAgain bool
 	// ProvesFirst: the archive is deleted after the object is proven.
 	ProvesFirst bool
-	// TellsDone: a notice of a retrieval that restored the file before is told again.
+	// TellsDone: if a notification comes again after its retrieval restored the file, the
+	// restorer reports “restored” again.
 	TellsDone bool
-	// KeepsTries: the tries stay counted when a retrieval came to nothing.
+	// KeepsTries: the tries stay counted when a retrieval failed or expired.
 	KeepsTries bool
-	// ChecksWhetherOver: who opens a plan looks first whether that plan is over.
+	// ChecksWhetherOver: a planner checks whether a plan is over before it opens the plan.
 	ChecksWhetherOver bool
-	// AsksGate: a retrieval that came to nothing is followed by a task, and not by a
-	// request.
+	// AsksGate: after a retrieval that failed or expired, the restorer publishes a task. It
+	// does not call Glacier itself.
 	AsksGate bool
 }
 
@@ -60,8 +61,9 @@ type Bounds struct {
 	Requesters, Restorers, Planners int
 	// HashKnown says that the catalog has the archive's tree hash.
 	HashKnown bool
-	// Premium says that the user is Premium and has a plan whose message was not published
-	// yet. Planless says that another system made the user Premium, without a plan.
+	// Premium says that the user is Premium and has a plan, and that the plan's message was
+	// not published yet. Planless says that another system made the user Premium, without a
+	// plan.
 	Premium, Planless bool
 }
 
@@ -71,7 +73,8 @@ type Model struct {
 	Bounds
 	conditions map[string][]atom
 
-	// The functions are pure, and asked the same few questions: the answers are kept.
+	// The functions are pure and get the same few questions again and again. So the model
+	// keeps their answers.
 	decided  map[[4]bool]gate.Action
 	entitled map[entitlement]gate.Action
 	spent    map[[3]uint8]bool
@@ -96,7 +99,7 @@ func New(p Protocol, b Bounds) *Model {
 	}
 }
 
-// Start is the state in which everything begins: a Free user's archive in the vault.
+// Start is the first state: a Free user's archive is in the vault.
 func (m *Model) Start() State {
 	s := State{Archive: 1, Life: 1, Vault: 1 << 1, Left: m.Budget}
 	switch {
@@ -117,8 +120,8 @@ var (
 	plan   = &archive.Plan{ID: "p", State: archive.PlanOpen}
 )
 
-// moment is the time of the nth change of the role, doubled: a message that was sent
-// after it has the odd number behind.
+// moment is the time with the number n. The nth change of the role has the time 2n. A
+// message that was sent after this change has the time 2n+1.
 func moment(n uint8) time.Time {
 	if n == 0 {
 		return time.Time{}
@@ -162,8 +165,8 @@ func (m *Model) decide(s *State) gate.Action {
 	return a
 }
 
-// mayAsk asks the gate whether a requester may ask, with what the requester read of the
-// job.
+// mayAsk asks the gate whether a requester may call Glacier. The question has the values
+// that the requester read from the job.
 func (m *Model) mayAsk(r *Requester, stands bool) gate.Action {
 	key := entitlement{stands, r.Ordered, r.Tries, r.Failed, r.Expired}
 	a, ok := m.entitled[key]
@@ -199,21 +202,22 @@ func (m *Model) retry(kind fault.Kind, tier uint8) thaw.Retry {
 	return r
 }
 
-// emit takes a step's end. A fault is a step that nothing may depend on.
+// emit takes the state after a step. A fault is a step too, but no right end may depend on
+// it.
 type emit func(label string, how how, n State)
 
-// how tells a step from its faults.
+// how says whether a step is a fault.
 type how uint8
 
 const (
 	plain how = iota
-	// unseen: the step took effect, and who made it died or saw an error.
+	// unseen: the step took effect, but its process died or saw an error.
 	unseen
-	// byChance is a fault or a person's doing.
+	// byChance: a fault, or an action of a person.
 	byChance
 )
 
-// steps emits all that can follow on s.
+// steps emits every state that can follow s.
 func (m *Model) steps(s *State, emit emit) {
 	for i := range m.Requesters {
 		m.requester(s, i, emit)

@@ -8,15 +8,15 @@ import (
 	"testing"
 )
 
-// small are the configurations of CI. Each looks at one side of the protocol, because
-// what can go wrong multiplies.
+// small are the configurations of CI. Each covers one side of the protocol, because the
+// number of states grows with the product of the faults.
 var small = []Bounds{
 	{Name: "two requesters, crashes and failures", Requesters: 2, Restorers: 1, Planners: 1, HashKnown: true, Premium: true, Budget: Budget{Changes: 1, Crashes: 1, Failures: 1}},
 	{Name: "two requesters, and Glacier refuses", Requesters: 2, Restorers: 1, Planners: 1, Premium: true, Budget: Budget{Changes: 1, Crashes: 1, Refusals: 2}},
 	{Name: "a worker is paused before its call", Requesters: 2, Restorers: 1, Planners: 1, Premium: true, Budget: Budget{Pauses: 1, Crashes: 1, Refusals: 1}},
-	{Name: "two restorers of one notice", Requesters: 1, Restorers: 2, Planners: 1, HashKnown: true, Premium: true, Budget: Budget{Crashes: 1, Doubles: 1, Failures: 1, Others: 1}},
-	{Name: "two restorers of one notice, and an output that expires", Requesters: 1, Restorers: 2, Planners: 1, HashKnown: true, Premium: true, Budget: Budget{Doubles: 1, Expiries: 1}},
-	{Name: "outputs expire, retrievals fail, notices are lost", Requesters: 1, Restorers: 1, Planners: 1, Premium: true, Budget: Budget{Crashes: 1, Losses: 1, Failures: 1, Expiries: 1, Others: 1}},
+	{Name: "two restorers of one notification", Requesters: 1, Restorers: 2, Planners: 1, HashKnown: true, Premium: true, Budget: Budget{Crashes: 1, Doubles: 1, Failures: 1, Others: 1}},
+	{Name: "two restorers of one notification, and an output that expires", Requesters: 1, Restorers: 2, Planners: 1, HashKnown: true, Premium: true, Budget: Budget{Doubles: 1, Expiries: 1}},
+	{Name: "outputs expire, retrievals fail, notifications are lost", Requesters: 1, Restorers: 1, Planners: 1, Premium: true, Budget: Budget{Crashes: 1, Losses: 1, Failures: 1, Expiries: 1, Others: 1}},
 	{Name: "two planners of one message", Requesters: 1, Restorers: 1, Planners: 2, Budget: Budget{Changes: 2, Messages: 1, Doubles: 1}},
 	{Name: "an index is behind", Requesters: 1, Restorers: 1, Planners: 1, Budget: Budget{Changes: 3, Stale: 1, Crashes: 1}},
 	{Name: "archived again, with old messages about", Requesters: 1, Restorers: 1, Planners: 1, Budget: Budget{Changes: 3, Lives: 1, Doubles: 1, Stale: 1}},
@@ -25,12 +25,12 @@ var small = []Bounds{
 	{Name: "the tries are used up", Requesters: 1, Restorers: 1, Planners: 1, Premium: true, Budget: Budget{Crashes: 1, Failures: 3, Changes: 1}},
 }
 
-// large are those of `make model`.
+// large are the configurations of `make model`.
 var large = []Bounds{
 	{Name: "two requesters, failures and losses", Requesters: 2, Restorers: 1, Planners: 1, Budget: Budget{Changes: 2, Crashes: 2, Failures: 1, Losses: 1}},
 	{Name: "two requesters, a task doubled, and Glacier refuses", Requesters: 2, Restorers: 1, Planners: 1, Budget: Budget{Changes: 2, Crashes: 1, Refusals: 2, Doubles: 1}},
 	{Name: "a worker is paused before its call", Requesters: 2, Restorers: 1, Planners: 1, Budget: Budget{Changes: 2, Pauses: 1, Crashes: 1, Failures: 1}},
-	{Name: "two restorers of one notice", Requesters: 1, Restorers: 2, Planners: 1, Budget: Budget{Changes: 1, Crashes: 1, Doubles: 1, Failures: 2, Others: 1}},
+	{Name: "two restorers of one notification", Requesters: 1, Restorers: 2, Planners: 1, Budget: Budget{Changes: 1, Crashes: 1, Doubles: 1, Failures: 2, Others: 1}},
 	{Name: "two planners, three changes", Requesters: 1, Restorers: 1, Planners: 2, Budget: Budget{Changes: 3, Messages: 1, Doubles: 1}},
 	{Name: "archived again, with old messages about", Requesters: 1, Restorers: 1, Planners: 1, Budget: Budget{Changes: 3, Lives: 1, Doubles: 1, Crashes: 1}},
 	{Name: "three lives", Requesters: 1, Restorers: 1, Planners: 1, Budget: Budget{Changes: 5, Lives: 2, Doubles: 1}},
@@ -41,8 +41,8 @@ var large = []Bounds{
 // mostStates bounds the memory of one exploration.
 const mostStates = 20_000_000
 
-// TestEveryInterleaving explores the protocol as it is: no state breaks an invariant,
-// and from each a right end can be come to.
+// TestEveryInterleaving explores the protocol as it is: no state breaks an invariant, and
+// from each state some steps lead to a right end.
 func TestEveryInterleaving(t *testing.T) {
 	configurations := small
 	if os.Getenv("GAS_MODEL") == "large" {
@@ -56,7 +56,7 @@ func TestEveryInterleaving(t *testing.T) {
 			t.Errorf("%s: %v", b.Name, r.Violation)
 		}
 		if !r.Whole {
-			t.Errorf("%s: there is more to it", b.Name)
+			t.Errorf("%s: there are more states than the limit", b.Name)
 		}
 		if r.Quiet == 0 {
 			t.Errorf("%s: it has no right end", b.Name)
@@ -71,15 +71,15 @@ func TestEveryInterleaving(t *testing.T) {
 	}
 }
 
-// neverTaken are the steps that a right protocol does not come to.
+// neverTaken are the steps that a right protocol never takes.
 var neverTaken = map[string]bool{
-	"restorer hears from Glacier that the retrieval did not fail": true, // of a notice that lies
-	"restorer puts the object, late":                              true, // of a planted bug
-	"requester asks Glacier, which takes it, and sees an error":   true, // of a planted bug
+	"restorer hears from Glacier that the retrieval did not fail":         true, // only after a wrong notification
+	"restorer puts the object, late":                                      true, // only with a planted bug
+	"requester calls Glacier, which takes the request, and sees an error": true, // only with a planted bug
 }
 
-// taken looks for a step that is written and never taken: a model that does not come to it
-// proves nothing of it.
+// taken looks for steps in the source that no configuration takes. The model proves nothing
+// about such a step.
 func taken(t *testing.T, seen map[string]int) {
 	t.Helper()
 	files, err := filepath.Glob("*.go")

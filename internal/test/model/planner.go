@@ -46,20 +46,20 @@ func (m *Model) planner(s *State, i int, emit emit) {
 			switch m.Opens(account(s.Role, s.Changes, s.Plan != 0), message(msg)) {
 			case archive.Go:
 				*w = Planner{PC: pPublish, Msg: msg, Plan: s.Plan}
-				emit("planner gets a message, and finds the plan that stands", plain, n)
+				emit("planner gets a message, and finds an open plan", plain, n)
 			case archive.Open:
 				of := msg.C
 				if of == 0 {
 					of = msg.A
 				}
 				if s.Closed&(1<<of) != 0 && m.ChecksWhetherOver {
-					emit("planner gets a message whose plan is over", plain, n)
+					emit("planner gets a message of a plan that is over", plain, n)
 					continue
 				}
 				*w = Planner{PC: pOpen, Msg: msg, Role: s.Role, Changes: s.Changes, Opened: s.Opened, Plan: of}
-				emit("planner gets a message, and is to open a plan", plain, n)
+				emit("planner gets a message, and must open a plan", plain, n)
 			default:
-				emit("planner gets a message that comes to nothing", plain, n)
+				emit("planner gets a message that asks for nothing", plain, n)
 			}
 		}
 	case pOpen:
@@ -70,7 +70,7 @@ func (m *Model) planner(s *State, i int, emit emit) {
 			return
 		}
 		if p.Msg.A != 0 || s.Closed&(1<<p.Plan) != 0 || archive.Account.Opens(account(s.Role, s.Changes, false), message(p.Msg)) != archive.Open {
-			n.broke(14) // the message is of a plan that is over, or too late by now
+			n.broke(14) // the message names a plan that is over, or it is too late by now
 		}
 		w.PC = pPublish
 		step("planner opens a plan")
@@ -96,7 +96,7 @@ func (m *Model) planner(s *State, i int, emit emit) {
 	}
 }
 
-// message is what Opens gets to see.
+// message is the message as Opens gets it.
 func message(msg Msg) events.UserUpgraded {
 	e := events.UserUpgraded{ID: "m", UserID: "u", UpgradedAt: moment(msg.B), Via: events.ViaSNS}
 	if msg.A != 0 {
@@ -105,7 +105,7 @@ func message(msg Msg) events.UserUpgraded {
 	return e
 }
 
-// open writes a plan on the account, if it is as it was read.
+// open writes a plan on the account, if the account is as it was read.
 func (m *Model) open(n *State, v values) bool {
 	if !m.holds(openPlan(v.changed != 0, v.opened != 0), n, v) {
 		return false
@@ -115,7 +115,7 @@ func (m *Model) open(n *State, v values) bool {
 	return true
 }
 
-// freshCount is how many plans were opened by now, which nobody has read yet.
+// freshCount is a number of opened plans that nobody has read yet.
 func (s *State) freshCount() uint8 {
 	for c := uint8(1); ; c++ {
 		if s.Opened != c && s.Sweep.Opened != c && s.Planners[0].Opened != c && s.Planners[1].Opened != c {
@@ -124,7 +124,7 @@ func (s *State) freshCount() uint8 {
 	}
 }
 
-// freshPlan returns an id that nobody has.
+// freshPlan returns a plan id that is not in use.
 func (s *State) freshPlan() uint8 {
 	for p := uint8(1); ; p++ {
 		used := s.Plan == p || s.Sweep.Plan == p

@@ -6,7 +6,7 @@ import (
 	"github.com/gas-restore/gas/internal/thaw"
 )
 
-// The places of a requester: what it does next. See internal/thaw/request.go and ask.go.
+// The places of a requester: its next step. See internal/thaw/request.go and ask.go.
 const (
 	_ uint8 = iota
 	rList
@@ -19,7 +19,7 @@ const (
 	rDrop
 )
 
-// What becomes of the task when the intent is dropped.
+// The end of the task after the requester has dropped its intent.
 const (
 	thenAck uint8 = iota
 	thenBack
@@ -59,10 +59,10 @@ func (m *Model) requester(s *State, i int, emit emit) {
 		default:
 			w.PC, w.Used = rGate, any && m.CountsUsed
 			if !any && w.Tries > 0 && m.CountsUsed {
-				w.Tries-- // nothing was asked for under the intent: its try is still to be had
+				w.Tries-- // nobody called Glacier under the intent, so its try is free again
 			}
 		}
-		emit("requester looks at Glacier's list", plain, n)
+		emit("requester reads Glacier's list", plain, n)
 		if w.PC == rGate && !any && m.CountsUsed && s.Left.Expiries > 0 {
 			w.Used, w.Tries = true, r.Tries
 			n.Left.Expiries--
@@ -94,7 +94,7 @@ func (m *Model) requester(s *State, i int, emit emit) {
 		}
 		if !m.holds(write, s, v) {
 			back()
-			emit("requester finds that another was first with its intent", plain, n)
+			emit("requester finds that another requester wrote its intent first", plain, n)
 			return
 		}
 		if n.Token = n.fresh(); write != takeIntent {
@@ -119,12 +119,12 @@ func (m *Model) requester(s *State, i int, emit emit) {
 		case s.Retrieval == r.Retrieval:
 			ack()
 		case m.LooksAgain && !s.usable(r.Retrieval):
-			back() // it came to nothing, and others saw to that
+			back() // the retrieval failed or expired, and others handled that
 		case s.Archive != r.Msg.A && s.RestoredBy == r.Retrieval:
 			back()
 		case s.Retrieval != 0 || s.Archive != r.Msg.A:
 			if n.Duplicates++; n.Duplicates > n.Extra+m.Budget.Pauses-n.Left.Pauses {
-				n.broke(3) // it is told of a duplicate that there is not
+				n.broke(3) // it reports a duplicate that does not exist
 			}
 			back()
 		case s.Token == 0:
@@ -143,7 +143,7 @@ func (m *Model) requester(s *State, i int, emit emit) {
 		n.Token = n.fresh()
 		n.Tries++
 		w.PC, w.Token = rSave, n.Token
-		step("requester writes an intent for what it asked for")
+		step("requester writes an intent for the retrieval that it requested")
 	case rDrop:
 		v := values{token: r.Token}
 		if r.Token == 0 {
@@ -170,7 +170,7 @@ func (m *Model) requester(s *State, i int, emit emit) {
 	}
 }
 
-// take emits what a requester does that gets the jth message.
+// take emits the steps of a requester that gets the jth message.
 func (m *Model) take(s *State, i, j int, emit emit) {
 	n, msg := *s, s.Msgs[j]
 	n.Msgs[j] = Msg{}
@@ -189,23 +189,23 @@ func (m *Model) take(s *State, i, j int, emit emit) {
 				return // it waits
 			}
 			n.Left.Pauses--
-			label, how = "requester finds an intent that stood still, whose worker is paused before its call", byChance
+			label, how = "requester finds an intent that stood still, and its worker is paused before its call", byChance
 		}
 		w.PC, w.Old = rList, s.Token
 		emit(label, how, n)
 	case gate.Ask, gate.Drop, gate.Operator, gate.Later:
 		w.PC, w.Old = rGate, s.Token
 		emit("requester gets a task", plain, n)
-	default: // it is on its way, or done
+	default: // the archive is on its way, or restored
 		*w = Requester{}
-		emit("requester gets a task for which there is nothing to do", plain, n)
+		emit("requester gets a task, and there is nothing to do", plain, n)
 	}
 }
 
 // standsStill reports whether another worker may have seen the intent for as long as an
-// intent lives. That cannot be while the intent's worker is between its write and the end
-// of its call: the call takes a third of an intent's life at the most, and an intent that
-// is older than another third is renewed before the call.
+// intent lives. This is impossible while the intent's worker is between its write and the
+// end of its call. The call takes at most a third of an intent's life, and the worker
+// renews an intent that is older than another third before the call.
 func (s *State) standsStill() bool {
 	for i := range s.Requesters {
 		if r := &s.Requesters[i]; r.PC == rCall && r.Token == s.Token {
@@ -215,8 +215,9 @@ func (s *State) standsStill() bool {
 	return true
 }
 
-// best returns the retrieval to adopt. any reports whether Glacier may have been asked: the
-// list has a retrieval, or the intent is so old that Glacier may have forgotten it.
+// best returns the retrieval to adopt. any reports whether somebody may have called
+// Glacier: the list has a retrieval, or the intent is so old that Glacier may have forgotten
+// the retrieval.
 func (s *State) best(archive uint8) (best uint8, any bool) {
 	any = s.Gone && s.Life == archive
 	for i, r := range s.Retrievals {
@@ -231,13 +232,13 @@ func (s *State) best(archive uint8) (best uint8, any bool) {
 	return best, any
 }
 
-// usable reports whether the output of the retrieval is there, or may still come.
+// usable reports whether the retrieval's output is there, or may still come.
 func (s *State) usable(retrieval uint8) bool {
 	status := s.Retrievals[retrieval-1].Status
 	return status == succeeded || status == inProgress
 }
 
-// call emits what Glacier may make of a request.
+// call emits the answers that Glacier may give to a request.
 func (m *Model) call(s *State, i int, emit emit) {
 	r := s.Requesters[i]
 	if s.Vault&(1<<r.Msg.A) == 0 {
@@ -252,18 +253,18 @@ func (m *Model) call(s *State, i int, emit emit) {
 				break
 			}
 		}
-		emit("requester asks Glacier, which takes it", plain, n)
+		emit("requester calls Glacier, which takes the request", plain, n)
 		if n.Left.Crashes > 0 && m.retry(fault.Transient, r.Tier).Refused() {
-			n := n // a planted bug's: an error is taken for a refusal
+			n := n // only in a planted bug: the worker takes an error for a refusal
 			n.Requesters[i].PC, n.Requesters[i].After = rDrop, thenBack
 			n.Left.Crashes--
-			emit("requester asks Glacier, which takes it, and sees an error", byChance, n)
+			emit("requester calls Glacier, which takes the request, and sees an error", byChance, n)
 		}
 		if n.Left.Crashes > 0 {
 			n.Requesters[i] = Requester{}
 			n.back(r.Msg)
 			n.Left.Crashes--
-			emit("requester asks Glacier, which takes it", unseen, n)
+			emit("requester calls Glacier, which takes the request", unseen, n)
 		}
 	}
 	if s.Left.Crashes > 0 {
@@ -279,7 +280,7 @@ func (m *Model) call(s *State, i int, emit emit) {
 	}
 }
 
-// refuse emits what the retry table says about an error that Glacier gave.
+// refuse emits the step that the retry table names for an error of Glacier.
 func (m *Model) refuse(s *State, i int, kind fault.Kind, how how, label string, emit emit) {
 	n := *s
 	w := &n.Requesters[i]
@@ -295,7 +296,7 @@ func (m *Model) refuse(s *State, i int, kind fault.Kind, how how, label string, 
 		if w.PC, w.After = rDrop, thenBack; retry.Action == thaw.DeadLetter {
 			w.After = thenDeadLetter
 		}
-		w.Used = false // under the intent that it wrote itself, Glacier took nothing
+		w.Used = false // Glacier took nothing under the requester's own intent
 	default:
 		msg := w.Msg
 		*w = Requester{}
@@ -304,7 +305,7 @@ func (m *Model) refuse(s *State, i int, kind fault.Kind, how how, label string, 
 	emit(label, how, n)
 }
 
-// fresh returns a token that nobody has.
+// fresh returns a token that is not in use.
 func (s *State) fresh() uint8 {
 	for t := uint8(1); ; t++ {
 		used := s.Token == t

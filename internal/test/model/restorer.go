@@ -1,8 +1,8 @@
 package model
 
-// The places of a restorer: what it does next. They follow the steps of internal/restore:
-// hear is the look at the catalog, oFetch the look at Glacier and the fetch, oPut is put and
-// prove, oDelete is release.
+// The places of a restorer: its next step. They follow the steps of internal/restore. In
+// hear, the restorer reads the catalog. In oFetch it asks Glacier and fetches the output. In
+// oPut it puts the object and proves it, and in oDelete it releases the archive.
 const (
 	_ uint8 = iota
 	oFetch
@@ -21,7 +21,7 @@ const (
 func (m *Model) restorer(s *State, i int, emit emit) {
 	if s.Restorers[i].PC == 0 {
 		for j, msg := range s.Msgs {
-			if msg.Kind == notice && (j == 0 || s.Msgs[j-1] != msg) {
+			if msg.Kind == notification && (j == 0 || s.Msgs[j-1] != msg) {
 				m.hear(s, i, j, emit)
 			}
 		}
@@ -104,7 +104,7 @@ func (m *Model) restorer(s *State, i int, emit emit) {
 	case oTell:
 		n.Told = true
 		ack()
-		step("restorer tells that it is restored")
+		step("restorer reports the restored file")
 	case oClearRetrieval:
 		write := clearFailed
 		if r.CameTo == forgotten {
@@ -135,7 +135,7 @@ func (m *Model) restorer(s *State, i int, emit emit) {
 	}
 }
 
-// askAgain has the archive asked for once more.
+// askAgain requests the archive once more.
 func (m *Model) askAgain(n *State, archive uint8) {
 	if m.AsksGate {
 		n.put(Msg{Kind: task, A: archive})
@@ -151,7 +151,7 @@ func (m *Model) askAgain(n *State, archive uint8) {
 	}
 }
 
-// hear emits what a restorer does that gets the jth message.
+// hear emits the steps of a restorer that gets the jth message.
 func (m *Model) hear(s *State, i, j int, emit emit) {
 	n, msg := *s, s.Msgs[j]
 	life := s.Retrievals[msg.A-1].Life
@@ -161,35 +161,35 @@ func (m *Model) hear(s *State, i, j int, emit emit) {
 		if s.RestoredBy == msg.A && m.TellsDone {
 			n.Told = true
 		}
-		emit("restorer gets a notice of what is not archived any more", plain, n)
+		emit("restorer gets a notification of a file that is not archived any more", plain, n)
 	case s.Archive != life:
 		n.Letters |= otherLetter
-		emit("restorer gets a notice of another archive: a dead letter", plain, n)
+		emit("restorer gets a notification of another archive: a dead letter", plain, n)
 	case s.Retrieval == 0 && s.Token != 0:
-		// It waits.
+		// The message waits.
 	case s.Retrieval == 0 && s.Object == right && (m.HashKnown || msg.B != forgotten):
 		n.Restorers[i] = Restorer{PC: oDeleteTaken, Msg: msg, Archive: s.Archive}
-		emit("restorer gets a notice for which nobody waits, and proves the object that is there", plain, n)
+		emit("restorer gets a notification that nobody waits for, and proves the object that is there", plain, n)
 	case s.Retrieval == 0 && s.Object != nothing && (m.HashKnown || msg.B != forgotten):
 		n.Letters |= occupiedLetter
-		emit("restorer gets a notice for which nobody waits, and another object is there: a dead letter", plain, n)
+		emit("restorer gets a notification that nobody waits for, and another object is there: a dead letter", plain, n)
 	case s.Retrieval == 0:
 		m.askAgain(&n, s.Archive)
-		emit("restorer gets a notice for which nobody waits, and asks again", plain, n)
+		emit("restorer gets a notification that nobody waits for, and asks again", plain, n)
 		if n.Left.Crashes > 0 {
 			n.back(msg)
 			n.Left.Crashes--
-			emit("restorer gets a notice for which nobody waits, and asks again", unseen, n)
+			emit("restorer gets a notification that nobody waits for, and asks again", unseen, n)
 		}
 	case s.Retrieval != msg.A:
-		emit("restorer gets a notice of another retrieval", plain, n)
+		emit("restorer gets a notification of another retrieval", plain, n)
 	default:
 		n.Restorers[i] = Restorer{PC: oFetch, Msg: msg, Archive: s.Archive}
-		emit("restorer gets a notice", plain, n)
+		emit("restorer gets a notification", plain, n)
 	}
 }
 
-// fetch emits what the output and the object come to.
+// fetch emits the step that the output and the object lead to.
 func (m *Model) fetch(s *State, i int, emit emit) {
 	n, r := *s, s.Restorers[i]
 	w := &n.Restorers[i]
@@ -202,7 +202,7 @@ func (m *Model) fetch(s *State, i int, emit emit) {
 		return
 	}
 	if r.Msg.B != succeeded && status != failed && status != forgotten {
-		w.Msg = Msg{} // Glacier says otherwise: it waits
+		w.Msg = Msg{} // Glacier does not confirm the failure: the message waits
 		*w = Restorer{}
 		n.back(r.Msg)
 		emit("restorer hears from Glacier that the retrieval did not fail", plain, n)
@@ -223,7 +223,7 @@ func (m *Model) fetch(s *State, i int, emit emit) {
 	}
 }
 
-// clearing checks that a retrieval is taken off the catalog by its own notice.
+// clearing checks that a retrieval's own notification removes it from the catalog.
 func (s *State) clearing(retrieval uint8) {
 	if s.Retrieval != retrieval {
 		s.broke(20)

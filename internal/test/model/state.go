@@ -5,18 +5,18 @@ import (
 	"strings"
 )
 
-// State is everything that can matter: small numbers, comparable, without a pointer.
-// Names that are made up at random in the product (tokens, ids of plans and retrievals)
-// are numbers here that mean nothing but equal or not; see [State.canonical].
+// State has everything that matters. It consists of small numbers, is comparable, and has
+// no pointer. The product makes tokens and the ids of plans and retrievals at random. Here
+// they are numbers, and only their equality matters; see [State.canonical].
 type State struct {
-	// The catalog's item. Archive is which life's archive it names, 0 if none; Token the
-	// intent's.
+	// The catalog's item. Archive is the life of the archive that the item names, or 0.
+	// Token is the intent's token, or 0.
 	Archive, Token, Retrieval, RestoredBy uint8
 	Tries, Failed, Expired                uint8
 	Ordered                               bool
-	// Before is what an index still shows that is behind.
+	// Before is the entry of an index that is behind.
 	Before Entry
-	// The account. Changes counts the changes of its role, and stands for their time.
+	// The account. Changes counts the changes of its role, and represents their time.
 	Role, Changes, Plan, Opened uint8
 	Due                         bool
 	// EmptySeen says that a look at the plan found nothing in the vault.
@@ -31,7 +31,7 @@ type State struct {
 	// Gone says that a retrieval of this life came to nothing and is not among Retrievals any
 	// more.
 	Gone bool
-	// Object is what is at the key.
+	// Object says what is at the key.
 	Object uint8
 
 	Letters uint8
@@ -42,13 +42,14 @@ type State struct {
 	Planners   [2]Planner
 	Sweep      Sweep
 
-	// Left is what may still go wrong, or be done by people.
+	// Left bounds the faults that may still happen and the actions that people may still
+	// take.
 	Left Budget
 
-	// Only the checker reads what follows. Made counts the retrievals of this life, Extra
-	// those that were too many, Duplicates those that were counted as such. Told says that
-	// "restored" was told, Excused that the message was lost that would have led to it. Broken
-	// is the invariant that was broken.
+	// Only the checker reads the following fields. Made counts the retrievals of this life,
+	// Extra counts the needless ones, and Duplicates counts those that a requester reported
+	// as duplicates. Told says that “restored” was reported. Excused says that the message
+	// that leads to this report was lost. Broken is the invariant that was broken.
 	Made, Extra, Duplicates uint8
 	Told, Excused           bool
 	Broken                  uint8
@@ -59,7 +60,7 @@ const (
 	messages   = 8
 )
 
-// Entry is what an index has of the job.
+// Entry is the job's entry in an index.
 type Entry struct {
 	Archive  uint8
 	UnderWay bool
@@ -71,14 +72,14 @@ const (
 	premium
 )
 
-// What is at the key.
+// The objects at the key.
 const (
 	nothing uint8 = iota
 	right
 	other
 )
 
-// Retrieval is one of Glacier's.
+// Retrieval is a retrieval of Glacier.
 type Retrieval struct{ Life, Status uint8 }
 
 // The states of a retrieval.
@@ -91,12 +92,12 @@ const (
 	forgotten
 )
 
-// Msg is a message in flight. What it carries depends on its kind.
+// Msg is a message in flight. The meanings of A, B and C depend on its kind.
 type Msg struct {
 	Kind uint8
-	// A is a premium message's plan, a task's archive, a notice's retrieval.
+	// A is a premium message's plan, a task's archive, or a notification's retrieval.
 	A uint8
-	// B is a premium message's time, counted in changes of the role, or a notice's status.
+	// B is a premium message's time, counted in changes of the role, or a notification's status.
 	B uint8
 	// C is the plan that a premium message of another system opens.
 	C uint8
@@ -107,18 +108,18 @@ const (
 	none uint8 = iota
 	premiumMsg
 	task
-	notice
+	notification
 )
 
-// The letters: work that an operator has to see to.
+// The dead letters, which need an operator.
 const (
 	spentLetter uint8 = 1 << iota
 	occupiedLetter
 	otherLetter
 )
 
-// Requester, Restorer and Planner are what a worker knows between two steps. Msg is the
-// message that it works on, which comes again if it dies.
+// Requester, Restorer and Planner have what a worker knows between two steps. Msg is the
+// message that the worker works on. It comes again if the worker dies.
 type Requester struct {
 	PC                     uint8
 	Msg                    Msg
@@ -142,10 +143,10 @@ type Planner struct {
 	Role, Changes, Opened, Plan uint8
 }
 
-// Sweep is the one that sweeps.
+// Sweep has what the sweep knows between two steps.
 type Sweep struct{ PC, Role, Changes, Opened, Plan uint8 }
 
-// Budget bounds what may go wrong and what people do.
+// Budget bounds the faults and the actions of people.
 type Budget struct {
 	// Crashes: a process dies after a step, or the step took effect unseen. Doubles and
 	// Losses: of messages. Failures and Expiries: of retrievals. Refusals: by Glacier, of
@@ -158,8 +159,8 @@ type Budget struct {
 	Changes, Messages, Orders, Lives uint8
 }
 
-// put has a message published. One that is there already, word for word, is the same to
-// whoever gets it; doubling is a step of its own.
+// put publishes a message. If the same message is in flight already, put does nothing: the
+// copy would change nothing for its reader. Doubling is a step of its own.
 func (s *State) put(m Msg) {
 	if !s.has(m) {
 		s.add(m)
@@ -209,14 +210,13 @@ func (s *State) idle() bool {
 	return s.Sweep.PC == 0
 }
 
-// entry is what an index shows that is not behind.
+// entry is the entry of an index that is not behind.
 func (s *State) entry() Entry { return Entry{s.Archive, s.Retrieval != 0} }
 
-// touch keeps what an index shows until it has heard of the change that is about to be
-// made.
+// touch keeps the entry that an index shows until it has the change that follows.
 func (s *State) touch() { s.Before = s.entry() }
 
-// renaming gives numbers anew, in the order in which they are met.
+// renaming replaces numbers by new ones, in the order in which it meets them.
 type renaming struct {
 	to   [16]uint8
 	next uint8
@@ -233,9 +233,9 @@ func (r *renaming) of(n *uint8) {
 	*n = r.to[*n]
 }
 
-// canonical makes states equal that differ in names only: which of two workers it is,
-// where in the queue a message is, which number a token, a plan or a retrieval has. What
-// nobody can name any more is forgotten.
+// canonical makes states equal that differ in names only: the number of a worker, the place
+// of a message in the queue, and the number of a token, a plan or a retrieval. It forgets
+// the closed plans and the useless retrievals that nothing names any more.
 func (s *State) canonical() {
 	if s.Left.Stale == 0 {
 		s.Before = s.entry()
@@ -258,7 +258,7 @@ func (s *State) canonical() {
 		case premiumMsg:
 			plans.of(&m.A)
 			plans.of(&m.C)
-		case notice:
+		case notification:
 			rets.of(&m.A)
 		}
 	}
@@ -299,7 +299,7 @@ func (s *State) canonical() {
 	s.order()
 }
 
-// order puts workers and messages into an order, those that do nothing behind.
+// order sorts the workers and the messages. Idle workers and empty places come last.
 func (s *State) order() {
 	if a, b := s.Requesters[0].key(), s.Requesters[1].key(); b[0] > a[0] || b[0] == a[0] && b[1] > a[1] {
 		s.Requesters[0], s.Requesters[1] = s.Requesters[1], s.Requesters[0]
@@ -348,7 +348,7 @@ func bit(b bool) uint8 {
 	return 0
 }
 
-// String tells the state in a line.
+// String describes the state in a line.
 func (s State) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "archive %d, intent %d, retrieval %d, tries %d, failed %d, expired %d; %s, plan %d; object %s; life %d, vault %b, made %d",
@@ -372,8 +372,8 @@ func (m Msg) String() string {
 		return fmt.Sprintf("premium message of plan %d", m.A)
 	case task:
 		return fmt.Sprintf("task for archive %d", m.A)
-	case notice:
-		return fmt.Sprintf("notice that retrieval %d %s", m.A, []string{"", "", "succeeded", "failed", "is forgotten"}[m.B])
+	case notification:
+		return fmt.Sprintf("notification that retrieval %d %s", m.A, []string{"", "", "succeeded", "failed", "is forgotten"}[m.B])
 	}
 	return "no message"
 }

@@ -2,7 +2,8 @@ package model
 
 import "github.com/gas-restore/gas/internal/reconcile"
 
-// sweep emits the steps of the sweep. What it does of something is the rule's to say.
+// sweep emits the steps of the sweep. [reconcile.Act] decides what the sweep does about a
+// finding.
 func (m *Model) sweep(s *State, emit emit) {
 	n := *s
 	step := func(label string) {
@@ -18,8 +19,8 @@ func (m *Model) sweep(s *State, emit emit) {
 		m.underWay(s, emit)
 		m.look(s, s.entry(), plain, emit)
 		if s.Left.Stale > 0 && s.Before != s.entry() && !s.EmptySeen {
-			// The second of the two looks is so much later that it sees what the first
-			// could not.
+			// The second of the two looks is so much later that it sees the changes that the
+			// first one could not see.
 			m.look(s, s.Before, byChance, emit)
 		}
 		if s.Role == premium && s.Plan == 0 && s.Archive != 0 && !s.waiting(premiumMsg) && m.Act(reconcile.Planless) == reconcile.Plan {
@@ -65,7 +66,7 @@ func (m *Model) underWay(s *State, emit emit) {
 	case s.Archive == 0:
 	case s.Retrieval != 0:
 		status := s.Retrievals[s.Retrieval-1].Status
-		if s.waiting(notice) || status == inProgress || s.Letters&occupiedLetter != 0 {
+		if s.waiting(notification) || status == inProgress || s.Letters&occupiedLetter != 0 {
 			return
 		}
 		f := reconcile.Unheard
@@ -73,18 +74,18 @@ func (m *Model) underWay(s *State, emit emit) {
 			f = reconcile.Forgotten
 		}
 		if a := m.Act(f); a == reconcile.Complete || a == reconcile.GiveBack {
-			n.put(Msg{Kind: notice, A: s.Retrieval, B: status})
-			emit("sweep makes up for the notice", plain, n)
+			n.put(Msg{Kind: notification, A: s.Retrieval, B: status})
+			emit("sweep publishes a lost notification again", plain, n)
 		}
 	case s.Token != 0 || s.Ordered && !(m.isSpent(s) && s.Letters&spentLetter != 0):
 		if !s.waiting(task) && m.Act(reconcile.Interrupted) == reconcile.Ask {
 			n.put(Msg{Kind: task, A: s.Archive})
-			emit("sweep makes up for the task", plain, n)
+			emit("sweep publishes a lost task again", plain, n)
 		}
 	}
 }
 
-// look emits what a look at the plan that stands comes to, as the index shows e.
+// look emits the result of a look at the open plan, if the index shows e.
 func (m *Model) look(s *State, e Entry, how how, emit emit) {
 	if s.Plan == 0 {
 		return
@@ -107,9 +108,9 @@ func (m *Model) look(s *State, e Entry, how how, emit emit) {
 		emit("sweep finds something in the vault again", how, n)
 	case e.UnderWay || s.waiting(premiumMsg) || s.waiting(task):
 	case s.Archive == 0 || s.Retrieval != 0 || s.Token != 0:
-		// The item says otherwise than the index.
+		// The item differs from the index.
 	case m.isSpent(s) && s.Letters&spentLetter != 0:
-		// Once a day, for nothing.
+		// The sweep announces the plan once a day, with no effect.
 	case m.Act(reconcile.Unplanned) == reconcile.Plan:
 		n.put(Msg{Kind: premiumMsg, A: s.Plan})
 		emit("sweep announces the plan again", how, n)

@@ -2,8 +2,8 @@ package model
 
 import "github.com/gas-restore/gas/internal/archive"
 
-// site emits what the site does by itself: it tells the pipeline of an upgrade, as long
-// as it is due. See internal/web/plan.go.
+// site emits the steps that the site takes without a request. As long as an announcement
+// is due, the site announces the upgrade to the pipeline. See internal/web/plan.go.
 func (m *Model) site(s *State, emit emit) {
 	if !s.Due || s.Role != premium {
 		return
@@ -11,7 +11,7 @@ func (m *Model) site(s *State, emit emit) {
 	n := *s
 	if s.Plan == 0 {
 		if m.open(&n, values{role: s.Role, changed: s.Changes, opened: s.Opened, plan: n.freshPlan()}) {
-			emit("site opens a plan for an upgrade that nobody heard of", plain, n)
+			emit("site opens a plan for an upgrade that was not announced", plain, n)
 		}
 		return
 	}
@@ -27,7 +27,7 @@ func (m *Model) site(s *State, emit emit) {
 	emit("site announces the upgrade", plain, n)
 }
 
-// people emits what people do: the user, an operator, another system, and the archiver.
+// people emits the actions of the user, an operator, another system, and the archiver.
 func (m *Model) people(s *State, emit emit) {
 	if s.Left.Changes > 0 {
 		n := *s
@@ -43,7 +43,7 @@ func (m *Model) people(s *State, emit emit) {
 				m.open(&n, values{role: s.Role, changed: s.Changes, opened: s.Opened, plan: n.freshPlan()})
 			}
 			n.put(Msg{Kind: premiumMsg, A: n.Plan, B: 2 * s.Changes})
-			emit("user, who is Premium, asks for what is left", byChance, n)
+			emit("a Premium user requests the files that are left", byChance, n)
 		}
 		if m.holds(downgrade, s, values{role: free}) {
 			n.Role, n.Due, n.Plan, n.EmptySeen = free, false, 0, false
@@ -88,7 +88,7 @@ func (m *Model) people(s *State, emit emit) {
 	}
 }
 
-// glacier emits what becomes of retrievals.
+// glacier emits the ends of retrievals.
 func (m *Model) glacier(s *State, emit emit) {
 	for i, r := range s.Retrievals {
 		end := func(status uint8, told bool, how how, label string) {
@@ -103,7 +103,7 @@ func (m *Model) glacier(s *State, emit emit) {
 			if !told {
 				n.Left.Losses--
 			} else if status != forgotten {
-				n.put(Msg{Kind: notice, A: uint8(i + 1), B: status})
+				n.put(Msg{Kind: notification, A: uint8(i + 1), B: status})
 			}
 			emit(label, how, n)
 		}
@@ -111,12 +111,12 @@ func (m *Model) glacier(s *State, emit emit) {
 		case inProgress:
 			end(succeeded, true, plain, "retrieval succeeds")
 			if s.Left.Losses > 0 {
-				end(succeeded, false, byChance, "retrieval succeeds, and its notice is lost")
+				end(succeeded, false, byChance, "retrieval succeeds, and its notification is lost")
 			}
 			if s.Left.Failures > 0 {
 				end(failed, true, byChance, "retrieval fails")
 				if s.Left.Losses > 0 {
-					end(failed, false, byChance, "retrieval fails, and its notice is lost")
+					end(failed, false, byChance, "retrieval fails, and its notification is lost")
 				}
 			}
 		case succeeded:
@@ -127,7 +127,7 @@ func (m *Model) glacier(s *State, emit emit) {
 	}
 }
 
-// network emits messages that are doubled and lost.
+// network emits the steps that double or lose a message.
 func (m *Model) network(s *State, emit emit) {
 	for j, msg := range s.Msgs {
 		if msg.Kind == none || j > 0 && s.Msgs[j-1] == msg {
@@ -137,21 +137,21 @@ func (m *Model) network(s *State, emit emit) {
 			n := *s
 			n.Left.Doubles--
 			n.add(msg)
-			emit([...]string{"", "a premium message is doubled", "a task is doubled", "a notice is doubled"}[msg.Kind], byChance, n)
+			emit([...]string{"", "a premium message is doubled", "a task is doubled", "a notification is doubled"}[msg.Kind], byChance, n)
 		}
 		if s.Left.Losses > 0 {
 			n := *s
 			n.Left.Losses--
 			n.Msgs[j] = Msg{}
-			if msg.Kind == notice && msg.A == s.RestoredBy {
+			if msg.Kind == notification && msg.A == s.RestoredBy {
 				n.Excused = true
 			}
-			emit([...]string{"", "a premium message is lost", "a task is lost", "a notice is lost"}[msg.Kind], byChance, n)
+			emit([...]string{"", "a premium message is lost", "a task is lost", "a notification is lost"}[msg.Kind], byChance, n)
 		}
 	}
 }
 
-// asked is called when Glacier takes a request: it costs money now.
+// asked counts a request that Glacier took, and checks it. From now on it costs money.
 func (m *Model) asked(n *State, life uint8, paid bool) {
 	if !paid {
 		n.broke(14)
@@ -174,11 +174,11 @@ func (m *Model) asked(n *State, life uint8, paid bool) {
 		n.broke(15)
 	}
 	if n.Made > n.Tries+m.Budget.Pauses-n.Left.Pauses {
-		n.broke(15) // who takes over from a paused worker may give its try back
+		n.broke(15) // a worker that takes over from a paused one may give the paused one's try back
 	}
 }
 
-// broke notes the first invariant that was broken.
+// broke records the first invariant that was broken.
 func (s *State) broke(invariant uint8) {
 	if s.Broken == 0 {
 		s.Broken = invariant

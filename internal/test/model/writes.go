@@ -10,13 +10,13 @@ import (
 // Write is a conditional write of the catalog.
 type Write struct {
 	Name string
-	// Condition and Change are what internal/aws/dynamodb sends; a test compares them.
-	// The model evaluates the condition, and does by hand what the change says.
+	// Condition and Change are the strings that internal/aws/dynamodb sends; a test compares
+	// them. The model evaluates the condition, and makes the change by hand.
 	Condition, Change string
 }
 
-// Writes is the table of them: what a reader compares with the adapter, and what a
-// planted bug takes a part of a condition from.
+// Writes is the table of the writes. A reader can compare it with the adapter. A planted
+// bug removes a part of a condition from it.
 func Writes() []Write {
 	const (
 		place     = "archive_id = :archive AND attribute_not_exists(retrieval_request_id) AND "
@@ -70,7 +70,7 @@ func readAs(attribute, value string, there bool) string {
 }
 
 // openPlan names the write that opens a plan. changed says that the account's role changed
-// before, opened that it had a plan before.
+// before. opened says that the account had a plan before.
 func openPlan(changed, opened bool) string {
 	return fmt.Sprintf("open a plan (role changed before: %t, plans opened before: %t)", changed, opened)
 }
@@ -79,7 +79,7 @@ func openPlan(changed, opened bool) string {
 const (
 	saveIntent    = "save the first intent"
 	takeIntent    = "take an intent over"
-	takeUsed      = "take an intent over under which Glacier may have been asked"
+	takeUsed      = "take an intent over after a possible call of Glacier"
 	dropIntent    = "drop the intent"
 	saveRetrieval = "save the retrieval"
 	clearArchive  = "clear the archive"
@@ -95,8 +95,7 @@ const (
 	announced     = "note the announcement"
 )
 
-// values are what a write compares with: the model's numbers for the names of the
-// condition.
+// values are the model's numbers for the names in a condition.
 type values struct {
 	archive, retrieval, token, plan, role, changed, opened, most uint8
 }
@@ -104,7 +103,7 @@ type values struct {
 // atom is a part of a condition.
 type atom func(s *State, v values) bool
 
-// atoms are all that the conditions of the table are made of.
+// atoms are all parts of the table's conditions.
 func atoms() map[string]atom {
 	return map[string]atom{
 		"archive_id = :archive":                                              func(s *State, v values) bool { return s.Archive == v.archive && v.archive != 0 },
@@ -128,18 +127,18 @@ func atoms() map[string]atom {
 	}
 }
 
-// conditions reads the table. What it does not understand is a programmer's mistake.
+// conditions reads the table. An unknown part of a condition is a programmer's mistake.
 func conditions(table []Write) map[string][]atom {
 	known, out := atoms(), map[string][]atom{}
 	for _, w := range table {
 		out[w.Name] = []atom{}
 		for _, part := range strings.Split(w.Condition, " AND ") {
 			if part == "" {
-				continue // a planted bug took it
+				continue // a planted bug removed it
 			}
 			a, ok := known[part]
 			if !ok {
-				panic(fmt.Sprintf("model: %s: nobody knows what %q means", w.Name, part))
+				panic(fmt.Sprintf("model: %s: the condition has the unknown part %q", w.Name, part))
 			}
 			out[w.Name] = append(out[w.Name], a)
 		}
@@ -157,5 +156,5 @@ func (m *Model) holds(write string, s *State, v values) bool {
 	return true
 }
 
-// most is the :most of an intent that is written by who read this much of the job.
+// most is the value :most for the intent of a worker that read this retrieval_allowed.
 func most(allowed int) uint8 { return uint8(archive.MaxRetrievals + allowed) }

@@ -18,7 +18,7 @@ import (
 	"github.com/gas-restore/gas/internal/test/testenv"
 )
 
-// recorder notes what is written on its way to DynamoDB.
+// recorder records the writes on their way to DynamoDB.
 type recorder struct {
 	aws.HTTPClient
 	seen []Write
@@ -40,8 +40,8 @@ func (r *recorder) Do(req *http.Request) (*http.Response, error) {
 	return r.HTTPClient.Do(req)
 }
 
-// TestTheWritesAreTheAdapters makes each write of the table, and compares what was sent:
-// the conditions that the model evaluates are those that DynamoDB does.
+// TestTheWritesAreTheAdapters makes each write of the table, and compares the strings that
+// the adapter sent. So the model evaluates the same conditions as DynamoDB.
 func TestTheWritesAreTheAdapters(t *testing.T) {
 	a := testenv.NewAWS(t)
 	r := &recorder{HTTPClient: a.Config.HTTPClient}
@@ -126,8 +126,7 @@ func TestTheWritesAreTheAdapters(t *testing.T) {
 	}
 }
 
-// clauses are the parts of a change, in an order of their own: DynamoDB's does not
-// matter.
+// clauses are the sorted parts of a change. Their order does not matter to DynamoDB.
 func clauses(change string) []string {
 	for _, word := range []string{"SET ", "REMOVE ", "ADD "} {
 		change = strings.ReplaceAll(change, word, "\n"+word)

@@ -1,6 +1,6 @@
-// Tells times in the reader's own zone, follows the user's status changes, and
-// brings the page up to date. Everything here is on the page already when it is
-// loaded; without this it gets old until it is reloaded.
+// Shows times in the reader's own zone, follows the user's status changes, and
+// updates the page. The page is complete when it is loaded. Without this script it
+// does not change until somebody reloads it.
 (() => {
   "use strict";
   // In the page's language and the reader's zone.
@@ -112,7 +112,7 @@
     text(box.querySelector("span"), `${bytes(change.bytes || 0)} of ${bytes(change.size)}`);
   }
 
-  // When it is out of the archive, as a rule.
+  // When the file is usually out of the archive.
   function showSpan(card, change) {
     if (change.state === "planned") return;
     for (const p of card.querySelectorAll("[data-expected]")) p.remove();
@@ -124,7 +124,7 @@
       card.querySelector("[data-actions]").before(p);
     };
     if (change.fallback) say(change.fallback);
-    if (change.from) say("Out of the archive, as a rule, between ", timeOf(change.from), " and ", timeOf(change.to), ".");
+    if (change.from) say("Usually out of the archive between ", timeOf(change.from), " and ", timeOf(change.to), ".");
   }
 
   function showDetail(page, change) {
@@ -132,7 +132,7 @@
     if (!card.querySelector("[data-sentence]")) return;
     card.dataset.tone = change.tone;
     const sentence = card.querySelector("[data-sentence]");
-    // Several steps have the same sentence, which is then not announced again.
+    // Several steps have the same sentence. It is announced only once.
     if (changed(page, change)) text(announce, sentence.textContent === change.sentence ? change.label : "");
     text(sentence, change.sentence);
     showSteps(card, change.step);
@@ -153,8 +153,8 @@
 
   const changed = (row, change) => row.dataset.state !== change.state;
 
-  // How many are left is asked for when one came back, at most every other second:
-  // many come at once.
+  // When a file came back, ask how many are left. Many files can come back at once, so
+  // ask at most every other second.
   const note = document.querySelector("[data-archive]");
   let asking = 0;
   function askLeft() {
@@ -179,8 +179,8 @@
     }
     const more = archive.more ? " and more" : "";
     text(note.querySelector("[data-left]"), `${archive.files}${more} ${archive.files === 1 ? "file is" : "files are"} coming back${archive.bytes ? `, ${bytes(archive.bytes)}` : ""}.`);
-    if (by && archive.by) by.replaceChildren("All back, as a rule, between ", timeOf(archive.by.from), " and ", timeOf(archive.by.to), ".");
-    // The last ones may be back without a word of it having come.
+    if (by && archive.by) by.replaceChildren("Usually all back between ", timeOf(archive.by.from), " and ", timeOf(archive.by.to), ".");
+    // The last files may come back without an event, so ask again later.
     askLater();
   }
   let later = 0;
@@ -201,8 +201,9 @@
     else if (news) text(announce, `${row.querySelector("[data-name]").textContent}: ${change.label}`);
     row.dataset.state = change.state;
   });
-  // What this page missed cannot be told. A server may not know yet that it is so, and many
-  // pages come at once: none reloads at once again, nor all together.
+  // The server cannot say which changes this page missed. Another server may not know that
+  // yet, and many pages reload at once. So a page does not reload twice in a row, and the
+  // pages do not reload together.
   source.addEventListener("reload", () => {
     source.close();
     setTimeout(() => location.reload(), Math.max(0, 5000 - performance.now()) + 2000 * Math.random());
