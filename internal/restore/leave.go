@@ -89,7 +89,7 @@ func (r *Restorer) takeBack(ctx context.Context, f *file, why *stopped) error {
 func (r *Restorer) placeable(ctx context.Context, f *file) error {
 	found, err := r.Bucket.Stat(ctx, f.job.Result)
 	if err == nil {
-		return stopf(Occupied, "%s is there already (%d bytes, ETag %s), is not proven to be the archive, and is not overwritten. "+
+		return stopf(Occupied, "%s is there already (%d bytes, ETag %s), is not proven to be the archive, and is not written over. "+
 			"Move it away and replay this, or delete the archive if the object is right", found.Object, found.Size, found.ETag)
 	}
 	if !fault.Is(err, fault.NotFound) {

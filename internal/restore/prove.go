@@ -78,7 +78,7 @@ func occupied(f *file, found archive.Found, why error) error {
 	if found.Mark != nil {
 		by = "it says that it holds archive " + string(found.Mark.Archive)
 	}
-	return stop(Occupied, fmt.Errorf("%s is there already with other content and is not overwritten: %w; it has %d bytes and ETag %s since %s, %s; the archive has %d bytes and tree hash %s. "+
+	return stop(Occupied, fmt.Errorf("%s is there already with other content and is not written over: %w; it has %d bytes and ETag %s since %s, %s; the archive has %d bytes and tree hash %s. "+
 		"Move it away and replay this, or delete the archive if the object is right",
 		found.Object, why, found.Size, found.ETag, found.ModifiedAt.UTC().Format(time.RFC3339), by, f.content.Size, f.content.TreeHash))
 }
