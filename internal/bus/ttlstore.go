@@ -14,16 +14,16 @@ import (
 )
 
 // TTLStore is a key-value bucket in which each value has a time to live. The site keeps
-// its sessions and the sign-ins under way in two of them: they outlive a restart, and all
-// replicas share them. An error is of kind Transient: the server is away, or an operator
-// has to mend it.
+// its sessions in one and the unfinished sign-ins in another. So both outlive a restart, and
+// all replicas share them. An error has the kind Transient: the server does not answer, or
+// an operator has to repair it.
 type TTLStore struct {
 	kv  jetstream.KeyValue
 	js  jetstream.JetStream
 	bus *Bus
 }
 
-// OpenTTLStore returns the bucket called name, which provisioning made.
+// OpenTTLStore returns the bucket with this name. Provisioning makes the bucket.
 func (b *Bus) OpenTTLStore(ctx context.Context, name string) (*TTLStore, error) {
 	kv, err := b.JS.KeyValue(ctx, name)
 	if err != nil {
@@ -32,7 +32,8 @@ func (b *Bus) OpenTTLStore(ctx context.Context, name string) (*TTLStore, error) 
 	return &TTLStore{kv, b.JS, b}, nil
 }
 
-// Get returns the value at key. It is nil if there is none, or if its time is over.
+// Get returns the value at key. It returns nil if there is no value, or if the value's time
+// to live is over.
 func (s *TTLStore) Get(ctx context.Context, key string) ([]byte, error) {
 	e, err := s.kv.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrInvalidKey) {
@@ -51,8 +52,8 @@ func (s *TTLStore) Get(ctx context.Context, key string) ([]byte, error) {
 	return v[8:], nil
 }
 
-// Set keeps value at key for ttl. If ttl is zero, it keeps the value for as long as the
-// bucket keeps any. It ignores an empty key and an empty value.
+// Set stores value at key for ttl. If ttl is zero, the value lives until the bucket's own
+// limit removes it. Set ignores an empty key and an empty value.
 func (s *TTLStore) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	if key == "" || len(value) == 0 {
 		return nil
@@ -77,7 +78,7 @@ func (s *TTLStore) Delete(ctx context.Context, key string) error {
 }
 
 // Keys returns the keys that begin with prefix. The prefix ends with a dot and has no
-// wildcard. Until the bucket forgets a deleted key, the key is among them.
+// wildcard. A deleted key is in the list until the bucket forgets the key.
 func (s *TTLStore) Keys(ctx context.Context, prefix string) ([]string, error) {
 	st, err := s.js.Stream(ctx, "KV_"+s.kv.Bucket())
 	if err != nil {

@@ -23,28 +23,28 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// life is one process, with what took effect in it and in those before it.
+// life is one process. done has the effects of this process and of those before it.
 type life struct {
 	testenv.Life
 	done *effects
 }
 
-// breaking returns a life that breaks at a call; -1 for none.
+// breaking returns a life that breaks at the call with the number at; at -1 it never breaks.
 func breaking(at int, how testenv.Breakage, done *effects) *life {
 	return &life{Life: testenv.Life{At: at, How: how}, done: done}
 }
 
-// effects is what took effect, over all lives of one job.
+// effects are the effects of all lives of one job.
 type effects struct {
-	mu     sync.Mutex   // guards what follows
-	proven map[int]bool // parts whose proof is saved
-	up     map[int]bool // parts that are up and were proven before
+	mu     sync.Mutex   // guards the fields below
+	proven map[int]bool // parts with a saved proof
+	up     map[int]bool // uploaded parts that had a saved proof before
 	puts   int          // objects that became visible
-	twice  []string     // what was copied though it was proven to be up
+	twice  []string     // parts that were copied again, although they were uploaded and proven
 }
 
-// The ports as they are in a life. They embed no port: one that gets a new method
-// does not compile here until it can break.
+// The ports of a life. They embed no port. So after a port gets a new method, this file does
+// not compile until that method can break.
 type (
 	catalogIn struct {
 		*life
@@ -272,12 +272,12 @@ func TestWhereverAWorkerDiesTheNextOneFinishes(t *testing.T) {
 					}
 				}
 				if !b.in(breaking(-1, testenv.DieBefore, done), e) {
-					t.Error("a redelivery of what is done is not done")
+					t.Error("a redelivery after the file is restored is not done")
 				}
 				name := fmt.Sprintf("first %s %s, then dies after %s", how1, first.Broke(), second.Broke())
 				b.restored(id, size.body)
 				if done.puts != 1 || len(done.twice) > 0 {
-					t.Errorf("%s: the object was written %d times, and copied again though it was proven: %v", name, done.puts, done.twice)
+					t.Errorf("%s: the object was written %d times, and parts were copied again although they were proven: %v", name, done.puts, done.twice)
 				}
 				if t.Failed() {
 					t.Fatal(name)

@@ -11,28 +11,28 @@ import (
 )
 
 const (
-	// urgent is how much of an output's life is left when it goes before others.
+	// urgent: an output with less time left than this is restored before others.
 	urgent = 6 * time.Hour
-	// ample is how much is left of one that can go after others.
+	// ample: an output with more time left than this can wait for others.
 	ample = 12 * time.Hour
-	// urgentFor is how long others wait after the last urgent output was seen.
+	// urgentFor is how long the others wait after a worker saw the last urgent output.
 	urgentFor = time.Minute
-	// yieldFor is how long a notice with ample time stays away.
+	// yieldFor is how long a notification with ample time waits before it comes again.
 	yieldFor = 5 * time.Minute
 )
 
 // expiringFirst restores the outputs that expire soon before the others. The stream hands
-// notices out in the order in which they came. In most cases that is the order in which
-// outputs expire. After a long outage it is not: an SQS queue has no order, and the sweep
-// publishes lost notices late. So a worker that meets an urgent output lets notices
-// with ample time wait for some minutes, and the urgent ones come up. The zero value is
-// ready.
+// out notifications in the order in which they arrived. Outputs mostly expire in the same
+// order. After a long outage they do not: an SQS queue has no order, and the sweep publishes
+// lost notifications late. So when a worker meets an urgent output, it lets notifications
+// with ample time wait for some minutes, and the other urgent ones have their turn. The zero
+// value is ready.
 type expiringFirst struct {
 	mu    sync.Mutex // guards until
 	until time.Time
 }
 
-// yield returns an error of kind Wait if the notice is to come back later.
+// yield returns an error of kind Wait if the notification must come back later.
 func (x *expiringFirst) yield(notice events.RetrievalCompleted, now time.Time) error {
 	if notice.Status != archive.Succeeded || notice.CompletedAt.IsZero() {
 		return nil

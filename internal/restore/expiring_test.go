@@ -38,11 +38,11 @@ func TestOutputsThatEndSoonGoBeforeThoseWithAmpleTime(t *testing.T) {
 		t.Errorf("fresh, after an urgent one: got %v of kind %s, in %s; want it to wait", err, fault.KindOf(err), fault.DelayOf(err))
 	}
 	if c := b.Counts(); len(c) != 0 {
-		t.Errorf("who waits makes calls: %v", c)
+		t.Errorf("a notification that waits makes calls: %v", c)
 	}
 	restored("neither fresh nor urgent", withLeft("d", 10*time.Hour))
 	failed := withLeft("e", 23*time.Hour)
-	failed.Status = "Failed" // it waits for nobody's time, and Glacier is asked
+	failed.Status = "Failed" // a failure waits for no other output, and Glacier is asked
 	if err := b.Restore(t.Context(), failed, out.Emit); !fault.Is(err, fault.Wait) || fault.DelayOf(err) != 0 {
 		t.Errorf("failed: got %v", err)
 	}

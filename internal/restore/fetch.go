@@ -15,12 +15,12 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// tries is how often a range is fetched, a part sent, or an object read on, before the
-// delivery fails.
+// tries is how often the restorer fetches a range, sends a part, or continues to read an
+// object, before the delivery fails.
 const tries = 3
 
-// fetch gets the bytes of a small file into memory. The spans of a large file are fetched
-// by put, each when it is sent.
+// fetch gets the bytes of a small file into memory. For a large file, put fetches each span
+// when it sends the span.
 func (r *Restorer) fetch(ctx context.Context, f *file) error {
 	if f.large || f.nothing != nil {
 		return nil
@@ -39,13 +39,13 @@ func (r *Restorer) fetch(ctx context.Context, f *file) error {
 	return f.expectCopied(cmp.Or(got.promised, f.notice.TreeHash, f.job.TreeHash))
 }
 
-// checksums are what is known of a range that came.
+// checksums are the checksums of a range that arrived.
 type checksums struct {
-	// tree is the tree hash of what came, crc its CRC.
+	// tree is the tree hash of the bytes that arrived, crc their CRC.
 	tree treehash.Sum
 	crc  crc64nvme.Sum
-	// promised is the tree hash that Glacier gave with the range; empty if it gave none. It
-	// is equal to tree.
+	// promised is the tree hash that Glacier gave with the range. It is empty if Glacier gave
+	// none; otherwise it equals tree.
 	promised string
 }
 
@@ -81,9 +81,10 @@ func (r *Restorer) fetchOnce(ctx context.Context, id events.RetrievalID, offset,
 	}
 	crc, tree := crc64nvme.Sum(0), treehash.New()
 	if err := readLeaves(out.Body, buf, func(leaf []byte) {
-		// The CRC comes first: S3 compares what it stores with it. So the tree hash finds a
-		// bit that flipped in memory before, and S3 finds one that flips later. The other way
-		// round, nobody would find a bit that flips between the two.
+		// The CRC is computed before the tree hash, and S3 compares the stored bytes with the
+		// CRC. If a bit flips in memory before the tree hash is computed, the tree hash shows
+		// it. If a bit flips after the CRC is computed, S3 finds it. In the other order, nobody
+		// would find a bit that flips between the two computations.
 		crc = crc64nvme.Update(crc, leaf)
 		tree.Write(leaf)
 	}); err != nil {
@@ -110,9 +111,9 @@ func (r *Restorer) fetchOnce(ctx context.Context, id events.RetrievalID, offset,
 	return sums, nil
 }
 
-// readLeaves fills buf from r. It shows each leaf of the tree hash to look while it reads
-// the next one: the leaf is still in the processor's cache, and the connection does not
-// wait for a hash. When it returns, look has seen all leaves that came whole.
+// readLeaves fills buf from r. It calls look with each leaf of the tree hash while it reads
+// the next leaf. So the leaf is still in the processor's cache, and the connection does not
+// wait for a hash. When readLeaves returns, look has seen all leaves that arrived whole.
 func readLeaves(r io.Reader, buf []byte, look func(leaf []byte)) error {
 	leaves := make(chan []byte, len(buf)/treehash.ChunkSize+1) // room for all
 	var looking sync.WaitGroup

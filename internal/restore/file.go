@@ -9,8 +9,9 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// file is the file that a notice is about: what is expected of it, and what the steps
-// found out so far. Each step sets the fields under its name and reads those above.
+// file is the file that a notification is about. It has what the restorer expects, and what
+// the steps found out so far. Each step sets the fields under its name, and reads the fields
+// above.
 type file struct {
 	notice events.RetrievalCompleted
 	emit   Emit
@@ -18,34 +19,37 @@ type file struct {
 
 	// look:
 	job   archive.Job
-	known bool // job is in the catalog, and can be worked with
-	large bool // the file is put in parts
-	// nothing is the reason why the retrieval brings nothing; nil if it brings its output.
-	// If it is set, nothing is fetched and put, and prove looks whether the file is in S3
-	// already. fetch sets it too.
+	known bool // job is in the catalog and readable
+	large bool // the file must be put in parts
+	// nothing is the reason why the retrieval brings no output; nil if it brings one. If
+	// nothing is set, fetch and put do no work, and prove checks whether the file is in S3
+	// already. fetch can set it too.
 	nothing error
-	// retrieval is what Glacier says; it is asked about large files and failures.
+	// retrieval is Glacier's description of the retrieval. look asks Glacier only about large
+	// files and failures.
 	retrieval archive.Retrieval
-	// content is what the archive's bytes have to be. fetch sets it of a small file.
+	// content is the size and the tree hash that the archive's bytes must have. fetch sets it
+	// for a small file.
 	content archive.Content
 
 	// fetch:
 	buffer *[]byte
 	body   []byte          // the bytes of a small file
-	copied archive.Content // what came, by our own count; put sets it of a large file
-	sum    *crc64nvme.Sum  // the CRC of what came; put sets it of a large file
+	copied archive.Content // size and tree hash of the bytes that arrived; put sets it for a large file
+	sum    *crc64nvme.Sum  // the CRC of those bytes; put sets it for a large file
 
 	// put:
-	found  *archive.Found  // the object that was at the key of a large file before
-	stored *archive.Stored // what S3 says of the object that was put
+	found  *archive.Found  // the object that was already at the key of a large file
+	stored *archive.Stored // S3's answer about the object that was put
 
 	// prove:
 	verified archive.Verified
 }
 
-// expect sets what the archive's bytes have to be, before any of them came: by Glacier's
-// word, or by the notice's and the catalog's if the retrieval came to nothing. If nobody
-// says a tree hash, the file cannot be looked for in S3, and the error is f.nothing.
+// expect sets f.content before any bytes arrive. It takes size and tree hash from Glacier.
+// If the retrieval brings no output, it takes them from the notification or the catalog. If
+// none of these has a tree hash, prove could not recognize the file in S3, and the error is
+// f.nothing.
 func (f *file) expect() error {
 	size, hash := f.retrieval.Size, f.retrieval.TreeHash
 	if f.nothing != nil {
@@ -65,8 +69,8 @@ func (f *file) expect() error {
 	return f.agree(f.content)
 }
 
-// expectCopied sets what the bytes of a small file have to be, once they came: hash is
-// the first that anybody says.
+// expectCopied sets f.content of a small file after its bytes arrived. hash is the archive's
+// tree hash from the first source that has one.
 func (f *file) expectCopied(hash string) error {
 	if err := f.agree(f.copied); err != nil {
 		return err
@@ -79,8 +83,8 @@ func (f *file) expectCopied(hash string) error {
 	return nil
 }
 
-// agree compares content with what the catalog and the notice say, where they say
-// anything.
+// agree compares c with the size and tree hash in the catalog, and with the tree hash in the
+// notification. It skips values that are absent.
 func (f *file) agree(c archive.Content) error {
 	tree := c.TreeHash.String()
 	switch id := f.job.ArchiveID; {

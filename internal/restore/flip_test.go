@@ -80,8 +80,8 @@ func TestAByteFlippedAnywhereIsCaught(t *testing.T) {
 	}
 }
 
-// untilRestored delivers until it is done. Nothing may be deleted before the
-// object is there and equal.
+// untilRestored delivers the event until it is done. No archive may be deleted before the
+// object is in S3 and equal.
 func (b *fixture) untilRestored(name string, e events.RetrievalCompleted, body []byte) {
 	b.t.Helper()
 	var out testenv.Emitted
@@ -167,7 +167,7 @@ func TestABitThatFlipsInMemoryAfterTheComparisonIsCaught(t *testing.T) {
 	}
 }
 
-// lying flips a bit of what was saved.
+// lying flips a bit in the saved values.
 type lying struct {
 	kv.Store
 	at int
@@ -201,8 +201,8 @@ func TestAProofThatIsWrongIsCaught(t *testing.T) {
 	}
 }
 
-// TestWhatCannotBeRestoredIsADeadLetterWithWhatAnOperatorNeeds runs the bus's own
-// worker, as the service does.
+// TestWhatCannotBeRestoredIsADeadLetterWithWhatAnOperatorNeeds runs the worker of the bus,
+// as the service does.
 func TestWhatCannotBeRestoredIsADeadLetterWithWhatAnOperatorNeeds(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
@@ -294,7 +294,7 @@ func TestTheReasonOfEachDeadLetterNamesTheJobAndWhereItBelongs(t *testing.T) {
 	}
 }
 
-// keyless is a catalog that lost where results belong.
+// keyless is a catalog that has lost the keys of the results.
 type keyless struct{ restore.Catalog }
 
 func (k keyless) Job(ctx context.Context, id events.JobID) (archive.Job, error) {

@@ -8,8 +8,8 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// TestARetrievalOfSomebodyElseIsNoDeadLetter: the vault tells our topic of each retrieval,
-// also of other tools'. A retrieval is ours if it names our topic, or a job of the catalog.
+// TestARetrievalOfSomebodyElseIsNoDeadLetter: the vault reports each retrieval to our
+// topic, also those of other tools. A retrieval is ours if it names our topic, or a job of the catalog.
 func TestARetrievalOfSomebodyElseIsNoDeadLetter(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

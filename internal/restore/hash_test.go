@@ -10,7 +10,7 @@ import (
 
 func TestWhatIsWrongWithATreeHashIsSaidInWords(t *testing.T) {
 	for hash, want := range map[string]string{
-		"":                       "Glacier describes retrieval r without the archive's tree hash, without which no copy can be proven: nothing is copied, and the archive stays",
+		"":                       "Glacier describes retrieval r without the archive's tree hash. No copy can be proven without it: nothing is copied, and the archive stays",
 		"abc":                    `Glacier gives "abc" as the tree hash of the archive of retrieval r: want 64 hex digits`,
 		strings.Repeat("zz", 32): "want 64 hex digits",
 	} {

@@ -36,16 +36,16 @@ func TestWhoFindsTheFileRestoredTellsIt(t *testing.T) {
 	e := b.retrieved("j", []byte("result"))
 	var out, late testenv.Emitted
 	b.deliver(e, &out)
-	// The worker died after it cleared the catalog and before it told.
+	// The worker died after it cleared the catalog and before it reported the restore.
 	if err := b.Restore(t.Context(), e, late.Emit); err != nil {
 		t.Fatal(err)
 	}
 	if got := late.States(); len(got) != 1 || got[0] != string(archive.Restored) {
 		t.Errorf("told %v, want restored", got)
 	}
-	// Each notice has to tell it under an id of its own.
+	// For each notification, the report must have another id.
 	if a, b := out.All()[len(out.All())-1], late.All()[0]; a.MessageID() == b.MessageID() {
-		t.Errorf("both are told as %s: one would be taken for a repetition", a.MessageID())
+		t.Errorf("both reports have the id %s: one would be dropped as a repetition", a.MessageID())
 	}
 	e.RetrievalID = "another"
 	var other testenv.Emitted
@@ -140,7 +140,7 @@ func TestWhatCannotBePutIsNotRetrievedAgain(t *testing.T) {
 					t.Fatal(err)
 				}
 				if job := b.Job("j"); asked(&out) != 1 || job.RetrievalID != "" || job.History.Failed[archive.OutputExpired] != 1 || job.History.NotBefore.IsZero() {
-					t.Errorf("mended: %d asked again; the catalog has %q, %+v", asked(&out), job.RetrievalID, job.History)
+					t.Errorf("after the repair: %d asked again; the catalog has %q, %+v", asked(&out), job.RetrievalID, job.History)
 				}
 			})
 		}
@@ -162,7 +162,7 @@ func TestALookAtTheKeyLeavesNoUploadBehind(t *testing.T) {
 				t.Fatal("the upload was given up in spite of the error")
 			}
 			if n := b.uploads(); n == 0 {
-				t.Fatal("no upload is left, so that nothing is to be tidied up")
+				t.Fatal("no upload is left, so this test has nothing to tidy up")
 			}
 			b.deliver(e, &out)
 			if n := b.uploads(); n != 0 {
@@ -197,7 +197,7 @@ func TestAFileThatIsBackIsFoundThoughItsRetrievalCameToNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.World.Clock.Advance(49 * time.Hour)
-	e.Status, e.Size, e.TreeHash = "Failed", 0, "" // as the sweep makes it of a retrieval that is forgotten
+	e.Status, e.Size, e.TreeHash = "Failed", 0, "" // the sweep makes such an event for a retrieval that Glacier forgot
 	var out testenv.Emitted
 	if err := b.Restore(t.Context(), e, out.Emit); err != nil {
 		t.Fatal(err)
@@ -208,7 +208,7 @@ func TestAFileThatIsBackIsFoundThoughItsRetrievalCameToNothing(t *testing.T) {
 	b.restored("j", body)
 }
 
-// Two workers have one notice. The output expires between their fetches. The first puts the
+// Two workers handle one notification. The output expires between their fetches. The first puts the
 // file and deletes the archive. The second finds nothing and takes the retrieval back. So
 // the first cannot clear the catalog.
 func TestAFileThatWasPutWhileItsRetrievalWasTakenBackIsNotAskedForAgain(t *testing.T) {

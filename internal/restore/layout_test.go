@@ -31,7 +31,7 @@ func TestEveryArchiveFitsIntoAnObjectAndMemoryGoesByTheSpan(t *testing.T) {
 			t.Fatalf("parts of %d bytes, spans of %d", l.part, l.span)
 		}
 		if l.span != span {
-			t.Fatalf("a span, which is what is held in memory, has %d bytes, want %d", l.span, span)
+			t.Fatalf("a span has %d bytes, want %d: a whole span is in memory", l.span, span)
 		}
 		end := int64(0)
 		for _, i := range []int{0, n / 2, n - 1} {

@@ -12,10 +12,10 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// leave does what follows when a step could not go on.
+// leave does what [Exits] says about the error of a step.
 func (r *Restorer) leave(ctx context.Context, f *file, err error) error {
 	if f.large && fault.Is(err, fault.Invalid) {
-		// An operator has to look, and should not find unfinished uploads.
+		// An operator will look at the key, and should find no unfinished uploads.
 		if err := r.abortAll(ctx, f); err != nil {
 			f.log.Warn("unfinished uploads not aborted", "err", err)
 		}
@@ -27,10 +27,10 @@ func (r *Restorer) leave(ctx context.Context, f *file, err error) error {
 			if rule.Warn {
 				level = slog.LevelWarn
 			}
-			f.log.Log(ctx, level, "notice dropped", "exit", s.at, "archive", f.notice.ArchiveID, "why", err)
+			f.log.Log(ctx, level, "notification dropped", "exit", s.at, "archive", f.notice.ArchiveID, "why", err)
 			return nil
 		case TellAgain:
-			f.log.Info("restored already: telling it again")
+			f.log.Info("restored already: reporting it again")
 			err = r.tellAgain(ctx, f)
 		case AskAgain:
 			f.log.Info("asking again", "exit", s.at, "why", err)
@@ -43,36 +43,36 @@ func (r *Restorer) leave(ctx context.Context, f *file, err error) error {
 		return err
 	}
 	if fault.Is(err, fault.Invalid) || fault.Is(err, fault.Corrupt) {
-		// The bus makes a dead letter of it: an operator needs these names.
+		// The bus makes this error a dead letter, and the operator needs these names.
 		return fault.Because(fault.KindOf(err), fault.CauseOf(err), fmt.Errorf("job %s of user %s, archive %q, retrieval %q, to %s: %w",
 			f.job.ID, f.job.UserID, f.job.ArchiveID, f.job.RetrievalID, f.job.Result, err))
 	}
-	// A bucket that denies one user's file may take another's.
+	// A bucket that denies one user's file may take another user's file.
 	return fault.Of(string(f.job.UserID), err)
 }
 
-// tellAgain tells that an earlier delivery restored the file. That one may have died
-// before it told, or tells at this moment. Each notice tells it under an id of its own:
-// if this status were taken for a repetition of the other, an older status of the other
-// could come last.
+// tellAgain reports that an earlier delivery restored the file. The earlier delivery may
+// have died before its report, or may report at this moment. The status has another id for
+// each notification. With one id for all, JetStream could drop this status as a repetition,
+// and an older status of the other delivery could come last.
 func (r *Restorer) tellAgain(ctx context.Context, f *file) error {
 	step := string(f.notice.RetrievalID) + "." + cmp.Or(f.notice.Notification, f.notice.ID)
 	return f.emit(ctx, r.status(f, archive.Restored, step, f.notice.Size))
 }
 
-// takeBack removes from the catalog a retrieval that came to nothing, tells it, and asks
-// for another one. The catalog counts how often that happened; the gate decides whether
-// the archive is asked for again.
+// takeBack removes a failed or expired retrieval from the catalog, reports that, and asks for
+// another retrieval. The catalog counts the failures, and the gate decides whether thaw
+// requests the archive again.
 func (r *Restorer) takeBack(ctx context.Context, f *file, why *stopped) error {
 	if err := r.placeable(ctx, f); err != nil {
-		return fmt.Errorf("to retrieve the archive again would be of no use: %w (%w)", err, why)
+		return fmt.Errorf("another retrieval of the archive would not help: %w (%w)", err, why)
 	}
 	failure := archive.GlacierFailed
 	if why.at == Expired {
 		failure = archive.OutputExpired
 	}
 	pause := archive.Pause(f.job.History.Failed[failure] + 1)
-	f.log.Warn("the retrieval came to nothing, asking again", "how", failure, "not_before", pause, "tries", f.job.History.Tries, "err", why)
+	f.log.Warn("the retrieval failed or expired: asking again", "how", failure, "not_before", pause, "tries", f.job.History.Tries, "err", why)
 	if err := r.Catalog.ClearRetrieval(ctx, f.job, failure, r.Now().Add(pause)); err != nil {
 		return err
 	}
@@ -89,19 +89,19 @@ func (r *Restorer) takeBack(ctx context.Context, f *file, why *stopped) error {
 func (r *Restorer) placeable(ctx context.Context, f *file) error {
 	found, err := r.Bucket.Stat(ctx, f.job.Result)
 	if err == nil {
-		return stopf(Occupied, "%s is there already (%d bytes, ETag %s), is not known to be the archive, and is not written over. "+
+		return stopf(Occupied, "%s is there already (%d bytes, ETag %s), is not proven to be the archive, and is not written over. "+
 			"Move it away and replay this, or delete the archive if the object is right", found.Object, found.Size, found.ETag)
 	}
 	if !fault.Is(err, fault.NotFound) {
 		return err
 	}
-	// An earlier delivery may have died before it aborted the upload of this very check. The
-	// archive may never be retrieved again, so that no later copy tidies up.
+	// An earlier delivery may have died in this same check, before it aborted its upload. If
+	// the archive is never retrieved again, no later copy tidies up.
 	if err := r.abortEmpty(ctx, f); err != nil {
 		return err
 	}
-	// An upload that is begun and aborted shows nothing to anybody. It needs the same
-	// permission as an object.
+	// Nobody sees an upload that is begun and aborted. To begin it needs the same permission
+	// as to put an object.
 	up, err := r.Uploads.Begin(ctx, f.job.Result, archive.Mark{Archive: f.job.ArchiveID})
 	if err != nil {
 		return err
@@ -109,8 +109,8 @@ func (r *Restorer) placeable(ctx context.Context, f *file) error {
 	return up.Abort(ctx)
 }
 
-// askAgain emits a task that asks for the archive once more. The task's id contains the
-// retrieval that came to nothing, so that repetitions are one task.
+// askAgain emits a task that asks thaw to request the archive again. The task's id contains
+// the failed or expired retrieval, so repetitions count as one task.
 func (r *Restorer) askAgain(ctx context.Context, f *file) error {
 	return f.emit(ctx, events.ThawRequested{
 		ID:         "again-" + string(f.notice.RetrievalID),

@@ -9,7 +9,7 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 )
 
-// look reads what the catalog, the notice and Glacier say of the file.
+// look reads what the catalog, the notification and Glacier say about the file.
 func (r *Restorer) look(ctx context.Context, f *file) error {
 	if err := r.expiring.yield(f.notice, r.Now()); err != nil {
 		return err
@@ -20,7 +20,7 @@ func (r *Restorer) look(ctx context.Context, f *file) error {
 	if f.nothing == nil && f.notice.Status == archive.Succeeded {
 		f.large = f.notice.Size > r.PartSize
 		if err := r.ready(ctx, f); err != nil || !f.large {
-			return err // the output of a small file says itself what it has to be
+			return err // for a small file, fetch sets what the bytes must be
 		}
 	}
 	if f.nothing == nil {
@@ -31,7 +31,7 @@ func (r *Restorer) look(ctx context.Context, f *file) error {
 	return f.expect()
 }
 
-// ready tells that Glacier has the output.
+// ready reports that Glacier has the output.
 func (r *Restorer) ready(ctx context.Context, f *file) error {
 	if err := f.emit(ctx, r.status(f, archive.Ready, string(f.notice.RetrievalID), 0)); err != nil {
 		return err
@@ -42,7 +42,7 @@ func (r *Restorer) ready(ctx context.Context, f *file) error {
 	return nil
 }
 
-// lookAtCatalog reads the job, and compares it with the notice.
+// lookAtCatalog reads the job, and compares it with the notification.
 func (r *Restorer) lookAtCatalog(ctx context.Context, f *file) error {
 	notice := f.notice
 	job, err := r.Catalog.Job(ctx, notice.JobID)
@@ -74,8 +74,9 @@ func (r *Restorer) lookAtCatalog(ctx context.Context, f *file) error {
 	case job.RetrievalID == "" && job.Intent != nil:
 		return stopf(NotSaved, "the retrieval is not in the catalog yet")
 	case job.RetrievalID == "":
-		// Another worker may have put the file and deleted the archive while this retrieval
-		// was taken back. Then no retrieval can bring it any more: prove looks first.
+		// While one worker took this retrieval back, another worker may have put the file and
+		// deleted the archive. Then no retrieval can bring the file any more. So prove looks
+		// for the file in S3 first.
 		f.nothing = stopf(TakenBack, "the catalog waits for no retrieval")
 	case job.RetrievalID != notice.RetrievalID:
 		return stopf(OtherRetrieval, "the catalog waits for retrieval %q", job.RetrievalID)
@@ -85,9 +86,10 @@ func (r *Restorer) lookAtCatalog(ctx context.Context, f *file) error {
 	return nil
 }
 
-// lookAtGlacier asks Glacier about the retrieval of a large file, or about one that failed
-// by its notice. If Glacier says so too, the file may still be in S3: a retrieval also
-// fails when its archive was deleted, and an archive is deleted after its file was put.
+// lookAtGlacier asks Glacier about the retrieval of a large file, or about a retrieval that
+// the notification calls failed. If Glacier says so too, the file may still be in S3: a
+// retrieval also fails when its archive is deleted, and the restorer deletes an archive after
+// it has put the file.
 func (r *Restorer) lookAtGlacier(ctx context.Context, f *file) (err error) {
 	f.retrieval, err = r.Vault.Describe(ctx, f.job.RetrievalID)
 	switch got := f.retrieval; {
@@ -100,7 +102,7 @@ func (r *Restorer) lookAtGlacier(ctx context.Context, f *file) (err error) {
 	case !f.large:
 		return stopf(Disagree, "the notification says that the retrieval failed, Glacier says %s", got.Status)
 	case got.ArchiveID != f.job.ArchiveID:
-		return stopf(WrongRetrieval, "wrong retrieval: Glacier says that it is of archive %q", got.ArchiveID)
+		return stopf(WrongRetrieval, "wrong retrieval: Glacier says that it belongs to archive %q", got.ArchiveID)
 	case got.Status != archive.Succeeded:
 		return stopf(Disagree, "the notification says that the retrieval succeeded, Glacier says %s", got.Status)
 	default:
@@ -113,7 +115,7 @@ func (r *Restorer) lookAtGlacier(ctx context.Context, f *file) (err error) {
 // hashOf returns the tree hash that Glacier gives for the archive.
 func hashOf(r archive.Retrieval) (treehash.Sum, error) {
 	if r.TreeHash == "" {
-		return treehash.Sum{}, stopf(NoTreeHash, "Glacier describes retrieval %s without the archive's tree hash, without which no copy can be proven: nothing is copied, and the archive stays", r.ID)
+		return treehash.Sum{}, stopf(NoTreeHash, "Glacier describes retrieval %s without the archive's tree hash. No copy can be proven without it: nothing is copied, and the archive stays", r.ID)
 	}
 	sum, ok := treehash.Parse(r.TreeHash)
 	if !ok {

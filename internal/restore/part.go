@@ -41,16 +41,16 @@ func (c *copying) copyPart(ctx context.Context, n int, p *part) error {
 			return err
 		}
 		c.f.log.Warn("part sent again", "part", n, "try", try, "err", err)
-		src.forget() // it may have gone wrong in this memory
+		src.forget() // the bytes may have changed in this process's memory
 	}
 }
 
-// sendPart sends a part to S3, and compares S3's checksum of it with the part's proof.
+// sendPart sends a part to S3, and compares S3's checksum with the part's proof.
 func (c *copying) sendPart(ctx context.Context, src *source, n int, p *part) (archive.Part, error) {
 	var sum *crc64nvme.Sum
 	if p.length <= c.layout.span {
-		// All of the part is in memory, so its checksum can be sent before it: S3 then
-		// refuses a part that arrives wrong.
+		// The whole part is in memory, so its checksum can be sent with the request. Then S3
+		// refuses a part that arrives with other bytes.
 		if err := src.load(0); err != nil {
 			return archive.Part{}, err
 		}
@@ -59,7 +59,7 @@ func (c *copying) sendPart(ctx context.Context, src *source, n int, p *part) (ar
 	up, err := c.upload.Put(ctx, n, src, p.length, sum)
 	switch {
 	case src.err != nil:
-		return up, src.err // and not what the SDK made of it
+		return up, src.err // the cause, and not the SDK's error about it
 	case err != nil:
 		return up, err
 	case src.left > 0 || up.Sum != p.proof.crc:
@@ -69,23 +69,25 @@ func (c *copying) sendPart(ctx context.Context, src *source, n int, p *part) (ar
 }
 
 // source reads one part from Glacier. It fetches one span at a time into its buffer, and
-// gives out no byte of a span that does not match its tree hash. The SDK may seek back and
-// read it again, when it sends the part again. One goroutine at a time may use it.
+// gives out no byte of a span that does not match its tree hash. When the SDK sends the part
+// again, it may seek back and read the part again. Only one goroutine at a time may use a
+// source.
 type source struct {
-	ctx   context.Context // of the copy; Read has no other place for it
+	ctx   context.Context // the copy's context; Read has no parameter for it
 	fetch func(ctx context.Context, offset int64, buf []byte) (checksums, error)
-	// proven is called once with the proof of the whole part, before the last span is given
-	// out. It begins to save the proof and returns a function that waits for the end of
-	// that. source gives the last byte out after it.
+	// proven is called once with the proof of the whole part, before source gives out the
+	// last span. It begins to save the proof, and returns a function that waits until the
+	// proof is saved. source calls that function before it returns from the read of the
+	// last byte.
 	proven func(context.Context, proof) (saved func())
 
 	offset, length, span int64
-	buf                  []byte // of one span
-	held                 int    // which span buf has; -1 is none
+	buf                  []byte // room for one span
+	held                 int    // the index of the span in buf; -1 if there is none
 	pos                  int64
-	sums                 []checksums // of the spans that came
+	sums                 []checksums // of the spans that arrived
 	came                 []bool
-	left                 int // how many have not come
+	left                 int // the number of spans that have not arrived yet
 	saved                func()
 	err                  error
 }
@@ -107,7 +109,7 @@ func (s *source) load(i int) error {
 	from := int64(i) * s.span
 	sums, err := s.fetch(s.ctx, s.offset+from, s.buf[:min(s.span, s.length-from)])
 	if err != nil {
-		s.err = err // the SDK must not have it tried again: fetch has
+		s.err = err // fetch decides how often to try: the SDK must not try again
 		return err
 	}
 	s.held, s.sums[i] = i, sums
@@ -120,10 +122,10 @@ func (s *source) load(i int) error {
 	return nil
 }
 
-// forget makes the part be fetched again, from its beginning.
+// forget empties the buffer, so that the next read fetches the part again from its beginning.
 func (s *source) forget() { s.held, s.pos = -1, 0 }
 
-// tree returns the part's tree hash; all of it must have come.
+// tree returns the part's tree hash. All spans must have arrived.
 func (s *source) tree() treehash.Sum {
 	sums := make([]treehash.Sum, len(s.sums))
 	for i, c := range s.sums {
@@ -132,7 +134,7 @@ func (s *source) tree() treehash.Sum {
 	return treehash.Combine(sums)
 }
 
-// crc returns the part's CRC; all of it must have come.
+// crc returns the part's CRC. All spans must have arrived.
 func (s *source) crc() crc64nvme.Sum {
 	sum := s.sums[0].crc
 	for i, c := range s.sums[1:] {
@@ -158,7 +160,7 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// wait returns when the proof is saved, or at once if there is none yet. Call it at the
+// wait returns when the proof is saved, or at once if there is no proof yet. Call it at the
 // end.
 func (s *source) wait() {
 	if s.saved != nil {

@@ -12,10 +12,10 @@ import (
 )
 
 // putParts copies a large file in spans, several parts at a time, into an upload. Nothing
-// is visible until all parts are there and the whole matches. It goes on with the upload
-// that an earlier delivery left.
+// is visible until all parts are uploaded and the tree hash of the whole file matches.
+// putParts continues an upload that an earlier delivery left.
 func (r *Restorer) putParts(ctx context.Context, f *file) error {
-	// A large file is not copied if an object is there.
+	// If an object is at the key already, a large file is not copied.
 	found, err := r.Bucket.Stat(ctx, f.job.Result)
 	if err == nil {
 		f.found = &found
@@ -46,7 +46,8 @@ func (r *Restorer) putParts(ctx context.Context, f *file) error {
 	stored, err := c.upload.Complete(ctx, up, *f.sum)
 	switch fault.KindOf(err) {
 	case fault.Conflict:
-		// Another worker was first, or this one in a call that got no answer.
+		// Another worker completed the upload first, or an earlier call of this worker did so
+		// and its answer was lost.
 		return nil
 	case fault.Corrupt:
 		c.abort(ctx, c.upload)
@@ -69,9 +70,9 @@ type copying struct {
 	told   progress
 }
 
-// begin sets the upload: an unfinished one whose parts are proven, or a new one. It aborts
-// the others to the same key. Calls that got no answer leave such uploads; nobody else may
-// write there while the file is in the vault.
+// begin sets the upload: an unfinished upload with proven parts, or a new one. It aborts all
+// other uploads to the same key. A call can leave such an upload if its answer is lost.
+// Nobody else may write to the key while the file is in the vault.
 func (c *copying) begin(ctx context.Context) error {
 	others, err := c.resume(ctx)
 	if err != nil {
@@ -91,22 +92,23 @@ func (c *copying) begin(ctx context.Context) error {
 	return nil
 }
 
-// abort aborts an upload. If that fails, the next delivery does it, or the bucket's
-// lifecycle rule.
+// abort aborts an upload. If that fails, the next delivery or the bucket's lifecycle rule
+// aborts it.
 func (c *copying) abort(ctx context.Context, u archive.Upload) {
 	if err := u.Abort(context.WithoutCancel(ctx)); err != nil {
 		c.f.log.Warn("upload not aborted", "upload", u.ID(), "err", err)
 	}
 }
 
-// copyParts copies the parts that are not up yet, and sets what all parts are together.
+// copyParts copies the parts that are not uploaded yet. Then it sets size, tree hash and CRC
+// of all parts together.
 func (c *copying) copyParts(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(c.r.Parallel)
 	for i := range c.parts {
 		p := &c.parts[i]
 		if p.up.Number != 0 {
-			continue // an earlier delivery put it up
+			continue // an earlier delivery uploaded it
 		}
 		if gctx.Err() != nil {
 			break

@@ -13,48 +13,50 @@ import (
 // Emit publishes an event. The event is stored before the handled message is acked.
 type Emit = func(context.Context, events.Event) error
 
-// Catalog is what the restorer reads and writes of a job. Each write needs the catalog
-// to have the archive and the retrieval of the given job; else the error is of kind
-// Conflict.
+// Catalog is the job table, as the restorer reads and writes it. A write succeeds only if the
+// catalog still has the archive and the retrieval of the given job. Otherwise the error has
+// the kind Conflict.
 type Catalog interface {
-	// Job returns the job as it is now, or an error of kind NotFound.
+	// Job returns the current job, or an error of kind NotFound.
 	Job(context.Context, events.JobID) (archive.Job, error)
-	// ClearArchive removes archive_id, retrieval_request_id and all that this service
-	// keeps beside them. It writes that the job's RestoredBy brought the file back.
+	// ClearArchive removes archive_id, retrieval_request_id and the attributes that this
+	// service keeps beside them. It writes the job's RestoredBy, the retrieval that brought
+	// the file back.
 	ClearArchive(context.Context, archive.Job) error
-	// ClearRetrieval removes retrieval_request_id alone and counts the failure. The archive
-	// may be asked for again from notBefore on.
+	// ClearRetrieval removes retrieval_request_id, but not the archive, and counts the failure.
+	// Thaw may request the archive again from notBefore on.
 	ClearRetrieval(ctx context.Context, job archive.Job, f archive.Failure, notBefore time.Time) error
 }
 
-// Vault is what the restorer does with Glacier.
+// Vault is the restorer's port to Glacier.
 type Vault interface {
-	// Output opens length bytes of a retrieval's output from offset on; length -1 is all.
-	// An error of kind NotFound says that the output expired.
+	// Output opens length bytes of a retrieval's output from offset on. The length -1 means
+	// the whole output. An error of kind NotFound says that the output expired.
 	Output(ctx context.Context, id events.RetrievalID, offset, length int64) (archive.Output, error)
 	// Describe returns the retrieval, or an error of kind NotFound.
 	Describe(context.Context, events.RetrievalID) (archive.Retrieval, error)
-	// Delete deletes an archive whose bytes are proven to be in S3. To delete it twice is
-	// no error. An error of kind Denied says that the vault is locked.
+	// Delete deletes an archive. The archive.Verified proves that S3 has the archive's bytes. A
+	// second Delete of the same archive is no error. An error of kind Denied says that the vault is
+	// locked.
 	Delete(context.Context, archive.Verified) error
 }
 
-// Bucket is what the restorer does with objects of S3.
+// Bucket is the restorer's port to objects in S3.
 type Bucket interface {
-	// Stat returns what is at o, or an error of kind NotFound.
+	// Stat describes the object at o, or returns an error of kind NotFound.
 	Stat(ctx context.Context, o archive.Object) (archive.Found, error)
 	// Read opens the object that Stat found, from offset on. An error of kind Conflict says
-	// that another object is there by now.
+	// that another object is at the key now.
 	Read(ctx context.Context, found archive.Found, offset int64) (io.ReadCloser, error)
-	// Put stores body at o, with the mark. It replaces nothing: if an object is there, the
-	// error is of kind Conflict.
+	// Put stores body at o, with the mark. It replaces nothing: if an object is at o already,
+	// the error has the kind Conflict.
 	Put(ctx context.Context, o archive.Object, mark archive.Mark, body []byte, sum crc64nvme.Sum) (archive.Stored, error)
 }
 
-// Uploads is what the restorer does with S3 for objects of more than one part.
+// Uploads is the restorer's port to multipart uploads in S3.
 type Uploads interface {
-	// Begin begins an upload to o, with the mark. The object is visible when the upload is
-	// completed, and not before.
+	// Begin begins an upload to o, with the mark. The object becomes visible only when the
+	// upload is completed.
 	Begin(ctx context.Context, o archive.Object, mark archive.Mark) (archive.Upload, error)
 	// Unfinished returns the uploads to o that were neither completed nor aborted.
 	Unfinished(ctx context.Context, o archive.Object) ([]archive.Upload, error)

@@ -12,9 +12,9 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 )
 
-// prove proves that S3 has the bytes of the archive: those that put wrote, or those that
-// were at the key before. If the retrieval came to nothing and no object is there, the
-// error is the reason why the retrieval came to nothing.
+// prove proves that S3 has the bytes of the archive. Either put wrote them, or they were at
+// the key before. If the retrieval brought no output and no object is at the key, the error is
+// the reason why the retrieval brought no output.
 func (r *Restorer) prove(ctx context.Context, f *file) error {
 	if f.stored != nil {
 		return f.verify(f.copied, *f.stored)
@@ -32,7 +32,7 @@ func (r *Restorer) prove(ctx context.Context, f *file) error {
 	return r.recognize(ctx, f, *f.found)
 }
 
-// verify compares what was copied with what the archive is, and with what S3 stored.
+// verify compares the copied bytes with the archive, and with the object that S3 stored.
 func (f *file) verify(copied archive.Content, stored archive.Stored) (err error) {
 	if f.verified, err = archive.Verify(f.job.ArchiveID, f.content, copied, stored); err != nil {
 		return stop(Mismatch, err)
@@ -40,9 +40,9 @@ func (f *file) verify(copied archive.Content, stored archive.Stored) (err error)
 	return nil
 }
 
-// recognize proves that the object at the key is the archive. S3's checksum of the object
-// is enough if this delivery fetched the bytes; else it reads the object back to its last
-// byte. An object with other content is never written over.
+// recognize proves that the object at the key is the archive. If this delivery fetched the
+// bytes, S3's checksum of the object is enough. Otherwise recognize reads the object back to
+// its last byte. It never overwrites an object with other content.
 func (r *Restorer) recognize(ctx context.Context, f *file, found archive.Found) error {
 	if found.Size != f.content.Size {
 		return occupied(f, found, errors.New("it has another size"))
@@ -60,8 +60,8 @@ func (r *Restorer) recognize(ctx context.Context, f *file, found archive.Found) 
 		f.verified = verified
 		return nil
 	}
-	// Before an operator is told that it is another object, it is read once more: the
-	// first reading may have been wrong.
+	// The first reading may have been wrong. So recognize reads the object again before it
+	// tells an operator that another object is at the key.
 	again, err := r.readBack(ctx, f, found)
 	if err != nil {
 		return err
@@ -72,7 +72,7 @@ func (r *Restorer) recognize(ctx context.Context, f *file, found archive.Found) 
 	return occupied(f, found, differs)
 }
 
-// occupied tells an operator what is needed to decide which object is right.
+// occupied returns an error with all that an operator needs to decide which object is right.
 func occupied(f *file, found archive.Found, why error) error {
 	by := "it does not say that a restore put it there"
 	if found.Mark != nil {
@@ -83,8 +83,8 @@ func occupied(f *file, found archive.Found, why error) error {
 		found.Object, why, found.Size, found.ETag, found.ModifiedAt.UTC().Format(time.RFC3339), by, f.content.Size, f.content.TreeHash))
 }
 
-// readBack reads an object to its last byte. After a cut connection it reads on where it
-// was cut.
+// readBack reads an object to its last byte. After a cut connection it continues at the byte
+// where the connection was cut.
 func (r *Restorer) readBack(ctx context.Context, f *file, found archive.Found) (archive.Content, error) {
 	h, at := treehash.New(), int64(0)
 	for try := 1; ; try++ {
@@ -100,7 +100,7 @@ func (r *Restorer) readBack(ctx context.Context, f *file, found archive.Found) (
 		case ctx.Err() != nil || !fault.Is(err, fault.Transient) || try >= tries:
 			return archive.Content{}, err
 		}
-		f.log.Warn("object read on", "offset", at, "err", err)
+		f.log.Warn("reading the object continues after an error", "offset", at, "err", err)
 	}
 }
 

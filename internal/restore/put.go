@@ -7,8 +7,8 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 )
 
-// put puts the bytes into S3. If another object is at the key, it writes nothing, and
-// prove compares that object with the archive.
+// put puts the bytes into S3. If an object is at the key already, put writes
+// nothing, and prove compares that object with the archive.
 func (r *Restorer) put(ctx context.Context, f *file) error {
 	switch {
 	case f.nothing != nil:

@@ -1,16 +1,17 @@
-// Package restore brings the output of a finished retrieval back to S3. A notice of a
-// retrieval is worked on in eight steps; each step is in the file of its name:
+// Package restore brings the output of a finished retrieval back to S3. The
+// restorer handles a notification about a retrieval in eight steps. Each step has a file with
+// its name:
 //
-//	look     reads what the catalog, the notice and Glacier say of the file
+//	look     reads what the catalog, the notification and Glacier say about the file
 //	fetch    gets the output and compares it with its tree hash
 //	put      puts the bytes into S3
 //	prove    proves that S3 has the bytes of the archive
-//	tidy     aborts the uploads that earlier deliveries left
+//	tidy     aborts the uploads that earlier deliveries left unfinished
 //	release  deletes the archive
 //	clear    removes the archive from the catalog
-//	tell     tells that the file is restored
+//	tell     reports that the file is restored
 //
-// A step that cannot go on returns an error. [Exits] is the table of what follows on it.
+// A step that cannot continue returns an error. The table [Exits] says what happens then.
 package restore
 
 import (
@@ -23,35 +24,35 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Restorer restores archives. Set every field, or take the zero value's default
-// where one is named.
+// Restorer restores archives. Set every field, except those with a default for zero and those
+// that may be nil.
 type Restorer struct {
 	Catalog Catalog
 	Vault   Vault
 	Bucket  Bucket
 	Uploads Uploads
-	// KV has the proofs of the parts of unfinished copies. Without it, or while it cannot
-	// be reached, an interrupted copy begins anew.
+	// KV has the proofs of the parts of unfinished copies. Without a KV, or while it cannot be
+	// reached, an interrupted copy begins anew.
 	KV kv.Store
-	// PartSize is how many bytes are fetched at a time: a power of two of MiB; 8 MiB if
-	// zero. A file of up to this size is small: it is put in one call. A larger one is put
-	// in parts of this size, or of larger ones if it would have too many parts.
+	// PartSize is the number of bytes that one call fetches: a power of two times a MiB; 8 MiB
+	// if zero. A file of up to this size is small, and one call puts it. A larger file is put
+	// in parts of this size. If that makes too many parts, the parts are larger.
 	PartSize int64
-	// Parallel is how many spans of PartSize of one file are in memory at a time; 3 if
-	// zero.
+	// Parallel is the number of spans of one file that are in memory at a time; 3 if zero. A
+	// span has PartSize bytes.
 	Parallel int
-	// MaxParts is how many parts an object may have; S3's 10,000 if zero.
+	// MaxParts is the most parts that an object may have; if zero, it is S3's limit of 10,000.
 	MaxParts int
 	Now      func() time.Time
 	Log      *slog.Logger
-	// OnRestored is told of each restored file, OnKept of each archive that the vault's
-	// lock keeps from being deleted. Both may be nil.
+	// OnRestored is called for each restored file. OnKept is called for each archive that
+	// cannot be deleted because the vault is locked. Both may be nil.
 	OnRestored func(bytes int64)
 	OnKept     func()
-	// OnForeign is told of each retrieval that another tool asked for. It may be nil.
+	// OnForeign is called for each retrieval of another tool. It may be nil.
 	OnForeign func()
-	// OnOutput is told how long an output will still be there when its copy begins. The
-	// time is below zero if the output may be gone. It may be nil.
+	// OnOutput is called when the copy of an output begins. left is the time until the output
+	// expires; it is below zero if the output may have expired. OnOutput may be nil.
 	OnOutput func(left time.Duration)
 
 	once     sync.Once
@@ -76,8 +77,8 @@ func (r *Restorer) init() {
 	}
 }
 
-// Restore brings the archive of the notice's retrieval back. The notice is a hint: the
-// catalog says which archive, which retrieval and which key it is.
+// Restore brings back the archive of the notification's retrieval. The notification is a
+// hint: the catalog decides which archive, which retrieval and which key are right.
 func (r *Restorer) Restore(ctx context.Context, notice events.RetrievalCompleted, emit Emit) error {
 	r.once.Do(r.init)
 	f := &file{
@@ -96,7 +97,7 @@ func (r *Restorer) Restore(ctx context.Context, notice events.RetrievalCompleted
 	return nil
 }
 
-// free gives the buffer of a small file back, if there is one.
+// free returns the buffer of a small file to the pool, if there is one.
 func (r *Restorer) free(f *file) {
 	if f.buffer != nil {
 		r.buffers.Put(f.buffer)

@@ -28,8 +28,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// part is of two leaves of a tree hash, the fewest that a copy can be cut within.
-// S3 wants more; its stand-in is told not to.
+// part is the size of a part: two leaves of the tree hash. With fewer, a copy could not be cut
+// in the middle of a part. S3 requires larger parts; the fixture lowers the stand-in's limit.
 const part = 2 << 20
 
 type fixture struct {
@@ -49,8 +49,8 @@ func newFixture(t *testing.T) *fixture {
 	}}
 }
 
-// retrieved archives body as job id's result, has it retrieved, and returns the
-// notification of it.
+// retrieved archives body as the result of job id, retrieves the archive, and returns the
+// notification.
 func (b *fixture) retrieved(id events.JobID, body []byte) events.RetrievalCompleted {
 	b.t.Helper()
 	b.Account("u", archive.Premium)
@@ -65,7 +65,7 @@ func (b *fixture) retrieve(job archive.Job) events.RetrievalCompleted {
 	return b.notice(job, r)
 }
 
-// ask has the job's archive retrieved, for which it takes some time.
+// ask requests a retrieval of the job's archive. The retrieval takes some time.
 func (b *fixture) ask(job archive.Job) events.RetrievalID {
 	b.t.Helper()
 	ctx := b.t.Context()
@@ -128,7 +128,7 @@ func (b *fixture) object(o archive.Object) ([]byte, bool) {
 	return body, true
 }
 
-// put is somebody else's.
+// put writes an object as somebody else.
 func (b *fixture) put(o archive.Object, text string) {
 	b.t.Helper()
 	if _, err := b.Objects.PutObject(b.t.Context(), &awss3.PutObjectInput{Bucket: &o.Bucket, Key: &o.Key, Body: strings.NewReader(text)}); err != nil {
@@ -156,7 +156,8 @@ func (b *fixture) unfinished() []types.MultipartUpload {
 	return out.Uploads
 }
 
-// restored checks that the job's file is back and nothing is left of it.
+// restored checks that the job's file is back, and that no archive, upload or catalog
+// attribute is left.
 func (b *fixture) restored(id events.JobID, want []byte) {
 	b.t.Helper()
 	job := b.Job(id)
@@ -281,7 +282,7 @@ func TestWhateverBreaksTheFileIsRightInTheEnd(t *testing.T) {
 					var out testenv.Emitted
 					b.deliver(e, &out)
 					b.Faults.Clear()
-					b.deliver(e, &out) // SNS may tell it again
+					b.deliver(e, &out) // SNS may send the notification again
 					b.restored("j", c.body)
 				})
 			}
@@ -476,7 +477,7 @@ func TestProgressIsToldAtMostOnceASecond(t *testing.T) {
 		}
 	}
 	if copying != 1 {
-		t.Errorf("told of copying %d times within a moment, of 5 spans; want once: %v", copying, out.States())
+		t.Errorf("copying was reported %d times within a moment, for 5 spans; want once: %v", copying, out.States())
 	}
 }
 

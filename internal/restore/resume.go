@@ -17,9 +17,9 @@ import (
 	"github.com/gas-restore/gas/internal/kv"
 )
 
-// proof is what is saved of a part before the last of its bytes is sent: two checksums of
-// the same bytes. S3 lists its own CRC of each part. If that is the saved CRC, S3 has
-// bytes of the saved tree hash.
+// proof is two checksums of the same part. The restorer saves the proof before it sends the
+// part's last byte. S3 lists its own CRC of each part. If S3's CRC equals the saved CRC, the
+// part in S3 has the saved tree hash.
 type proof struct {
 	tree treehash.Sum
 	crc  crc64nvme.Sum
@@ -38,15 +38,16 @@ func parseProof(value []byte) (p proof, ok bool) {
 	return p, okTree && okCRC
 }
 
-// proofs are the proofs of one upload's parts, in the key-value store.
+// proofs are the saved proofs of one upload's parts, in the key-value store.
 type proofs struct {
 	kv   kv.Store
 	name string
 	log  *slog.Logger
 }
 
-// proofsOf names the proofs by all that decides a part's bytes. So an upload that another
-// tool began, or of another archive, or with other parts, has none.
+// proofsOf makes the proofs' name from everything that decides a part's bytes. So an upload
+// has no proofs here if another tool began it, if it belongs to another archive, or if its
+// parts are cut differently.
 func (c *copying) proofsOf(u archive.Upload) proofs {
 	content := c.f.content
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %d %s %d", u.ID(), c.f.job.ArchiveID, content.Size, content.TreeHash, c.layout.part))
@@ -55,8 +56,8 @@ func (c *copying) proofsOf(u archive.Upload) proofs {
 
 func (p proofs) key(n int) string { return fmt.Sprintf("part.%s.%d", p.name, n) }
 
-// save saves the proof of the part n. A proof that is not saved is no reason to stop: after
-// a crash, the part is copied again.
+// save saves the proof of the part n. If that fails, the copy continues. After a crash, the
+// next delivery copies the part again.
 func (p proofs) save(ctx context.Context, n int, proven proof) {
 	if p.kv == nil {
 		return
@@ -66,13 +67,13 @@ func (p proofs) save(ctx context.Context, n int, proven proof) {
 	}
 }
 
-// kept is a part that an earlier delivery put up, with its proof.
+// kept is a part that an earlier delivery uploaded, with its proof.
 type kept struct {
 	archive.Part
 	proof
 }
 
-// find returns the parts that are up and proven, by their index.
+// find returns the uploaded parts that are proven, by their index.
 func (p proofs) find(ctx context.Context, up []archive.Part, parts []part) map[int]kept {
 	found := map[int]kept{}
 	if p.kv == nil {
@@ -106,8 +107,8 @@ func (p proofs) find(ctx context.Context, up []archive.Part, parts []part) map[i
 	return found
 }
 
-// resume sets the upload that the copy goes on with: the unfinished one with the most
-// proven parts. It sets none if no part is proven. It returns the other uploads.
+// resume sets the upload that the copy continues: the unfinished upload with the most proven
+// parts. If no part is proven, it sets no upload. It returns the other uploads.
 func (c *copying) resume(ctx context.Context) (others []archive.Upload, err error) {
 	uploads, err := c.r.Uploads.Unfinished(ctx, c.f.job.Result)
 	if fault.Is(err, fault.Denied) {
@@ -127,7 +128,7 @@ func (c *copying) resume(ctx context.Context) (others []archive.Upload, err erro
 		}
 	}
 	if ctx.Err() != nil {
-		return nil, ctx.Err() // not all proofs were read: nothing is aborted on a guess
+		return nil, ctx.Err() // not all proofs were read, so no upload is aborted on a guess
 	}
 	for i, k := range have {
 		c.parts[i].proof, c.parts[i].up = k.proof, k.Part

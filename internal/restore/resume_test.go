@@ -26,8 +26,8 @@ func (b *fixture) withKV() *fixture {
 	return b
 }
 
-// interrupted delivers a notification of body to a worker that cannot upload any
-// more after n parts.
+// interrupted delivers a notification about body to a worker that can upload n parts and
+// then no more.
 func (b *fixture) interrupted(body []byte, n int) (again func() error) {
 	b.t.Helper()
 	e := b.retrieved("j", body)
@@ -144,7 +144,7 @@ func TestAnUploadOfSomebodyElseIsNotTakenForOurs(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	// Another key that begins with ours is not ours either.
+	// An upload to a longer key that begins with ours is not ours either.
 	neighbour := o.Key + ".tmp"
 	if _, err := b.Objects.CreateMultipartUpload(t.Context(), &awss3.CreateMultipartUploadInput{Bucket: &o.Bucket, Key: &neighbour}); err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// guarded is a bucket that takes nothing of the whale's.
+// guarded is a bucket that denies all objects of the user whale.
 type guarded struct{ *s3.Bucket }
 
 func (g guarded) Put(ctx context.Context, o archive.Object, mark archive.Mark, body []byte, sum crc64nvme.Sum) (archive.Stored, error) {
@@ -82,9 +82,9 @@ func TestNoticesThatWaitKeepNoFileWaiting(t *testing.T) {
 				time.Sleep(100 * time.Millisecond)
 			}
 			if took := time.Since(began); took > 10*time.Second {
-				t.Errorf("beside %d notices that wait, another user's file was back in %s, want 10s", n, took)
+				t.Errorf("beside %d notifications that wait, another user's file was back in %s, want 10s", n, took)
 			} else {
-				t.Logf("beside %d notices that wait, another user's file was back in %s", n, took)
+				t.Logf("beside %d notifications that wait, another user's file was back in %s", n, took)
 			}
 			time.Sleep(time.Minute)
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// status is what the file's owner is told of it.
+// status makes an event that reports the file's state to the file's owner.
 func (r *Restorer) status(f *file, state archive.State, step string, size int64) events.StatusChanged {
 	return events.StatusChanged{
 		JobID:  f.job.ID,
@@ -23,10 +23,11 @@ func (r *Restorer) status(f *file, state archive.State, step string, size int64)
 	}
 }
 
-// progressEvery is how often a copy tells how far it is.
+// progressEvery is the shortest time between two progress reports of a copy.
 const progressEvery = time.Second
 
-// progress tells how many bytes of a large file came and match, at most once a second.
+// progress reports how many bytes of a large file have arrived and match, at most once a
+// second.
 type progress struct {
 	r *Restorer
 	f *file
@@ -39,7 +40,7 @@ type progress struct {
 func (p *progress) add(ctx context.Context, n int64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	// A part that is sent again comes again.
+	// If a part is sent again, its bytes arrive and count again.
 	p.done = min(p.done+n, p.f.content.Size)
 	now := p.r.Now()
 	if now.Sub(p.told) < progressEvery {

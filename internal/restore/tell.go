@@ -6,7 +6,7 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 )
 
-// tell tells that the file is restored.
+// tell reports that the file is restored.
 func (r *Restorer) tell(ctx context.Context, f *file) error {
 	size := f.verified.Content().Size
 	if r.OnRestored != nil {

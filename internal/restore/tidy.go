@@ -7,9 +7,9 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 )
 
-// tidy aborts the uploads that earlier deliveries left at the key of a proven file. A
-// large file's copy may leave some. A small file has some only if [Restorer.placeable]
-// tried the key after an earlier retrieval came to nothing, and its worker died.
+// tidy aborts the uploads that earlier deliveries left at the key of a proven file. The
+// copy of a large file may leave uploads. A small file has uploads only if a worker died in
+// [Restorer.placeable], which tries the key after a retrieval failed or expired.
 func (r *Restorer) tidy(ctx context.Context, f *file) error {
 	small := f.notice.Size <= r.PartSize && f.job.RetrievalID != ""
 	if f.large || small && len(f.job.History.Failed) > 0 {
@@ -24,7 +24,7 @@ func (r *Restorer) abortAll(ctx context.Context, f *file) error {
 }
 
 // abortEmpty aborts the unfinished uploads to the file's key that have no parts. The next
-// copy of a large file goes on with the others.
+// copy of a large file can continue the other uploads.
 func (r *Restorer) abortEmpty(ctx context.Context, f *file) error {
 	return r.abort(ctx, f, func(u archive.Upload) (bool, error) {
 		parts, err := u.Parts(ctx)
@@ -32,7 +32,7 @@ func (r *Restorer) abortEmpty(ctx context.Context, f *file) error {
 	})
 }
 
-// abort aborts those unfinished uploads to the file's key that pick picks.
+// abort aborts the unfinished uploads to the file's key for which pick returns true.
 func (r *Restorer) abort(ctx context.Context, f *file, pick func(archive.Upload) (bool, error)) error {
 	uploads, err := r.Uploads.Unfinished(ctx, f.job.Result)
 	for _, u := range uploads {
