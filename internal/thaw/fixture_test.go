@@ -21,7 +21,7 @@ import (
 // crashFixture has AWS, NATS and a clock. They outlive a process.
 type crashFixture struct {
 	*testenv.AWS
-	t                *testing.T // the whole test, not a subtest
+	t                *testing.T // the test that made the fixture
 	worker, operator *bus.Bus
 	now              time.Time
 	made             int

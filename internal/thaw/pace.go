@@ -13,7 +13,7 @@ import (
 
 // Pace decides how fast a worker calls Glacier, and which tier rests. All workers share
 // Glacier's answers: when Glacier refuses one worker, the others know without a call. Without
-// the bucket, or while nobody can reach the bucket, a worker follows only the answers to its
+// the bucket, or while the bucket cannot be reached, a worker follows only the answers to its
 // own calls.
 //
 // The zero Pace neither limits nor shares. Its methods may be called from several

@@ -275,7 +275,7 @@ func TestAUserInEachSituationGetsWhatIsRightAndIsToldWhich(t *testing.T) {
 }
 
 func TestAPlanThatIsOverBudgetIsHeldBeforeAnythingIsAskedFor(t *testing.T) {
-	const each = archive.MicroUSD(10_001) // the rounded price of an archive of six bytes, in Expedited
+	const each = archive.MicroUSD(10_001) // for six bytes in Expedited, rounded up
 	w := newCrashFixture(t)
 	// A day has just begun. Each plan takes a minute, so all plans are in one day. The plans
 	// of two days would have the budgets of two days.
