@@ -1,6 +1,6 @@
-// Package gate decides whether an archive may be asked for. Every retrieval passes it
-// before it costs money, whoever wants the archive: a plan, the restorer after a retrieval
-// came to nothing, a sweep, a replay, an operator. It does no I/O.
+// Package gate decides whether an archive may be requested. Every request passes the gate
+// before it costs money, no matter who wants the archive: a plan, the restorer after a
+// failed or expired retrieval, a sweep, a replay, or an operator. The gate does no I/O.
 package gate
 
 import (
@@ -10,7 +10,7 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 )
 
-// Question is what is known of an archive when somebody wants it.
+// Question has the facts about an archive that somebody wants.
 type Question struct {
 	// Job is the job with its history. Account is the owner's account with the plan, if
 	// there is one. Both are as the catalog has them now.
@@ -22,23 +22,23 @@ type Question struct {
 	Now   time.Time
 }
 
-// Action is what is to be done with the archive.
+// Action says what the caller must do with the archive.
 type Action string
 
 // The actions.
 const (
-	// Ask: the archive may be asked for now, in the answer's tiers.
+	// Ask: the archive may be requested now, in the answer's tiers.
 	Ask Action = "ask"
-	// Adopt: an intent stands, so Glacier may have a retrieval already. It would be paid
-	// for. So it is looked for before anything else is decided.
+	// Adopt: the job has an intent, so Glacier may have a retrieval already. That retrieval
+	// would be paid for. So the caller looks for it before anything else is decided.
 	Adopt Action = "adopt"
-	// Done: there is nothing to ask for.
+	// Done: there is nothing to request.
 	Done Action = "done"
-	// OnItsWay: the archive was asked for.
+	// OnItsWay: the archive was requested.
 	OnItsWay Action = "on its way"
 	// Drop: nobody is entitled to the archive. A later plan of its owner asks again.
 	Drop Action = "drop"
-	// Later: the archive may be asked for after the answer's time.
+	// Later: the archive may be requested after the answer's time.
 	Later Action = "later"
 	// Operator: an operator has to allow another try.
 	Operator Action = "operator"
@@ -47,21 +47,23 @@ const (
 // Answer is the gate's answer.
 type Answer struct {
 	Action Action
-	// Tiers are the tiers that may be asked for, in their order. Ask sets it.
+	// Tiers are the tiers in which the archive may be requested, in their order. Ask sets
+	// it.
 	Tiers archive.Tiers
 	// After is the time to wait. Later sets it.
 	After time.Duration
-	// Cause names what has to be mended, in the same words each time. Operator sets it.
+	// Cause names what an operator must fix, in the same words each time. Operator sets it.
 	Cause string
-	// Why is the reason, a sentence.
+	// Why is the reason, in one sentence.
 	Why string
 }
 
 // lookAgain is how long an archive waits if an operator stopped every tier of the order.
 const lookAgain = time.Minute
 
-// Decide answers the question. It checks in this order: what is paid for comes back;
-// nobody gets an archive who is not entitled to it; no archive is tried without bound.
+// Decide answers the question. It checks three rules in this order. A retrieval that is paid
+// for comes back. An archive is requested only for somebody who is entitled to it. The
+// number of tries is bounded.
 func Decide(q Question) Answer {
 	job := q.Job
 	switch {

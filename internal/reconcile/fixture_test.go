@@ -34,8 +34,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// world is AWS, NATS and a clock, the pipeline without a bridge: no notice ever
-// comes, but for those that a sweep makes.
+// fixture is AWS, NATS, a clock, and the pipeline without a bridge. So the only notifications
+// are those that a sweep makes.
 type fixture struct {
 	*testenv.AWS
 	t        *testing.T
@@ -48,7 +48,7 @@ type fixture struct {
 	budget   thaw.Limits
 
 	failMu  sync.Mutex        // guards failing
-	failing map[string]string // archive to the retrieval that fails, empty before there is one
+	failing map[string]string // archive to its failing retrieval; empty before the retrieval exists
 }
 
 // inFixture runs f with a fixture, in simulated time.
@@ -110,7 +110,7 @@ func (s streams) Publish(ctx context.Context, e events.Event) error {
 }
 
 func (w *fixture) now() time.Time          { return time.Now() }
-func (w *fixture) advance(d time.Duration) { time.Sleep(d) } // of the bubble's time
+func (w *fixture) advance(d time.Duration) { time.Sleep(d) } // simulated time
 
 // archived puts an archive of a Premium user into the vault.
 func (w *fixture) archived(user events.UserID, id events.JobID) archive.Job {
@@ -127,7 +127,7 @@ func (w *fixture) failOnce(job archive.Job) {
 	w.failing[string(job.ArchiveID)] = ""
 }
 
-// fails is Glacier's reason to fail a retrieval, empty for none.
+// fails returns Glacier's reason to fail a retrieval; empty for none.
 func (w *fixture) fails(j local.Job) string {
 	w.failMu.Lock()
 	defer w.failMu.Unlock()
@@ -139,7 +139,7 @@ func (w *fixture) fails(j local.Job) string {
 	return "the archive could not be read"
 }
 
-// requested has the archive requested, and its retrieval saved.
+// requested requests the archive, and saves the retrieval.
 func (w *fixture) requested(job archive.Job, tier archive.Tier) archive.Job {
 	w.t.Helper()
 	id, err := w.vault.Retrieve(w.t.Context(), job.ArchiveID, job.ID, tier)
@@ -171,10 +171,9 @@ func (w *fixture) swept() reconcile.Report {
 	return r
 }
 
-// messages returns how many the work queues and DEAD have. The streams are asked one
-// after the other, in the order in which work goes from one to the next: an output is
-// stored before its input is acked, so that a message which moves on meanwhile is
-// counted twice perhaps, and never not at all.
+// messages returns the number of messages in the work queues, and in DEAD. It counts the
+// streams one after the other. A service stores its output before it acks its input. So a
+// message that moves on meanwhile may count twice, but it is never missed.
 func (w *fixture) messages() (work, dead uint64) {
 	w.t.Helper()
 	for _, name := range []string{events.StreamRestore, events.StreamPremium, events.StreamThaw, events.StreamDead} {
@@ -243,7 +242,7 @@ func (w *fixture) check() {
 
 func id(format string, args ...any) events.JobID { return events.JobID(fmt.Sprintf(format, args...)) }
 
-// setRole writes the role as another system does, which knows no plans.
+// setRole writes the role like another system that knows no plans.
 func (w *fixture) setRole(user events.UserID, role archive.Role, at time.Time) error {
 	_, err := dynamodb.NewFromConfig(w.Config).UpdateItem(w.t.Context(), &dynamodb.UpdateItemInput{
 		TableName:                aws.String(testenv.Accounts),

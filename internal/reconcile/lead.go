@@ -13,15 +13,15 @@ import (
 // leadKey is the key of the claim that says which replica sweeps.
 const leadKey = "sweep.lead"
 
-// claim says which replica leads. The leader writes it again and again. If its revision
-// does not change for a while, the leader is gone. So no machine's clock is compared with
-// another's.
+// claim says which replica leads. The leader writes the claim again and again. If the
+// revision of the claim does not change for a while, the leader is gone. So nothing
+// compares the clocks of two machines.
 type claim struct {
 	Name string    `json:"name"`
 	At   time.Time `json:"at"`
 }
 
-// Runner has one of several replicas sweep at a time.
+// Runner makes sure that one of several replicas sweeps at a time.
 type Runner struct {
 	Sweeper *Sweeper
 	// Name tells the replicas apart.
@@ -30,8 +30,8 @@ type Runner struct {
 	// how long a leader may be silent before another replica takes over; 30 seconds if zero.
 	Every, Hold time.Duration
 	Log         *slog.Logger
-	// OnSweep is told of each sweep, OnLead when this replica begins or ceases to lead. They
-	// may be nil.
+	// Runner calls OnSweep after each sweep, and OnLead when this replica begins or stops
+	// leading. They may be nil.
 	OnSweep func(Report, error)
 	OnLead  func(bool)
 }
@@ -105,8 +105,7 @@ func (r *Runner) Run(ctx context.Context, drain <-chan struct{}) error {
 			seen, changed = revision, now
 			lead(false)
 		case name == "" || name == r.Name || now.Sub(changed) >= hold:
-			// If we see an error, our claim may be written all the same. The next look finds
-			// it.
+			// After an error, our claim may be written or not. The next read finds out.
 			if r.claim(ctx, revision) == nil {
 				kept = now
 				lead(true)

@@ -13,7 +13,7 @@ import (
 	"github.com/gas-restore/gas/internal/test/testenv"
 )
 
-// replica is a process with a sweeper, which can die.
+// replica is a process with a sweeper. It can die.
 type replica struct {
 	bus   *bus.Bus
 	leads chan bool
@@ -25,8 +25,8 @@ func TestOneReplicaSweepsAndAnotherTakesOver(t *testing.T) {
 	testenv.InBubble(t, oneReplicaSweeps)
 }
 
-// oneReplicaSweeps is in a bubble: a leader that is slow, because the machine has much
-// to do, would be one that is gone.
+// oneReplicaSweeps needs simulated time. Otherwise, a leader on a busy machine could be so slow
+// that the other replicas take it for dead.
 func oneReplicaSweeps(t *testing.T, ns *server.Server) {
 	a := testenv.NewAWS(t)
 	const hold = 30 * time.Second
@@ -70,7 +70,7 @@ func oneReplicaSweeps(t *testing.T, ns *server.Server) {
 	case <-time.After(3 * hold):
 	}
 
-	// The first loses its connection: it can say nothing more.
+	// The first replica loses its connection. It can write no more claims.
 	began := time.Now()
 	first.bus.Close()
 	next, other := second, third
@@ -86,14 +86,14 @@ func oneReplicaSweeps(t *testing.T, ns *server.Server) {
 	first.stop()
 	<-first.done
 
-	// The next one stops as it should, and nobody has to wait for its claim to age.
+	// The next leader stops in order. So nobody has to wait until its claim is old.
 	began = time.Now()
 	next.stop()
 	<-next.done
 	<-other.leads
 	t.Logf("with a hold of %s: taken over %s after the leader was cut off, %s after it stopped", hold, took.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 
-	// What was swept is there to be read.
+	// An operator can read the report of the last sweep.
 	note, _, err := testenv.Bus(t, ns, "operator").KV(bus.BucketSweep).Get(t.Context(), reconcile.ReportKey)
 	if err != nil {
 		t.Fatal(err)

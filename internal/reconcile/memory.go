@@ -8,11 +8,12 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 )
 
-// done says how often sweeps did something about a job or a user, and when. A sweep does
-// it again only after a pause, and the pause grows: the first message may still be on its
-// way, and an action that did not help is done more rarely.
+// done says how often sweeps did something for a job or a user, and when. A sweep does it
+// again only after a pause, because the first message may still be on its way. The pause
+// grows each time, because the action did not help before.
 type done struct {
-	// About names the occasion, a retrieval's id for example. For another one it begins anew.
+	// About names the occasion, for example with a retrieval's id. The count begins anew for
+	// each occasion.
 	About string    `json:"about"`
 	Times int       `json:"times"`
 	At    time.Time `json:"at"`
@@ -53,8 +54,8 @@ func (s *Sweeper) recall(ctx context.Context, key, about string) (done, error) {
 	return d, nil
 }
 
-// remember writes that something was done once more. It is called after the action: if
-// the sweep dies in between, the next one does it again, under the same message id.
+// remember writes that something was done once more. A sweep calls it after the action. If
+// the sweep dies in between, the next sweep does the action again, with the same message id.
 func (s *Sweeper) remember(ctx context.Context, key, about string, d done) error {
 	return s.put(ctx, key, done{About: about, Times: d.Times + 1, At: s.Now().UTC()})
 }
@@ -95,8 +96,8 @@ func (s *Sweeper) auditPlace(ctx context.Context) (at auditAt, err error) {
 
 func (s *Sweeper) keepAudit(ctx context.Context, at auditAt) error { return s.put(ctx, auditKey, at) }
 
-// get reads the value at key into v. It leaves v as it is if there is no value, or none
-// that can be read.
+// get reads the value at key into v. If there is no value, or get cannot decode it, v stays
+// as it is.
 func (s *Sweeper) get(ctx context.Context, key string, v any) error {
 	value, _, err := s.KV.Get(ctx, kvKey(key))
 	if fault.Is(err, fault.NotFound) {

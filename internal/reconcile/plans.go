@@ -16,27 +16,27 @@ import (
 const (
 	// lookEvery is the time between two looks at an open plan.
 	lookEvery = 5 * time.Minute
-	// closeAfter is the time between the two looks after which a plan is closed. Both must
-	// find nothing of the user's in the vault: the index may be behind.
+	// A plan is closed after two looks that found no archive of the user in the vault.
+	// closeAfter is the time between them. One look is not enough: the index may be behind.
 	closeAfter = 3 * time.Minute
 	// heldAgain is the time between two messages of a held plan.
 	heldAgain = time.Hour
-	// lookCalm is the longest time between two looks if all of the user's archives are on
-	// their way. When one of them is overdue, underWay finds it.
+	// lookCalm is the longest time between two looks if all archives of the user are on their
+	// way. underWay finds a retrieval that is overdue.
 	lookCalm = 15 * time.Minute
-	// mostIdle is how many archives without a retrieval one look at a plan checks in the
-	// streams. mostPages is how many pages of a thousand archives it reads. The next look
-	// goes on from there.
+	// One look at a plan reads at most mostPages pages of a thousand archives. It searches the
+	// streams for messages about at most mostIdle archives without a retrieval. The next look
+	// continues from there.
 	mostIdle, mostPages = 50, 5
-	// looksAtOnce is how many plans a sweep looks at side by side.
+	// looksAtOnce is how many plans a sweep checks at the same time.
 	looksAtOnce = 8
-	// planTime is how long a sweep goes on to begin with further plans. After it, the next
-	// sweep begins, and looks at the overdue retrievals first.
+	// planTime is how long a sweep goes on to further plans. It leaves the rest to the next
+	// sweep, which checks the overdue retrievals first.
 	planTime = 2 * time.Minute
 )
 
-// plans looks at the plans that are due for a look, for planTime. The plans that are left
-// are the first of the next sweep.
+// plans checks the plans that are due for a look. It stops after planTime. The next sweep
+// begins with the plans that are left.
 func (p *sweep) plans(ctx context.Context) {
 	for users, err := range batches(p.Catalog.DuePlans(ctx, p.now)) {
 		if err == nil {
@@ -80,7 +80,7 @@ func (p *sweep) plans(ctx context.Context) {
 	}
 }
 
-// plan looks at one plan. An error of kind Conflict says that the plan changed meanwhile.
+// plan checks one plan. An error of kind Conflict says that the plan changed meanwhile.
 func (p *sweep) plan(ctx context.Context, account archive.Account) error {
 	plan := *account.Plan
 	if plan.State == archive.PlanHeld {
@@ -110,9 +110,9 @@ func (p *sweep) plan(ctx context.Context, account archive.Account) error {
 	return nil
 }
 
-// lookAt looks for an archive of the user that no message asks for. If there is one, it
-// publishes the plan's message again. empty reports that the user has nothing in the
-// vault; else again is when the next look is due.
+// lookAt searches for an archive of the user that no message asks for. If there is one, it
+// publishes the plan's message again. empty reports that the user has nothing in the vault.
+// Otherwise, again is the time of the next look.
 func (p *sweep) lookAt(ctx context.Context, account archive.Account, plan archive.Plan) (empty bool, again time.Time, err error) {
 	soon := p.now.Add(lookEvery)
 	key := "plan." + events.Token(string(account.ID))
@@ -140,7 +140,7 @@ func (p *sweep) lookAt(ctx context.Context, account archive.Account, plan archiv
 				continue
 			}
 			if job.Due.IsZero() {
-				// An earlier release wrote this job: the index of what is due does not have it.
+				// An earlier release wrote this job: it is not in the index of due jobs.
 				if err := p.Catalog.Nudged(ctx, job, p.now.Add(-p.slack()), true); err != nil {
 					return false, soon, err
 				}
@@ -164,8 +164,8 @@ func (p *sweep) lookAt(ctx context.Context, account archive.Account, plan archiv
 	return false, soon, p.keepPlace(ctx, key, plan.ID, at, cursor)
 }
 
-// unplanned looks for a message about each of the idle archives, which are not on their
-// way. done reports that this look at the plan is over.
+// unplanned searches for a message about each of the idle archives. An idle archive is not
+// on its way. done reports that this look at the plan is over.
 func (p *sweep) unplanned(ctx context.Context, plan archive.Plan, idle []archive.Job) (done bool, err error) {
 	if len(idle) == 0 {
 		return false, nil
@@ -198,7 +198,8 @@ func (p *sweep) unplanned(ctx context.Context, plan archive.Plan, idle []archive
 	if err := p.call(ctx); err != nil {
 		return false, err
 	}
-	// The jobs are read after the streams. So a request that was made in between is seen.
+	// The jobs are read after the streams. So the sweep sees a request that was made in
+	// between.
 	now, err := p.Catalog.JobsOf(ctx, silent)
 	if err != nil {
 		return false, err
@@ -216,8 +217,8 @@ func (p *sweep) unplanned(ctx context.Context, plan archive.Plan, idle []archive
 	return false, nil
 }
 
-// forgotten does what the rules say about an archive that no message asks for. done reports
-// that it published the plan's message.
+// forgotten applies the rules to an archive that no message asks for. done reports that it
+// published the plan's message.
 func (p *sweep) forgotten(ctx context.Context, plan archive.Plan, job archive.Job) (done bool, err error) {
 	task := events.ThawRequested{JobID: job.ID, UserID: job.UserID}
 	f := Unplanned
@@ -238,21 +239,21 @@ func (p *sweep) forgotten(ctx context.Context, plan archive.Plan, job archive.Jo
 		return false, nil
 	}
 	if f == Stopped && noted.Times == 0 {
-		// Its dead letter is new. A sweep tries it again in a day.
+		// The dead letter of the archive is new. A sweep tries the archive again in a day.
 		return false, p.remember(ctx, key, about, noted)
 	}
 	if err := p.announce(ctx, job.UserID, plan, int64(noted.Times)); err != nil {
 		return false, err
 	}
 	if action == Leave {
-		action = Plan // once a day, so that the archive goes on when somebody mended it
+		action = Plan // once a day: somebody may have fixed the cause
 	}
 	p.tell(action, f, job, noted.Times)
 	return true, p.remember(ctx, key, about, noted)
 }
 
-// announce publishes the plan's message again. n makes the message's id another one each
-// time.
+// announce publishes the plan's message again. n differs each time, so the message has a new
+// id.
 func (p *sweep) announce(ctx context.Context, user events.UserID, plan archive.Plan, n int64) error {
 	return p.Streams.Publish(ctx, events.UserUpgraded{
 		ID: fmt.Sprintf("sweep-%d-%d-%s", n, p.now.UnixMilli(), plan.ID), UserID: user, UpgradedAt: p.now.UTC(), Via: events.ViaSweep, Plan: plan.ID,
@@ -269,8 +270,8 @@ const (
 	auditKey   = "audit"
 )
 
-// audit reads some of all archives, from where the last sweep stopped. It opens a plan for
-// each Premium user who has archives and no plan.
+// audit reads a part of all archives. It begins where the last sweep stopped. It opens a
+// plan for each Premium user who has archives and no plan.
 func (p *sweep) audit(ctx context.Context) {
 	at, err := p.auditPlace(ctx)
 	if err != nil {
@@ -359,7 +360,7 @@ func (p *sweep) planless(ctx context.Context, a archive.Account, job archive.Job
 		}
 		return err
 	}
-	// If this message is lost, the plan is on the account all the same.
+	// Even if this message is lost, the plan is on the account.
 	if err := p.announce(ctx, a.ID, plan, 0); err != nil {
 		return err
 	}

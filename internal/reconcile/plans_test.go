@@ -13,13 +13,13 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// watched is a catalog of which it is seen what is asked, and which may be slow.
+// watched is a catalog that records its calls. It can be slow.
 type watched struct {
 	reconcile.Catalog
-	slow time.Duration // for a page of a user's archives
+	slow time.Duration // the time for a page of a user's archives
 
 	mu       sync.Mutex // guards what follows
-	accounts int        // calls for them
+	accounts int        // the calls of AccountsOf
 	looked   []events.UserID
 }
 
@@ -46,7 +46,7 @@ func TestAHundredPlansAreReadWithACall(t *testing.T) {
 		c := &watched{Catalog: w.Catalog}
 		w.sweeper.Catalog = c
 		if r := w.swept(); r.Plans != 250 || c.accounts != 3 || r.Calls != 3 {
-			t.Errorf("%d plans were looked at, their accounts read with %d calls of %d, want 250 with 3 of 3", r.Plans, c.accounts, r.Calls)
+			t.Errorf("%d plans were checked, and %d of %d calls read their accounts; want 250 plans, and 3 of 3 calls", r.Plans, c.accounts, r.Calls)
 		}
 	})
 }
@@ -66,16 +66,16 @@ func TestASweepEndsWhateverItHasToLookAtAndTheNextOneGoesOnWithTheRest(t *testin
 		}
 		first := len(c.looked)
 		if first == 0 || first == 500 {
-			t.Fatalf("the first sweep looked at %d of 500 plans, want some", first)
+			t.Fatalf("the first sweep checked %d of 500 plans, want some, but not all", first)
 		}
 		slices.Sort(c.looked)
 		if last := events.UserID(fmt.Sprintf("u%03d", first-1)); c.looked[first-1] != last {
-			t.Errorf("the last of %d was %s, want those first that were due first, up to %s", first, c.looked[first-1], last)
+			t.Errorf("the last of the %d checked plans is %s, want %s: the plans that are due first come first", first, c.looked[first-1], last)
 		}
 		w.swept()
 		slices.Sort(c.looked)
 		if twice := len(c.looked) - len(slices.Compact(c.looked)); twice != 0 {
-			t.Errorf("%d plans were looked at twice while others waited", twice)
+			t.Errorf("%d plans were checked twice while others waited", twice)
 		}
 	})
 }
@@ -94,7 +94,7 @@ func TestAPlanOfWhichAllIsOnItsWayIsLookedAtLessOften(t *testing.T) {
 				t.Fatal(err)
 			}
 			if due := a.Plan.Due.Sub(began).Round(time.Minute); due != want {
-				t.Errorf("the plan of %s is looked at again after %s, want %s", user, due, want)
+				t.Errorf("the plan of %s is due again after %s, want %s", user, due, want)
 			}
 		}
 	})

@@ -1,13 +1,13 @@
-// Package reconcile finds lost work and puts it back into the pipeline: a notice that
+// Package reconcile finds lost work and puts it back into the pipeline: a notification that
 // never came, a task or a plan that was lost with its stream, a retrieval that expired
-// before anybody fetched its output. It asks three places. The catalog says what is still
-// to be done. The streams say whether a message about it exists. Glacier says how far a
+// before anybody fetched its output. It asks three sources. The catalog says which work is
+// left. The streams say whether a message about that work exists. Glacier says how far a
 // retrieval is.
 //
-// A sweep reads two sparse indexes: one of the requests and retrievals that are overdue,
-// one of the plans that are due for a look. So its cost grows with the work under way, and
-// not with the number of archives. Beside it, an audit goes slowly over all archives and
-// finds Premium users without a plan.
+// A sweep reads two sparse indexes: one has the overdue requests and retrievals, the other
+// has the plans that are due for a look. So the cost of a sweep grows with the work under
+// way, and not with the number of archives. Each sweep also audits a part of all archives.
+// The audit finds Premium users without a plan.
 package reconcile
 
 import (
@@ -26,14 +26,14 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Catalog is what a sweep reads and writes of jobs and accounts. An index may be behind
-// by seconds. So the sweep reads the item of each entry before it does something.
+// Catalog reads and writes jobs and accounts for a sweep. An index may be behind by seconds.
+// So the sweep reads the item of each entry before it does something.
 type Catalog interface {
-	// DueJobs yields the jobs whose request or retrieval was due before the time. The job
-	// that is overdue the longest comes first.
+	// DueJobs yields the jobs with a request or a retrieval that was due before the time. The
+	// job that is overdue the longest comes first.
 	DueJobs(ctx context.Context, by time.Time) iter.Seq2[events.JobID, error]
-	// DuePlans yields the users whose plan was due for a look before the time. The plan that
-	// is overdue the longest comes first.
+	// DuePlans yields the users with a plan that was due for a look before the time. The plan
+	// that is overdue the longest comes first.
 	DuePlans(ctx context.Context, by time.Time) iter.Seq2[events.UserID, error]
 	// JobsOf returns up to a hundred jobs as they are now, AccountsOf as many accounts.
 	JobsOf(context.Context, []events.JobID) (map[events.JobID]archive.Job, error)
@@ -43,8 +43,8 @@ type Catalog interface {
 	// the jobs of all users.
 	ArchivedPage(ctx context.Context, user events.UserID, cursor string) (jobs []archive.Job, next string, err error)
 	ArchivedScan(ctx context.Context, cursor string) (jobs []archive.Job, next string, err error)
-	// Nudged writes when a sweep looks at the job's request or retrieval again. If it was not
-	// in order, it also counts that a sweep put it back into the pipeline.
+	// Nudged writes the time at which a sweep looks at the job's request or retrieval again.
+	// If inOrder is false, Nudged also counts that a sweep put the job back into the pipeline.
 	Nudged(ctx context.Context, job archive.Job, again time.Time, inOrder bool) error
 	// OpenPlan puts a plan on the account, if the account did not change since it was read.
 	// PlanLooked writes the result of a look at a plan. ClosePlan ends a plan. If another
@@ -54,7 +54,7 @@ type Catalog interface {
 	ClosePlan(ctx context.Context, user events.UserID, plan archive.Plan, at time.Time) error
 }
 
-// Vault is what a sweep asks Glacier.
+// Vault answers a sweep's questions about retrievals.
 type Vault interface {
 	// Describe returns the retrieval, or an error of kind NotFound.
 	Describe(context.Context, events.RetrievalID) (archive.Retrieval, error)
@@ -62,10 +62,10 @@ type Vault interface {
 	Retrievals(context.Context) iter.Seq2[archive.Retrieval, error]
 }
 
-// Streams is what a sweep does with the pipeline's messages.
+// Streams finds and publishes the pipeline's messages for a sweep.
 type Streams interface {
-	// Waiting reports whether the stream of e has a message with the subject of e. A message
-	// that a worker has in hand counts, and so does one that was put aside.
+	// Waiting reports whether the stream of e has a message with the subject of e. Messages
+	// that are in flight or put aside count too.
 	Waiting(ctx context.Context, e events.Event) (bool, error)
 	// Dead reports whether the work of e has a dead letter.
 	Dead(ctx context.Context, e events.Event) (bool, error)
@@ -73,8 +73,7 @@ type Streams interface {
 	Publish(ctx context.Context, e events.Event) error
 }
 
-// Sweeper sweeps. Set every field, or take the zero value's default where one is
-// named.
+// Sweeper makes sweeps. Set every field, except those that name a default for zero.
 type Sweeper struct {
 	Catalog Catalog
 	Vault   Vault
@@ -101,15 +100,15 @@ const (
 type Report struct {
 	At   time.Time     `json:"at"`
 	Took time.Duration `json:"took_ns"`
-	// Due counts the requests and retrievals that were overdue, Plans the plans that the
-	// sweep looked at, Archives the archives that the audit compared with their owners' roles.
+	// Due counts the overdue requests and retrievals. Plans counts the plans that the sweep
+	// checked. Archives counts the archives that the audit compared with their owners' roles.
 	Due      int `json:"due"`
 	Plans    int `json:"plans"`
 	Archives int `json:"archives"`
 	// Calls counts the calls to AWS; see [Sweeper.Calls].
 	Calls int `json:"calls"`
-	// Found counts the archives by finding, also those about which an earlier sweep did
-	// something a short time ago. Done counts the actions, Closed the plans that ended.
+	// Found counts the archives by finding. It includes archives for which an earlier sweep
+	// did something a short time ago. Done counts the actions, Closed the plans that ended.
 	Found  map[Finding]int `json:"found,omitempty"`
 	Done   map[Action]int  `json:"done,omitempty"`
 	Closed int             `json:"closed,omitempty"`
@@ -125,10 +124,10 @@ type sweep struct {
 	errs   []error
 }
 
-// Sweep looks at the requests and retrievals that are overdue, then at the plans, then
-// audits a part of the archives. Retrievals come first because outputs expire. An error
-// about one job or user does not keep it from the others. It returns a report, and an
-// error if it did not see everything.
+// Sweep first checks the overdue requests and retrievals, then the plans. Then it audits a
+// part of the archives. Retrievals come first because outputs expire. After an error about
+// one job or user, Sweep continues with the others. It returns a report, and an error if it
+// did not see everything.
 func (s *Sweeper) Sweep(ctx context.Context) (Report, error) {
 	if s.limit == nil {
 		calls := s.Calls
@@ -195,14 +194,14 @@ func (p *sweep) call(ctx context.Context) error {
 	return nil
 }
 
-// found counts a finding, and returns what is done about it.
+// found counts a finding, and returns the action for it.
 func (p *sweep) found(f Finding) Action {
 	p.report.Found[f]++
 	return Act(f)
 }
 
-// batches yields the values of seq in batches of as many as one call reads. An error ends
-// it.
+// batches yields the values of seq in batches. One call reads a batch. batches ends at the
+// first error.
 func batches[T any](seq iter.Seq2[T, error]) iter.Seq2[[]T, error] {
 	const most = 100
 	return func(yield func([]T, error) bool) {

@@ -15,7 +15,7 @@ type trouble struct {
 	name  string
 	found reconcile.Finding
 	make  func(w *fixture, user events.UserID, job events.JobID)
-	// again is for a retrieval that came to nothing: the archive is paid for anew.
+	// again is how many retrievals the archive needs; 2 if the first one fails.
 	again int
 }
 
@@ -33,13 +33,13 @@ var troubles = []trouble{
 	{"a worker died before its request, and its task was lost", reconcile.Interrupted, func(w *fixture, u events.UserID, id events.JobID) {
 		w.intent(w.archived(u, id))
 	}, 1},
-	{"the notice of an Expedited retrieval was lost", reconcile.Unheard, func(w *fixture, u events.UserID, id events.JobID) {
+	{"the notification of an Expedited retrieval was lost", reconcile.Unheard, func(w *fixture, u events.UserID, id events.JobID) {
 		w.requested(w.archived(u, id), archive.Expedited)
 	}, 1},
-	{"the notice of a Standard retrieval was lost", reconcile.Unheard, func(w *fixture, u events.UserID, id events.JobID) {
+	{"the notification of a Standard retrieval was lost", reconcile.Unheard, func(w *fixture, u events.UserID, id events.JobID) {
 		w.requested(w.archived(u, id), archive.Standard)
 	}, 1},
-	{"the retrieval failed, and the notice was lost", reconcile.Unheard, func(w *fixture, u events.UserID, id events.JobID) {
+	{"the retrieval failed, and the notification was lost", reconcile.Unheard, func(w *fixture, u events.UserID, id events.JobID) {
 		job := w.archived(u, id)
 		w.failOnce(job)
 		w.requested(job, archive.Standard)
@@ -56,8 +56,8 @@ func (w *fixture) intent(job archive.Job) {
 	}
 }
 
-// rounds sweeps and lets the services work until all is back, and returns how
-// many sweeps that took.
+// rounds sweeps, and lets the services work, until all files are back. It returns the number
+// of sweeps.
 func (w *fixture) rounds() int {
 	w.t.Helper()
 	var reports []reconcile.Report
@@ -69,7 +69,7 @@ func (w *fixture) rounds() int {
 		}
 		w.advance(6 * time.Hour)
 	}
-	w.t.Fatalf("%d jobs are not back after five sweeps, which report %+v", w.left(), reports)
+	w.t.Fatalf("%d jobs are not back after five sweeps; their reports: %+v", w.left(), reports)
 	return 0
 }
 
@@ -144,7 +144,7 @@ func everythingComesBackThoughEveryNoticeIsDropped(t *testing.T, w *fixture) {
 		t.Fatal(err)
 	}
 	w.quiesce()
-	// Expedited takes five minutes at the longest; the slack is ten.
+	// Expedited takes five minutes at most. The slack is ten minutes.
 	w.advance(15*time.Minute + time.Second)
 	r := w.swept()
 	w.quiesce()
@@ -152,11 +152,11 @@ func everythingComesBackThoughEveryNoticeIsDropped(t *testing.T, w *fixture) {
 	if w.left() != 0 || r.Done[reconcile.Complete] != files || len(w.Glacier.Jobs()) != files {
 		t.Errorf("%d are left after one sweep: %+v", w.left(), r)
 	}
-	// Glacier's list tells fifty a call, DynamoDB a hundred.
+	// One call of Glacier's list returns fifty retrievals, one call of DynamoDB a hundred jobs.
 	if r.Calls > files/50+files/100+6 {
 		t.Errorf("%d calls for %d retrievals", r.Calls, files)
 	}
-	t.Logf("%d files back 15 minutes after they were requested, with %d calls and no notice", files, r.Calls)
+	t.Logf("%d files back 15 minutes after they were requested, with %d calls and no notification", files, r.Calls)
 }
 
 func TestWhatIsInOrderIsLeftAlone(t *testing.T) {
@@ -177,7 +177,7 @@ func TestWhatIsInOrderIsLeftAlone(t *testing.T) {
 			w.archived("u", "job")
 			w.advance(time.Minute)
 		},
-		"an upgrade of a minute ago, of which there is no plan": func(w *fixture) {
+		"an upgrade of a minute ago without a plan": func(w *fixture) {
 			w.archived("u", "job")
 			w.planless("u")
 			w.advance(time.Minute)
@@ -211,7 +211,7 @@ func TestWhatIsInOrderIsLeftAlone(t *testing.T) {
 			w.requested(w.archived("u", "job"), archive.Standard)
 			w.advance(5 * time.Hour)
 		},
-		"a notice that waits": func(w *fixture) {
+		"a notification that waits": func(w *fixture) {
 			job := w.requested(w.archived("u", "job"), archive.Standard)
 			w.advance(6 * time.Hour)
 			publish(w, events.RetrievalCompleted{ID: "n", JobID: job.ID, ArchiveID: job.ArchiveID, RetrievalID: job.RetrievalID, Status: "Succeeded"})
@@ -288,8 +288,9 @@ func aRetrievalThatIsLateIsToldOfAndNotPaidForAgain(t *testing.T, w *fixture) {
 	}
 }
 
-// Nor does the flag, which is pulled less and less often, hold back the notice once
-// the retrieval is done: its output is there for a day, as long as the longest pause.
+// A sweep flags a late retrieval less and less often. But when the retrieval is done, the next
+// sweep publishes its notification. Glacier keeps the output for a day, and the longest pause
+// between two flags is a day too.
 func TestARetrievalThatWasFlaggedIsBroughtBackAsSoonAsItIsDone(t *testing.T) {
 	inFixture(t, aRetrievalThatWasFlaggedIsBroughtBackAsSoonAsItIsDone)
 }
@@ -306,7 +307,7 @@ func aRetrievalThatWasFlaggedIsBroughtBackAsSoonAsItIsDone(t *testing.T, w *fixt
 	}
 	r := w.swept()
 	if work, _ := w.messages(); flags < 4 || r.Found[reconcile.Unheard] != 1 || r.Done[reconcile.Complete] != 1 || work != 1 {
-		t.Errorf("after %d flags the sweep reports %+v, want its notice made", flags, r)
+		t.Errorf("after %d flags the sweep reports %+v, want a new notification", flags, r)
 	}
 }
 
@@ -324,11 +325,11 @@ func TestEveryFindingHasOneRule(t *testing.T) {
 		}
 	}
 	if got := reconcile.Act("something new"); got != reconcile.Flag {
-		t.Errorf("what no rule covers is to be flagged, got %s", got)
+		t.Errorf("a finding without a rule must be flagged, got %s", got)
 	}
 }
 
-// planless takes the plan off the account of a Premium user, as if another system had
+// planless removes the plan from the account of a Premium user, as if another system had
 // written the role.
 func (w *fixture) planless(user events.UserID) {
 	w.t.Helper()
@@ -347,8 +348,8 @@ func (w *fixture) planless(user events.UserID) {
 	}
 }
 
-// closes fails unless the user's plan is closed by the next sweeps: the first look may be
-// due in a quarter of an hour, if all was on its way at the last one.
+// closes fails unless the next sweeps close the user's plan. The first look may be due in a
+// quarter of an hour, if all archives were on their way at the last look.
 func (w *fixture) closes(user events.UserID) {
 	w.t.Helper()
 	closed := 0
@@ -357,7 +358,7 @@ func (w *fixture) closes(user events.UserID) {
 		closed += w.swept().Closed
 	}
 	if a, err := w.Catalog.Account(w.t.Context(), user); err != nil || a.Plan != nil || closed != 1 {
-		w.t.Errorf("%d plans were closed, on the account stands %+v; %v", closed, a.Plan, err)
+		w.t.Errorf("%d plans were closed, and the account has the plan %+v; %v", closed, a.Plan, err)
 	}
 }
 
@@ -388,8 +389,8 @@ func audited(t *testing.T, w *fixture) {
 	w.closes("u")
 }
 
-// TestEachLateArchiveIsSeenToByItself has ten archives of one user overdue one after the
-// other: that one was brought back must not hold back the next.
+// TestEachLateArchiveIsSeenToByItself has ten overdue archives of one user, one after the
+// other. An archive that came back must not delay the next one.
 func TestEachLateArchiveIsSeenToByItself(t *testing.T) { inFixture(t, eachByItself) }
 
 func eachByItself(t *testing.T, w *fixture) {
@@ -404,11 +405,11 @@ func eachByItself(t *testing.T, w *fixture) {
 			w.swept()
 			w.quiesce()
 			if n == 30 {
-				t.Fatalf("archive %d is not asked for after %s", i, w.now().Sub(lost))
+				t.Fatalf("archive %d is not requested after %s", i, w.now().Sub(lost))
 			}
 		}
 		if took := w.now().Sub(lost); took > 25*time.Minute {
-			t.Errorf("archive %d was asked for after %s", i, took)
+			t.Errorf("archive %d was requested after %s", i, took)
 		}
 	}
 }
@@ -425,7 +426,7 @@ func stopped(t *testing.T, w *fixture) {
 	}
 	w.ResetCounts()
 	w.start()
-	for range 30 * 2 { // more than a day: it is looked at once
+	for range 30 * 2 { // more than a day: the sweep tries the archive once
 		w.swept()
 		w.advance(30 * time.Minute)
 	}
@@ -433,7 +434,7 @@ func stopped(t *testing.T, w *fixture) {
 	if n := w.Counts()["glacier.InitiateJob"]; n != 0 || dead != 1 {
 		t.Errorf("%d retrievals and %d dead letters in thirty hours, want none and 1", n, dead)
 	}
-	// Once the operator allows it, it goes on by itself.
+	// When the operator allows another try, the archive goes on.
 	if err := w.Catalog.Order(t.Context(), w.Job("job"), 1, w.now()); err != nil {
 		t.Fatal(err)
 	}

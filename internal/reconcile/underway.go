@@ -10,13 +10,13 @@ import (
 )
 
 const (
-	// mostTogether is how many overdue retrievals a sweep looks at together. If they are more
-	// than aFew, it reads Glacier's list, which has fifty retrievals a call.
+	// mostTogether is how many overdue retrievals a sweep checks together. If there are more
+	// than aFew, the sweep reads Glacier's list. One call returns fifty retrievals.
 	mostTogether = 1000
 	aFew         = 20
 )
 
-// underWay looks at the requests and retrievals that are overdue.
+// underWay checks the overdue requests and retrievals.
 func (p *sweep) underWay(ctx context.Context) {
 	var due []archive.Job
 	for ids, err := range batches(p.Catalog.DueJobs(ctx, p.now.Add(-p.slack()))) {
@@ -61,7 +61,7 @@ func (p *sweep) underWay(ctx context.Context) {
 	p.lookAtRetrievals(ctx, due)
 }
 
-// interrupted puts back the task of an archive that has an old intent, or an old order.
+// interrupted publishes the task again, for an archive with an old intent or an old order.
 func (p *sweep) interrupted(ctx context.Context, job archive.Job, by, plan string) error {
 	e := events.ThawRequested{
 		ID: fmt.Sprintf("sweep-%d-%s", job.Nudges, by), JobID: job.ID, UserID: job.UserID, ArchiveID: job.ArchiveID, Plan: plan,
@@ -73,7 +73,7 @@ func (p *sweep) interrupted(ctx context.Context, job archive.Job, by, plan strin
 }
 
 // waits reports whether the message about the job exists. Then the job is in order, and
-// waits writes so.
+// waits writes that into the catalog.
 func (p *sweep) waits(ctx context.Context, job archive.Job, e events.Event) (bool, error) {
 	waiting, err := p.Streams.Waiting(ctx, e)
 	if err != nil || !waiting {
@@ -83,8 +83,8 @@ func (p *sweep) waits(ctx context.Context, job archive.Job, e events.Event) (boo
 	return true, p.Catalog.Nudged(ctx, job, p.now.Add(firstPause), true)
 }
 
-// nudge does what the rule for the finding says, and writes when a sweep looks at the job
-// again: soon at first, and later each time.
+// nudge follows the rule for the finding. Then it writes the time of the next look at the
+// job: soon at first, and later each time.
 func (p *sweep) nudge(ctx context.Context, job archive.Job, f Finding, e events.Event) error {
 	action, pause := p.found(f), pauseAfter(job.Nudges)
 	switch action {
@@ -95,7 +95,7 @@ func (p *sweep) nudge(ctx context.Context, job archive.Job, f Finding, e events.
 	default:
 		if p.stopped(ctx, e) {
 			p.found(Stopped)
-			pause = longestPause // once a day, so that the job goes on when somebody mended it
+			pause = longestPause // once a day: somebody may have fixed the cause
 		}
 		if err := p.Streams.Publish(ctx, e); err != nil {
 			return err
@@ -105,9 +105,9 @@ func (p *sweep) nudge(ctx context.Context, job archive.Job, f Finding, e events.
 	return p.Catalog.Nudged(ctx, job, p.now.Add(pause), false)
 }
 
-// flag tells an operator of the job, and waits longer each time before it tells it again.
-// A sweep looks at the job again soon all the same: if Glacier finishes the retrieval
-// after all, its output is there for one day.
+// flag reports the job to an operator. It waits longer each time before it reports the job
+// again. But a sweep looks at the job again soon. Glacier may still finish the retrieval,
+// and keeps the output for one day only.
 func (p *sweep) flag(ctx context.Context, job archive.Job, f Finding) error {
 	key, about := "flag."+events.Token(string(job.ID)), string(job.RetrievalID)
 	noted, err := p.recall(ctx, key, about)
@@ -123,7 +123,7 @@ func (p *sweep) flag(ctx context.Context, job archive.Job, f Finding) error {
 	return p.Catalog.Nudged(ctx, job, p.now.Add(firstPause), true)
 }
 
-// lookAtRetrievals looks at the overdue retrievals of the jobs.
+// lookAtRetrievals checks the overdue retrievals of the jobs.
 func (p *sweep) lookAtRetrievals(ctx context.Context, jobs []archive.Job) {
 	var silent []archive.Job
 	for _, job := range jobs {
@@ -149,8 +149,8 @@ func (p *sweep) lookAtRetrievals(ctx context.Context, jobs []archive.Job) {
 	}
 }
 
-// list finds the retrievals of the jobs in Glacier's list. It stops when it made as many
-// calls as one call for each job would be. heard asks for those that it did not find.
+// list finds the retrievals of the jobs in Glacier's list. It stops after as many calls as
+// there are jobs. For each retrieval that list did not find, heard makes a call.
 func (p *sweep) list(ctx context.Context, jobs []archive.Job, listed map[events.RetrievalID]archive.Retrieval) {
 	wanted := make(map[events.RetrievalID]bool, len(jobs))
 	for _, job := range jobs {
@@ -175,12 +175,12 @@ func (p *sweep) list(ctx context.Context, jobs []archive.Job, listed map[events.
 	}
 }
 
-// heard compares an overdue retrieval with what Glacier says.
+// heard compares an overdue retrieval with Glacier's answer.
 func (p *sweep) heard(ctx context.Context, job archive.Job, listed map[events.RetrievalID]archive.Retrieval) error {
 	r, known := listed[job.RetrievalID]
 	if !known {
-		// The list may have stopped early. So Glacier is asked for this retrieval before it is
-		// taken for forgotten.
+		// The list may have stopped early. So ask Glacier about this retrieval before it counts
+		// as forgotten.
 		if err := p.call(ctx); err != nil {
 			return err
 		}

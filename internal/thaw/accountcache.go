@@ -11,8 +11,8 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// accountCache keeps each account for a second: the tasks of one user come in a row, and
-// each of them asks whether the user still has a plan.
+// accountCache keeps each account for a second. The tasks of one user come in a row, and the
+// requester needs the account for each task, to know whether the user still has a plan.
 type accountCache struct {
 	reads singleflight.Group
 
@@ -26,10 +26,10 @@ type cachedAccount struct {
 }
 
 const (
-	// maxCachedAccounts bounds the memory; when it is full, all is forgotten.
+	// maxCachedAccounts bounds the memory. A full cache forgets all accounts.
 	maxCachedAccounts = 10_000
-	// sharedReadTime bounds a read that several tasks wait for. None of them may end it for
-	// the others.
+	// sharedReadTime bounds a read that several tasks wait for. No task can cancel the read
+	// for the others.
 	sharedReadTime = 15 * time.Second
 )
 
@@ -41,7 +41,7 @@ func (c *accountCache) forget(id events.UserID) {
 	c.reads.Forget(string(id)) // a read that is under way began before
 }
 
-// get returns the account as it was a second ago at most.
+// get returns an account that was read at most a second ago.
 func (c *accountCache) get(ctx context.Context, now func() time.Time, id events.UserID, read func(context.Context, events.UserID) (archive.Account, error)) (archive.Account, error) {
 	c.mu.Lock()
 	hit, ok := c.seen[id]

@@ -10,12 +10,13 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 )
 
-// adopt deals with an intent that another worker wrote. While the intent is young, that
-// worker may be asking Glacier just now: then the error is of kind Wait. Else adopt looks
-// in Glacier's list for the retrieval. It saves what it finds, even if the user left
-// Premium: the retrieval is paid for. adopted reports whether it found one that can be
-// used. If not, used reports whether Glacier may have been asked: the list has a retrieval
-// that came to nothing, or the intent is so old that Glacier may have forgotten it.
+// adopt handles an intent that another worker wrote. While the intent is young, that worker
+// may be calling Glacier just now: then the error is of kind Wait. Otherwise, adopt searches
+// Glacier's list for the retrieval. It saves a retrieval that it finds, even if the user left
+// Premium: the retrieval is paid for. adopted reports whether adopt found a usable retrieval.
+// If it found none, used reports whether Glacier may have got the request: the list has a
+// failed or expired retrieval, or the intent is so old that Glacier may have forgotten its
+// retrieval.
 func (r *Requester) adopt(ctx context.Context, log *slog.Logger, job *archive.Job) (adopted, used bool, err error) {
 	if age := r.watched.age(job.ID, job.Intent.Token, r.Now()); age < r.intentLife() {
 		return false, false, fault.After(fault.Wait, r.intentLife()-age,
@@ -47,8 +48,8 @@ func (r *Requester) adopt(ctx context.Context, log *slog.Logger, job *archive.Jo
 	return true, false, nil
 }
 
-// bestOf returns the retrieval to adopt: one whose output is there, or else the oldest. It
-// also returns how many of the retrievals can be used.
+// bestOf returns the retrieval to adopt: the oldest finished one, or else the oldest. It also
+// returns the number of usable retrievals.
 func bestOf(found []archive.Retrieval, now time.Time) (best archive.Retrieval, usable int) {
 	for _, f := range found {
 		if !f.Usable(now) {

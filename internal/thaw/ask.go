@@ -19,7 +19,7 @@ import (
 //	awake     leaves Expedited out while it rests
 //	spend     enters the price into the budgets
 //	announce  writes the intent
-//	callTiers calls Glacier, tier by tier as [RetryTable] say
+//	callTiers calls Glacier, tier by tier, as the [RetryTable] says
 //	save      saves the retrieval's id
 //	correct   sets the budgets to the real price
 func (r *Requester) ask(ctx context.Context, log *slog.Logger, job archive.Job, emit Emit) error {
@@ -55,10 +55,10 @@ func (r *Requester) ask(ctx context.Context, log *slog.Logger, job archive.Job, 
 	return emit(ctx, r.requested(job))
 }
 
-// turn waits until this worker may call Glacier, and asks the gate once more: meanwhile
-// the user may have left Premium, or an operator may have stopped it. The wait may be
-// long, so it comes before the intent. An intent that is left behind costs the next worker
-// a wait and a look at Glacier's list.
+// turn waits until this worker may call Glacier. Then it asks the gate once more: meanwhile,
+// the user may have left Premium, or an operator may have stopped the request. The wait may
+// be long, so it comes before the intent. If a worker leaves an intent behind, the next
+// worker must wait, and then read Glacier's list.
 func (r *Requester) turn(ctx context.Context, job archive.Job) (gate.Answer, archive.Account, error) {
 	if err := r.Pace.Turn(ctx); err != nil {
 		return gate.Answer{}, archive.Account{}, err
@@ -66,7 +66,7 @@ func (r *Requester) turn(ctx context.Context, job archive.Job) (gate.Answer, arc
 	return r.entitled(ctx, job)
 }
 
-// notAsked ends a task whose gate closed while it waited for its turn.
+// notAsked ends a task if the gate closed while the task waited for its turn.
 func (r *Requester) notAsked(ctx context.Context, log *slog.Logger, job archive.Job, answer gate.Answer) error {
 	if answer.Action != gate.Drop {
 		return refused(answer, job)
@@ -78,8 +78,8 @@ func (r *Requester) notAsked(ctx context.Context, log *slog.Logger, job archive.
 	return nil
 }
 
-// awake returns the tiers that may be asked for now, in their order: not those before
-// the first that is not at rest.
+// awake returns the tiers that may be called now, in their order. It leaves out the resting
+// tiers at the beginning.
 func (r *Requester) awake(tiers archive.Tiers) (archive.Tiers, error) {
 	var rest time.Duration
 	for i, tier := range tiers {
@@ -97,7 +97,7 @@ func (r *Requester) announce(ctx context.Context, log *slog.Logger, job *archive
 		r.correct(ctx, log, spending, 0)
 		return fault.New(fault.Wait, fmt.Errorf("another worker was first: %w", err))
 	} else if err != nil {
-		return err // it may have been written: what was entered stays entered
+		return err // the intent may be written: the budgets keep the amount
 	}
 	job.Intent = &intent
 	return nil
@@ -107,8 +107,8 @@ func (r *Requester) newIntent(plan string) archive.Intent {
 	return archive.Intent{Token: rand.Text(), At: r.Now().UTC(), Plan: plan, Due: r.Now().Add(r.intentLife())}
 }
 
-// callTiers calls Glacier until it takes the request in one of the tiers, or until
-// [RetryTable] say that the task goes back.
+// callTiers calls Glacier until Glacier takes the request in one of the tiers, or until the
+// [RetryTable] says that the task goes back.
 func (r *Requester) callTiers(ctx context.Context, log *slog.Logger, job *archive.Job, tiers archive.Tiers, spending archive.Spending) (archive.Retrieval, error) {
 	for tier := tiers[0]; ; {
 		id, called, err := r.call(ctx, job, tier)
@@ -152,16 +152,15 @@ func (r *Requester) taken(ctx context.Context, log *slog.Logger, job archive.Job
 	return retrieval
 }
 
-// withdraw removes the intent and gives back what was entered into the budgets: Glacier
-// took nothing.
+// withdraw removes the intent, and gives the entered amount back to the budgets. Glacier did
+// not take the request.
 func (r *Requester) withdraw(ctx context.Context, log *slog.Logger, job archive.Job, spending archive.Spending) {
 	r.drop(ctx, log, job)
 	r.correct(ctx, log, spending, 0)
 }
 
-// call requests the archive once; called is false if it did not come to that. An
-// intent that is so old that another worker might take it over before the call
-// has ended is renewed first.
+// call requests the archive once. called is false if it made no call. First, call renews an
+// old intent: another worker might take the old one over before the call has ended.
 func (r *Requester) call(ctx context.Context, job *archive.Job, tier archive.Tier) (id events.RetrievalID, called bool, err error) {
 	leave, err := r.Pace.Enter(ctx)
 	if err != nil {
@@ -181,8 +180,8 @@ func (r *Requester) call(ctx context.Context, job *archive.Job, tier archive.Tie
 	return id, true, err
 }
 
-// drop removes the intent of a job: nothing was requested under it. Should this
-// write fail, the next delivery waits for the intent's age, and looks.
+// drop removes the intent of a job: nothing was requested under this intent. If the write
+// fails, the next delivery waits until the intent is old, and then reads Glacier's list.
 func (r *Requester) drop(ctx context.Context, log *slog.Logger, job archive.Job) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTime)
 	defer cancel()

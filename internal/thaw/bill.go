@@ -8,9 +8,8 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 )
 
-// spend enters into the budgets what the retrieval may cost: the price of the dearest tier
-// that may be asked for. If a budget does not allow it, spend holds the plan, and held is
-// true.
+// spend enters the highest possible price of the retrieval into the budgets: the price in the
+// dearest of the tiers. If a budget does not allow it, spend holds the plan, and held is true.
 func (r *Requester) spend(ctx context.Context, log *slog.Logger, job archive.Job, account archive.Account, tiers archive.Tiers) (s archive.Spending, held bool, err error) {
 	if !r.Limits.Limited() {
 		return s, false, nil
@@ -47,10 +46,10 @@ func planID(a archive.Account) string {
 	return a.Plan.ID
 }
 
-// correct changes the amount that spend entered to the real cost; zero if nothing was asked
-// for. If this write fails, less can be spent on that day, and the limits hold. The real
-// cost is higher only if the catalog did not know the archive's size. Then the rest is
-// entered without a limit, so that the limits stop what comes next.
+// correct changes the amount that spend entered to the real cost. The cost is zero if nothing
+// was requested. If this write fails, less can be spent on that day, and the limits hold.
+// The real cost is higher only if the catalog did not know the archive's size. Then correct
+// enters the rest without a limit, so that the limits stop the next retrievals.
 func (r *Requester) correct(ctx context.Context, log *slog.Logger, s archive.Spending, cost archive.MicroUSD) {
 	if s.Amount == cost || s.Day == "" {
 		return
@@ -71,13 +70,13 @@ func (r *Requester) correct(ctx context.Context, log *slog.Logger, s archive.Spe
 	}
 }
 
-// price returns what a retrieval of the job's archive costs in the tier. If the catalog has
+// price returns the price of a retrieval of the job's archive in the tier. If the catalog has
 // no size, the assumed size counts.
 func (r *Requester) price(tier archive.Tier, job archive.Job) archive.MicroUSD {
 	return r.priceOf(archive.Retrieval{Tier: tier}, job)
 }
 
-// priceOf is price for a retrieval that Glacier has. Glacier may have told its size.
+// priceOf is price for a retrieval that Glacier has. The size may come from Glacier.
 func (r *Requester) priceOf(retrieval archive.Retrieval, job archive.Job) archive.MicroUSD {
 	size := job.ArchiveSize
 	if size < 0 {
@@ -89,7 +88,7 @@ func (r *Requester) priceOf(retrieval archive.Retrieval, job archive.Job) archiv
 	return r.Prices.Of(retrieval.Tier, 1, size)
 }
 
-// bill sets what the retrieval costs. If the catalog has no size, it asks Glacier for the
+// bill sets the cost of the retrieval. If the catalog has no size, bill asks Glacier for the
 // size of the retrieval. That call costs nothing.
 func (r *Requester) bill(ctx context.Context, log *slog.Logger, retrieval *archive.Retrieval, job archive.Job) {
 	if job.ArchiveSize < 0 {

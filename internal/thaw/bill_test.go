@@ -12,16 +12,16 @@ import (
 	"github.com/gas-restore/gas/internal/thaw"
 )
 
-// TestAnArchiveWithoutASizeIsBilledByWhatGlacierSays has a catalog that knows no size, as
-// the annotation service's own: what Glacier tells of the retrieval counts, on the bill
-// and in the budgets, also where it is more than was assumed.
+// TestAnArchiveWithoutASizeIsBilledByWhatGlacierSays has a catalog without sizes, like the
+// catalog of the annotation service. Then Glacier's size of the retrieval counts, on the bill
+// and in the budgets. It counts even if it is larger than the assumed size.
 func TestAnArchiveWithoutASizeIsBilledByWhatGlacierSays(t *testing.T) {
 	body := make([]byte, 3<<20)
 	for _, c := range []struct {
 		name    string
 		assumed int64
 		fault   *localaws.Fault
-		size    int64 // that it is billed by
+		size    int64 // on the bill
 	}{
 		{"less than was assumed", 1 << 30, nil, 3 << 20},
 		{"more than was assumed", 1, nil, 3 << 20},

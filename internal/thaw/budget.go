@@ -12,7 +12,7 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Limits is what retrievals may cost in one day of UTC. Zero is no limit.
+// Limits are the most that retrievals may cost in one day of UTC. Zero is no limit.
 type Limits struct {
 	// User is the limit of one user, Day the limit of all users together.
 	User, Day archive.MicroUSD
@@ -21,7 +21,7 @@ type Limits struct {
 // Limited reports whether there is a limit.
 func (b Limits) Limited() bool { return b.User > 0 || b.Day > 0 }
 
-// over returns why c is too much on top of what was spent today; empty if it is not.
+// over says why the cost c, added to today's spending, exceeds a limit; empty if it does not.
 func (b Limits) over(all, ofUser, c archive.MicroUSD) string {
 	switch {
 	case b.User > 0 && ofUser.Plus(c) > b.User:
@@ -37,8 +37,8 @@ func dayOf(at time.Time) string { return at.UTC().Format(time.DateOnly) }
 
 func nextDay(at time.Time) time.Time { return at.UTC().Truncate(24 * time.Hour).Add(24 * time.Hour) }
 
-// Count returns how much a plan of the user would retrieve, and how many archives are on
-// their way already.
+// Count returns an estimate of the archives that a plan of the user would retrieve, and the
+// number of archives that are on their way already.
 func Count(ctx context.Context, jobs ArchivedJobs, user events.UserID, assumedSize int64) (e cost.Estimate, thawing int64, err error) {
 	for cursor := ""; ; {
 		page, next, err := jobs.ArchivedPage(ctx, user, cursor)
@@ -58,10 +58,11 @@ func Count(ctx context.Context, jobs ArchivedJobs, user events.UserID, assumedSi
 	}
 }
 
-// forecast adds up what the plan will still cost. If that is too much on top of what was
-// spent today, it holds the plan. It spends nothing: each retrieval is spent when it is
-// requested, see [Requester]. An archive on its way is spent already, so it does not count
-// twice. Without a limit, forecast adds up nothing.
+// forecast adds up the prices of the retrievals that the plan still needs. If the sum, added
+// to today's spending, exceeds a limit, forecast holds the plan. It enters nothing into the
+// budgets: the [Requester] enters each retrieval when it requests the archive. The budgets
+// have the archives that are on their way already, so forecast leaves those out. Without a
+// limit, forecast adds up nothing.
 func (p *Planner) forecast(ctx context.Context, log *slog.Logger, progress *Progress, plan archive.Plan, approved archive.MicroUSD) (held bool, err error) {
 	approved = max(approved, plan.Approved)
 	if !p.Limits.Limited() {
@@ -95,7 +96,7 @@ func (p *Planner) forecast(ctx context.Context, log *slog.Logger, progress *Prog
 	return true, nil
 }
 
-// goOn opens the plan again if it was held, and writes what was approved.
+// goOn opens the plan again if it was held, and writes the approved amount.
 func (p *Planner) goOn(ctx context.Context, user events.UserID, plan archive.Plan, approved archive.MicroUSD) error {
 	if plan.State == archive.PlanOpen && approved == plan.Approved {
 		return nil
@@ -103,8 +104,8 @@ func (p *Planner) goOn(ctx context.Context, user events.UserID, plan archive.Pla
 	return changed(p.Plans.ResumePlan(ctx, user, plan.ID, approved, p.Now().Add(lookAfter)))
 }
 
-// changed turns a conflict into an error of kind Wait: the plan's message comes again, and
-// the account is read again.
+// changed turns a conflict into an error of kind Wait. Then the plan's message comes again,
+// and the planner reads the account again.
 func changed(err error) error {
 	if fault.Is(err, fault.Conflict) {
 		return fault.New(fault.Wait, fmt.Errorf("the account changed meanwhile: %w", err))

@@ -20,8 +20,8 @@ import (
 
 type life = testenv.Life
 
-// The ports as they are in a life. They embed nothing: a port that gets a new
-// method does not compile here until it can break.
+// These are the ports in a life. They embed nothing. So a port with a new method does not
+// compile here until that method can break.
 type (
 	accountsIn struct {
 		*life
@@ -180,8 +180,8 @@ func TestEveryPortCanBreak(t *testing.T) {
 	}
 }
 
-// mustBreak fails if a method of the service's ports was never broken. never are
-// those that it does not call.
+// mustBreak fails if a method of the service's ports was never broken. never has the methods
+// that the service does not call.
 func mustBreak(t *testing.T, broken map[string]int, service any, never ...string) {
 	t.Helper()
 	v := reflect.TypeOf(service)
@@ -222,8 +222,8 @@ func TestOneRetrievalPerArchiveWhateverBreaks(t *testing.T) {
 		{"a budget that is used up", func(t *testing.T, _ events.JobID) { w.freshPlan(t, "u") }, false, thaw.Limits{User: 1}},
 	} {
 		t.Run(situation.name, func(t *testing.T) {
-			// one runs a task to its end: the first delivery breaks at the call number
-			// at1, the second at at2. It returns the calls that broke.
+			// one runs a task to its end. The first delivery breaks at the call number
+			// at1, the second at the call number at2. one returns the calls that broke.
 			one := func(at1 int, how1 testenv.Breakage, at2 int, how2 testenv.Breakage) (string, string) {
 				cases++
 				if cases%40 == 0 {
@@ -242,15 +242,15 @@ func TestOneRetrievalPerArchiveWhateverBreaks(t *testing.T) {
 					}
 					w.deliver(t, &life{At: -1}, job)
 					w.approve(t, events.UserUpgraded{UserID: "u"}, 100*archive.Dollar)
-					w.now = w.now.Add(2 * time.Second) // what is known of an account is forgotten
+					w.now = w.now.Add(2 * time.Second) // the cached account is too old then
 				}
 				for n := 0; !w.deliver(t, &life{At: -1}, job); n++ {
 					if n == 20 {
 						t.Fatal("not done after 20 deliveries")
 					}
 				}
-				if !w.deliver(t, &life{At: -1}, job) { // a redelivery of what is done
-					t.Error("a redelivery of what is done is not done")
+				if !w.deliver(t, &life{At: -1}, job) { // a redelivery of a finished task
+					t.Error("a redelivery of a finished task was not acked")
 				}
 				name := fmt.Sprintf("first %s %s, then %s %s", how1, first.Broke(), how2, second.Broke())
 				w.done = append(w.done, doneCase{name, job.ID})
@@ -265,7 +265,8 @@ func TestOneRetrievalPerArchiveWhateverBreaks(t *testing.T) {
 					if came == "" {
 						break
 					}
-					// To die before a call leaves what it leaves to die after the one before.
+					// A death before a call leaves the same state as a death after the previous
+					// call.
 					for again := 0; situation.again && (how == testenv.DieAfter || how == testenv.ErrorAfter); again++ {
 						came2 := ""
 						for _, how2 := range []testenv.Breakage{testenv.DieAfter, testenv.ErrorAfter} {
@@ -279,7 +280,7 @@ func TestOneRetrievalPerArchiveWhateverBreaks(t *testing.T) {
 					}
 				}
 				if came == "" {
-					break // the first delivery does not have so many calls
+					break // the first delivery has fewer calls
 				}
 			}
 			w.checkAll(t)

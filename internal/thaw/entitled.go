@@ -13,12 +13,12 @@ import (
 // refused returns the error of a task if the gate says Later or Operator.
 func refused(a gate.Answer, job archive.Job) error {
 	if a.Action == gate.Operator {
-		return fault.Because(fault.Invalid, a.Cause, fmt.Errorf("archive %q is not asked for again: %s. When the reason is mended, `gas thaw --job %s --again` allows one more try", job.ArchiveID, a.Why, job.ID))
+		return fault.Because(fault.Invalid, a.Cause, fmt.Errorf("archive %q is not requested again: %s. After you fix the cause, `gas thaw --job %s --again` allows one more try", job.ArchiveID, a.Why, job.ID))
 	}
 	return fault.After(fault.Wait, a.After, errors.New(a.Why))
 }
 
-// decide asks the gate about the job. It reads the account only if the gate needs it.
+// decide asks the gate about the job. It reads the account only if the gate needs the account.
 func (r *Requester) decide(ctx context.Context, job archive.Job) (gate.Answer, error) {
 	if job.ArchiveID == "" || job.RetrievalID != "" || job.Intent != nil {
 		return gate.Decide(gate.Question{Job: job}), nil

@@ -18,16 +18,16 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// crashFixture is what outlives a process: AWS and NATS, and a clock.
+// crashFixture has AWS, NATS and a clock. They outlive a process.
 type crashFixture struct {
 	*testenv.AWS
-	t                *testing.T // of all of it
+	t                *testing.T // the test that made the fixture
 	worker, operator *bus.Bus
 	now              time.Time
 	made             int
 	done             []doneCase
 	budget           thaw.Limits
-	survivor         *thaw.Requester // of the process that does not die
+	survivor         *thaw.Requester // in the process that does not die
 }
 
 // doneCase is a job that was delivered until it was acked.
@@ -43,8 +43,8 @@ func newCrashFixture(t *testing.T) *crashFixture {
 	return w
 }
 
-// renewAWS takes another stand-in: with many jobs, all that look for theirs in
-// Glacier's list look for long.
+// renewAWS takes another stand-in. With many jobs, Glacier's list is long, and each search
+// takes long.
 func (w *crashFixture) renewAWS(t *testing.T) {
 	w.checkAll(t)
 	w.AWS, w.survivor = testenv.NewAWS(w.t), nil
@@ -90,9 +90,9 @@ func (w *crashFixture) requester(t *testing.T, l *life) *thaw.Requester {
 	}
 }
 
-// deliver hands the job's task to a new process, or to the one that does not die if
-// nothing is to break, and reports whether it was acked. Then two minutes pass: its
-// lease ends, and its intent is old.
+// deliver hands the job's task to a new process. If no call should break, it takes the
+// process that does not die. It reports whether the task was acked. Then two minutes pass:
+// the lease of the task ends, and the intent is old.
 func (w *crashFixture) deliver(t *testing.T, l *life, job archive.Job) (acked bool) {
 	t.Helper()
 	r := w.survivor
@@ -107,7 +107,8 @@ func (w *crashFixture) deliver(t *testing.T, l *life, job archive.Job) (acked bo
 	}
 	err := r.Request(t.Context(), e, emit)
 	if fault.Is(err, fault.Wait) && l.At >= 0 {
-		// The same process has it once more: it may take over what it saw stand still.
+		// The same process gets the task once more. It may take over an intent that did not
+		// change meanwhile.
 		w.now = w.now.Add(2 * time.Minute)
 		err = r.Request(t.Context(), e, emit)
 	}
@@ -121,8 +122,8 @@ func (w *crashFixture) deliver(t *testing.T, l *life, job archive.Job) (acked bo
 	return err == nil
 }
 
-// checkAll fails unless each archive that was delivered has one retrieval, and it
-// is saved, and paid for once.
+// checkAll fails unless each delivered archive has one retrieval, which is saved and paid for
+// once.
 func (w *crashFixture) checkAll(t *testing.T) {
 	t.Helper()
 	if len(w.done) == 0 {
@@ -204,7 +205,7 @@ func (w *crashFixture) isHeld(t *testing.T, user events.UserID) bool {
 	return w.standing(t, user).State == archive.PlanHeld
 }
 
-// standing returns the plan that stands on the user's account.
+// standing returns the plan on the user's account.
 func (w *crashFixture) standing(t *testing.T, user events.UserID) archive.Plan {
 	t.Helper()
 	a, err := w.Catalog.Account(t.Context(), user)
@@ -214,7 +215,7 @@ func (w *crashFixture) standing(t *testing.T, user events.UserID) archive.Plan {
 	return *a.Plan
 }
 
-// freshPlan puts another plan on the user's account, of which nothing was approved.
+// freshPlan puts another plan on the user's account, without an approved amount.
 func (w *crashFixture) freshPlan(t *testing.T, user events.UserID) {
 	t.Helper()
 	for _, role := range []archive.Role{archive.Free, archive.Premium} {
@@ -222,11 +223,10 @@ func (w *crashFixture) freshPlan(t *testing.T, user events.UserID) {
 			t.Fatal(err)
 		}
 	}
-	w.now = w.now.Add(2 * time.Second) // what is known of an account is forgotten
+	w.now = w.now.Add(2 * time.Second) // the cached account is too old then
 }
 
-// tasksOf returns how many tasks the THAW stream has of each of the jobs, and
-// forgets them.
+// tasksOf counts the tasks of each job in the THAW stream, and then empties the stream.
 func (w *crashFixture) tasksOf(t *testing.T, jobs []events.JobID) map[events.JobID]int {
 	t.Helper()
 	st, err := w.operator.JS.Stream(t.Context(), events.StreamThaw)

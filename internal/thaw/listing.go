@@ -9,10 +9,10 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// listing lets several tasks read Glacier's list of jobs together. After a crash, every
-// task of a worker looks for its retrieval there, and the list has a page for every fifty
-// jobs of the vault. A task that comes while the list is read waits for the next reading:
-// its retrieval may be on a page that was read already.
+// listing lets several tasks read Glacier's list of jobs together. After a crash, every task
+// of a worker searches the list for its retrieval, and the list has a page for every fifty
+// jobs of the vault. A task that comes during a reading waits for the next reading: the
+// retrieval may be on a page that was read already.
 type listing struct {
 	mu      sync.Mutex // guards what follows
 	waiting []*search
@@ -24,7 +24,7 @@ type search struct {
 	job     events.JobID
 	found   []archive.Retrieval
 	err     error
-	// turn gets a value when this search is to read the list for all that wait. It is closed
+	// turn gets a value when this search must read the list for all that wait. It is closed
 	// when the search is done.
 	turn chan bool
 }
@@ -74,7 +74,7 @@ func (l *listing) list(ctx context.Context, vault Vault) {
 		}
 	}
 	if failed != nil && ctx.Err() != nil {
-		// The caller that read the list is gone. The others are not: they try again.
+		// Only the caller that read the list is gone. The others try again.
 		failed = fault.Errorf(fault.Transient, "list retrievals: %w", failed)
 	}
 	l.mu.Lock()

@@ -11,10 +11,10 @@ import (
 	"github.com/gas-restore/gas/internal/kv"
 )
 
-// Pace is how fast a worker asks Glacier, and which tier it leaves alone. All workers
-// share what Glacier answers: when one is refused, the others need not find out for
-// themselves. Without the bucket, or while it cannot be reached, a worker goes by the
-// answers that it gets itself.
+// Pace decides how fast a worker calls Glacier, and which tier rests. All workers share
+// Glacier's answers: when Glacier refuses one worker, the others know without a call. Without
+// the bucket, or while the bucket cannot be reached, a worker follows only the answers to its
+// own calls.
 //
 // The zero Pace neither limits nor shares. Its methods may be called from several
 // goroutines.
@@ -31,7 +31,7 @@ type Pace struct {
 
 	mu     sync.Mutex // guards what follows
 	shared SharedPace
-	eased  float64   // by how much this worker's calls reduced the slowness since it last wrote
+	eased  float64   // how much this worker's calls reduced the slowness since its last write
 	next   time.Time // when the next call may be made
 	readAt time.Time // when the shared pace was last read
 	alone  bool      // the bucket could not be reached
@@ -40,25 +40,25 @@ type Pace struct {
 }
 
 const (
-	// firstRest and longestRest bound the time for which Expedited is left alone:
-	// capacity comes back within the five minutes in which AWS counts it.
+	// firstRest and longestRest bound the time for which Expedited rests. AWS counts capacity
+	// in periods of five minutes, so it comes back within that time.
 	firstRest   = 2 * time.Second
 	longestRest = 5 * time.Minute
 	// firstGap is the time between two calls of a worker after the first throttle. Each
-	// further one doubles it, up to about ten seconds.
+	// further throttle doubles the time, up to about ten seconds.
 	firstGap     = 5 * time.Millisecond
 	mostSlowness = 12
-	// ease is by how much a call that is not throttled reduces the slowness; a throttle adds
-	// one. So the pace stays the same while one call in ten is throttled.
+	// A call that is not throttled reduces the slowness by ease. A throttle adds one. So the
+	// pace stays the same while one call in ten is throttled.
 	ease = 0.1
-	// together is the time within which several throttles count as one: they answer calls
-	// that were in flight at the same time.
+	// Throttles within the time together count as one: their calls were in flight at the same
+	// time.
 	together = 250 * time.Millisecond
-	// forgetAfter is how long a throttle counts at the most.
+	// forgetAfter is the longest time for which a throttle counts.
 	forgetAfter = 5 * time.Minute
 )
 
-// Shared returns what this worker knows of the shared pace.
+// Shared returns the shared pace as this worker knows it.
 func (p *Pace) Shared() SharedPace {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -112,7 +112,7 @@ func (p *Pace) Enter(ctx context.Context) (leave func(), err error) {
 	}
 }
 
-// Resting returns for how long the tier is still left alone; 0 if it may be asked for.
+// Resting returns for how long the tier still rests; 0 if a worker may call it.
 func (p *Pace) Resting(tier archive.Tier) time.Duration {
 	if tier != archive.Expedited {
 		return 0
@@ -122,9 +122,9 @@ func (p *Pace) Resting(tier archive.Tier) time.Duration {
 	return max(0, p.shared.RestUntil.Sub(p.now()))
 }
 
-// Rest leaves Expedited alone for a while: it had no capacity. The time doubles with each
-// refusal after a rest. A refusal during a rest answers a call that was made before, and
-// changes nothing.
+// Rest begins a rest of Expedited, because Expedited had no capacity. The time doubles with
+// each refusal after a rest. A refusal during a rest changes nothing: it answers a call from
+// before the rest.
 func (p *Pace) Rest(ctx context.Context) {
 	p.share(ctx, func(s *SharedPace, now time.Time) bool {
 		if now.Before(s.RestUntil) {

@@ -109,7 +109,7 @@ func TestARateAndAConcurrencyLimitHold(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		// 34 rounds of three calls of 100 ms, of which the last begins a turn later.
+		// 34 rounds of three calls of 100 ms. The last round begins a turn later.
 		if took := time.Since(began); most != 3 || took != 3420*time.Millisecond {
 			t.Errorf("%d calls at a time in %s, want 3 in 3.42s", most, took)
 		}
@@ -223,7 +223,7 @@ func TestHowManyWorkersShareThePaceDoesNotChangeWhereItSettles(t *testing.T) {
 				if err := p.Turn(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				// Each call is on its own time, so that no two throttles are taken for one.
+				// Each call has its own time, so that no two throttles count as one.
 				time.Sleep(300 * time.Millisecond)
 				if rng.IntN(c.everyNth) == 0 {
 					p.Slow(t.Context())

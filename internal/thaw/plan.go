@@ -29,8 +29,9 @@ type Planner struct {
 	KV kv.Store
 	// Limits is what retrievals may cost in a day; the zero Limits has no limit.
 	Limits Limits
-	// Window is how many tasks of one user are in the stream at the most; 2,000 if zero. So
-	// a user with a million archives neither keeps other users waiting nor fills the stream.
+	// Window is the largest number of tasks that one user has in the stream; 2,000 if zero.
+	// So a user with a million archives does not keep other users waiting, and does not fill
+	// the stream.
 	Window int
 	// Tiers is the order in which tiers are tried, Prices the price list. An archive of
 	// unknown size counts with AssumedSize.
@@ -39,21 +40,21 @@ type Planner struct {
 	AssumedSize int64
 	Now         func() time.Time
 	Log         *slog.Logger
-	// OnPlan is told the outcome of each delivery of a plan; it may be nil.
+	// OnPlan gets the outcome of each delivery of a plan; it may be nil.
 	OnPlan func(Outcome)
 }
 
 const (
-	// fullWait is how long a plan waits if the stream is full. The bus puts aside what waits
-	// for so long: many plans may wait, and none of them holds a place among the messages in
-	// hand.
+	// fullWait is how long a plan waits if the stream is full. The bus puts messages aside
+	// that wait for so long. So many plans may wait, and none of them is in flight.
 	fullWait = 15 * time.Second
-	// A plan that has its Window of tasks in the stream waits from leastWait to movingWait,
-	// by how fast the tasks are done; and for stuckWait if none was done since the last look.
+	// A plan that has its Window of tasks in the stream waits from leastWait to movingWait.
+	// The faster the tasks are done, the shorter it waits. It waits for stuckWait if no task
+	// was done since the last look.
 	leastWait, movingWait, stuckWait = 250 * time.Millisecond, 2 * time.Second, 30 * time.Second
 	// defaultWindow is how many tasks of a user are in the stream.
 	defaultWindow = 2000
-	// lookAfter is when a sweep looks at a plan that was carried out or opened.
+	// lookAfter is the time after which a sweep checks a plan that was carried out or opened.
 	lookAfter = 5 * time.Minute
 )
 
@@ -164,7 +165,7 @@ func (p *Planner) carryOut(ctx context.Context, log *slog.Logger, progress *Prog
 	for page := 0; ; page++ {
 		if page > 0 {
 			// A plan of many pages may be held or cancelled meanwhile. Then the gate would drop
-			// its tasks.
+			// the plan's tasks.
 			if stands, err := p.stands(ctx, progress); err != nil || !stands {
 				return err
 			}
@@ -221,7 +222,7 @@ func (p *Planner) stands(ctx context.Context, progress *Progress) (bool, error) 
 }
 
 // room returns an error of kind Wait if the user has too many tasks in the stream. The plan
-// comes again soon if requesters work on them.
+// comes again soon if requesters work on the tasks.
 func (p *Planner) room(ctx context.Context, log *slog.Logger, progress *Progress) error {
 	window := p.Window
 	if window <= 0 {
@@ -239,10 +240,10 @@ func (p *Planner) room(ctx context.Context, log *slog.Logger, progress *Progress
 		}
 	}
 	if progress.Rate > 0 {
-		// Until there is room again, if they go on as fast.
+		// Wait until there is room again, if the requesters go on at this rate.
 		wait = min(max(time.Duration(float64(n-window/2)/progress.Rate*float64(time.Second)), leastWait), movingWait)
 	}
 	progress.Outstanding, progress.Done, progress.LookedAt, progress.Outcome = n, done, now, Planning
 	p.save(ctx, log, *progress)
-	return fault.After(fault.Wait, wait, fmt.Errorf("%d tasks are planned, of which %d are still to be asked for", progress.Planned, n))
+	return fault.After(fault.Wait, wait, fmt.Errorf("%d tasks are planned, and %d of them are not done yet", progress.Planned, n))
 }

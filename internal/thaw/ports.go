@@ -26,31 +26,32 @@ type Plans interface {
 	OpenPlan(context.Context, archive.Account, archive.Plan) error
 	// HoldPlan stops the plan until the time, or until an operator approves it.
 	HoldPlan(ctx context.Context, user events.UserID, plan, why string, until time.Time) error
-	// ResumePlan lets the plan go on. approved is what it may cost, whatever the limits say;
-	// zero leaves the amount that was approved before.
+	// ResumePlan lets the plan go on. approved is an amount that the plan may cost even if it
+	// exceeds a limit; zero leaves the amount that was approved before.
 	ResumePlan(ctx context.Context, user events.UserID, plan string, approved archive.MicroUSD, due time.Time) error
 }
 
-// Budgets has what was spent on each day.
+// Budgets has the spending of each day.
 type Budgets interface {
-	// Spent returns what was entered for a day of UTC: for all users, and for this one.
+	// Spent returns the amounts that were entered for a day of UTC: for all users, and for
+	// this user.
 	Spent(ctx context.Context, day string, user events.UserID) (all, ofUser archive.MicroUSD, err error)
-	// Spend enters what a retrieval may cost. If a limit does not allow it, it enters
-	// nothing, and refused says so in a sentence.
+	// Spend enters the amount that a retrieval may cost. If a limit does not allow the
+	// amount, Spend enters nothing, and refused gives the reason in a sentence.
 	Spend(context.Context, archive.Spending) (refused string, err error)
 	// Return takes back an amount that was entered and not spent.
 	Return(context.Context, archive.Spending) error
 }
 
-// Switches tells what operators have stopped.
+// Switches has the stops of the operators.
 type Switches interface {
 	Switches(context.Context) (archive.Switches, error)
 }
 
-// ArchivedJobs lists what a user has in the vault.
+// ArchivedJobs lists the archives of a user.
 type ArchivedJobs interface {
-	// ArchivedPage returns a page of the user's jobs that have an archive; it begins at
-	// cursor, and at the first job if cursor is empty. next is the cursor of the next page;
+	// ArchivedPage returns a page of the user's jobs that have an archive. The page begins at
+	// cursor, or at the first job if cursor is empty. next is the cursor of the next page;
 	// empty at the end. The page may be behind the catalog by seconds. A cursor that
 	// ArchivedPage did not make is an error of kind Invalid.
 	ArchivedPage(ctx context.Context, user events.UserID, cursor string) (jobs []archive.Job, next string, err error)
@@ -66,8 +67,8 @@ type Tasks interface {
 	Outstanding(ctx context.Context, user events.UserID, most int) (int, error)
 }
 
-// Catalog is what the requester reads and writes of a job. Every write has a condition. An
-// error of kind Conflict says that it did not hold.
+// Catalog reads and writes jobs for the requester. Every write has a condition. An error of
+// kind Conflict says that the condition did not hold.
 type Catalog interface {
 	// Job returns the job as it is now, or an error of kind NotFound.
 	Job(context.Context, events.JobID) (archive.Job, error)
@@ -82,14 +83,13 @@ type Catalog interface {
 	SaveRetrieval(ctx context.Context, job archive.Job, intent archive.Intent, r archive.Retrieval) error
 }
 
-// Vault is what the requester does with Glacier.
+// Vault makes the requester's calls to Glacier.
 type Vault interface {
-	// Retrieve makes one call that asks for the archive in the tier, and does not repeat it.
-	// job goes into the retrieval's description. [RetryTable] has a row for the kind of each
-	// error.
+	// Retrieve requests the archive in the tier, with one call that it does not repeat. job
+	// goes into the retrieval's description. [RetryTable] has a row for the kind of each error.
 	Retrieve(ctx context.Context, id events.ArchiveID, job events.JobID, tier archive.Tier) (events.RetrievalID, error)
 	// Retrievals yields the retrievals that Glacier knows, finished ones too.
 	Retrievals(context.Context) iter.Seq2[archive.Retrieval, error]
-	// Describe returns one of them.
+	// Describe returns one retrieval.
 	Describe(context.Context, events.RetrievalID) (archive.Retrieval, error)
 }

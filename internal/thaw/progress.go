@@ -16,7 +16,7 @@ type Outcome string
 
 // The outcomes.
 const (
-	// Planning: some tasks are still to be published.
+	// Planning: some tasks are not published yet.
 	Planning Outcome = "planning"
 	// Held: the plan would cost too much. It waits for another day, or for an approval.
 	Held Outcome = "held"
@@ -79,7 +79,7 @@ func PlanPrefix(user events.UserID) string { return "plan." + events.Token(strin
 
 func (p Progress) key() string { return PlanPrefix(p.User) + events.Token(p.ID) }
 
-// finish sets the outcome of a plan whose tasks are all published.
+// finish sets the outcome of a plan after all its tasks are published.
 func (p *Progress) finish() {
 	p.Cursor = ""
 	switch {
@@ -94,13 +94,13 @@ func (p *Progress) finish() {
 	}
 }
 
-// progressLife is how long progress can be taken up. After it, the plan begins anew. That
-// costs time and no money: the tasks have the same ids, and the catalog knows which
-// archives were asked for.
+// progressLife is how long a plan can continue from saved progress. Later, the plan begins
+// anew. That costs time and no money: the tasks have the same ids, and the catalog knows
+// which archives were requested.
 const progressLife = 24 * time.Hour
 
-// resume returns how far the plan came for this message before it was interrupted. ok is
-// false if it was not interrupted, or too long ago.
+// resume returns the saved progress of an interrupted plan for this message. ok is false if
+// the plan was not interrupted, or if the interruption was too long ago.
 func (p *Planner) resume(ctx context.Context, log *slog.Logger, fresh Progress) (progress Progress, ok bool) {
 	if p.KV == nil {
 		return Progress{}, false
@@ -115,7 +115,7 @@ func (p *Planner) resume(ctx context.Context, log *slog.Logger, fresh Progress) 
 	return progress, ok
 }
 
-// save writes the progress. An error is no reason to stop: the plan would begin anew.
+// save writes the progress. The plan continues after an error: at worst, it begins anew later.
 func (p *Planner) save(ctx context.Context, log *slog.Logger, progress Progress) {
 	if p.KV == nil {
 		return

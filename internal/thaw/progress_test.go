@@ -66,13 +66,13 @@ func (f jobsFunc) ArchivedPage(ctx context.Context, u events.UserID, cursor stri
 func TestAnInterruptedPlanGoesOnWhereItWas(t *testing.T) {
 	w := newCrashFixture(t)
 	e, jobs := interrupted(t, w)
-	// The job at which it stopped is restored meanwhile: the place is still one.
+	// The plan stopped at a job. That job is restored meanwhile. The cursor is still valid.
 	w.removeArchive(t, lastOf(t, w, e.UserID, 4))
 	w.ResetCounts()
 	if !w.plan(t, &life{At: -1}, e, thaw.Limits{}) {
 		t.Fatal("not planned")
 	}
-	if n := w.Counts()["dynamodb.Query"]; n != 3 && n != 4 { // DynamoDB may tell of the end with an empty page
+	if n := w.Counts()["dynamodb.Query"]; n != 3 && n != 4 { // DynamoDB may end with an empty page
 		t.Errorf("%d pages were read, want the 3 that were left", n)
 	}
 	if got := w.planOf(t, e); got.Outcome != thaw.Planned || got.Planned != 10 || got.Cursor != "" {
@@ -164,8 +164,8 @@ func TestAPlanNeedsNoStore(t *testing.T) {
 	}
 }
 
-// TestAPlanSlowsDownWhileTheStreamIsFull lets a planner fill a stream that holds
-// a part of the plan, and a worker make room.
+// TestAPlanSlowsDownWhileTheStreamIsFull has a stream that is too small for the plan. The
+// planner fills the stream, and a worker makes room.
 func TestAPlanSlowsDownWhileTheStreamIsFull(t *testing.T) {
 	w := newCrashFixture(t)
 	e, jobs := w.user(t, 60)
@@ -198,7 +198,8 @@ func TestAPlanSlowsDownWhileTheStreamIsFull(t *testing.T) {
 		t.Errorf("full %d times, %d of 60 archives have a task", full, len(all))
 	}
 	for job, n := range all {
-		// What was stored before the rest had no room comes again, with its id.
+		// A page may be stored in part, before the stream is full. Then its tasks come again,
+		// with the same ids.
 		if n > 2 {
 			t.Errorf("%d tasks of %s", n, job)
 		}
@@ -274,10 +275,10 @@ func TestAUserInEachSituationGetsWhatIsRightAndIsToldWhich(t *testing.T) {
 }
 
 func TestAPlanThatIsOverBudgetIsHeldBeforeAnythingIsAskedFor(t *testing.T) {
-	const each = archive.MicroUSD(10_001) // of one archive of six bytes, Expedited, rounded up
+	const each = archive.MicroUSD(10_001) // for six bytes in Expedited, rounded up
 	w := newCrashFixture(t)
-	// A day has just begun: each plan takes a minute, and those of two days would be within
-	// the budgets of two.
+	// A day has just begun. Each plan takes a minute, so all plans are in one day. The plans
+	// of two days would have the budgets of two days.
 	w.now = w.now.Truncate(24 * time.Hour).Add(24 * time.Hour)
 	try := func(t *testing.T, e events.UserUpgraded, b thaw.Limits) bool {
 		t.Helper()
@@ -338,7 +339,7 @@ func TestAPlanThatIsOverBudgetIsHeldBeforeAnythingIsAskedFor(t *testing.T) {
 	})
 }
 
-// TestBudgetsHoldToTheCent lets workers ask for more than budgets allow, all at once.
+// TestBudgetsHoldToTheCent lets workers request more than the budgets allow, all at once.
 func TestBudgetsHoldToTheCent(t *testing.T) {
 	const each = archive.MicroUSD(10_001)
 	for _, c := range []struct {

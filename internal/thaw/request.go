@@ -17,14 +17,14 @@ import (
 const (
 	// DefaultCallTime is the longest that a request to Glacier may take.
 	DefaultCallTime = 20 * time.Second
-	// intentCalls is how many call times an intent lives. Then its call has ended, and
-	// another worker may take it over.
+	// An intent lives for intentCalls times the call time. Then the call has ended, and
+	// another worker may take the intent over.
 	intentCalls = 3
 	// entitledFor is how long an account is cached for the other tasks of the user. For so
-	// long after a downgrade, an archive may still be asked for.
+	// long after a downgrade, an archive may still be requested.
 	entitledFor = time.Second
-	// dropTime bounds the write that removes an intent. It is done even while the process
-	// stops.
+	// dropTime bounds the write that removes an intent. A process that stops makes this write
+	// too.
 	dropTime = 3 * time.Second
 )
 
@@ -33,11 +33,11 @@ type Requester struct {
 	Accounts Accounts
 	Catalog  Catalog
 	Vault    Vault
-	// Plans holds the plan of a user whose budget is used up.
+	// Plans holds a plan when the budget is used up.
 	Plans Plans
-	// Budgets has what was spent. It may be nil if there is no limit.
+	// Budgets has the spending of each day. It may be nil if there is no limit.
 	Budgets Budgets
-	// Switches tells what operators have stopped; nil says nothing.
+	// Switches has the stops of the operators; nil for none.
 	Switches Switches
 	// Limits is what retrievals may cost in a day; the zero Limits has no limit.
 	Limits Limits
@@ -45,18 +45,17 @@ type Requester struct {
 	Tiers archive.Tiers
 	// Pace limits the calls; nil does not.
 	Pace *Pace
-	// CallTime is the longest that a request to Glacier may take, DefaultCallTime
-	// if it is zero. An intent lives for three of them, so all workers must have
-	// the same.
+	// CallTime is the longest time that a request to Glacier may take; DefaultCallTime if it
+	// is zero. An intent lives for three call times, so all workers must have the same value.
 	CallTime time.Duration
 	// Prices is the price list. An archive of unknown size counts with AssumedSize.
 	Prices      cost.Prices
 	AssumedSize int64
 	Now         func() time.Time
 	Log         *slog.Logger
-	// OnRequested is told of each retrieval that was requested and saved, OnAdopted of each
-	// that was found in Glacier's list and saved, OnDuplicates of how many retrievals an
-	// archive has beside the saved one. They may be nil.
+	// OnRequested gets each retrieval that was requested and saved. OnAdopted gets each
+	// retrieval that was found in Glacier's list and saved. OnDuplicates gets the number of
+	// retrievals that an archive has beside the saved one. They may be nil.
 	OnRequested  func(r archive.Retrieval, fallback bool)
 	OnAdopted    func(archive.Retrieval)
 	OnDuplicates func(n int)
@@ -82,10 +81,10 @@ func (r *Requester) intentLife() time.Duration { return intentCalls * r.CallTime
 // Request asks Glacier for the task's archive, if the gate lets it, and saves the
 // retrieval's id.
 //
-// InitiateJob costs money, cannot be undone, and has no idempotency token. So a worker
-// writes an intent first. A worker that finds an intent, and no retrieval's id, looks at
-// Glacier's list of jobs before it asks again. The kind of an error tells the bus what to
-// do with the task.
+// InitiateJob costs money, cannot be undone, and has no idempotency token. So a worker writes
+// an intent first. A worker that finds an intent and no retrieval's id reads Glacier's list
+// of jobs before it makes another request. The kind of an error tells the bus what to do
+// with the task.
 func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Emit) error {
 	r.once.Do(r.init)
 	log := r.Log.With("user", e.UserID, "job", e.JobID)
@@ -100,9 +99,9 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 	case job.UserID != e.UserID:
 		return fault.Errorf(fault.Invalid, "job %q is not user %q's", e.JobID, e.UserID)
 	case job.ArchiveID != "" && job.ArchiveID != e.ArchiveID:
-		// The file was restored, and is archived again since. If its owner has a plan, that
-		// one asks for the new archive. A dead letter of the old task would keep the sweep from
-		// the new archive.
+		// The file was restored, and later archived again. If its owner has a plan, that plan
+		// requests the new archive. A dead letter of the old task would keep the sweep from the
+		// new archive.
 		log.Warn("late task ignored: it names another archive than the catalog", "archive", e.ArchiveID, "catalog", job.ArchiveID)
 		return nil
 	}
@@ -121,8 +120,8 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 		if adopted {
 			return emit(ctx, r.requested(job))
 		}
-		// The intent led to no retrieval that can be used. This worker may take it over, if
-		// the gate is open. If Glacier was never asked under it, its try is given back.
+		// The intent led to no usable retrieval. This worker may take the intent over, if the
+		// gate is open. If Glacier never got a request under this intent, give its try back.
 		if job.Intent.Used = used; !used {
 			job.History.Tries--
 		}
@@ -146,7 +145,7 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 	return refused(answer, job)
 }
 
-// requested is what the owner is told of a retrieval that is on its way.
+// requested returns the status for the owner of a retrieval that is on its way.
 func (r *Requester) requested(job archive.Job) events.StatusChanged {
 	status := events.StatusChanged{
 		JobID:    job.ID,

@@ -69,8 +69,8 @@ func (b *fixture) retrievals(t *testing.T) []archive.Retrieval {
 	return all
 }
 
-// deliver hands the task to the requester until it is done, as the bus would,
-// with the clock moved past every wait.
+// deliver hands the task to the requester until the task is done, as the bus would. It moves
+// the clock past every wait.
 func (b *fixture) deliver(t *testing.T, e events.ThawRequested, out *testenv.Emitted) {
 	t.Helper()
 	for range 20 {
@@ -121,7 +121,7 @@ func TestAYoungIntentOfAnotherWorkerIsWaitedFor(t *testing.T) {
 	}
 	var out testenv.Emitted
 	err := b.Request(t.Context(), b.task(job), out.Emit)
-	// How old the other's clock says that it is does not matter.
+	// The age of the intent on the other worker's clock does not matter.
 	if !fault.Is(err, fault.Wait) || fault.DelayOf(err).Round(time.Second) != time.Minute {
 		t.Errorf("got %v, delay %s; want a wait of a minute", err, fault.DelayOf(err))
 	}
@@ -180,8 +180,8 @@ func TestADowngradeStopsATaskThatWaitsForItsTurn(t *testing.T) {
 	}
 }
 
-// A user who leaves Premium and comes back within a second gets the files: what the
-// worker knew of the account a moment ago drops no task of the new plan.
+// A user who leaves Premium and comes back within a second gets the files. The worker's cached
+// account is older than the new plan, and must not drop the tasks of that plan.
 func TestATaskOfANewPlanIsNotDroppedByWhatWasKnownBefore(t *testing.T) {
 	b := newFixture(t)
 	b.Account("u", archive.Free)
@@ -255,11 +255,11 @@ func (v *pausedVault) Retrieve(ctx context.Context, a events.ArchiveID, j events
 	return v.Vault.Retrieve(ctx, a, j, tier)
 }
 
-// TestAWorkerThatWasPausedIsFoundOutAndCounted is the race that Glacier leaves
-// open: a worker stops between its check and its call for so long that another
-// takes its intent over.
+// TestAWorkerThatWasPausedIsFoundOutAndCounted is the race that Glacier leaves open. A worker
+// pauses between its check and its call. The pause is so long that another worker takes the
+// intent over.
 func TestAWorkerThatWasPausedIsFoundOutAndCounted(t *testing.T) {
-	// when says where the other is when the paused worker goes on.
+	// when says how far the other worker is when the paused worker continues.
 	for _, when := range []string{"the other is done", "the other is about to call"} {
 		t.Run(when, func(t *testing.T) {
 			b := newFixture(t)
@@ -280,7 +280,8 @@ func TestAWorkerThatWasPausedIsFoundOutAndCounted(t *testing.T) {
 			}
 			go func() { done <- b.Request(context.Background(), b.task(job), out.Emit) }()
 			<-paused
-			// The other sees the intent, and then that it has stood for longer than it lives.
+			// The other worker sees the intent. At the second delivery, the intent is older than
+			// its lifetime.
 			if err := other.Request(t.Context(), other.task(job), out.Emit); !fault.Is(err, fault.Wait) {
 				t.Errorf("got %v at the first sight of the intent, want a wait", err)
 			}
@@ -327,7 +328,7 @@ func TestOfSeveralRetrievalsTheSoonestIsAdoptedAndTheOthersCounted(t *testing.T)
 	}
 }
 
-// slowVault takes its time.
+// slowVault calls spend before each request: the clock moves on.
 type slowVault struct {
 	thaw.Vault
 	spend func()
@@ -338,7 +339,7 @@ func (v slowVault) Retrieve(ctx context.Context, a events.ArchiveID, j events.Jo
 	return v.Vault.Retrieve(ctx, a, j, tier)
 }
 
-// Three tiers of a call time each are as long as an intent lives.
+// An intent lives as long as the calls in three tiers take, with one call time each.
 func TestAnIntentIsRenewedBeforeACallThatWouldOutliveIt(t *testing.T) {
 	b := newFixture(t)
 	b.Tiers = archive.Tiers{exp, std, bulk}
@@ -385,7 +386,7 @@ func TestOnePassOverTheListServesAllWhoLookAtOnce(t *testing.T) {
 	b.ResetCounts()
 	var out testenv.Emitted
 	errs := make(chan error, n)
-	for _, sight := range []fault.Kind{fault.Wait, fault.Unknown} { // the first, and when they have stood for a while
+	for _, sight := range []fault.Kind{fault.Wait, fault.Unknown} { // the first sight, and the second, when the intents are old
 		for _, job := range jobs {
 			go func() { errs <- b.Request(context.Background(), b.task(job), out.Emit) }()
 		}

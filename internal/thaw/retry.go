@@ -7,19 +7,19 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 )
 
-// Action is what is done about a request that failed.
+// Action is the worker's answer to a failed request.
 type Action int
 
 // The actions.
 const (
 	// LookUp: nobody knows whether Glacier took the request. The intent stays, and the next
-	// worker looks first whether Glacier has the retrieval.
+	// worker first searches Glacier's list for the retrieval.
 	LookUp Action = iota
 	// NextTier: ask again at once, in the next tier of the order; [Later] if there is none.
 	NextTier
-	// ToBulk: ask again at once in Bulk, if it comes later in the order; else [Later].
+	// ToBulk: ask again at once in Bulk, if Bulk comes later in the order; else [Later].
 	ToBulk
-	// Later: the task goes back, and comes again by itself.
+	// Later: the task goes back, and the bus delivers it again.
 	Later
 	// DeadLetter: the archive can never be requested.
 	DeadLetter
@@ -30,26 +30,26 @@ func (a Action) String() string {
 	return [...]string{"look up", "next tier", "to bulk", "later", "dead letter"}[a]
 }
 
-// Retry is one row of the table: what is done about an error of a kind in a tier.
+// Retry is one row of the table. It has the action for an error of a kind in a tier.
 type Retry struct {
 	Kind fault.Kind
-	// Tier is the tier that was asked for; empty is any.
+	// Tier is the tier of the request; empty is any.
 	Tier   archive.Tier
 	Action Action
-	// Rest leaves Expedited alone for a while, Slow slows every worker down.
+	// Rest begins a rest of Expedited. Slow slows every worker down.
 	Rest, Slow bool
-	// Returns is the kind of error that the bus gets if the task is not asked for again at
-	// once. The bus's own table says when the task comes back, and when it is given up.
+	// Returns is the kind of the error that the bus gets if the worker does not ask again at
+	// once. The bus's own table says when the task comes back, and when the bus gives it up.
 	Returns fault.Kind
 	Why     string
 }
 
-// Refused reports whether Glacier answered and took nothing. Then the intent is removed,
-// and the next try need not wait until the intent is old.
+// Refused reports whether Glacier answered and did not take the request. Then the worker
+// removes the intent, and the next try need not wait until the intent is old.
 func (r Retry) Refused() bool { return r.Action != LookUp }
 
-// RetryTable says what follows on each error of InitiateJob. The first row that fits
-// counts. A kind without a row is one of which nobody knows whether Glacier took the request.
+// RetryTable has the action for each error of InitiateJob. The first row that fits counts.
+// If the kind of an error has no row, nobody knows whether Glacier took the request.
 func RetryTable() []Retry {
 	return []Retry{
 		{Kind: fault.Capacity, Tier: archive.Expedited, Action: NextTier, Rest: true, Returns: fault.Capacity,
@@ -63,7 +63,7 @@ func RetryTable() []Retry {
 		{Kind: fault.Throttled, Action: Later, Slow: true, Returns: fault.Throttled,
 			Why: "too many calls: another tier is another call, so all workers slow down instead"},
 		{Kind: fault.Denied, Action: Later, Returns: fault.Denied,
-			Why: "a credential, a policy, the vault's name or the topic is wrong: an operator has to mend it, and the bus tries slowly"},
+			Why: "a credential, a policy, the vault's name or the topic is wrong: an operator has to fix it, and the bus tries slowly"},
 		{Kind: fault.NotFound, Action: DeadLetter, Returns: fault.Invalid,
 			Why: "the vault is there and has no such archive"},
 		{Kind: fault.Invalid, Action: DeadLetter, Returns: fault.Invalid,
@@ -85,8 +85,8 @@ func RetryOf(kind fault.Kind, tier archive.Tier) Retry {
 	return Retry{Kind: kind, Action: LookUp, Returns: kind, Why: "this is no answer of Glacier"}
 }
 
-// Next returns the tier to ask for at once, in an order of tiers. ok is false if there is
-// none; then the task goes back.
+// Next returns the tier in which the worker asks again at once, in an order of tiers. ok is
+// false if there is no such tier. Then the task goes back.
 func (r Retry) Next(order archive.Tiers, from archive.Tier) (next archive.Tier, ok bool) {
 	switch r.Action {
 	case NextTier:

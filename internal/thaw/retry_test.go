@@ -17,18 +17,18 @@ const (
 	bulk = archive.Bulk
 )
 
-// TestEachErrorOfGlacierInEachTierHasItsRow goes through every code that
-// InitiateJob is documented to answer with, in each tier, over the wire.
+// TestEachErrorOfGlacierInEachTierHasItsRow tries every documented error code of InitiateJob,
+// in each tier, over the wire.
 func TestEachErrorOfGlacierInEachTierHasItsRow(t *testing.T) {
 	type row struct {
 		code   string
 		status int
 		order  archive.Tiers // the first is refused
-		// tier is what is requested in the end; empty for none, and then kind is what
-		// the bus gets.
+		// tier is the tier in which Glacier takes the request; empty for none. Then kind is the
+		// kind of the error that the bus gets.
 		tier   archive.Tier
 		kind   fault.Kind
-		intent bool // is left, for the next delivery to look
+		intent bool // the intent is left, so the next delivery reads the list
 		rest   bool // Expedited is left alone
 		slow   bool // the calls are further apart
 	}
@@ -46,7 +46,7 @@ func TestEachErrorOfGlacierInEachTierHasItsRow(t *testing.T) {
 	}
 	for _, tier := range []archive.Tier{exp, std, bulk} {
 		order := archive.Tiers{tier}
-		for _, next := range []archive.Tier{exp, std, bulk} { // that must not be asked for
+		for _, next := range []archive.Tier{exp, std, bulk} { // the worker must not try these
 			if next != tier {
 				order = append(order, next)
 			}
@@ -111,8 +111,8 @@ func TestEveryKindOfErrorHasADecisionAndItsReason(t *testing.T) {
 			if r.Kind != kind || r.Why == "" {
 				t.Errorf("%s in %s: %+v", kind, tier, r)
 			}
-			// Glacier may have taken the request: to ask again at once would pay twice, and a
-			// dead letter would lose the retrieval.
+			// Glacier may have taken the request. A second request would pay twice. A dead letter
+			// would lose the retrieval.
 			if unclear := kind == fault.Transient || kind == fault.Unknown; unclear && r.Action != thaw.LookUp {
 				t.Errorf("%s in %s: %s, though it is not known whether it was taken", kind, tier, r.Action)
 			}
@@ -167,6 +167,6 @@ func TestAVaultThatIsNotThereMakesNoDeadLetters(t *testing.T) {
 	b.Vault = newVault(b.AWS, "no-such-vault")
 	var out testenv.Emitted
 	if err := b.Request(t.Context(), b.task(job), out.Emit); !fault.Is(err, fault.Denied) {
-		t.Errorf("got %v of kind %s, want denied: an operator mends it", err, fault.KindOf(err))
+		t.Errorf("got %v of kind %s, want denied: an operator must fix it", err, fault.KindOf(err))
 	}
 }

@@ -14,10 +14,10 @@ import (
 //
 // If that intent is gone, this worker was paused between its check and its call for longer
 // than the intent lives, and another worker took over. Glacier's interface leaves this one
-// race open. Then the retrieval is saved under the other worker's intent. The worker that
-// saves second finds the id of the first, and counts the duplicate. A retrieval that came
-// to nothing meanwhile is not saved: another one may have been asked for since, and this
-// one would take its place.
+// race open. Then save uses the other worker's intent. The worker that saves second finds the
+// id of the first worker's retrieval, and counts the duplicate. save does not save a retrieval
+// that failed or expired meanwhile: another worker may have requested the archive since, and
+// the failed retrieval would take the place of the new one.
 func (r *Requester) save(ctx context.Context, log *slog.Logger, job *archive.Job, retrieval archive.Retrieval) error {
 	err := r.Catalog.SaveRetrieval(ctx, *job, *job.Intent, retrieval)
 	for range 3 {
@@ -29,8 +29,8 @@ func (r *Requester) save(ctx context.Context, log *slog.Logger, job *archive.Job
 		case rerr != nil:
 			return rerr
 		case now.RetrievalID == retrieval.ID:
-			// It is saved: the answer of the write was lost, or another worker found the
-			// retrieval in the list and saved it.
+			// The id is saved. Either the answer to the write was lost, or another worker found
+			// the retrieval in the list and saved it.
 			*job = now
 			return nil
 		case now.ArchiveID == "" && now.RestoredBy == retrieval.ID:
@@ -51,7 +51,7 @@ func (r *Requester) save(ctx context.Context, log *slog.Logger, job *archive.Job
 			}
 			return fault.New(fault.Wait, fmt.Errorf("another worker requested it too: %w", err))
 		case now.Intent == nil:
-			// The retrieval is paid for. It is saved even if the tries are used up.
+			// The retrieval is paid for. So save it, even if the tries are used up.
 			now.History.Allowed += archive.MaxRetrievals
 			intent := r.newIntent("")
 			if err = r.Catalog.SaveIntent(ctx, now, intent); err != nil {

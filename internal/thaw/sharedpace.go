@@ -10,15 +10,15 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 )
 
-// SharedPace is what the workers know together of Glacier's answers. It is one value in
-// the PACE bucket.
+// SharedPace has the answers of Glacier that all workers share. It is one value in the PACE
+// bucket.
 type SharedPace struct {
-	// RestUntil is until when Expedited is left alone. Refusals counts how often in a row it
-	// had no capacity.
+	// Expedited rests until RestUntil. Refusals counts how often in a row Expedited had no
+	// capacity.
 	RestUntil time.Time `json:"expedited_rests_until,omitzero"`
 	Refusals  int       `json:"expedited_refusals,omitempty"`
-	// Slowness decides how far apart calls are; see [SharedPace.Gap]. SlowedAt is when
-	// Glacier last throttled.
+	// Slowness decides how far apart calls are; see [SharedPace.Gap]. SlowedAt is the time of
+	// the last throttle.
 	Slowness float64   `json:"slowness,omitempty"`
 	SlowedAt time.Time `json:"slowed_at,omitzero"`
 }
@@ -27,8 +27,8 @@ type SharedPace struct {
 const SharedPaceKey = "glacier"
 
 const (
-	// sharedPaceAge is how old a read of the shared pace may be. sharedPaceTime is how long
-	// a read or a write may take: a call to Glacier does not wait longer for it.
+	// sharedPaceAge is how old a read of the shared pace may be. sharedPaceTime is how long a
+	// read or a write may take. A call to Glacier does not wait longer for the shared pace.
 	sharedPaceAge  = 500 * time.Millisecond
 	sharedPaceTime = 300 * time.Millisecond
 )
@@ -53,9 +53,9 @@ func (s SharedPace) Gap() time.Duration {
 	return time.Duration(float64(firstGap) * math.Pow(2, s.Slowness-1))
 }
 
-// merge takes over what is newer in the bucket. eased is by how much this worker's calls
-// reduced the slowness since it last wrote. A throttle that this worker could not write
-// stays.
+// merge takes newer values over from the bucket. eased is how much this worker's calls
+// reduced the slowness since its last write. If this worker could not write a throttle, the
+// throttle stays.
 func (s *SharedPace) merge(stored SharedPace, eased float64) {
 	if stored.RestUntil.After(s.RestUntil) {
 		s.RestUntil, s.Refusals = stored.RestUntil, stored.Refusals
@@ -66,7 +66,7 @@ func (s *SharedPace) merge(stored SharedPace, eased float64) {
 }
 
 // refresh reads the shared pace, if the last read was a while ago. While one caller reads,
-// the others go on with what is known.
+// the others continue with the last known values.
 func (p *Pace) refresh(ctx context.Context) {
 	if p.KV == nil {
 		return
@@ -84,12 +84,12 @@ func (p *Pace) refresh(ctx context.Context) {
 		p.read(ctx)
 		return
 	}
-	// Every worker slows down for every worker's throttles. So it also has to tell the
-	// others by how much its calls reduced the slowness.
+	// Every worker slows down for every worker's throttles. So this worker must also tell the
+	// others how much its calls reduced the slowness.
 	p.share(ctx, func(*SharedPace, time.Time) bool { return true })
 }
 
-// read takes over what is newer in the bucket, and returns the revision there.
+// read takes newer values over from the bucket, and returns the revision there.
 func (p *Pace) read(ctx context.Context) (revision uint64, ok bool) {
 	readCtx, cancel := context.WithTimeout(ctx, sharedPaceTime)
 	defer cancel()
@@ -97,7 +97,7 @@ func (p *Pace) read(ctx context.Context) (revision uint64, ok bool) {
 	revision, _, err := read(readCtx, p.KV, SharedPaceKey, &stored)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if ctx.Err() == nil { // else the caller is gone, and the bucket may be well
+	if ctx.Err() == nil { // else the caller is gone, and the bucket may be fine
 		p.reached(err)
 	}
 	if err != nil {
@@ -107,9 +107,9 @@ func (p *Pace) read(ctx context.Context) (revision uint64, ok bool) {
 	return revision, true
 }
 
-// share changes the pace and writes it to the bucket. change returns false if nothing is
-// to be changed. If the bucket cannot be reached, that costs a moment and no more. If two
-// workers write at once, the second one reads again at its next turn.
+// share changes the pace and writes it to the bucket. change returns false if it changed
+// nothing. A bucket that cannot be reached costs only a moment. If two workers write at once,
+// the second one reads again at its next turn.
 func (p *Pace) share(ctx context.Context, change func(*SharedPace, time.Time) bool) {
 	var revision uint64
 	reached := false
@@ -150,7 +150,7 @@ func (p *Pace) reached(err error) {
 	switch {
 	case p.Log == nil:
 	case p.alone:
-		p.Log.Warn("the shared pace cannot be reached: this worker goes by the answers that it gets itself", "err", err)
+		p.Log.Warn("the shared pace cannot be reached: this worker follows only the answers to its own calls", "err", err)
 	default:
 		p.Log.Info("the shared pace can be reached again")
 	}

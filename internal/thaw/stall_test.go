@@ -23,8 +23,8 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// stall is a thaw with its planner, requester and streams, in simulated time: what
-// takes time there is what waits.
+// stall is a thaw with its planner, requester and streams, in simulated time. There, only
+// waits take time.
 type stall struct {
 	*testenv.AWS
 	t        *testing.T
@@ -74,8 +74,7 @@ func (p policed) Retrieve(ctx context.Context, id events.ArchiveID, job events.J
 	return p.Vault.Retrieve(ctx, id, job, tier)
 }
 
-// size returns how many of something the test is for: a few, or as many as the
-// environment says.
+// size returns the size of a test: the number in the environment variable, or else few.
 func size(t *testing.T, name string, few int) int {
 	if v := os.Getenv(name); v != "" {
 		n, err := strconv.Atoi(v)
@@ -115,8 +114,8 @@ func (s *stall) upgrade(user events.UserID) {
 	s.publish(events.UserUpgraded{ID: "up-" + string(user), UserID: user, UpgradedAt: time.Now()})
 }
 
-// asked upgrades a user with ten archives and returns how long it took until all of them
-// were asked for.
+// asked upgrades a user with ten archives. It returns the time until all of them were
+// requested.
 func (s *stall) asked(user events.UserID) time.Duration {
 	s.t.Helper()
 	s.Account(user, archive.Premium)
@@ -134,12 +133,12 @@ func (s *stall) asked(user events.UserID) time.Duration {
 		time.Sleep(100 * time.Millisecond)
 	}
 	if len(jobs) > 0 {
-		s.t.Fatalf("%d archives of %s are not asked for after an hour", len(jobs), user)
+		s.t.Fatalf("%d archives of %s are not requested after an hour", len(jobs), user)
 	}
 	return time.Since(began)
 }
 
-// stored returns how many messages a stream has, those that are put aside included.
+// stored returns the number of messages in a stream. Messages that are put aside count too.
 func (s *stall) stored(stream string) int {
 	s.t.Helper()
 	st, err := s.operator.JS.Stream(s.t.Context(), stream)
@@ -149,7 +148,7 @@ func (s *stall) stored(stream string) int {
 	return int(st.CachedInfo().State.Msgs)
 }
 
-// soon is the time within which another user's work has to be done.
+// The work of another user must be done within the time soon.
 const soon = 10 * time.Second
 
 func TestAUserWhoseArchivesAreRefusedKeepsNobodyWaiting(t *testing.T) {
@@ -161,11 +160,12 @@ func TestAUserWhoseArchivesAreRefusedKeepsNobodyWaiting(t *testing.T) {
 		for minute := range 100 {
 			most = max(most, s.stored(events.StreamThaw))
 			if minute%20 == 1 {
-				// Once while most are being refused for the first time, and then as they come back.
+				// The first time, Glacier refuses most tasks for the first time. Later, the tasks
+				// come back.
 				if took := s.asked(events.UserID(fmt.Sprint("other-", minute))); took > soon {
-					t.Errorf("after %d min another user's ten archives were asked for in %s, want %s", minute, took, soon)
+					t.Errorf("after %d min another user's ten archives were requested in %s, want %s", minute, took, soon)
 				} else {
-					t.Logf("after %d min another user's ten archives were asked for in %s", minute, took)
+					t.Logf("after %d min another user's ten archives were requested in %s", minute, took)
 				}
 			}
 			time.Sleep(time.Minute)
@@ -184,8 +184,8 @@ func TestPlansThatWaitKeepNoPlanWaiting(t *testing.T) {
 		_, err := s.Catalog.ChangeSwitches(t.Context(), func(sw *archive.Switches) {
 			sw.Users = map[events.UserID]archive.Hold{}
 			for i := range n {
-				// What is stopped is one item of the catalog, which has no room for so many users:
-				// each upgrades three times.
+				// One item of the catalog has all stops, and it has no room for so many users. So
+				// each user upgrades three times.
 				user := events.UserID(fmt.Sprint("p", i/3))
 				sw.Users[user] = archive.Hold{Reason: "paused", At: time.Now().UTC().Truncate(time.Second)}
 				es = append(es, events.UserUpgraded{ID: fmt.Sprint("up-", i), UserID: user, UpgradedAt: time.Now()})
@@ -194,7 +194,7 @@ func TestPlansThatWaitKeepNoPlanWaiting(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(5 * time.Second) // by then every thaw obeys
+		time.Sleep(5 * time.Second) // then every thaw has read the stops
 		for i := 0; i < n; i += 3 {
 			s.Account(es[i].(events.UserUpgraded).UserID, archive.Premium)
 		}
@@ -213,7 +213,7 @@ func TestPlansThatWaitKeepNoPlanWaiting(t *testing.T) {
 	})
 }
 
-// counted are tasks of which so many are done between two looks.
+// counted are tasks. stand says how many of them are left in the stream.
 type counted struct {
 	testenv.Emitted
 	stand func() int
@@ -245,7 +245,7 @@ func TestAPlanGoesOnWhenItsTasksWillHaveMadeRoom(t *testing.T) {
 	if d := plan(0, 20); d != 250*time.Millisecond {
 		t.Errorf("nothing is known yet: it goes on after %s", d)
 	}
-	// Five are done in a second: half of the window is free after another one.
+	// Five tasks are done in a second. After another second, half of the window is free.
 	if d := plan(time.Second, 15); d != time.Second {
 		t.Errorf("at five a second, five more than half: it goes on after %s, want 1s", d)
 	}

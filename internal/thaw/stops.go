@@ -10,8 +10,8 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 )
 
-// Stops is what operators have stopped, read at most two seconds ago. All tasks need it,
-// and one of them reads it for all. Make one with NewStops.
+// Stops has the stops of the operators, as of at most two seconds ago. All tasks need them,
+// and one task reads them for all. Make a Stops with NewStops.
 type Stops struct {
 	from  Switches
 	now   func() time.Time
@@ -24,9 +24,9 @@ type Stops struct {
 
 const (
 	// stopsAge is how old the last read may be. Every worker obeys a stop within five
-	// seconds, with the call that it is making.
+	// seconds. That includes the time of the call that the worker is making.
 	stopsAge = 2 * time.Second
-	// doorLook is how long a worker waits at a closed door before it looks again.
+	// doorLook is how long a worker waits at a closed door before it checks the door again.
 	doorLook = time.Second
 )
 

@@ -12,7 +12,7 @@ import (
 	"github.com/gas-restore/gas/internal/thaw"
 )
 
-// listed shows Glacier's list as if each retrieval had come to nothing.
+// listed shows Glacier's list as if each retrieval had failed.
 type listed struct{ thaw.Vault }
 
 func (v listed) Retrievals(ctx context.Context) iter.Seq2[archive.Retrieval, error] {
@@ -26,19 +26,20 @@ func (v listed) Retrievals(ctx context.Context) iter.Seq2[archive.Retrieval, err
 	}
 }
 
-// TestEachRetrievalCountsAsATry: of a worker that died behind its call, for a retrieval
-// that came to nothing before anybody saw it, and of one that died before its call.
+// TestEachRetrievalCountsAsATry has workers that died with an intent. One died after its call,
+// and the retrieval failed or was forgotten before anybody saw it: that is a try. The other
+// died before its call: that is none.
 func TestEachRetrievalCountsAsATry(t *testing.T) {
 	for _, c := range []struct {
 		name         string
 		called, late bool
-		tries        int // used up before, the one of the intent included
+		tries        int // used up before, with the try of the intent
 		want         int
 	}{
 		{"it failed before anybody saw it", true, false, 1, 2},
 		{"Glacier forgot it", false, true, 1, 2},
-		{"nothing was asked for", false, false, 1, 1},
-		{"nothing was asked for, in the last try that there is", false, false, archive.MaxRetrievals, archive.MaxRetrievals},
+		{"nothing was requested", false, false, 1, 1},
+		{"nothing was requested, in the last try", false, false, archive.MaxRetrievals, archive.MaxRetrievals},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newFixture(t)
@@ -75,7 +76,7 @@ func TestEachRetrievalCountsAsATry(t *testing.T) {
 	}
 }
 
-// TestATryIsKeptThatWasSpentWhenNobodyIsEntitledAnyMore.
+// A try that was used stays counted, even if nobody is entitled to the archive any more.
 func TestATryIsKeptThatWasSpentWhenNobodyIsEntitledAnyMore(t *testing.T) {
 	b := newFixture(t)
 	b.Account("u", archive.Free)
@@ -94,7 +95,7 @@ func TestATryIsKeptThatWasSpentWhenNobodyIsEntitledAnyMore(t *testing.T) {
 	}
 }
 
-// lateCatalog keeps a worker from saving what it asked for until others went on.
+// lateCatalog runs meanwhile before a worker saves its retrieval.
 type lateCatalog struct {
 	thaw.Catalog
 	meanwhile func()
@@ -109,8 +110,8 @@ func (c *lateCatalog) SaveRetrieval(ctx context.Context, job archive.Job, intent
 	return c.Catalog.SaveRetrieval(ctx, job, intent, r)
 }
 
-// TestARetrievalThatFailedIsNotSavedOverAnothersIntent: it would take the place of the
-// retrieval that the other is about to ask for, which nobody would ever find.
+// A failed retrieval must not be saved over another worker's intent. It would take the place
+// of the retrieval that the other worker is about to request. Nobody would ever find that one.
 func TestARetrievalThatFailedIsNotSavedOverAnothersIntent(t *testing.T) {
 	b := newFixture(t)
 	b.Account("u", archive.Premium)
@@ -118,7 +119,7 @@ func TestARetrievalThatFailedIsNotSavedOverAnothersIntent(t *testing.T) {
 	duplicates := 0
 	b.OnDuplicates = func(n int) { duplicates += n }
 	b.Requester.Catalog = &lateCatalog{Catalog: b.AWS.Catalog, meanwhile: func() {
-		b.Vault = listed{b.Vault} // the retrieval fails, another sees that, and takes over
+		b.Vault = listed{b.Vault} // the retrieval fails; another worker sees that, and takes over
 		if err := b.AWS.Catalog.SaveIntent(t.Context(), b.Job("j1"), archive.Intent{Token: "other", At: b.now}); err != nil {
 			t.Error(err)
 		}

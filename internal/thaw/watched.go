@@ -7,10 +7,10 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// watched remembers when this worker first saw an intent of another worker. The age of an
-// intent counts from then, and not from the time in it: that time is of another machine's
-// clock. If that clock is a minute behind, the intent looks old while its call is still on
-// its way.
+// watched remembers when this worker first saw an intent of another worker. The age of the
+// intent counts from then. It does not count from the time in the intent, because that time
+// comes from another machine's clock. If that clock is a minute behind, the intent looks old
+// while its call is still on its way.
 type watched struct {
 	mu      sync.Mutex // guards intents
 	intents map[events.JobID]sighting
@@ -21,7 +21,7 @@ type sighting struct {
 	first time.Time
 }
 
-// maxWatched bounds the memory. When it is full, all is forgotten, and the wait for each
+// maxWatched bounds the memory. A full memory forgets all intents, and the wait for each
 // intent begins anew.
 const maxWatched = 100_000
 

@@ -12,9 +12,8 @@ import (
 	"github.com/gas-restore/gas/internal/test/testenv"
 )
 
-// TestOneRetrievalPerArchiveWhateverTheWireDoes breaks each call of AWS as it was
-// counted on a clean run, below the SDK: what the SDK tries again by itself is
-// part of it.
+// TestOneRetrievalPerArchiveWhateverTheWireDoes counts the calls to AWS in a clean run. Then
+// it breaks each of them, below the SDK. So the retries of the SDK are part of the test.
 func TestOneRetrievalPerArchiveWhateverTheWireDoes(t *testing.T) {
 	modes := map[string]func(*localaws.Fault){
 		"an error before":           func(f *localaws.Fault) { f.Code, f.Status = "InternalServerError", 500 },
@@ -35,7 +34,8 @@ func TestOneRetrievalPerArchiveWhateverTheWireDoes(t *testing.T) {
 	for _, call := range slices.Sorted(maps.Keys(calls)) {
 		for skip := range calls[call] {
 			for _, mode := range slices.Sorted(maps.Keys(modes)) {
-				// Once, which the SDK makes up for where it may, and more often than it tries.
+				// One fault, after which the SDK retries where it may; and more faults than the SDK
+				// has tries.
 				for _, times := range []int{1, 3} {
 					t.Run(fmt.Sprintf("%s number %d, %d times %s", call, skip+1, times, mode), func(t *testing.T) {
 						b := newFixture(t)
