@@ -19,25 +19,8 @@ import (
 	"golang.org/x/net/html"
 
 	localidp "github.com/gas-restore/gas/internal/local/idp"
+	"github.com/gas-restore/gas/internal/test/testclock"
 )
-
-// clock is a time that a test sets.
-type clock struct {
-	mu sync.Mutex // guards t
-	t  time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.t
-}
-
-func (c *clock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.t = c.t.Add(d)
-}
 
 // signingKey is the first key of every provider here: to make one takes longer than most
 // tests.
@@ -55,7 +38,7 @@ const redirect = "http://site.example/callback"
 type fixture struct {
 	*Provider
 	t      *testing.T
-	clock  *clock
+	clock  *testclock.Clock
 	issuer string
 	// idp is the local provider.
 	idp *localidp.Provider
@@ -68,13 +51,13 @@ func newFixture(t *testing.T, change ...func(*localidp.Config)) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{t: t, clock: &clock{t: time.Now()}, issuer: "http://" + ln.Addr().String()}
+	f := &fixture{t: t, clock: testclock.At(time.Now()), issuer: "http://" + ln.Addr().String()}
 	cfg := localidp.Config{
 		Issuer:  f.issuer,
 		Clients: []localidp.Client{{ID: "gas", Secret: "secret", RedirectURIs: []string{redirect}}},
 		People:  []localidp.Person{{Subject: "ada", Name: "Ada Lovelace", Email: "ada@example.org"}},
 		// As Globus Auth does.
-		Algorithm: "RS512", Key: signingKey(), Now: f.clock.now,
+		Algorithm: "RS512", Key: signingKey(), Now: f.clock.Now,
 	}
 	for _, c := range change {
 		c(&cfg)
@@ -90,7 +73,7 @@ func newFixture(t *testing.T, change ...func(*localidp.Config)) *fixture {
 	f.Provider = New(Config{
 		Issuer: f.issuer, ClientID: "gas", Secret: func() (string, error) { return "secret", nil }, Scopes: []string{"openid", "profile", "email"},
 		Redirect: redirect, HTTPClient: &http.Client{Transport: transport, Timeout: 10 * time.Second},
-		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: f.clock.now,
+		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: f.clock.Now,
 	})
 	return f
 }
@@ -184,7 +167,7 @@ var tokenID atomic.Int64
 // logoutToken is a token that ends all of ada's sessions.
 func (f *fixture) logoutToken() string {
 	f.t.Helper()
-	now := f.clock.now()
+	now := f.clock.Now()
 	raw, err := f.idp.Sign("logout+jwt", map[string]any{
 		"iss": f.issuer, "aud": "gas", "sub": "ada", "jti": fmt.Sprint(tokenID.Add(1)), "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
 		"events": map[string]any{logoutEvent: map[string]any{}},

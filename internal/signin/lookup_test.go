@@ -24,7 +24,7 @@ func TestACrowdBeforeAProviderInTroubleMakesOneLookup(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.idp.SetMood(localidp.Keys, localidp.Mood{Status: 503})
-	f.clock.add(lookupPause)
+	f.clock.Add(lookupPause)
 	before := f.idp.Asked(localidp.Keys)
 	var all sync.WaitGroup
 	for range 12 {
@@ -49,8 +49,8 @@ func TestNobodyWaitsForALookupThatIsNotNeededAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.clock.add(lookupAge)
-	f.clock.add(lookupPause)
+	f.clock.Add(lookupAge)
+	f.clock.Add(lookupPause)
 	if err := f.enter(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -102,12 +102,12 @@ func TestALookupThatBeganBeforeTheKeyWasThereIsNotTheLast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.clock.add(lookupPause)
+	f.clock.Add(lookupPause)
 	if _, err := f.renew(t.Context(), old); err != nil {
 		t.Fatal(err)
 	}
 	f.rotate("ES256", false)
-	f.clock.add(lookupPause)
+	f.clock.Add(lookupPause)
 	raw := f.logoutToken()
 	if _, err := f.verify(t.Context(), old, raw); err != nil {
 		t.Errorf("the token of the new key: %v", err)
@@ -187,28 +187,28 @@ func TestWhatWasFoundOfTheProviderHasAnAge(t *testing.T) {
 	if got := f.idp.Asked(localidp.Discovery); got != 1 {
 		t.Errorf("discovery was asked %d times within its age, want 1", got)
 	}
-	f.clock.add(lookupAge)
-	f.clock.add(lookupPause)
+	f.clock.Add(lookupAge)
+	f.clock.Add(lookupPause)
 	in()
 	if got := f.idp.Asked(localidp.Discovery); got != 2 {
 		t.Errorf("discovery was asked %d times after its age, want 2", got)
 	}
 	f.idp.SetMood(localidp.Discovery, localidp.Mood{Status: 503})
 	f.idp.SetMood(localidp.Keys, localidp.Mood{Status: 503})
-	f.clock.add(lookupAge)
-	f.clock.add(lookupPause)
+	f.clock.Add(lookupAge)
+	f.clock.Add(lookupPause)
 	in()
 	in()
 	if got := f.idp.Asked(localidp.Discovery); got != 3 {
 		t.Errorf("discovery was asked %d times while it answers 503, want 3", got)
 	}
-	f.clock.add(keysAge)
+	f.clock.Add(keysAge)
 	var r *Refusal
 	if _, err := f.signIn(); !errors.As(err, &r) || r.Blame != BlameProvider || r.Status != http.StatusServiceUnavailable {
 		t.Errorf("with keys that are too old: %v, want the provider's fault", err)
 	}
 	f.idp.SetMood(localidp.Keys, localidp.Mood{})
-	f.clock.add(lookupPause)
+	f.clock.Add(lookupPause)
 	in() // we get the keys, but not the description
 }
 

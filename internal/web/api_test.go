@@ -21,7 +21,7 @@ func (a answer) into(t *testing.T, v any) {
 
 func TestTheAPITellsWhatThePagesTell(t *testing.T) {
 	b := newFixture(t)
-	start := b.clock.now().UTC().Truncate(time.Second)
+	start := b.clock.Now().UTC().Truncate(time.Second)
 	for i, id := range []string{"j1", "j2", "j3", "j4"} {
 		b.ports.archived("ada", jobID(id), start.Add(time.Duration(i)*time.Minute))
 	}
@@ -76,7 +76,7 @@ func TestTheAPITellsWhatThePagesTell(t *testing.T) {
 
 func TestTheAPIRefusesInProblemJSON(t *testing.T) {
 	b := newFixture(t)
-	b.ports.archived("ada", "j1", b.clock.now())
+	b.ports.archived("ada", "j1", b.clock.Now())
 	ada, bob, nobody := b.browser(), b.browser(), b.browser()
 	ada.signIn("ada", "/")
 	bob.signIn("bob", "/")
@@ -147,9 +147,9 @@ func TestAPageIsLight(t *testing.T) {
 	const plain, scripted = 50 << 10, 100 << 10
 	b := newFixture(t, func(c *Config, _ *Deps) { c.PageSize = 25 })
 	for i := range 30 {
-		b.ports.archived("ada", jobID(strings.Repeat("x", 36)+string(rune('a'+i%26))+string(rune('a'+i/26))), b.clock.now())
+		b.ports.archived("ada", jobID(strings.Repeat("x", 36)+string(rune('a'+i%26))+string(rune('a'+i/26))), b.clock.Now())
 	}
-	b.ports.archived("ada", "j1", b.clock.now())
+	b.ports.archived("ada", "j1", b.clock.Now())
 	ada := b.browser()
 	ada.signIn("ada", "/")
 	size := func(name string) int { return len(ada.get(b.site.views.names[name]).body) }

@@ -49,7 +49,7 @@ func TestACallbackIsRefused(t *testing.T) {
 		},
 		"too late": func(b *fixture, v *browser) answer {
 			cb := v.callback("ada")
-			b.clock.add(loginLifetime + time.Second)
+			b.clock.Add(loginLifetime + time.Second)
 			return v.get(cb)
 		},
 		"with another sign-in's code": func(b *fixture, v *browser) answer {
@@ -173,10 +173,10 @@ func TestSessionsEnd(t *testing.T) {
 		v := b.browser()
 		v.signIn("ada", "/")
 		for range 5 {
-			b.clock.add(50 * time.Minute)
+			b.clock.Add(50 * time.Minute)
 			v.wants(v.get("/annotations"), 200)
 		}
-		b.clock.add(time.Hour + time.Minute)
+		b.clock.Add(time.Hour + time.Minute)
 		if a := v.still().get("/annotations"); a.StatusCode != http.StatusSeeOther {
 			t.Errorf("an idle session answers %s", a.Status)
 		}
@@ -186,10 +186,10 @@ func TestSessionsEnd(t *testing.T) {
 		v := b.browser()
 		v.signIn("ada", "/")
 		for range 14 {
-			b.clock.add(50 * time.Minute)
+			b.clock.Add(50 * time.Minute)
 			v.wants(v.get("/annotations"), 200)
 		}
-		b.clock.add(25 * time.Minute)
+		b.clock.Add(25 * time.Minute)
 		if a := v.still().get("/annotations"); a.StatusCode != http.StatusSeeOther {
 			t.Errorf("a session of more than 12 hours answers %s", a.Status)
 		}

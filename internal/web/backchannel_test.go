@@ -36,7 +36,7 @@ func (b *fixture) logoutToken(typ string, change map[string]any) string {
 	b.t.Helper()
 	claims := map[string]any{
 		"iss": b.idp, "aud": "gas", "sub": "ada", "jti": fmt.Sprint(tokenID.Add(1)),
-		"iat": b.clock.now().Unix(), "exp": b.clock.now().Add(time.Minute).Unix(),
+		"iat": b.clock.Now().Unix(), "exp": b.clock.Now().Add(time.Minute).Unix(),
 		"events": map[string]any{logoutEvent: map[string]any{}},
 	}
 	for k, v := range change {
@@ -145,8 +145,8 @@ func TestALogoutTokenThatIsNotClearEndsNothing(t *testing.T) {
 		"one for several clients": {"aud": []string{"other", "gas"}},
 		"an event beside it":      {"events": map[string]any{logoutEvent: map[string]any{}, "x": 7}},
 		"a claim of a wrong type": {"email": 7, "at_hash": 7, "_claim_names": 7},
-		"a clock that is ahead":   {"iat": b.clock.now().Add(time.Minute).Unix()},
-		"that ended a minute ago": {"exp": b.clock.now().Add(-time.Minute).Unix()},
+		"a clock that is ahead":   {"iat": b.clock.Now().Add(time.Minute).Unix()},
+		"that ended a minute ago": {"exp": b.clock.Now().Add(-time.Minute).Unix()},
 	} {
 		v := b.signedIn("ada", "")
 		if got := b.sendLogout(b.logoutToken("", change)).StatusCode; got != http.StatusOK || v.isIn() {
@@ -171,7 +171,7 @@ func TestALogoutTokenThatComesAgainEndsNoSessionOfLater(t *testing.T) {
 				if got := b.sendLogout(token).StatusCode; got != http.StatusOK || first.isIn() {
 					t.Fatalf("the token is answered %d, the session lives: %v", got, first.isIn())
 				}
-				b.clock.add(later)
+				b.clock.Add(later)
 				second := b.signedIn("ada", "s1") // the provider's session goes on, under its name
 				if got := b.sendLogout(token).StatusCode; got != http.StatusOK {
 					t.Errorf("the token is answered %d the second time, want 200", got)
@@ -191,7 +191,7 @@ func TestALateLogoutTokenLeavesWhoSignedInSince(t *testing.T) {
 	b := newFixtureWith(t, func(c *localidp.Config) {
 		c.Claims = func(claims map[string]any) { claims["iat"] = at.Load() }
 	})
-	at.Store(b.clock.now().Unix())
+	at.Store(b.clock.Now().Unix())
 	old := b.browser()
 	old.signIn("ada", "/annotations")
 	token := b.logoutToken("logout+jwt", map[string]any{"iat": at.Load() + 10})

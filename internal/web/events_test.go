@@ -342,7 +342,7 @@ func TestAnOpenStreamIsNoSignOfLife(t *testing.T) {
 	ada := b.browser()
 	ada.signIn("ada", "/")
 	for range 3 {
-		b.clock.add(25 * time.Minute)
+		b.clock.Add(25 * time.Minute)
 		s := ada.stream("/events")
 		s.cancel()
 		if s.resp.StatusCode != 200 && s.resp.StatusCode != 401 {

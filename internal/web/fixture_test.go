@@ -21,6 +21,7 @@ import (
 	"golang.org/x/net/html"
 
 	localidp "github.com/gas-restore/gas/internal/local/idp"
+	"github.com/gas-restore/gas/internal/test/testclock"
 )
 
 func TestMain(m *testing.M) {
@@ -31,24 +32,6 @@ func TestMain(m *testing.M) {
 		// a stop before its next check.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
 	)
-}
-
-// clock is a time that a test sets.
-type clock struct {
-	mu sync.Mutex
-	t  time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.t
-}
-
-func (c *clock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.t = c.t.Add(d)
 }
 
 // logBook is a log that a test reads.
@@ -89,7 +72,7 @@ type fixture struct {
 	provider *localidp.Provider
 	ports    *fixturePorts
 	site     *Server
-	clock    *clock
+	clock    *testclock.Clock
 	log      *logBook
 	// stop ends the site and returns the error of Serve.
 	stop func() error
@@ -103,7 +86,7 @@ func newFixture(t *testing.T, change ...func(*Config, *Deps)) *fixture {
 // newFixtureWith is newFixture, and changes the provider too.
 func newFixtureWith(t *testing.T, provider func(*localidp.Config), change ...func(*Config, *Deps)) *fixture {
 	t.Helper()
-	b := &fixture{t: t, ports: newFixturePorts(t), clock: &clock{t: time.Now()}, log: &logBook{}}
+	b := &fixture{t: t, ports: newFixturePorts(t), clock: testclock.At(time.Now()), log: &logBook{}}
 	siteLn, idpLn := listen(t), listen(t)
 	b.url, b.idp = "http://"+siteLn.Addr().String(), "http://"+idpLn.Addr().String()
 
@@ -117,7 +100,7 @@ func newFixtureWith(t *testing.T, provider func(*localidp.Config), change ...fun
 		// As Globus Auth does; internal/local/stack signs with RS256.
 		Algorithm: "RS512",
 		Key:       signingKey(),
-		Now:       b.clock.now,
+		Now:       b.clock.Now,
 	}
 	provider(&idpCfg)
 	idp, err := localidp.New(idpCfg)
@@ -135,7 +118,7 @@ func newFixtureWith(t *testing.T, provider func(*localidp.Config), change ...fun
 		BaseURL: b.url, Issuer: b.idp, ClientID: "gas", ClientSecret: clientSecret,
 		HTTPClient: &http.Client{Transport: transport, Timeout: 10 * time.Second},
 		Logger:     slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Now:        b.clock.now, PageSize: 3,
+		Now:        b.clock.Now, PageSize: 3,
 	}
 	deps := Deps{Accounts: b.ports, Jobs: b.ports, Announcer: b.ports, Downloads: b.ports, Statuses: b.ports, Switches: b.ports}
 	for _, f := range change {

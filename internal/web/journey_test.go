@@ -271,11 +271,11 @@ func TestAPageSaysWhichTiersWereFull(t *testing.T) {
 		{nil, archive.Standard, ""},
 	} {
 		b := newFixture(t, func(c *Config, _ *Deps) { c.Tiers = tt.tiers })
-		b.ports.archived("ada", "j1", b.clock.now())
+		b.ports.archived("ada", "j1", b.clock.Now())
 		ada := b.browser()
 		ada.signIn("ada", "/")
 		ada.post("/subscribe", ada.get("/subscribe").form(t, "/subscribe", nil))
-		b.ports.requested("j1", tt.tier, b.clock.now())
+		b.ports.requested("j1", tt.tier, b.clock.Now())
 		page := ada.get("/annotation/j1").text(t)
 		if tt.want == "" && strings.Contains(page, " full, ") || !strings.Contains(page, tt.want) {
 			t.Errorf("%s of %v: the page says %q, want %q in it", tt.tier, tt.tiers, page, tt.want)

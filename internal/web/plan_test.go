@@ -22,7 +22,7 @@ func TestACrashInTheUpgradeIsHealed(t *testing.T) {
 	crash := func(b *fixture) {
 		b.ports.archived("ada", "j1", time.Now())
 		b.ports.change(func() {
-			at := b.clock.now().UTC().Truncate(time.Millisecond)
+			at := b.clock.Now().UTC().Truncate(time.Millisecond)
 			b.ports.accounts["ada"] = archive.Account{ID: "ada", Role: archive.Premium, RoleChangedAt: at, AnnounceDue: at}
 		})
 	}
@@ -49,7 +49,7 @@ func TestACrashInTheUpgradeIsHealed(t *testing.T) {
 				t.Error("announced while the one who changed the role may be at it")
 			}
 		})
-		b.clock.add(healAfter + time.Second)
+		b.clock.Add(healAfter + time.Second)
 		b.ports.change(func() { b.ports.faults["AnnounceUpgrade"] = sns })
 		ada.wants(ada.get("/"), 200)
 		ada.wants(ada.get("/"), 200)
@@ -58,7 +58,7 @@ func TestACrashInTheUpgradeIsHealed(t *testing.T) {
 	t.Run("by the sweep", func(t *testing.T) {
 		b := newFixture(t)
 		crash(b)
-		b.clock.add(healAfter + time.Second)
+		b.clock.Add(healAfter + time.Second)
 		b.site.healOnce(t.Context())
 		b.site.healOnce(t.Context())
 		healed(t, b, 1)
@@ -70,7 +70,7 @@ func TestACrashInTheUpgradeIsHealed(t *testing.T) {
 		form := ada.get("/subscribe").form(t, "/subscribe", nil)
 		b.ports.change(func() { b.ports.faults["Announced"] = errors.New("dynamodb is away") })
 		ada.post("/subscribe", form)
-		b.clock.add(healAfter + time.Second)
+		b.clock.Add(healAfter + time.Second)
 		b.site.healOnce(t.Context())
 		healed(t, b, 2)
 	})
@@ -79,7 +79,7 @@ func TestACrashInTheUpgradeIsHealed(t *testing.T) {
 		crash(b)
 		ada := b.signedIn("ada", "")
 		ada.post("/account/free", ada.get("/account").form(t, "/account/free", nil))
-		b.clock.add(healAfter + time.Second)
+		b.clock.Add(healAfter + time.Second)
 		b.site.healOnce(t.Context())
 		healed(t, b, 0)
 	})
@@ -125,13 +125,13 @@ func TestThePlanPageTellsWhatComesBack(t *testing.T) {
 		b.ports.archived("ada", events.JobID(fmt.Sprint("j", i)), time.Now())
 	}
 	ada := b.browser()
-	by := b.clock.now().Add(5 * time.Hour)
+	by := b.clock.Now().Add(5 * time.Hour)
 	ada.wants(ada.signIn("ada", "/subscribe"), 200, "3 files", "3.7 MB", "$9 a month", "up to $0.04", "by "+utc(by))
 	ada.post("/subscribe", ada.get("/subscribe").form(t, "/subscribe", nil))
-	ada.wants(ada.get("/annotations"), 200, "3 files are coming back, 3.7 MB", "Usually all back between "+utc(b.clock.now().Add(time.Minute)))
-	ada.wants(ada.get("/annotation/j1"), 200, "Restore planned", "between "+utc(b.clock.now().Add(time.Minute))+" and "+utc(by))
+	ada.wants(ada.get("/annotations"), 200, "3 files are coming back, 3.7 MB", "Usually all back between "+utc(b.clock.Now().Add(time.Minute)))
+	ada.wants(ada.get("/annotation/j1"), 200, "Restore planned", "between "+utc(b.clock.Now().Add(time.Minute))+" and "+utc(by))
 	for i := range 3 {
-		b.ports.requested(events.JobID(fmt.Sprint("j", i)), archive.Standard, b.clock.now())
+		b.ports.requested(events.JobID(fmt.Sprint("j", i)), archive.Standard, b.clock.Now())
 		b.ports.change(func() {
 			j := b.ports.jobs[events.JobID(fmt.Sprint("j", i))]
 			j.BilledTier = archive.Standard
@@ -140,7 +140,7 @@ func TestThePlanPageTellsWhatComesBack(t *testing.T) {
 		b.ports.restored(events.JobID(fmt.Sprint("j", i)), "x")
 	}
 	b.moves("ada")
-	b.clock.add(2 * overviewAge)
+	b.clock.Add(2 * overviewAge)
 	ada.wants(ada.get("/annotations"), 200, "All your files are back", "Restored")
 	if a := ada.get("/api/v1/archive"); !strings.Contains(a.body, `"files":0`) {
 		t.Errorf("the API says %s", a.body)
@@ -183,33 +183,33 @@ func TestWhatIsInTheArchiveIsCountedAgainWhenItMoves(t *testing.T) {
 	}
 	files(ada, 1, "at first")
 	more()
-	b.clock.add(overviewQuiet - time.Second)
+	b.clock.Add(overviewQuiet - time.Second)
 	files(ada, 1, "within a minute in which nothing moved")
-	b.clock.add(time.Second)
+	b.clock.Add(time.Second)
 	files(ada, 2, "a minute later")
 	files(bob, 1, "another user")
 
 	more()
 	b.moves("ada")
-	b.clock.add(overviewAge - time.Second)
+	b.clock.Add(overviewAge - time.Second)
 	files(ada, 2, "right after a change")
-	b.clock.add(time.Second)
+	b.clock.Add(time.Second)
 	files(ada, 3, "moments later")
 	// The index may not have had the change yet.
 	more()
-	b.clock.add(overviewAge)
+	b.clock.Add(overviewAge)
 	files(ada, 4, "while the index may be behind")
-	b.clock.add(overviewSettles)
+	b.clock.Add(overviewSettles)
 	files(ada, 4, "when it is not")
 	more()
-	b.clock.add(overviewQuiet - time.Second)
+	b.clock.Add(overviewQuiet - time.Second)
 	files(ada, 4, "when it is quiet again")
 
 	// If there are more users than the site remembers, files of all users may have moved.
 	for i := range maxOverviews + 1 {
 		b.site.archived.move(events.UserID(fmt.Sprint("user-", i)))
 	}
-	b.clock.add(time.Second)
+	b.clock.Add(time.Second)
 	files(ada, 5, "when it is not known who moved")
 
 	more()
@@ -436,7 +436,7 @@ func TestEachPageSaysWhatWaitsForTheService(t *testing.T) {
 	if got := says("/annotations"); got != "" {
 		t.Errorf("a Free user without a plan is told %q", got)
 	}
-	at := b.clock.now().UTC()
+	at := b.clock.Now().UTC()
 	if _, err := b.ports.SetRole(t.Context(), "ada", archive.Premium, at); err != nil {
 		t.Fatal(err)
 	}

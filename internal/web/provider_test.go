@@ -19,7 +19,7 @@ func (b *fixture) rotate(algorithm string, keep bool) {
 }
 
 // pauseIsOver lets the site look the provider up again at once.
-func (b *fixture) pauseIsOver() { b.clock.add(time.Second) }
+func (b *fixture) pauseIsOver() { b.clock.Add(time.Second) }
 
 // TestAProviderThatRotatesKeyAndAlgorithmUnderThirtySignInsKeepsNobodyOut lets thirty
 // people come back from the provider at once. Its key and algorithm changed after they had
@@ -110,7 +110,7 @@ func TestAKeptIDTokenIsNotGoodForever(t *testing.T) {
 	b.provider.SetMood(localidp.Keys, localidp.Mood{Status: 503})
 	ada.wants(ada.get(callback), 503, unavailable)
 	b.provider.SetMood(localidp.Keys, localidp.Mood{})
-	b.clock.add(9 * time.Minute)
+	b.clock.Add(9 * time.Minute)
 	b.pauseIsOver()
 	ada.wants(ada.get(callback), 400, stopped)
 	if got := b.provider.Asked(localidp.Token); got != 1 {

@@ -75,7 +75,7 @@ func TestTheProviderEndsSessions(t *testing.T) {
 				tokens++
 				return map[string]any{
 					"iss": idp.srv.URL, "aud": "gas", "sub": "ada", "jti": fmt.Sprint(tokens), "sid": "s1",
-					"iat": b.clock.now().Unix(), "exp": b.clock.now().Add(time.Minute).Unix(),
+					"iat": b.clock.Now().Unix(), "exp": b.clock.Now().Add(time.Minute).Unix(),
 					"events": map[string]any{logoutEvent: map[string]any{}},
 				}
 			}
@@ -108,8 +108,8 @@ func TestTheProviderEndsSessions(t *testing.T) {
 				"no member":        with(map[string]any{"events": map[string]any{logoutEvent: "x"}}),
 				"no id":            with(map[string]any{"jti": nil}),
 				"nobody":           with(map[string]any{"sub": nil, "sid": nil}),
-				"expired":          with(map[string]any{"exp": b.clock.now().Add(-time.Hour).Unix()}),
-				"old":              with(map[string]any{"iat": b.clock.now().Add(-time.Hour).Unix()}),
+				"expired":          with(map[string]any{"exp": b.clock.Now().Add(-time.Hour).Unix()}),
+				"old":              with(map[string]any{"iat": b.clock.Now().Add(-time.Hour).Unix()}),
 				"too long":         strings.Repeat("x", 4097),
 			} {
 				if got := send(token); got != http.StatusBadRequest {

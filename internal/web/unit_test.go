@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/test/testclock"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -112,9 +113,9 @@ func TestConfigNamesEveryFault(t *testing.T) {
 }
 
 func TestMemoryIsBoundedAndForgets(t *testing.T) {
-	clk := &clock{t: time.Now()}
+	clk := testclock.At(time.Now())
 	m := newMemoryStore(3)
-	m.now = clk.now
+	m.now = clk.Now
 	for i := range 10 {
 		if err := m.Set(t.Context(), fmt.Sprint(i), []byte{byte(i)}, time.Minute); err != nil {
 			t.Fatal(err)
@@ -134,12 +135,12 @@ func TestMemoryIsBoundedAndForgets(t *testing.T) {
 	if v, _ = m.Get(t.Context(), "9"); v[0] != 9 {
 		t.Error("an entry was changed from outside")
 	}
-	clk.add(time.Minute)
+	clk.Add(time.Minute)
 	if v, _ = m.Get(t.Context(), "9"); v != nil {
 		t.Error("an expired entry is there")
 	}
 	_ = m.Set(t.Context(), "a", []byte("x"), 0)
-	clk.add(1000 * time.Hour)
+	clk.Add(1000 * time.Hour)
 	if v, _ = m.Get(t.Context(), "a"); string(v) != "x" {
 		t.Error("an entry without end ended")
 	}

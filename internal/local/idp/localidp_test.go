@@ -11,11 +11,11 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/gas-restore/gas/internal/test/testclock"
 	"go.uber.org/goleak"
 	"golang.org/x/net/html"
 	"golang.org/x/oauth2"
@@ -25,29 +25,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const callback = "http://127.0.0.1:9/callback"
 
-// clock is a time that a test sets.
-type clock struct {
-	mu sync.Mutex
-	t  time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.t
-}
-
-func (c *clock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.t = c.t.Add(d)
-}
-
 // fixture is a running provider with a client of an application.
 type fixture struct {
 	t        *testing.T
 	issuer   string
-	clock    *clock
+	clock    *testclock.Clock
 	state    *state
 	provider *Provider
 	http     *http.Client
@@ -62,7 +44,7 @@ func newFixture(t *testing.T, change ...func(*Config)) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &fixture{t: t, issuer: "http://" + ln.Addr().String(), clock: &clock{t: time.Now()}}
+	b := &fixture{t: t, issuer: "http://" + ln.Addr().String(), clock: testclock.At(time.Now())}
 	cfg := Config{
 		Issuer: b.issuer,
 		Clients: []Client{{
@@ -73,7 +55,7 @@ func newFixture(t *testing.T, change ...func(*Config)) *fixture {
 			{Subject: "ada:1", Name: "Ada <Lovelace>", Email: "ada@example.org", Note: "Free"},
 			{Subject: "bob", Name: "Bob"},
 		},
-		Now: b.clock.now,
+		Now: b.clock.Now,
 	}
 	for _, f := range change {
 		f(&cfg)
@@ -286,7 +268,7 @@ func TestAnExchangeIsRefused(t *testing.T) {
 			return err
 		},
 		"after the code's lifetime": func(b *fixture, code, verifier string) error {
-			b.clock.add(codeLifetime + time.Second)
+			b.clock.Add(codeLifetime + time.Second)
 			_, err := b.oauth.Exchange(b.ctx, code, oauth2.VerifierOption(verifier))
 			return err
 		},
