@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/gas-restore/gas/internal/local/aws/world"
 )
 
 // call serves one request without a network.
@@ -28,7 +30,7 @@ func BenchmarkItem(b *testing.B) {
 		}
 		s := newStand(b, dir)
 		s.catalog()
-		h := serve(s.service)
+		h := world.Handler(s.service)
 		filler := strings.Repeat("x", 350)
 		put := func(i int64) string {
 			return fmt.Sprintf(`{"TableName":"jobs","Item":{"job_id":{"S":"job-%d"},"user_id":{"S":"user-%d"},"submit_time":{"N":"%d"},"archive_id":{"S":"arch-%d"},"input_file_name":{"S":%q}}}`, i, i%100, i, i, filler)

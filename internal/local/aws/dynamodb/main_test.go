@@ -3,7 +3,6 @@ package dynamodb_test
 import (
 	"context"
 	"errors"
-	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -31,18 +30,6 @@ type stand struct {
 	closed  bool
 }
 
-// serve dispatches as the stand-in's server does.
-func serve(s world.Service) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		op, err := s.Operation(r)
-		if err != nil {
-			s.WriteError(w, r, err)
-			return
-		}
-		op.Serve(w, r)
-	})
-}
-
 func newStand(t testing.TB, dir string) *stand {
 	t.Helper()
 	w, err := world.New(dir, "us-east-1", "123456789012")
@@ -53,7 +40,7 @@ func newStand(t testing.TB, dir string) *stand {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stand{t: t, world: w, service: service, server: httptest.NewServer(serve(service))}
+	s := &stand{t: t, world: w, service: service, server: httptest.NewServer(world.Handler(service))}
 	s.Client = ddb.New(ddb.Options{
 		Region: "us-east-1", BaseEndpoint: aws.String(s.server.URL), Retryer: aws.NopRetryer{},
 		Credentials: credentials.NewStaticCredentialsProvider("AKID", "secret", ""),

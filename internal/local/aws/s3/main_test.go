@@ -36,18 +36,6 @@ type stand struct {
 	closed bool
 }
 
-// serve dispatches as the stand-in's server does.
-func serve(s world.Service) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		op, err := s.Operation(r)
-		if err != nil {
-			s.WriteError(w, r, err)
-			return
-		}
-		op.Serve(w, r)
-	})
-}
-
 // newStand serves the state in dir, with the bucket b.
 func newStand(t testing.TB, dir string) *stand {
 	t.Helper()
@@ -59,7 +47,7 @@ func newStand(t testing.TB, dir string) *stand {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stand{t: t, dir: dir, world: w, server: httptest.NewServer(serve(service))}
+	s := &stand{t: t, dir: dir, world: w, server: httptest.NewServer(world.Handler(service))}
 	s.Client = sdk.New(sdk.Options{
 		Region: "us-east-1", BaseEndpoint: aws.String(s.server.URL), UsePathStyle: true, Retryer: aws.NopRetryer{},
 		Credentials:                credentials.NewStaticCredentialsProvider("AKID", "secret", ""),
