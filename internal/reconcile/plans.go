@@ -221,11 +221,15 @@ func (p *sweep) unplanned(ctx context.Context, plan archive.Plan, idle []archive
 // published the plan's message.
 func (p *sweep) forgotten(ctx context.Context, plan archive.Plan, job archive.Job) (done bool, err error) {
 	task := events.ThawRequested{JobID: job.ID, UserID: job.UserID}
-	f := Unplanned
+	f, action := Unplanned, Plan
 	if cause, _ := job.History.Spent(); cause != "" || p.stopped(ctx, task) {
-		f = Stopped
+		f, action = Stopped, p.foundStopped(Unplanned)
+	} else {
+		action = p.found(f)
 	}
-	action := p.found(f)
+	if action != Plan {
+		return false, nil
+	}
 	key, about := "job."+events.Token(string(job.ID)), plan.ID+"."+string(job.ArchiveID)
 	noted, err := p.recall(ctx, key, about)
 	if err != nil {
@@ -244,9 +248,6 @@ func (p *sweep) forgotten(ctx context.Context, plan archive.Plan, job archive.Jo
 	}
 	if err := p.announce(ctx, job.UserID, plan, int64(noted.Times)); err != nil {
 		return false, err
-	}
-	if action == Leave {
-		action = Plan // once a day: somebody may have fixed the cause
 	}
 	p.tell(action, f, job, noted.Times)
 	return true, p.remember(ctx, key, about, noted)
@@ -349,7 +350,9 @@ func (p *sweep) planless(ctx context.Context, a archive.Account, job archive.Job
 	if err != nil || waiting {
 		return err
 	}
-	p.found(Planless)
+	if p.found(Planless) != Plan {
+		return nil
+	}
 	plan := archive.Plan{
 		ID: "audit-" + rand.Text(), UpgradedAt: a.RoleChangedAt, Why: archive.Audit, State: archive.PlanOpen,
 		OpenedAt: p.now.UTC(), Due: p.now.Add(lookEvery),

@@ -194,9 +194,18 @@ func (p *sweep) call(ctx context.Context) error {
 	return nil
 }
 
-// found counts a finding, and returns the action for it.
+// found counts the finding, and returns the action of its rule.
 func (p *sweep) found(f Finding) Action {
 	p.report.Found[f]++
+	return Act(f)
+}
+
+// foundStopped counts a finding about an archive that a dead letter stopped, and returns the
+// action: that of the finding, if the rule says that the sweep goes on once a day.
+func (p *sweep) foundStopped(f Finding) Action {
+	if action := p.found(Stopped); action != OnceADay {
+		return action
+	}
 	return Act(f)
 }
 

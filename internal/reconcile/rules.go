@@ -48,6 +48,9 @@ const (
 	Complete Action = "complete"
 	// GiveBack publishes a notification that the retrieval failed. The restorer asks again.
 	GiveBack Action = "give back"
+	// OnceADay takes the action that the archive would get without the dead letter, and takes
+	// it once a day.
+	OnceADay Action = "once a day"
 	// Flag tells the operator.
 	Flag Action = "flag"
 )
@@ -67,7 +70,7 @@ func Rules() []Rule {
 		{InOrder, Leave, "nothing is overdue, or a message about it is in a stream"},
 		{Unplanned, Plan, "the user paid; to carry out a plan twice does no harm, and the budgets hold"},
 		{Planless, Plan, "the user paid, whichever system wrote the role; the plan is opened first"},
-		{Stopped, Leave, "a second dead letter would say the same; a sweep tries again once a day, see longestPause"},
+		{Stopped, OnceADay, "an operator may have fixed the cause; a second dead letter for the cause is not written"},
 		{Interrupted, Ask, "the retrieval may exist: the requester looks for it before it pays again"},
 		{Unheard, Complete, "a notification is a hint; the restorer asks the catalog and Glacier in any case"},
 		{Forgotten, GiveBack, "an output lives for a day; the restorer takes the retrieval back and asks anew"},

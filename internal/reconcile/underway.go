@@ -86,17 +86,18 @@ func (p *sweep) waits(ctx context.Context, job archive.Job, e events.Event) (boo
 // nudge follows the rule for the finding. Then it writes the time of the next look at the
 // job: soon at first, and later each time.
 func (p *sweep) nudge(ctx context.Context, job archive.Job, f Finding, e events.Event) error {
-	action, pause := p.found(f), pauseAfter(job.Nudges)
+	action, pause := Act(f), pauseAfter(job.Nudges)
+	if action != Leave && action != Flag && p.stopped(ctx, e) {
+		action, pause = p.foundStopped(f), longestPause
+	} else {
+		p.found(f)
+	}
 	switch action {
 	case Leave:
 		return p.Catalog.Nudged(ctx, job, p.now.Add(firstPause), true)
 	case Flag:
 		return p.flag(ctx, job, f)
 	default:
-		if p.stopped(ctx, e) {
-			p.found(Stopped)
-			pause = longestPause // once a day: somebody may have fixed the cause
-		}
 		if err := p.Streams.Publish(ctx, e); err != nil {
 			return err
 		}

@@ -144,6 +144,16 @@ func (w *world) twice(topic string, d time.Duration) {
 	})
 }
 
+// late delays the messages of the topic by d.
+func (w *world) late(topic string, d time.Duration) {
+	w.SNS.SetDelivery(func(arn string) []time.Duration {
+		if arn == topic {
+			return []time.Duration{d}
+		}
+		return []time.Duration{0}
+	})
+}
+
 // back waits until the files are restored, at most d.
 func (w *world) back(d time.Duration) {
 	w.t.Helper()

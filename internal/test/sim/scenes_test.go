@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -101,6 +102,44 @@ var scenes = []lasting{
 			w.during(6 * time.Hour)
 			w.fixed()
 			w.Faults.Clear()
+		}},
+	{name: "glacier-throttles", what: "Glacier throttles half of the requests, for an hour", before: "not measured",
+		most: bounds{12, 12 * price, 0, 1.2}, ends: "back, each by Expedited",
+		play: func(w *world) {
+			w.faults(localaws.Fault{Service: "glacier", Operation: "InitiateJob", Code: "ThrottlingException", Status: 400, Probability: 0.5})
+			w.archived("ada", make([]int, 12)...)
+			w.runAll()
+			w.upgrade("ada", true)
+			w.back(time.Hour)
+		}},
+	{name: "two-tasks", what: "two thaws have a task of the same archive at the same moment, and the catalog and Glacier are slow", before: "not measured",
+		most: bounds{1, price, 0, 1}, ends: "one retrieval: the second intent is refused",
+		play: func(w *world) {
+			w.cfg.SweepEvery = never
+			w.late(w.cfg.PremiumTopic, 30*time.Minute)
+			w.one()
+			w.run("thaw")
+			time.Sleep(time.Minute)
+			w.faults(localaws.Fault{Service: "dynamodb", Operation: "UpdateItem", Delay: 2 * time.Second})
+			w.faults(localaws.Fault{Service: "glacier", Operation: "InitiateJob", Delay: 5 * time.Second})
+			job, plan := w.job("ada-00"), w.account("ada").Plan
+			for n := range 2 {
+				w.emit(events.ThawRequested{ID: fmt.Sprint("task-", n), JobID: job.ID, UserID: job.UserID, ArchiveID: job.ArchiveID, Plan: plan.ID})
+			}
+			time.Sleep(10 * time.Minute)
+			w.Faults.Clear()
+		}},
+	{name: "upgrade-unheard", what: "the message of the upgrade is lost between SNS and SQS", before: "not measured",
+		most: bounds{1, price, 0, 0.6}, ends: "the sweep finds the plan, and announces it again",
+		play: func(w *world) {
+			w.trouble(noticesLost, 1)
+			w.SNS.SetDelivery(func(topic string) []time.Duration {
+				if topic == w.cfg.PremiumTopic {
+					return nil
+				}
+				return []time.Duration{0}
+			})
+			w.one()
 		}},
 	{name: "bulk", what: "a retrieval policy refuses all tiers but Bulk", before: "not measured",
 		most: bounds{1, price, 0, 1}, ends: "back by Bulk",
@@ -290,7 +329,8 @@ var scenes = []lasting{
 	{name: "many-spend", what: "seven users upgrade at once, two thaws, and a budget of $0.041 a day", before: "not measured",
 		most: bounds{7, 7 * price, 0, 26}, ends: "four the first day, the others the next; all are back",
 		play: func(w *world) {
-			w.cfg.DayBudget = "0.041"
+			// Slow calls: all seven are planned before the budget is used up.
+			w.cfg.DayBudget, w.cfg.ThawRate = "0.041", 0.1
 			for _, u := range some(7) {
 				w.archived(u, 1000)
 				w.Account(u, archive.Free)
