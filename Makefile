@@ -6,12 +6,13 @@ help: ## list the targets
 test: ## run the tests, with the race detector
 	go test -race ./...
 
-lint: ## gofmt, go vet, staticcheck, go mod tidy
+lint: ## gofmt, go vet, staticcheck, go mod tidy, the words
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "not gofmt'ed"; exit 1; }
 	go vet ./...
 	go vet -tags 'browser disk faults' ./internal/test/browser ./internal/test/e2e ./internal/test/sim
 	go tool staticcheck ./...
 	go mod tidy -diff
+	go test ./internal/test/words
 
 verify: lint test ## most of what CI runs: it adds the simulation and the browser
 

@@ -153,11 +153,11 @@ const soon = 10 * time.Second
 
 func TestAUserWhoseArchivesAreRefusedKeepsNobodyWaiting(t *testing.T) {
 	inStall(t, func(t *testing.T, s *stall) {
-		n := size(t, "GAS_STALL_ARCHIVES", 2_500)
+		n := size(t, "GAS_STALL_ARCHIVES", 2_100)
 		s.whale(n)
 		s.upgrade("whale")
 		most := 0
-		for minute := range 100 {
+		for minute := range 62 {
 			most = max(most, s.stored(events.StreamThaw))
 			if minute%20 == 1 {
 				// The first time, Glacier refuses most tasks for the first time. Later, the tasks

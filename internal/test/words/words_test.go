@@ -1,7 +1,5 @@
-// Package words checks the prose of this repository: the comments and strings
-// of the Go files, the docs, and the templates of the site. It fails for each
-// retired word and for each construction that is hard to read, and says what
-// to write instead. The rules are in rules_test.go.
+//go:build !race
+
 package words
 
 import (
