@@ -41,7 +41,7 @@ func plain(o *awss3.Options) {
 // job has an archive retrieved and puts the job into the catalog as thaw leaves it.
 func (w *world) job(ctx context.Context, id, archiveID, hash string, size int64) (events.RetrievalCompleted, error) {
 	v := adapter.New(w.Config, benchworld.Vault, benchworld.RestoreTopic)
-	r, err := v.Retrieve(ctx, events.ArchiveID(archiveID), events.JobID(id), archive.Expedited)
+	r, err := v.Retrieve(ctx, archive.Job{ID: events.JobID(id), ArchiveID: events.ArchiveID(archiveID)}, archive.Expedited)
 	if err != nil {
 		return events.RetrievalCompleted{}, err
 	}
@@ -60,7 +60,7 @@ func (w *world) job(ctx context.Context, id, archiveID, hash string, size int64)
 func (w *world) ready(ctx context.Context, id events.RetrievalID) error {
 	v := adapter.New(w.Config, benchworld.Vault, benchworld.RestoreTopic)
 	for {
-		r, err := v.Describe(ctx, id)
+		r, err := v.Describe(ctx, archive.Job{RetrievalID: id})
 		if err != nil || r.Status == archive.Succeeded {
 			return err
 		}

@@ -167,7 +167,7 @@ func (w *world) asked(ctx context.Context, catalog *dynamodb.Catalog, job archiv
 	if err := catalog.SaveIntent(ctx, job, intent); err != nil {
 		return job, err
 	}
-	id, err := w.vault.Retrieve(ctx, job.ArchiveID, job.ID, archive.Expedited)
+	id, err := w.vault.Retrieve(ctx, job, archive.Expedited)
 	if err != nil {
 		return job, err
 	}

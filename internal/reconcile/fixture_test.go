@@ -142,7 +142,7 @@ func (w *fixture) fails(j local.Job) string {
 // requested requests the archive, and saves the retrieval.
 func (w *fixture) requested(job archive.Job, tier archive.Tier) archive.Job {
 	w.t.Helper()
-	id, err := w.vault.Retrieve(w.t.Context(), job.ArchiveID, job.ID, tier)
+	id, err := w.vault.Retrieve(w.t.Context(), job, tier)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -56,8 +56,8 @@ type Catalog interface {
 
 // Vault answers a sweep's questions about retrievals.
 type Vault interface {
-	// Describe returns the retrieval, or an error of kind NotFound.
-	Describe(context.Context, events.RetrievalID) (archive.Retrieval, error)
+	// Describe returns the job's retrieval, or an error of kind NotFound.
+	Describe(context.Context, archive.Job) (archive.Retrieval, error)
 	// Retrievals yields the retrievals that Glacier knows. One call returns fifty.
 	Retrievals(context.Context) iter.Seq2[archive.Retrieval, error]
 }

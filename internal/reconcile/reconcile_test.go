@@ -26,7 +26,7 @@ var troubles = []trouble{
 	{"a worker died after Glacier took its request, and its task was lost", reconcile.Interrupted, func(w *fixture, u events.UserID, id events.JobID) {
 		job := w.archived(u, id)
 		w.intent(job)
-		if _, err := w.vault.Retrieve(w.t.Context(), job.ArchiveID, job.ID, archive.Standard); err != nil {
+		if _, err := w.vault.Retrieve(w.t.Context(), job, archive.Standard); err != nil {
 			w.t.Fatal(err)
 		}
 	}, 1},

@@ -186,7 +186,7 @@ func (p *sweep) heard(ctx context.Context, job archive.Job, listed map[events.Re
 			return err
 		}
 		var err error
-		r, err = p.Vault.Describe(ctx, job.RetrievalID)
+		r, err = p.Vault.Describe(ctx, job)
 		known = err == nil
 		if err != nil && !fault.Is(err, fault.NotFound) {
 			return err

@@ -85,7 +85,7 @@ func (p catalogIn) ClearRetrieval(ctx context.Context, j archive.Job, f archive.
 	return p.Call("Catalog.ClearRetrieval", func() error { return p.to.ClearRetrieval(ctx, j, f, notBefore) })
 }
 
-func (p vaultIn) Output(ctx context.Context, id events.RetrievalID, offset, length int64) (o archive.Output, err error) {
+func (p vaultIn) Output(ctx context.Context, job archive.Job, offset, length int64) (o archive.Output, err error) {
 	if n := int(offset/part) + 1; length >= 0 {
 		p.done.mu.Lock()
 		if p.done.up[n] {
@@ -93,15 +93,15 @@ func (p vaultIn) Output(ctx context.Context, id events.RetrievalID, offset, leng
 		}
 		p.done.mu.Unlock()
 	}
-	err = p.Call("Vault.Output", func() error { o, err = p.to.Output(ctx, id, offset, length); return err })
+	err = p.Call("Vault.Output", func() error { o, err = p.to.Output(ctx, job, offset, length); return err })
 	if err != nil && o.Body != nil {
 		o.Body.Close()
 	}
 	return o, err
 }
 
-func (p vaultIn) Describe(ctx context.Context, id events.RetrievalID) (r archive.Retrieval, err error) {
-	err = p.Call("Vault.Describe", func() error { r, err = p.to.Describe(ctx, id); return err })
+func (p vaultIn) Describe(ctx context.Context, job archive.Job) (r archive.Retrieval, err error) {
+	err = p.Call("Vault.Describe", func() error { r, err = p.to.Describe(ctx, job); return err })
 	return r, err
 }
 

@@ -12,7 +12,6 @@ import (
 	"github.com/gas-restore/gas/internal/checksum/crc64nvme"
 	"github.com/gas-restore/gas/internal/checksum/treehash"
 	"github.com/gas-restore/gas/internal/fault"
-	"github.com/gas-restore/gas/pkg/events"
 )
 
 // tries is how often the restorer fetches a range, sends a part, or continues to read an
@@ -27,7 +26,7 @@ func (r *Restorer) fetch(ctx context.Context, f *file) error {
 	}
 	f.buffer = r.takeBuffer(f.notice.Size)
 	f.body = (*f.buffer)[:f.notice.Size]
-	got, err := r.fetchRange(ctx, f.log, f.job.RetrievalID, 0, -1, f.body)
+	got, err := r.fetchRange(ctx, f.log, f.job, 0, -1, f.body)
 	if s, expired := errors.AsType[*stopped](err); expired {
 		f.nothing = s
 		return f.expect()
@@ -51,11 +50,11 @@ type checksums struct {
 
 // fetchRange fills buf with the output from offset on and returns its checksums. After a
 // cut connection, a short body or wrong bytes it fetches this range again.
-func (r *Restorer) fetchRange(ctx context.Context, log *slog.Logger, id events.RetrievalID, offset, length int64, buf []byte) (checksums, error) {
+func (r *Restorer) fetchRange(ctx context.Context, log *slog.Logger, job archive.Job, offset, length int64, buf []byte) (checksums, error) {
 	var err error
 	for try := 1; try <= tries; try++ {
 		var sums checksums
-		sums, err = r.fetchOnce(ctx, id, offset, length, buf)
+		sums, err = r.fetchOnce(ctx, job, offset, length, buf)
 		if err == nil {
 			return sums, nil
 		}
@@ -67,8 +66,8 @@ func (r *Restorer) fetchRange(ctx context.Context, log *slog.Logger, id events.R
 	return checksums{}, err
 }
 
-func (r *Restorer) fetchOnce(ctx context.Context, id events.RetrievalID, offset, length int64, buf []byte) (checksums, error) {
-	out, err := r.Vault.Output(ctx, id, offset, length)
+func (r *Restorer) fetchOnce(ctx context.Context, job archive.Job, offset, length int64, buf []byte) (checksums, error) {
+	out, err := r.Vault.Output(ctx, job, offset, length)
 	if fault.Is(err, fault.NotFound) {
 		return checksums{}, stop(Expired, err)
 	}
@@ -76,6 +75,7 @@ func (r *Restorer) fetchOnce(ctx context.Context, id events.RetrievalID, offset,
 		return checksums{}, err
 	}
 	defer out.Body.Close()
+	id := job.RetrievalID
 	if out.Size >= 0 && out.Size != int64(len(buf)) {
 		return checksums{}, fault.Errorf(fault.Corrupt, "output of %s from %d has %d bytes, want %d", id, offset, out.Size, len(buf))
 	}

@@ -91,7 +91,7 @@ func (r *Restorer) lookAtCatalog(ctx context.Context, f *file) error {
 // retrieval also fails when its archive is deleted, and the restorer deletes an archive after
 // it has put the file.
 func (r *Restorer) lookAtGlacier(ctx context.Context, f *file) (err error) {
-	f.retrieval, err = r.Vault.Describe(ctx, f.job.RetrievalID)
+	f.retrieval, err = r.Vault.Describe(ctx, f.job)
 	switch got := f.retrieval; {
 	case fault.Is(err, fault.NotFound):
 		f.nothing = stop(Expired, err)

@@ -18,7 +18,7 @@ func (c *copying) copyPart(ctx context.Context, n int, p *part) error {
 	defer c.r.buffers.Put(buf)
 	src := newSource(ctx, p.offset, p.length, c.layout.span, *buf)
 	src.fetch = func(ctx context.Context, offset int64, buf []byte) (checksums, error) {
-		sums, err := c.r.fetchRange(ctx, c.f.log, c.f.job.RetrievalID, offset, int64(len(buf)), buf)
+		sums, err := c.r.fetchRange(ctx, c.f.log, c.f.job, offset, int64(len(buf)), buf)
 		if err == nil {
 			err = c.told.add(ctx, int64(len(buf)))
 		}

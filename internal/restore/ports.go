@@ -30,11 +30,11 @@ type Catalog interface {
 
 // Vault is the restorer's port to Glacier.
 type Vault interface {
-	// Output opens length bytes of a retrieval's output from offset on. The length -1 means
-	// the whole output. An error of kind NotFound says that the output expired.
-	Output(ctx context.Context, id events.RetrievalID, offset, length int64) (archive.Output, error)
-	// Describe returns the retrieval, or an error of kind NotFound.
-	Describe(context.Context, events.RetrievalID) (archive.Retrieval, error)
+	// Output opens length bytes of the output of the job's retrieval, from offset on. The
+	// length -1 means the whole output. An error of kind NotFound says that the output expired.
+	Output(ctx context.Context, job archive.Job, offset, length int64) (archive.Output, error)
+	// Describe returns the job's retrieval, or an error of kind NotFound.
+	Describe(context.Context, archive.Job) (archive.Retrieval, error)
 	// Delete deletes an archive. The archive.Verified proves that S3 has the archive's bytes. A
 	// second Delete of the same archive is no error. An error of kind Denied says that the vault is
 	// locked.

@@ -69,7 +69,7 @@ func (b *fixture) retrieve(job archive.Job) events.RetrievalCompleted {
 func (b *fixture) ask(job archive.Job) events.RetrievalID {
 	b.t.Helper()
 	ctx := b.t.Context()
-	r, err := b.vault.Retrieve(ctx, job.ArchiveID, job.ID, archive.Expedited)
+	r, err := b.vault.Retrieve(ctx, job, archive.Expedited)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func (b *fixture) ask(job archive.Job) events.RetrievalID {
 // notice returns the notification of a retrieval that is done.
 func (b *fixture) notice(job archive.Job, r events.RetrievalID) events.RetrievalCompleted {
 	b.t.Helper()
-	d, err := b.vault.Describe(b.t.Context(), r)
+	d, err := b.vault.Describe(b.t.Context(), archive.Job{RetrievalID: r})
 	if err != nil {
 		b.t.Fatal(err)
 	}

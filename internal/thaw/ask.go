@@ -176,7 +176,7 @@ func (r *Requester) call(ctx context.Context, job *archive.Job, tier archive.Tie
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.CallTime)
 	defer cancel()
-	id, err = r.Vault.Retrieve(ctx, job.ArchiveID, job.ID, tier)
+	id, err = r.Vault.Retrieve(ctx, *job, tier)
 	return id, true, err
 }
 

@@ -94,7 +94,8 @@ func (r *Requester) bill(ctx context.Context, log *slog.Logger, retrieval *archi
 	if job.ArchiveSize < 0 {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTime)
 		defer cancel()
-		described, err := r.Vault.Describe(ctx, retrieval.ID)
+		job.RetrievalID = retrieval.ID
+		described, err := r.Vault.Describe(ctx, job)
 		if err != nil {
 			log.Info("the archive's size is not known: its retrieval is billed with the assumed size", "assumed", r.AssumedSize, "err", err)
 		}

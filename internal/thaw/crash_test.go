@@ -115,8 +115,8 @@ func (p switchesIn) Switches(ctx context.Context) (s archive.Switches, err error
 	return s, err
 }
 
-func (p vaultIn) Retrieve(ctx context.Context, a events.ArchiveID, j events.JobID, tier archive.Tier) (id events.RetrievalID, err error) {
-	err = p.Call("Vault.Retrieve", func() error { id, err = p.to.Retrieve(ctx, a, j, tier); return err })
+func (p vaultIn) Retrieve(ctx context.Context, job archive.Job, tier archive.Tier) (id events.RetrievalID, err error) {
+	err = p.Call("Vault.Retrieve", func() error { id, err = p.to.Retrieve(ctx, job, tier); return err })
 	return id, err
 }
 
@@ -130,8 +130,8 @@ func (p vaultIn) Retrievals(ctx context.Context) iter.Seq2[archive.Retrieval, er
 	}
 }
 
-func (p vaultIn) Describe(ctx context.Context, id events.RetrievalID) (r archive.Retrieval, err error) {
-	err = p.Call("Vault.Describe", func() error { r, err = p.to.Describe(ctx, id); return err })
+func (p vaultIn) Describe(ctx context.Context, job archive.Job) (r archive.Retrieval, err error) {
+	err = p.Call("Vault.Describe", func() error { r, err = p.to.Describe(ctx, job); return err })
 	return r, err
 }
 

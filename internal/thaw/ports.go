@@ -85,11 +85,11 @@ type Catalog interface {
 
 // Vault makes the requester's calls to Glacier.
 type Vault interface {
-	// Retrieve requests the archive in the tier, with one call that it does not repeat. job
-	// goes into the retrieval's description. [RetryTable] has a row for the kind of each error.
-	Retrieve(ctx context.Context, id events.ArchiveID, job events.JobID, tier archive.Tier) (events.RetrievalID, error)
+	// Retrieve requests the job's archive in the tier, with one call that it does not repeat.
+	// The retrieval names the job. [RetryTable] has a row for the kind of each error.
+	Retrieve(ctx context.Context, job archive.Job, tier archive.Tier) (events.RetrievalID, error)
 	// Retrievals yields the retrievals that Glacier knows, finished ones too.
 	Retrievals(context.Context) iter.Seq2[archive.Retrieval, error]
-	// Describe returns one retrieval.
-	Describe(context.Context, events.RetrievalID) (archive.Retrieval, error)
+	// Describe returns the retrieval that the job names.
+	Describe(context.Context, archive.Job) (archive.Retrieval, error)
 }

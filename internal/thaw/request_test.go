@@ -248,11 +248,11 @@ type pausedVault struct {
 	before func()
 }
 
-func (v *pausedVault) Retrieve(ctx context.Context, a events.ArchiveID, j events.JobID, tier archive.Tier) (events.RetrievalID, error) {
+func (v *pausedVault) Retrieve(ctx context.Context, job archive.Job, tier archive.Tier) (events.RetrievalID, error) {
 	if v.before != nil {
 		v.before()
 	}
-	return v.Vault.Retrieve(ctx, a, j, tier)
+	return v.Vault.Retrieve(ctx, job, tier)
 }
 
 // TestAWorkerThatWasPausedIsFoundOutAndCounted is the race that Glacier leaves open. A worker
@@ -312,7 +312,7 @@ func TestOfSeveralRetrievalsTheSoonestIsAdoptedAndTheOthersCounted(t *testing.T)
 	job := b.Archive("u", "j1", []byte("result"))
 	vault := newVault(b.AWS, testenv.VaultID)
 	for range 2 {
-		if _, err := vault.Retrieve(t.Context(), job.ArchiveID, job.ID, archive.Standard); err != nil {
+		if _, err := vault.Retrieve(t.Context(), job, archive.Standard); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -334,9 +334,9 @@ type slowVault struct {
 	spend func()
 }
 
-func (v slowVault) Retrieve(ctx context.Context, a events.ArchiveID, j events.JobID, tier archive.Tier) (events.RetrievalID, error) {
+func (v slowVault) Retrieve(ctx context.Context, job archive.Job, tier archive.Tier) (events.RetrievalID, error) {
 	v.spend()
-	return v.Vault.Retrieve(ctx, a, j, tier)
+	return v.Vault.Retrieve(ctx, job, tier)
 }
 
 // An intent lives as long as the calls in three tiers take, with one call time each.
@@ -374,7 +374,7 @@ func TestOnePassOverTheListServesAllWhoLookAtOnce(t *testing.T) {
 	var jobs []archive.Job
 	for i := range n {
 		job := b.Archive("u", testJob(i), []byte("result"))
-		if _, err := b.Vault.Retrieve(t.Context(), job.ArchiveID, job.ID, archive.Standard); err != nil {
+		if _, err := b.Vault.Retrieve(t.Context(), job, archive.Standard); err != nil {
 			t.Fatal(err)
 		}
 		if err := b.AWS.Catalog.SaveIntent(t.Context(), job, archive.Intent{Token: "gone", At: b.now.Add(-time.Hour)}); err != nil {

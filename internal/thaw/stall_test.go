@@ -67,11 +67,11 @@ func work[E events.Event](t *testing.T, w *bus.Worker[E]) {
 // tier.
 type policed struct{ *glacier.Vault }
 
-func (p policed) Retrieve(ctx context.Context, id events.ArchiveID, job events.JobID, tier archive.Tier) (events.RetrievalID, error) {
-	if strings.HasPrefix(string(id), "whale-") {
+func (p policed) Retrieve(ctx context.Context, job archive.Job, tier archive.Tier) (events.RetrievalID, error) {
+	if strings.HasPrefix(string(job.ArchiveID), "whale-") {
 		return "", fault.New(fault.Policy, errors.New("PolicyEnforcedException: denied by the current data retrieval policy"))
 	}
-	return p.Vault.Retrieve(ctx, id, job, tier)
+	return p.Vault.Retrieve(ctx, job, tier)
 }
 
 // size returns the size of a test: the number in the environment variable, or else few.

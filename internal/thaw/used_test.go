@@ -62,7 +62,7 @@ func TestEachRetrievalCountsAsATry(t *testing.T) {
 				}
 			}
 			if c.called {
-				if _, err := b.Vault.Retrieve(t.Context(), job.ArchiveID, job.ID, archive.Standard); err != nil {
+				if _, err := b.Vault.Retrieve(t.Context(), job, archive.Standard); err != nil {
 					t.Fatal(err)
 				}
 				b.Vault = listed{b.Vault}
@@ -84,7 +84,7 @@ func TestATryIsKeptThatWasSpentWhenNobodyIsEntitledAnyMore(t *testing.T) {
 	if err := b.AWS.Catalog.SaveIntent(t.Context(), job, archive.Intent{Token: "gone", At: b.now}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Vault.Retrieve(t.Context(), job.ArchiveID, job.ID, archive.Standard); err != nil {
+	if _, err := b.Vault.Retrieve(t.Context(), job, archive.Standard); err != nil {
 		t.Fatal(err)
 	}
 	b.Vault = listed{b.Vault}

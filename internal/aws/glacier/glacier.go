@@ -43,28 +43,28 @@ func once(o *glacier.Options) { o.RetryMaxAttempts, o.Retryer = 1, aws.NopRetrye
 // account means the account of the credentials in Glacier's paths.
 var account = aws.String("-")
 
-// Retrieve requests an archive in the tier once, with the job's id as the description.
+// Retrieve requests the job's archive in the tier once, with the job's id as the description.
 // The error's kind is Capacity if the tier has none, Policy if the data retrieval policy
 // forbids it, and NotFound if the vault has no such archive. It is Denied if an operator
 // must fix something: a permission, a parameter, or a missing vault.
-func (v *Vault) Retrieve(ctx context.Context, id events.ArchiveID, job events.JobID, tier archive.Tier) (events.RetrievalID, error) {
+func (v *Vault) Retrieve(ctx context.Context, job archive.Job, tier archive.Tier) (events.RetrievalID, error) {
 	out, err := v.client.InitiateJob(ctx, &glacier.InitiateJobInput{
 		AccountId: account,
 		VaultName: &v.name,
 		JobParameters: &types.JobParameters{
 			Type:        aws.String("archive-retrieval"),
-			ArchiveId:   aws.String(string(id)),
-			Description: aws.String(string(job)),
+			ArchiveId:   aws.String(string(job.ArchiveID)),
+			Description: aws.String(string(job.ID)),
 			SNSTopic:    &v.topic,
 			Tier:        aws.String(string(tier)),
 		},
 	}, once)
 	if err != nil {
-		err = awsfault.Wrap(err, "initiate %s retrieval of %s", tier, id)
+		err = awsfault.Wrap(err, "initiate %s retrieval of %s", tier, job.ArchiveID)
 		return "", v.judge(ctx, err)
 	}
 	if aws.ToString(out.JobId) == "" {
-		return "", fmt.Errorf("initiate %s retrieval of %s: answered without a job id", tier, id)
+		return "", fmt.Errorf("initiate %s retrieval of %s: answered without a job id", tier, job.ArchiveID)
 	}
 	return events.RetrievalID(*out.JobId), nil
 }
@@ -114,11 +114,11 @@ func (v *Vault) Retrievals(ctx context.Context) iter.Seq2[archive.Retrieval, err
 	}
 }
 
-// Describe returns a retrieval; the error's kind is NotFound if it is gone.
-func (v *Vault) Describe(ctx context.Context, id events.RetrievalID) (archive.Retrieval, error) {
-	out, err := v.client.DescribeJob(ctx, &glacier.DescribeJobInput{AccountId: account, VaultName: &v.name, JobId: aws.String(string(id))})
+// Describe returns the job's retrieval; the error's kind is NotFound if it is gone.
+func (v *Vault) Describe(ctx context.Context, job archive.Job) (archive.Retrieval, error) {
+	out, err := v.client.DescribeJob(ctx, &glacier.DescribeJobInput{AccountId: account, VaultName: &v.name, JobId: aws.String(string(job.RetrievalID))})
 	if err != nil {
-		return archive.Retrieval{}, v.judge(ctx, awsfault.Wrap(err, "describe retrieval %s", id))
+		return archive.Retrieval{}, v.judge(ctx, awsfault.Wrap(err, "describe retrieval %s", job.RetrievalID))
 	}
 	return retrieval(types.GlacierJobDescription{
 		Action: out.Action, ArchiveId: out.ArchiveId, ArchiveSHA256TreeHash: out.ArchiveSHA256TreeHash,
@@ -150,16 +150,16 @@ func date(s *string) time.Time {
 	return t.UTC()
 }
 
-// Output opens length bytes of a retrieval's output from offset on; length -1 is
-// all. The error's kind is NotFound if the output expired.
-func (v *Vault) Output(ctx context.Context, id events.RetrievalID, offset, length int64) (archive.Output, error) {
-	in := &glacier.GetJobOutputInput{AccountId: account, VaultName: &v.name, JobId: aws.String(string(id))}
+// Output opens length bytes of the output of the job's retrieval, from offset on; length -1
+// is all. The error's kind is NotFound if the output expired.
+func (v *Vault) Output(ctx context.Context, job archive.Job, offset, length int64) (archive.Output, error) {
+	in := &glacier.GetJobOutputInput{AccountId: account, VaultName: &v.name, JobId: aws.String(string(job.RetrievalID))}
 	if length >= 0 {
 		in.Range = aws.String(fmt.Sprintf("bytes=%d-%d", offset, offset+length-1))
 	}
 	out, err := v.client.GetJobOutput(ctx, in)
 	if err != nil {
-		return archive.Output{}, v.judge(ctx, awsfault.Wrap(err, "open output of retrieval %s", id))
+		return archive.Output{}, v.judge(ctx, awsfault.Wrap(err, "open output of retrieval %s", job.RetrievalID))
 	}
 	size := int64(-1)
 	if resp, ok := middleware.GetRawResponse(out.ResultMetadata).(*smithyhttp.Response); ok {

@@ -156,7 +156,7 @@ func (p place) retrieved(ctx context.Context, i, size int) (e events.RetrievalCo
 		return e, err
 	}
 	vault := vaults.New(p.cfg, p.vault, "arn:aws:sns:us-east-1:000000000000:none")
-	r, err := vault.Retrieve(ctx, job.ArchiveID, id, archive.Expedited)
+	r, err := vault.Retrieve(ctx, job, archive.Expedited)
 	if err != nil {
 		return e, err
 	}
@@ -206,7 +206,7 @@ func (p place) look(ctx context.Context, want map[events.JobID]treehash.Sum) (eq
 		if err != nil {
 			return 0, 0, 0, err
 		}
-		if _, err := vault.Retrieve(ctx, r.ArchiveID, "look", archive.Bulk); err == nil {
+		if _, err := vault.Retrieve(ctx, archive.Job{ID: "look", ArchiveID: r.ArchiveID}, archive.Bulk); err == nil {
 			left++
 		}
 	}
