@@ -40,6 +40,7 @@ func TestTheGate(t *testing.T) {
 		{"tries used up, and without a plan", spent, nobody, archive.Switches{}, Drop, 0, 0},
 		{"left alone for a while", with(func(j *archive.Job) { j.History.NotBefore = now.Add(time.Hour) }), premium, archive.Switches{}, Later, 0, time.Hour},
 		{"left alone until a time that a wrong clock wrote", with(func(j *archive.Job) { j.History.NotBefore = now.Add(1000 * time.Hour) }), premium, archive.Switches{}, Later, 0, archive.LongestPause},
+		{"left alone for the rest of an instant", with(func(j *archive.Job) { j.History.NotBefore = now.Add(1) }), premium, archive.Switches{}, Later, 0, 1},
 		{"left alone long enough", with(func(j *archive.Job) { j.History.NotBefore = now }), premium, archive.Switches{}, Ask, 2, 0},
 		{"everything is stopped", job, premium, all, Later, 0, 15 * time.Minute},
 		{"the user was stopped a moment ago", job, premium, archive.Switches{Users: map[events.UserID]archive.Hold{"u": {At: now}}}, Later, 0, time.Minute},

@@ -39,3 +39,23 @@ func TestAPlanIsNotOpenedOnAnAccountOnWhichAnotherWasMeanwhile(t *testing.T) {
 		}
 	}
 }
+
+func TestASizeThatGlacierDoesNotTellIsNotWritten(t *testing.T) {
+	for told, want := range map[int64]int64{0: -1, 1: 1, 4096: 4096} {
+		a := testenv.NewAWS(t)
+		job := archive.Job{ID: "j", UserID: "u", Status: "COMPLETED", ArchiveID: "a", ArchiveSize: -1}
+		intent := archive.Intent{Token: "t", At: time.Now()}
+		if err := a.Catalog.AddJob(t.Context(), job); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Catalog.SaveIntent(t.Context(), job, intent); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Catalog.SaveRetrieval(t.Context(), job, intent, archive.Retrieval{ID: "r", Tier: archive.Standard, RequestedAt: time.Now(), Size: told}); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := a.Catalog.Job(t.Context(), "j"); err != nil || got.ArchiveSize != want || got.RetrievalID != "r" {
+			t.Errorf("Glacier told %d: the catalog has size %d and retrieval %q, want size %d; %v", told, got.ArchiveSize, got.RetrievalID, want, err)
+		}
+	}
+}
