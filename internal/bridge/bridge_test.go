@@ -562,7 +562,7 @@ func TestACompletionIsReadAsGlacierWritesIt(t *testing.T) {
 	want := events.RetrievalCompleted{Notification: msgID, JobID: "job", ArchiveID: "a", RetrievalID: "r", Status: "Succeeded", Reason: "Succeeded", Tier: "Expedited",
 		Size: 7, TreeHash: "00", CompletedAt: time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)}
 	if err == nil {
-		want.ID = got.(events.RetrievalCompleted).ID // see TestTwoNoticesOfARetrievalAreOneEvent
+		want.ID = got.(events.RetrievalCompleted).ID // see TestTwoNotificationsOfARetrievalAreOneEvent
 	}
 	if err != nil || got != events.Event(want) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)

@@ -107,8 +107,8 @@ func TestTheWebhookAcceptsWhatIsNotOurs(t *testing.T) {
 	balance(t, h)
 }
 
-// TestTwoNoticesOfARetrievalAreOneEvent: the retrieval has a topic, and so may the vault.
-func TestTwoNoticesOfARetrievalAreOneEvent(t *testing.T) {
+// TestTwoNotificationsOfARetrievalAreOneEvent: the retrieval has a topic, and so may the vault.
+func TestTwoNotificationsOfARetrievalAreOneEvent(t *testing.T) {
 	b := newFixture(t)
 	b.Source = bridge.RestoreSource(topic)
 	b.send(b.envelope(sns.Message{Message: told()}), b.envelope(sns.Message{Message: told(ourTopic, noTopic)}), told(),

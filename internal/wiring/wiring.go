@@ -230,7 +230,7 @@ func Restore(ctx context.Context, e Env) (daemon.Part, error) {
 		Buckets: []float64{0, 3600, 2 * 3600, 4 * 3600, 6 * 3600, 12 * 3600, 18 * 3600, 23 * 3600},
 	})
 	kept := prometheus.NewCounter(prometheus.CounterOpts{Name: "gas_archives_kept_total", Help: "Restored archives that the vault did not let the service delete."})
-	foreign := prometheus.NewCounter(prometheus.CounterOpts{Name: "gas_foreign_retrievals_total", Help: "Notices of retrievals that are not ours: no job of the catalog, and another topic than ours."})
+	foreign := prometheus.NewCounter(prometheus.CounterOpts{Name: "gas_foreign_retrievals_total", Help: "Notifications of retrievals that are not ours: no job of the catalog, and another topic than ours."})
 	if err := b.CheckKV(ctx, bus.BucketCopies); err != nil {
 		// It works without; a large copy that is interrupted then begins anew.
 		e.Log.Warn("interrupted copies will not be resumed", "err", err)
