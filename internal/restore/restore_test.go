@@ -213,8 +213,8 @@ func TestFilesOfEverySizeComeBackEqualAndLeaveNothingBehind(t *testing.T) {
 	}
 }
 
-// TestThePartsThatAServiceMakesUnlessToldOtherwiseAreOfASizeThatS3Takes has the
-// stand-in as strict as S3.
+// TestThePartsThatAServiceMakesUnlessToldOtherwiseAreOfASizeThatS3Takes makes the stand-in as
+// strict as S3 with small parts.
 func TestThePartsThatAServiceMakesUnlessToldOtherwiseAreOfASizeThatS3Takes(t *testing.T) {
 	t.Parallel()
 	b, body := newFixture(t), random(2*8<<20+1)
