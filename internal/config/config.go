@@ -41,7 +41,7 @@ type Config struct {
 	Vault        string `env:"GAS_VAULT" envDefault:"gas-archive" for:"thaw,restore" help:"the Glacier vault"`
 	Bucket       string `env:"GAS_RESULTS_BUCKET" envDefault:"gas-results" for:"restore,web" help:"the S3 bucket of result files"`
 	PremiumTopic string `env:"GAS_PREMIUM_TOPIC_ARN" for:"bridge,web" help:"the ARN of the SNS topic that upgrades are announced on"`
-	RestoreTopic string `env:"GAS_RESTORE_TOPIC_ARN" for:"bridge,thaw" help:"the ARN of the SNS topic that Glacier tells of finished retrievals"`
+	RestoreTopic string `env:"GAS_RESTORE_TOPIC_ARN" for:"bridge,thaw" help:"the ARN of the SNS topic for Glacier's notifications of finished retrievals"`
 	PremiumQueue string `env:"GAS_PREMIUM_QUEUE_URL" for:"bridge" help:"the URL of the SQS queue behind the premium topic"`
 	RestoreQueue string `env:"GAS_RESTORE_QUEUE_URL" for:"bridge" help:"the URL of the SQS queue behind the restore topic"`
 
@@ -55,12 +55,12 @@ type Config struct {
 	// it cannot reach crt.*.amazontrust.com over plain HTTP.
 	SNSChainFile string `env:"GAS_SNS_CHAIN_FILE" for:"bridge" help:"the certificates between SNS's and the roots, as PEM; empty: they are fetched over plain HTTP from crt.*.amazontrust.com"`
 
-	Tiers     []string `env:"GAS_TIERS" envDefault:"Expedited,Standard" for:"thaw,web" help:"the tiers in the order in which they are tried; the next one only when one has no capacity"`
+	Tiers     []string `env:"GAS_TIERS" envDefault:"Expedited,Standard" for:"thaw,web" help:"the tiers in the order in which they are tried; the next one only if the one before has no capacity"`
 	ThawSlots int      `env:"GAS_THAW_SLOTS" envDefault:"32" for:"thaw" help:"how many tasks are handled at a time"`
 	// ThawCalls bounds the InitiateJob calls that one thaw has in flight, and ThawRate the
 	// calls that it makes in a second. 0 means no limit.
-	ThawCalls int     `env:"GAS_THAW_CALLS" envDefault:"8" for:"thaw" help:"how many InitiateJob calls are in flight; 0: no limit"`
-	ThawRate  float64 `env:"GAS_THAW_RATE" envDefault:"0" for:"thaw" help:"how many InitiateJob calls a second are made; 0: no limit"`
+	ThawCalls int     `env:"GAS_THAW_CALLS" envDefault:"8" for:"thaw" help:"the most InitiateJob calls in flight; 0: no limit"`
+	ThawRate  float64 `env:"GAS_THAW_RATE" envDefault:"0" for:"thaw" help:"the most InitiateJob calls in a second; 0: no limit"`
 	// ThawCallTime is the longest time of one InitiateJob call. A thaw takes over another
 	// thaw's intent after three times this long, so all thaws must have the same value.
 	ThawCallTime time.Duration `env:"GAS_THAW_CALL_TIME" envDefault:"20s" for:"thaw" help:"the longest that an InitiateJob call may take, the same for all thaws"`
@@ -77,9 +77,9 @@ type Config struct {
 	// SweepEvery is the time from one sweep to the next. Work is overdue when SweepSlack
 	// has passed since it should have made progress. The sweep makes at most SweepCalls
 	// calls of AWS in an hour.
-	SweepEvery time.Duration `env:"GAS_SWEEP_EVERY" envDefault:"5m" for:"thaw" help:"how often lost work is looked for"`
-	SweepSlack time.Duration `env:"GAS_SWEEP_SLACK" envDefault:"10m" for:"thaw" help:"how overdue work is before a sweep sees to it"`
-	SweepCalls int           `env:"GAS_SWEEP_CALLS" envDefault:"3600" for:"thaw" help:"how many calls an hour a sweep makes to AWS"`
+	SweepEvery time.Duration `env:"GAS_SWEEP_EVERY" envDefault:"5m" for:"thaw" help:"the time from one search for lost work to the next"`
+	SweepSlack time.Duration `env:"GAS_SWEEP_SLACK" envDefault:"10m" for:"thaw" help:"the time after which work without progress counts as overdue"`
+	SweepCalls int           `env:"GAS_SWEEP_CALLS" envDefault:"3600" for:"thaw" help:"the most calls of AWS that sweeps make in an hour"`
 
 	RestoreSlots int   `env:"GAS_RESTORE_SLOTS" envDefault:"4" for:"restore" help:"how many files are restored at a time"`
 	PartSize     int64 `env:"GAS_RESTORE_PART_SIZE" envDefault:"8388608" for:"restore" help:"bytes of a range and a part, a power of two of MiB; memory is about 3 of them a slot"`
@@ -91,7 +91,7 @@ type Config struct {
 	// people.
 	WebRate      float64  `env:"GAS_WEB_RATE" envDefault:"100" for:"web" help:"requests a second of one address"`
 	WebProxies   []string `env:"GAS_WEB_PROXIES" for:"web" help:"addresses or networks of the proxies with a trusted X-Forwarded-For"`
-	PremiumPrice string   `env:"GAS_PREMIUM_PRICE" for:"web" help:"what people are told that Premium costs, \"$9 a month\" for example"`
+	PremiumPrice string   `env:"GAS_PREMIUM_PRICE" for:"web" help:"the price of Premium that people see, \"$9 a month\" for example"`
 	OIDCIssuer   string   `env:"GAS_OIDC_ISSUER" envDefault:"https://auth.globus.org" for:"web" help:"the sign-in provider"`
 	// OIDCFormer are earlier issuers. They gave each person the same subject as OIDCIssuer
 	// does.

@@ -53,8 +53,8 @@ func load(environ []string, services ...Service) (Config, error) {
 		errs = append(errs, f)
 	}
 	for _, f := range Faults(c.Check(services...)) {
-		// A variable that cannot be read already has a fault. Check saw only its default or
-		// zero value, and says nothing about the variable.
+		// A variable that cannot be read already has a fault. Check saw only the default or zero
+		// value in its place, so a fault of that value does not help.
 		if !slices.ContainsFunc(unread, func(u Fault) bool { return u.Variable == f.Variable }) {
 			errs = append(errs, f)
 		}

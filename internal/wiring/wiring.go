@@ -157,7 +157,7 @@ func (e Env) bridge(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Par
 		})
 		part.Notes = append(part.Notes, func(context.Context) error {
 			if err := verifier.Chain(); err != nil {
-				return fmt.Errorf("the webhook refuses all messages, which come by the queues alone: %w; let it be reached, or set GAS_SNS_CHAIN_FILE", err)
+				return fmt.Errorf("the webhook refuses all messages, and only the queues bring them: %w; let the bridge reach that address, or set GAS_SNS_CHAIN_FILE", err)
 			}
 			return nil
 		})
