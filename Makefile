@@ -72,9 +72,9 @@ bench-thaw: ## how fast archives are requested and planned, beside the bare SDK
 bench-sweep: ## in what time the sweep makes up for what was lost, and what it reads, beside 1,000,000 Free users
 	go run ./bench/sweep $(BENCHFLAGS)
 
-stall: ## a million refused tasks, 10,050 plans and 10,050 notices that wait, and another user's work beside each
+stall: ## a million refused tasks, 10,050 plans and 10,050 notifications that wait, and another user's work beside each
 	GAS_STALL_ARCHIVES=1000000 GAS_STALL_PLANS=10050 go test -count=1 -timeout 30m -run 'TestAUserWhose|TestPlansThatWait' -v ./internal/thaw | grep -v level=
-	GAS_STALL_NOTICES=10050 go test -count=1 -timeout 20m -run TestNoticesThatWait -v ./internal/restore | grep -v level=
+	GAS_STALL_NOTIFICATIONS=10050 go test -count=1 -timeout 20m -run TestNotificationsThatWait -v ./internal/restore | grep -v level=
 
 browser: ## see the site in Chromium (Debian's package), from sign-in to the bytes
 	go test -tags browser -count=1 -parallel 6 -timeout 10m ./internal/test/browser

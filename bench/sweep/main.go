@@ -1,4 +1,4 @@
-// Sweep measures in what time the sweep makes up for notices and upgrades that were
+// Sweep measures in what time the sweep makes up for notifications and upgrades that were
 // lost, and what it costs, by how many users are Free and how many plans stand.
 package main
 

@@ -21,7 +21,7 @@ import (
 const (
 	// every and slack are GAS_SWEEP_EVERY and GAS_SWEEP_SLACK as they are unless set.
 	every, slack = 5 * time.Minute, 10 * time.Minute
-	// lost is how many notices are lost in a round, apart by so long that they fall due all over
+	// lost is how many notifications are lost in a round, apart by so long that they fall due all over
 	// the time between two sweeps.
 	lost, apart = 8, 40 * time.Second
 )
@@ -69,16 +69,16 @@ func (p parted) ArchivedScan(ctx context.Context, cursor string) ([]archive.Job,
 
 // round is what a number of sweeps came to.
 type round struct {
-	notices, upgrade []time.Duration // after which what was lost was made up for
-	sweeps           int
-	longest          time.Duration
-	looked           int
-	audited          int // archives, in the sweep that audited the most
-	audits           int // sweeps that audited
-	spent            map[string]benchworld.Spent
+	notifications, upgrade []time.Duration // after which what was lost was made up for
+	sweeps                 int
+	longest                time.Duration
+	looked                 int
+	audited                int // archives, in the sweep that audited the most
+	audits                 int // sweeps that audited
+	spent                  map[string]benchworld.Spent
 }
 
-// round loses notices and the message of an upgrade, and sweeps until all are made up for.
+// round loses notifications and the message of an upgrade, and sweeps until all are made up for.
 func (w *world) round(ctx context.Context, name string, atLeast int) (round, error) {
 	var r round
 	// The audit rests for an hour after a pass, and begins anew.
@@ -162,7 +162,7 @@ func (w *world) round(ctx context.Context, name string, atLeast int) (round, err
 				if took := l.madeUp.Sub(l.since); id == upgraded {
 					r.upgrade = append(r.upgrade, took)
 				} else {
-					r.notices = append(r.notices, took)
+					r.notifications = append(r.notifications, took)
 				}
 			}
 			return r, w.clean(ctx, users)
@@ -229,7 +229,7 @@ func (w *world) free(ctx context.Context, most int) (*benchtab.Table, error) {
 		Columns: []string{"Free users", "notifications after, min", "of slack and pause", "upgrade after, min", "calls a sweep", "read units", "write units",
 			"audit: archives", "calls", "read units", "archives a day", "hours a pass", "seconds a sweep"},
 		Notes: []string{
-			fmt.Sprintf("A sweep %s after the other, 3600 calls an hour. Notices: from when they were due at the latest to when the sweep published them; slack and pause are %s.", every, slack+every),
+			fmt.Sprintf("A sweep %s after the other, 3600 calls an hour. Notifications: from when they were due at the latest to when the sweep published them; slack and pause are %s.", every, slack+every),
 			"Calls and units are those of a sweep, beside them those of its part of the audit; a pass of the audit compares every archive with its owner's role.",
 		},
 	}
@@ -246,7 +246,7 @@ func (w *world) free(ctx context.Context, most int) (*benchtab.Table, error) {
 		}
 		rest, audit := r.spent[""], r.spent["audit"]
 		audits := float64(r.of("audit"))
-		t.Add(n, f1(slices.Min(r.notices).Minutes())+"–"+f1(slices.Max(r.notices).Minutes()), f2(slices.Max(r.notices).Minutes()/(slack+every).Minutes()),
+		t.Add(n, f1(slices.Min(r.notifications).Minutes())+"–"+f1(slices.Max(r.notifications).Minutes()), f2(slices.Max(r.notifications).Minutes()/(slack+every).Minutes()),
 			f1(r.upgrade[0].Minutes()), f1(r.per(sum(rest))), f1(rest.ReadUnits/float64(r.sweeps)), f1(rest.WriteUnits/float64(r.sweeps)),
 			r.audited, f1(float64(sum(audit))/audits), f0(audit.ReadUnits/audits), f0(float64(r.audited)*float64(24*time.Hour/every)), f1(max(float64(n)/float64(max(r.audited, 1))*every.Hours(), 1)), f1(r.longest.Seconds()))
 		t.Notes = append(t.Notes, fmt.Sprintf("%d: %s; audit: %s.", n, r.calls(""), r.calls("audit")))
@@ -270,7 +270,7 @@ func (w *world) standing(ctx context.Context, most int) (*benchtab.Table, error)
 			return nil, err
 		}
 		s := r.spent[""]
-		t.Add(n, f1(slices.Min(r.notices).Minutes())+"–"+f1(slices.Max(r.notices).Minutes()), f2(slices.Max(r.notices).Minutes()/(slack+every).Minutes()),
+		t.Add(n, f1(slices.Min(r.notifications).Minutes())+"–"+f1(slices.Max(r.notifications).Minutes()), f2(slices.Max(r.notifications).Minutes()/(slack+every).Minutes()),
 			f1(r.upgrade[0].Minutes()), f0(r.per(r.looked)), f2(float64(sum(s))/float64(max(r.looked, 1))), f0(r.per(sum(s))),
 			f0(s.ReadUnits/float64(r.sweeps)), f0(s.WriteUnits/float64(r.sweeps)), f1(r.longest.Seconds()))
 		t.Notes = append(t.Notes, fmt.Sprintf("%d: %s.", n, r.calls("")))

@@ -22,7 +22,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 				ts.Fatalf("usage: environment FILE")
 			}
 			file := ts.MkAbs(args[0])
-			wait(ts, func() bool { _, err := os.Stat(file); return err == nil }, file)
+			waitUntil(ts, func() bool { _, err := os.Stat(file); return err == nil }, file)
 			f, err := os.Open(file)
 			ts.Check(err)
 			defer f.Close()
@@ -38,14 +38,14 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 				ts.Fatalf("usage: until PATTERN COMMAND [ARG…]")
 			}
 			want := regexp.MustCompile("(?m)" + args[0])
-			wait(ts, func() bool {
+			waitUntil(ts, func() bool {
 				return ts.Exec(args[1], args[2:]...) == nil && want.MatchString(ts.ReadFile("stdout"))
 			}, args[0])
 		},
 	}
 }
 
-func wait(ts *testscript.TestScript, ok func() bool, what string) {
+func waitUntil(ts *testscript.TestScript, ok func() bool, what string) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	late := time.After(patience)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/wait"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -109,10 +110,8 @@ func (s scope) change(ctx context.Context, std streams, did string, change func(
 		return err
 	}
 	if s.Wait > 0 {
-		select {
-		case <-time.After(s.Wait):
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := wait.For(ctx, s.Wait); err != nil {
+			return err
 		}
 	}
 	if s.JSON {

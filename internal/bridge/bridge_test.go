@@ -29,8 +29,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The server's own housekeeping outlives a shutdown by a moment, and the files
-	// of an atomic batch that the shutdown interrupted for as long as the process.
+	// Some goroutines of the server end a moment after its shutdown. If the shutdown
+	// interrupted an atomic batch, the goroutines of its files stay until the process ends.
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*msgBlock).flushLoop"),
@@ -63,7 +63,7 @@ func (s *switched) Publish(ctx context.Context, es []events.Event) ([]bool, []er
 	return duplicates, errs
 }
 
-// watched tells of what was deleted and returned.
+// watched reports the number of messages in each call that deletes or returns.
 type watched struct {
 	*sqs.Queue
 	deleted, returned chan int
@@ -160,7 +160,8 @@ func (b *fixture) await(from chan int, want int) {
 	}
 }
 
-// tally compares: received, published, duplicate, quarantined, returned.
+// tally compares the counters received, published, duplicate, quarantined and returned with
+// want, and checks that they balance.
 func (b *fixture) tally(want ...int64) {
 	b.t.Helper()
 	t := &b.Drain.Tally
@@ -173,7 +174,8 @@ func (b *fixture) tally(want ...int64) {
 	}
 }
 
-// left compares how many messages the queue has, lent ones included.
+// left compares the number of messages in the queue with want. Messages with a lease count
+// too.
 func (b *fixture) left(want int) {
 	b.t.Helper()
 	out, err := b.client.GetQueueAttributes(b.t.Context(), &awssqs.GetQueueAttributesInput{QueueUrl: &b.url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
@@ -260,8 +262,8 @@ func TestGoodMessagesArePublishedOnceAndDeleted(t *testing.T) {
 	}
 }
 
-// TestARawBodyMayHaveFieldsNamedLikeAnEnvelopes: it is an envelope only with SNS's Type
-// and TopicArn, as SNS spells them.
+// TestARawBodyMayHaveFieldsNamedLikeAnEnvelopes: a body is an envelope only if it has Type and
+// TopicArn with the values and the spelling of SNS.
 func TestARawBodyMayHaveFieldsNamedLikeAnEnvelopes(t *testing.T) {
 	raw := []string{
 		`{"user_id":"u","timestamp":1764200000}`,
@@ -302,8 +304,8 @@ func TestARawBodyMayHaveFieldsNamedLikeAnEnvelopes(t *testing.T) {
 	}
 }
 
-// TestAnUpgradeIsAsOldAsItSays: the message of one that was undone meanwhile must not
-// look younger than what undid it.
+// TestAnUpgradeIsAsOldAsItSays: if an upgrade was undone meanwhile, its message must not look
+// younger than the downgrade.
 func TestAnUpgradeIsAsOldAsItSays(t *testing.T) {
 	sent := time.Date(2026, 11, 26, 10, 0, 0, 0, time.UTC)
 	for body, want := range map[string]time.Time{
@@ -489,7 +491,7 @@ func TestTheWebhookAnswersWhatSNSIsToDo(t *testing.T) {
 	balance(t, h)
 }
 
-// balance checks that each message that was posted is in one account.
+// balance checks that each posted message counts in one counter beside received.
 func balance(t *testing.T, h *bridge.Webhook) {
 	t.Helper()
 	ta := &h.Tally
@@ -562,7 +564,7 @@ func TestACompletionIsReadAsGlacierWritesIt(t *testing.T) {
 	want := events.RetrievalCompleted{Notification: msgID, JobID: "job", ArchiveID: "a", RetrievalID: "r", Status: "Succeeded", Reason: "Succeeded", Tier: "Expedited",
 		Size: 7, TreeHash: "00", CompletedAt: time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)}
 	if err == nil {
-		want.ID = got.(events.RetrievalCompleted).ID // see TestTwoNoticesOfARetrievalAreOneEvent
+		want.ID = got.(events.RetrievalCompleted).ID // see TestTwoNotificationsOfARetrievalAreOneEvent
 	}
 	if err != nil || got != events.Event(want) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/gas-restore/gas/internal/queue"
+	"github.com/gas-restore/gas/internal/wait"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -151,19 +152,12 @@ func (d *Drain) Ready(context.Context) error {
 // Run moves messages until stop is closed or ctx ends. Then it settles the messages that
 // it has. After an error it waits and continues.
 func (d *Drain) Run(ctx context.Context, stop <-chan struct{}) {
-	receiveCtx, cancel := context.WithCancel(ctx)
+	receiveCtx, cancel := wait.Until(ctx, stop)
 	defer cancel()
 	// The received messages are settled after a stop too.
 	settleCtx, give := context.WithCancel(context.WithoutCancel(ctx))
 	defer give()
 	context.AfterFunc(receiveCtx, func() { time.AfterFunc(settleTime, give) })
-	go func() {
-		select {
-		case <-stop:
-			cancel()
-		case <-receiveCtx.Done():
-		}
-	}()
 	d.trouble.Store(nil)
 	r := &run{
 		Drain:   d,

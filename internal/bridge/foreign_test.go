@@ -9,7 +9,7 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// told returns Glacier's notification of a retrieval with some of its members changed.
+// told returns Glacier's notification of a retrieval with some fields changed.
 func told(changes ...string) string {
 	body := strings.Replace(completion, `"StatusCode"`, `"SNSTopic":"`+topic+`","StatusCode"`, 1)
 	for i := 0; i < len(changes); i += 2 {
@@ -107,8 +107,9 @@ func TestTheWebhookAcceptsWhatIsNotOurs(t *testing.T) {
 	balance(t, h)
 }
 
-// TestTwoNoticesOfARetrievalAreOneEvent: the retrieval has a topic, and so may the vault.
-func TestTwoNoticesOfARetrievalAreOneEvent(t *testing.T) {
+// TestTwoNotificationsOfARetrievalAreOneEvent: the retrieval's topic gets a notification, and
+// the vault's topic may get one too.
+func TestTwoNotificationsOfARetrievalAreOneEvent(t *testing.T) {
 	b := newFixture(t)
 	b.Source = bridge.RestoreSource(topic)
 	b.send(b.envelope(sns.Message{Message: told()}), b.envelope(sns.Message{Message: told(ourTopic, noTopic)}), told(),

@@ -26,8 +26,8 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// alone runs f in a bubble, in a process of its own: the NATS client keeps timers for
-// reuse, and those of one bubble cannot be waited for in another.
+// alone runs f in a bubble, in a process of its own. The NATS client keeps timers to use them
+// again, and a bubble cannot wait for a timer of another bubble.
 func alone(t *testing.T, f func(*testing.T, *server.Server)) {
 	const marked = "GAS_TEST_ALONE"
 	if os.Getenv(marked) != "" {
@@ -44,10 +44,10 @@ func alone(t *testing.T, f func(*testing.T, *server.Server)) {
 	}
 }
 
-// plug is the way to a server; while it is out, the server cannot be reached.
+// plug is the connection to a server. While the plug is out, nobody can reach the server.
 type plug struct {
 	*server.Server
-	mu    sync.Mutex // guards what follows
+	mu    sync.Mutex // guards the fields below
 	out   bool
 	conns []net.Conn
 }
@@ -142,14 +142,15 @@ func (o *outage) newDrain(cloud *testenv.AWS) *bridge.Drain {
 	return &bridge.Drain{Source: bridge.PremiumSource(topic), Queue: sqs.New(cloud.Config, o.queue.url), Publish: publish, Now: time.Now, Log: testenv.Log(o.t)}
 }
 
-// run runs the drain and returns what stops it.
+// run runs the drain, and returns the function that stops it.
 func (o *outage) run() (stop func()) {
 	closed, done := make(chan struct{}), make(chan struct{})
 	go func() { defer close(done); o.Run(o.t.Context(), closed) }()
 	return func() { close(closed); <-done }
 }
 
-// counts returns how many messages the redrive policy gave up, and how many are in the queue.
+// counts returns the number of messages that the redrive policy gave up, and the number in
+// the queue.
 func (o *outage) counts() (givenUp, waiting int) {
 	o.t.Helper()
 	return left(o.t, o.queue.client, o.queue.dead), left(o.t, o.queue.client, o.queue.url)
@@ -271,7 +272,7 @@ func TestAFullStreamCostsAMessageOneReceive(t *testing.T) {
 	})
 }
 
-// picky stores everything but what is of one user, for a reason that looks like an outage.
+// picky stores the events of all users but one. For this user, its error looks like an outage.
 type picky struct{ *switched }
 
 func (p picky) Publish(ctx context.Context, es []events.Event) ([]bool, []error) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/queue"
+	"github.com/gas-restore/gas/internal/wait"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -224,7 +225,7 @@ func (r *run) delete(ctx context.Context, receipts []string) {
 			return
 		}
 		receipts = again
-		wait(ctx, shortestPause<<try)
+		wait.For(ctx, shortestPause<<try)
 	}
 }
 
@@ -255,14 +256,4 @@ func (d *Drain) deadLetter(m queue.Message, reason error) events.DeadLetter {
 // backoff returns the delay of a message that goes back because it could not be stored.
 func backoff(receives int) time.Duration {
 	return min(2*time.Second<<min(max(receives-1, 0), 12), longestReturn)
-}
-
-// wait waits for t or until ctx ends.
-func wait(ctx context.Context, t time.Duration) {
-	timer := time.NewTimer(t)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

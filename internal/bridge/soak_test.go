@@ -69,10 +69,10 @@ func (p *partial) Return(ctx context.Context, receipts []string, after time.Dura
 	return p.some(receipts, func(rs []string) []error { return p.Queue.Return(ctx, rs, after) })
 }
 
-// TestWhateverFailsNothingIsLostAndTheAccountBalances drains a queue with
-// repetitions and poison in it, while every operation of SQS fails now and then,
-// before and after it took effect, and while JetStream is restarted three times.
-// GAS_BRIDGE_MESSAGES sets how many messages there are.
+// TestWhateverFailsNothingIsLostAndTheAccountBalances drains a queue with repeated messages,
+// and with messages that cannot be understood. Meanwhile each operation of SQS fails now and
+// then, before or after it took effect, and JetStream restarts three times.
+// GAS_BRIDGE_MESSAGES sets the number of messages.
 func TestWhateverFailsNothingIsLostAndTheAccountBalances(t *testing.T) {
 	total := 3000
 	if s := os.Getenv("GAS_BRIDGE_MESSAGES"); s != "" {
@@ -212,8 +212,8 @@ func fill(t *testing.T, cloud *testenv.AWS, client *awssqs.Client, url string, t
 	return good, poison
 }
 
-// restart stops the server until the drain says that it can't work, and starts it
-// on what it had stored.
+// restart stops the server, waits until the drain is not ready, and starts the server again
+// with the same store.
 func restart(t *testing.T, ns *server.Server, dir, addr string, d *bridge.Drain) *server.Server {
 	t.Helper()
 	localnats.Stop(ns)
@@ -247,7 +247,7 @@ func left(t *testing.T, client *awssqs.Client, url string) (n int) {
 	return n
 }
 
-// read returns how often each message id is in a stream.
+// read returns the number of messages in a stream for each message id.
 func read(t *testing.T, js jetstream.JetStream, stream string) map[string]int {
 	t.Helper()
 	s, err := js.Stream(t.Context(), stream)
@@ -266,7 +266,7 @@ func read(t *testing.T, js jetstream.JetStream, stream string) map[string]int {
 	return ids
 }
 
-// held is a publisher that waits until it is let go.
+// held is a publisher that waits until the test closes let.
 type held struct {
 	bridge.Publisher
 	entered chan struct{}
@@ -295,8 +295,9 @@ func TestALeaseIsRenewedWhileAPublicationWaits(t *testing.T) {
 	for b.Tally.Extended.Load() == 0 {
 		<-tick.C
 	}
-	// A third of the lease had passed. Without it, the message would have been lent again
-	// by now; with it, a third is left for what follows.
+	// The lease was renewed after a third of its time. Two thirds later, the first lease would
+	// be over, and the queue would give the message out again. The renewed lease has a third
+	// left for the next steps.
 	b.aws.World.Clock.Advance(lease * 2 / 3)
 	close(h.let)
 	b.await(b.queue.deleted, 1)

@@ -21,7 +21,7 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// refused is what a handler says of work that has to wait for an hour at least.
+// refused returns the error of a handler for work that must wait for at least an hour.
 func refused() error {
 	return fault.After(fault.Policy, time.Hour, errors.New("the retrieval policy refuses"))
 }
@@ -43,7 +43,7 @@ func TestMoreThanMayBePendingWaitForAnHourAndAnothersTaskIsHandledAtOnce(t *test
 	}
 	began := time.Now()
 	bustest.Publish(t, ns, es...)
-	// As many as the server gives out without an ack have been refused.
+	// The worker has refused as many tasks as the server gives out without an ack.
 	for range 10_000 {
 		select {
 		case <-r.Outcomes:
@@ -62,7 +62,7 @@ func TestMoreThanMayBePendingWaitForAnHourAndAnothersTaskIsHandledAtOnce(t *test
 	}
 }
 
-// asides returns how many messages are put aside in THAW.
+// asides returns the number of messages that are aside in THAW.
 func asides(t *testing.T, ns *server.Server) int {
 	t.Helper()
 	st, err := testenv.Bus(t, ns, "operator").JS.Stream(t.Context(), events.StreamThaw)
@@ -76,7 +76,7 @@ func asides(t *testing.T, ns *server.Server) int {
 	return len(info.State.Subjects)
 }
 
-// aclass returns the consumer of a class of THAW.
+// aclass returns the consumer of one class of messages aside in THAW.
 func aclass(t *testing.T, ns *server.Server, class string) jetstream.Consumer {
 	t.Helper()
 	c, err := testenv.Bus(t, ns, "operator").JS.Consumer(t.Context(), events.StreamThaw, bus.ConsumerRequest+"-aside-"+class)
@@ -240,7 +240,8 @@ func TestAReaderThatDiesBetweenBringingBackAndAckLosesAndDoublesNothing(t *testi
 	if err != nil {
 		t.Fatal(err)
 	}
-	// It is not acked until the aside is gone, so that the two have to meet.
+	// The worker acks the message only when the message aside is gone. So both exist at the
+	// same time.
 	gone := make(chan struct{})
 	r := bustest.Work(t, ns, 2, func(context.Context, events.ThawRequested, bus.Emit) error { <-gone; return nil })
 	for asides(t, ns) > 0 {
@@ -282,7 +283,7 @@ func TestADrainLetsGoOfWhatIsNotDue(t *testing.T) {
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("the drain took %s", took)
 	}
-	// Another reader gets it at once, and not when the lease ends.
+	// Another reader gets the message at once, and need not wait until the lease ends.
 	if m, err := c.Next(jetstream.FetchMaxWait(5 * time.Second)); err != nil || m.Subject() != "aside.1h."+bustest.Task("j").Subject() {
 		t.Errorf("got %v, %v", m, err)
 	}
@@ -340,8 +341,8 @@ func TestAWrongClockMakesNothingWaitLongerThanItsClass(t *testing.T) {
 			t.Errorf("%s: waits %s, want %s", name, got, c.want)
 		}
 	}
-	// A later message waits as much longer as it is younger, and not for the whole class
-	// again.
+	// A younger message waits longer only by the difference of the two ages. It does not wait
+	// for the whole time of the class again.
 	left := bus.Clock(0)
 	now := stored.Add(-time.Hour)
 	left(now, stored, wait)

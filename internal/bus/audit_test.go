@@ -108,7 +108,7 @@ func TestTheAuditFindsNothingAfterProvisionAndEachChangeByItsName(t *testing.T) 
 	}
 }
 
-// anewAll makes everything anew: not each change can be taken back.
+// anewAll deletes all streams and makes them anew, because some changes cannot be undone.
 func anewAll(t *testing.T, b *bus.Bus) error {
 	for info := range b.JS.StreamNames(t.Context()).Name() {
 		if err := b.JS.DeleteStream(t.Context(), info); err != nil {

@@ -10,9 +10,10 @@ import (
 	"github.com/gas-restore/gas/internal/test/testenv"
 )
 
-// TestWhatTheSiteAsksWhileTheServerIsAwayIsTransient: the site says "try again" to that, and
-// "our side" to what has no kind. JetStream can be off while the server is there, the server
-// can be gone, and the connection be closed for good.
+// TestWhatTheSiteAsksWhileTheServerIsAwayIsTransient: for a transient error, the site asks
+// people to try again; for an error without a kind, it says that the mistake is on our side.
+// The server can be away in three ways: JetStream is off, the server is gone, or the
+// connection is closed for good.
 func TestWhatTheSiteAsksWhileTheServerIsAwayIsTransient(t *testing.T) {
 	for name, leave := range map[string]func(stop func() error, shutdown, closed func()){
 		"no jetstream":  func(stop func() error, _, _ func()) { _ = stop() },

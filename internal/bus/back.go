@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/wait"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -49,7 +50,7 @@ func (rd *reader[E]) run(ctx, drain context.Context) {
 		behind = rd.back(ctx, drain, got)
 		if err != nil && drain.Err() == nil {
 			rd.r.log.Warn("fetch messages that were put aside", "class", rd.class.name, "err", err)
-			pause(drain, 5*time.Second)
+			wait.For(drain, 5*time.Second)
 		}
 	}
 }

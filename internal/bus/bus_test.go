@@ -23,14 +23,14 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The server's own housekeeping outlives a shutdown by a moment.
+	// Some goroutines of the server end a moment after its shutdown.
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*Server).startGoRoutine.func1"),
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.init.0.func1"),
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushLoop"))
 }
 
-// at is when everything happens that needs a time.
+// at is the time of all events in these tests.
 var at = bustest.UpgradedAt
 
 func letters(t *testing.T, ns *server.Server) []events.DeadLetter {
@@ -229,7 +229,8 @@ func TestWorkersShareTheWorkAndNoMessageIsHandledTwice(t *testing.T) {
 	const n = 300
 	var mu sync.Mutex
 	seen := map[events.JobID]int{}
-	// Nobody is done before the other has begun: one that is early could handle all.
+	// No worker ends a message before the other worker has begun one. Otherwise, a quick
+	// worker could handle all messages.
 	var begun sync.WaitGroup
 	begun.Add(2)
 	handle := func() bus.Handler[events.ThawRequested] {

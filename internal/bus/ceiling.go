@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/gas-restore/gas/internal/wait"
 )
 
 // Fill is how much of a consumer's limits is used. At a limit, work stops and nothing
@@ -61,7 +63,7 @@ func (r *run[E]) watchFill(ctx context.Context) {
 			}
 			told = tell(r.log, f, told)
 		}
-		pause(ctx, fillEvery)
+		wait.For(ctx, fillEvery)
 	}
 }
 

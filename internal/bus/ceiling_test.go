@@ -99,7 +99,7 @@ func TestAConsumerAtItsCeilingIsSeen(t *testing.T) {
 	})
 }
 
-// TestAFullStreamAndAFullAccountAreCeilings lowers limits below what there is.
+// TestAFullStreamAndAFullAccountAreCeilings lowers the limits below the stored messages.
 func TestAFullStreamAndAFullAccountAreCeilings(t *testing.T) {
 	s := newChanging(t)
 	op := testenv.Bus(t, s.ns, "operator")

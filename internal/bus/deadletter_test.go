@@ -37,7 +37,7 @@ func die(t *testing.T, ns *server.Server, cause string) *dying {
 	return d
 }
 
-// again publishes the task once more, as a sweep does: under another id.
+// again publishes the task once more under another id, as a sweep does.
 func (d *dying) again(t *testing.T, ns *server.Server, job string) {
 	t.Helper()
 	e := bustest.Task(job)
@@ -73,8 +73,8 @@ func TestADeathOfTheSameCauseWritesNoSecondLetter(t *testing.T) {
 		t.Errorf("filtered by cause: %+v", got)
 	}
 
-	// After a drop the letter is written again: somebody thought that the cause was
-	// fixed.
+	// Somebody dropped the letter, because the cause seemed fixed. The next failure writes
+	// the letter again.
 	for _, l := range bustest.Letters(t, dead, deadletter.Filter{Job: "j"}) {
 		if err := dead.Drop(t.Context(), l); err != nil {
 			t.Fatal(err)
@@ -123,7 +123,7 @@ func TestALookThatFailsWritesTheLetter(t *testing.T) {
 	}
 }
 
-// without is a server of nats.conf without some permission.
+// without starts a server with nats.conf, but without one permission.
 func without(t *testing.T, permission string) *server.Server {
 	t.Helper()
 	opts := &server.Options{}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/wait"
 )
 
 // doorLook is how long a worker uses the last answer of its door.
@@ -27,7 +28,7 @@ func (r *run[E]) atDoor(ctx context.Context) {
 			closed = true
 			r.log.Info("door closed", "for", d.Round(time.Second), "why", why)
 		}
-		pause(ctx, min(d, doorLook))
+		wait.For(ctx, min(d, doorLook))
 	}
 	if closed && ctx.Err() == nil {
 		r.log.Info("door open", "was_closed", time.Since(began).Round(time.Second))

@@ -16,7 +16,7 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// door is one that a test opens and closes.
+// door is a door that a test opens and closes.
 type door struct {
 	closed atomic.Bool
 	asked  chan bool // what it said
@@ -34,7 +34,7 @@ func (d *door) look() (time.Duration, string) {
 	return 0, ""
 }
 
-// said waits until the door has said that it is closed, or open.
+// said waits until a worker asks the door, and the answer is closed, or open.
 func (d *door) said(t *testing.T, closed bool) {
 	t.Helper()
 	for late := time.After(20 * time.Second); ; {
@@ -54,7 +54,8 @@ func TestAClosedDoorFetchesNothingAndItsOpeningIsNoticedWithinASecond(t *testing
 	d := &door{asked: make(chan bool)}
 	r := bustest.Start(t, ns, func(w *bus.Worker[events.ThawRequested]) { w.Door = d.look })
 	d.said(t, false)
-	// It waits for a message, and the door closes: the next one stays where it is.
+	// The worker waits for a message when the door closes. The next message stays in the
+	// stream.
 	bustest.Publish(t, ns, bustest.Task("j1"))
 	r.Expect(t, bus.Acked)
 	d.closed.Store(true)

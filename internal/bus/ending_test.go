@@ -43,7 +43,7 @@ func newChanging(t *testing.T) *changing {
 	return c
 }
 
-// reload has the server run with nats.conf in which some words are others.
+// reload makes the server use nats.conf with some words replaced.
 func (c *changing) reload(replace ...string) {
 	c.t.Helper()
 	conf := gas.NATSConf
@@ -63,7 +63,8 @@ func (c *changing) reload(replace ...string) {
 	}
 }
 
-// over connects over a socket: what a server in the process does is not what a client sees.
+// over connects over a socket: some ends of a connection happen only there, not on a
+// connection inside the process.
 func (c *changing) over(user string, password func() (string, error)) *bus.Bus {
 	c.t.Helper()
 	b, err := bus.Connect(c.t.Context(), bus.Config{URL: c.ns.ClientURL(), User: user, PasswordFrom: password, Password: "dev-" + user, Name: c.t.Name(), Logger: testenv.Log(c.t)})
@@ -74,7 +75,7 @@ func (c *changing) over(user string, password func() (string, error)) *bus.Bus {
 	return b
 }
 
-// eventually asks every 20 ms until ok says so.
+// eventually calls ok every 20 ms until it returns true.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -188,8 +189,8 @@ func TestAServerThatIsFullAtStartGivesAHint(t *testing.T) {
 	}
 }
 
-// TestReadyMeansThatWhatComesNextWouldWork takes away, one at a time, what a service works
-// with: it says which, and is ready again when it is back.
+// TestReadyMeansThatWhatComesNextWouldWork takes away the things that a service needs, one at
+// a time. The service names the missing thing, and is ready again when it is back.
 func TestReadyMeansThatWhatComesNextWouldWork(t *testing.T) {
 	gone := func(stream string) func(*testing.T, *changing, *bus.Bus) {
 		return func(t *testing.T, _ *changing, op *bus.Bus) {
@@ -256,8 +257,8 @@ func TestReadyMeansThatWhatComesNextWouldWork(t *testing.T) {
 	}
 }
 
-// TestWhoMayNotPullIsNotReady takes away thaw's permission to pull, about which the server
-// says nothing to who pulls.
+// TestWhoMayNotPullIsNotReady takes away thaw's permission to pull. The server does not
+// answer such a pull, so the worker must find out in another way.
 func TestWhoMayNotPullIsNotReady(t *testing.T) {
 	t.Parallel()
 	s := newChanging(t)
@@ -287,8 +288,8 @@ func TestWhoMayNotPullIsNotReady(t *testing.T) {
 	}
 }
 
-// TestAnAccountAtItsLimitIsNotTakenForAFullDisk lowers what the account may store below what
-// it has.
+// TestAnAccountAtItsLimitIsNotTakenForAFullDisk lowers the account's limit below the bytes
+// that it already stores.
 func TestAnAccountAtItsLimitIsNotTakenForAFullDisk(t *testing.T) {
 	t.Parallel()
 	s := newChanging(t)

@@ -11,8 +11,8 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Die is a worker that gets a message's delivery and dies: the error is what it would
-// have given the message up for.
+// Die lets a worker get a delivery of a message and die. It returns the error for which the
+// worker would have given the message up.
 func Die[E events.Event](ctx context.Context, w *Worker[E], message, delivery uint64) error {
 	r, err := w.start(ctx)
 	if err != nil {
@@ -21,7 +21,7 @@ func Die[E events.Event](ctx context.Context, w *Worker[E], message, delivery ui
 	return r.suspect(ctx, &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: message}, NumDelivered: delivery}, Attempt{})
 }
 
-// Quicken gives the classes of what is put aside other waits, until the test is over.
+// Quicken gives the classes of messages aside other waits, until the end of the test.
 func Quicken(t interface{ Cleanup(func()) }, waits ...time.Duration) {
 	was := classes
 	classes = slices.Clone(classes)
@@ -31,10 +31,11 @@ func Quicken(t interface{ Cleanup(func()) }, waits ...time.Duration) {
 	t.Cleanup(func() { classes = was })
 }
 
-// PullFor lets a worker's pulls wait for messages for d.
+// PullFor makes each pull of the worker wait for messages for d.
 func PullFor[E events.Event](w *Worker[E], d time.Duration) { w.pull = d }
 
-// Move publishes what a worker does when it moves m to subject, and dies then, before the ack.
+// Move does the first half of a worker's move of m to subject: it publishes the message, and
+// dies before the ack.
 func Move(ctx context.Context, b *Bus, m jetstream.Msg, subject string) error {
 	meta, err := m.Metadata()
 	if err != nil {
@@ -48,21 +49,22 @@ func Move(ctx context.Context, b *Bus, m jetstream.Msg, subject string) error {
 	return err
 }
 
-// Clock is the clock of a reader, which knows by how much it is ahead of the server's.
+// Clock returns the function with which a reader calculates how long a message still waits.
+// The reader knows that its clock is ahead of the server's.
 func Clock(ahead time.Duration) func(now, stored time.Time, wait time.Duration) time.Duration {
 	c := &clock{ahead: ahead}
 	return c.left
 }
 
-// Breaker is a breaker, and what it makes of the outcomes of messages.
+// Breaker is a breaker that a test tells the outcomes of messages.
 type Breaker struct{ b breaker }
 
-// Note tells it of an outcome, and returns the pause before the next message.
+// Note records an outcome, and returns the pause before the next message.
 func (b *Breaker) Note(id string, o Outcome, kind fault.Kind) time.Duration {
 	return b.NoteOf("", id, o, kind)
 }
 
-// NoteOf does so, of work that is the owner's.
+// NoteOf is Note for the work of an owner.
 func (b *Breaker) NoteOf(owner, id string, o Outcome, kind fault.Kind) time.Duration {
 	var err error
 	if o != Acked {

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/wait"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -125,7 +126,7 @@ func (b *Bus) follow(ctx context.Context, subject string, after events.Position)
 				b.log.Debug("status feed begins anew", "subject", subject, "after", after.String())
 			default:
 				b.log.Warn("status feed interrupted", "subject", subject, "err", err)
-				pause(ctx, time.Second)
+				wait.For(ctx, time.Second)
 			}
 		}
 	}

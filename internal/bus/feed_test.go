@@ -37,7 +37,8 @@ func TestAFeedEndsWithinSecondsWhenItsStreamIsMadeAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Nothing comes when it happens, and then what has a number that the old stream had.
+	// When the stream is made anew, the server tells the feed nothing. The next status has a
+	// sequence that the old stream had too. The feed must end, not take it for an old one.
 	next, stop := iter.Pull2(web.FollowStatuses(t.Context(), events.Position{Incarnation: old.Incarnation, Seq: 2}))
 	defer stop()
 	if e, err, ok := next(); !ok || err != nil || e.Position != old {

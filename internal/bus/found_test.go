@@ -10,8 +10,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// While leaders change, a lookup of a consumer may get no answer in time. That must not
-// end a worker. An answer that the consumer does not exist must.
+// While leaders change, a lookup of a consumer may get no answer in time. Then the worker must
+// continue. If the answer says that the consumer does not exist, the worker must end.
 func TestALookThatIsNotAnsweredIsRepeatedAndOneThatIsEnds(t *testing.T) {
 	for _, c := range []struct {
 		name  string

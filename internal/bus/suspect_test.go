@@ -13,7 +13,7 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// deliver has a message delivered n times and handed back, without a word why.
+// deliver takes a message n times and gives it back, without a reason.
 func deliver(t *testing.T, ns *server.Server, n int) {
 	t.Helper()
 	c, err := testenv.Bus(t, ns, "thaw").JS.Consumer(t.Context(), events.StreamThaw, bus.ConsumerRequest)
@@ -31,7 +31,7 @@ func deliver(t *testing.T, ns *server.Server, n int) {
 	}
 }
 
-// room gives a bucket's stream room for that many bytes.
+// room sets the size of a bucket's stream in bytes.
 func room(t *testing.T, ns *server.Server, bucket string, bytes int64) {
 	t.Helper()
 	js := testenv.Bus(t, ns, "operator").JS

@@ -15,7 +15,7 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// old publishes a task as releases did that did not name its user in the subject.
+// old publishes a task as older releases did: its subject does not name the user.
 func old(t *testing.T, b *bus.Bus, e events.ThawRequested) {
 	t.Helper()
 	m := nats.NewMsg("thaw.requested." + events.Token(string(e.JobID)))

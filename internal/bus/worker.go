@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/wait"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -88,15 +89,8 @@ func (w *Worker[E]) Run(ctx context.Context, drain <-chan struct{}) error {
 	if err != nil {
 		return err
 	}
-	fetchCtx, stopFetching := context.WithCancel(ctx)
+	fetchCtx, stopFetching := wait.Until(ctx, drain)
 	defer stopFetching()
-	go func() {
-		select {
-		case <-drain:
-			stopFetching()
-		case <-fetchCtx.Done():
-		}
-	}()
 
 	leaseCtx, stopLeases := context.WithCancel(context.WithoutCancel(ctx))
 	var leases sync.WaitGroup
@@ -122,7 +116,7 @@ func (w *Worker[E]) Run(ctx context.Context, drain <-chan struct{}) error {
 			// message.
 			for ; free < cap(r.slots) && r.take(fetchCtx); free++ {
 			}
-			pause(fetchCtx, r.breaker.wait())
+			wait.For(fetchCtx, r.breaker.wait())
 			most = 1
 		}
 		for free < most {
@@ -149,7 +143,7 @@ func (w *Worker[E]) Run(ctx context.Context, drain <-chan struct{}) error {
 		}
 		if err != nil && fetchCtx.Err() == nil {
 			r.log.Warn("fetch", "err", err)
-			pause(fetchCtx, time.Second)
+			wait.For(fetchCtx, time.Second)
 		}
 	}
 	return nil
@@ -230,7 +224,7 @@ func found[T any](ctx context.Context, look func(context.Context) (T, error)) (T
 		if _, answered := errors.AsType[*jetstream.APIError](err); err == nil || answered && !late(err) || ctx.Err() != nil {
 			return v, err
 		}
-		pause(ctx, 500*time.Millisecond)
+		wait.For(ctx, 500*time.Millisecond)
 	}
 }
 
@@ -371,14 +365,4 @@ func (r *run[E]) handle(ctx context.Context, m jetstream.Msg) (err error) {
 		err = ferr
 	}
 	return err
-}
-
-// pause waits for d or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

@@ -19,7 +19,8 @@ func JobAttributes() []string {
 // AccountAttributes returns the names of an account's attributes.
 func AccountAttributes() []string { return []string{"user_id", "name", "email", "role"} }
 
-// renamed returns a sentence for each fault of the other names.
+// renamed returns a sentence for each mistake in names. names has the table's name for each
+// attribute that has another name there; known has our names.
 func renamed(names map[string]string, known []string) (wrong []string) {
 	taken := map[string]string{}
 	for _, ours := range known {

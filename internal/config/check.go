@@ -18,8 +18,8 @@ var (
 	nameShape = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,255}$`)
 )
 
-// Check returns an error with a [Fault] for each setting with which the services cannot
-// work; nil if there is none.
+// Check returns an error that joins a [Fault] for each setting that these services cannot
+// work with; nil if there is none.
 func (c Config) Check(services ...Service) error {
 	var errs []error
 	bad := func(name, format string, args ...any) {
@@ -46,7 +46,8 @@ func (c Config) Check(services ...Service) error {
 			bad(name, "%q is no host:port", value)
 		}
 	}
-	// site checks a URL that people follow: without TLS, others could read along.
+	// site checks a URL that people's browsers open. It must have TLS: without TLS, others
+	// on the network could read what browsers send.
 	site := func(name, value string) {
 		u, err := url.Parse(value)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -100,7 +101,7 @@ func (c Config) Check(services ...Service) error {
 		}
 		apart("GAS_ACCOUNT_TABLE", c.AccountTable, "GAS_JOB_TABLE", c.JobTable)
 		apart("GAS_PLAN_TABLE", c.PlanTable, "GAS_JOB_TABLE", c.JobTable)
-		if c.AccountTable != c.JobTable { // else it is said already
+		if c.AccountTable != c.JobTable { // otherwise there is a fault for it already
 			apart("GAS_PLAN_TABLE", c.PlanTable, "GAS_ACCOUNT_TABLE", c.AccountTable)
 		}
 	}
@@ -140,7 +141,7 @@ func (c Config) Check(services ...Service) error {
 		if c.ThawCalls < 0 || c.ThawCalls > 1000 {
 			bad("GAS_THAW_CALLS", "%d is not from 0 (no limit) to 1000", c.ThawCalls)
 		}
-		if !(c.ThawRate >= 0 && c.ThawRate <= 10_000) { // in this form for NaN
+		if !(c.ThawRate >= 0 && c.ThawRate <= 10_000) { // written so that NaN is refused too
 			bad("GAS_THAW_RATE", "%v is not from 0 (no limit) to 10000 calls a second", c.ThawRate)
 		}
 		if c.ThawCallTime < time.Second || c.ThawCallTime > 5*time.Minute {
@@ -165,7 +166,8 @@ func (c Config) Check(services ...Service) error {
 		if c.RestoreSlots < 1 || c.RestoreSlots > 1000 {
 			bad("GAS_RESTORE_SLOTS", "%d is not from 1 to 1000", c.RestoreSlots)
 		}
-		// S3's parts have 5 MiB at least; Glacier's hashes fit powers of two of MiB.
+		// S3 wants parts of at least 5 MiB. Glacier gives a tree hash only for ranges of 1, 2,
+		// 4, 8, … MiB.
 		if n := c.PartSize; n < 8<<20 || n > 1<<30 || n&(n-1) != 0 {
 			bad("GAS_RESTORE_PART_SIZE", "%d is no power of two from 8388608 (8 MiB) to 1073741824 (1 GiB)", n)
 		}
@@ -174,13 +176,13 @@ func (c Config) Check(services ...Service) error {
 		listen("GAS_WEB_LISTEN", c.WebListen)
 		site("GAS_WEB_BASE_URL", c.WebBaseURL)
 		if u, err := url.Parse(c.WebBaseURL); err == nil && u.Host != "" && u.Path != "" && u.Path != "/" {
-			bad("GAS_WEB_BASE_URL", "%q has a path: the site services a host of its own", c.WebBaseURL)
+			bad("GAS_WEB_BASE_URL", "%q has a path: the site needs a host of its own", c.WebBaseURL)
 		}
 		site("GAS_OIDC_ISSUER", c.OIDCIssuer)
 		for _, former := range c.OIDCFormer {
 			link("GAS_OIDC_FORMER_ISSUERS", former, "http", "https")
 		}
-		if !(c.WebRate > 0) { // in this form for NaN
+		if !(c.WebRate > 0) { // written so that NaN is refused too
 			bad("GAS_WEB_RATE", "%g is not more than 0 requests a second", c.WebRate)
 		}
 		for _, proxy := range c.WebProxies {

@@ -10,13 +10,13 @@ import (
 	"github.com/caarlos0/env/v11"
 )
 
-// Fault is a variable that cannot be worked with, and why.
+// Fault is a variable with a wrong value, and what is wrong with it.
 type Fault struct{ Variable, Problem string }
 
 // Error returns the variable and what is wrong with it.
 func (f Fault) Error() string { return f.Variable + ": " + f.Problem }
 
-// Faults returns the faults that an error of [Load] or [Config.Check] is made of.
+// Faults returns the faults in an error of [Load] or [Config.Check].
 func Faults(err error) []Fault {
 	if err == nil {
 		return nil
@@ -35,11 +35,11 @@ func Faults(err error) []Fault {
 	return all
 }
 
-// Load reads the environment and checks what the parts need. The error is made of a
-// [Fault] for each variable that is wrong.
+// Load reads the environment, and checks the settings that these services read. The error
+// joins a [Fault] for each variable that is wrong.
 func Load(services ...Service) (Config, error) { return load(os.Environ(), services...) }
 
-// From reads the environment that it is given, as [Load] does.
+// From is [Load] for another environment, in the form of [os.Environ].
 func From(environ []string, services ...Service) (Config, error) { return load(environ, services...) }
 
 func load(environ []string, services ...Service) (Config, error) {
@@ -53,7 +53,8 @@ func load(environ []string, services ...Service) (Config, error) {
 		errs = append(errs, f)
 	}
 	for _, f := range Faults(c.Check(services...)) {
-		// Of what cannot be read, the value that stands in its place is no fault of its own.
+		// A variable that cannot be read already has a fault. Check saw only the default or zero
+		// value in its place, so a fault of that value does not help.
 		if !slices.ContainsFunc(unread, func(u Fault) bool { return u.Variable == f.Variable }) {
 			errs = append(errs, f)
 		}
@@ -61,7 +62,8 @@ func load(environ []string, services ...Service) (Config, error) {
 	return c, errors.Join(errs...)
 }
 
-// takeEmpty unsets what is set to nothing on purpose: the library takes the default then.
+// takeEmpty empties each field that an operator emptied on purpose: its variable is set to
+// nothing, and that has a meaning. The library would take the default.
 func takeEmpty(c *Config, vars map[string]string) {
 	ref := reflect.ValueOf(c).Elem()
 	for i := range ref.NumField() {
@@ -95,7 +97,7 @@ func unreadable(err error) []Fault {
 	return faults
 }
 
-// kindOf returns what is written in a variable of the type.
+// kindOf says, for an operator, what a variable of this type must contain.
 func kindOf(t reflect.Type) string {
 	switch {
 	case t.String() == "time.Duration":

@@ -10,22 +10,22 @@ import (
 	"strings"
 )
 
-// Secret is a string that refuses to be printed. It stands in a variable, or in a file that
-// the variable with the ending _FILE names: a file is read each time, so that a new
-// secret in it services no restart. The zero Secret is none.
+// Secret is a string that refuses to be printed. Its value is in a variable, or in a file.
+// The variable with the same name and _FILE at its end names the file. The file is read each
+// time, so a new secret needs no restart. The zero Secret means that there is none.
 type Secret struct{ value, file string }
 
 // NewSecret returns the secret with the value.
 func NewSecret(value string) Secret { return Secret{value: value} }
 
-// fileVariable is what the name of a variable ends with that names a file with a secret.
+// fileVariable is the end of the name of each variable that names a secret's file.
 const fileVariable = "_FILE"
 
-// maxSecret is the most that a file with a secret may have, in bytes.
+// maxSecret is the size in bytes of the largest file with a secret.
 const maxSecret = 64 << 10
 
-// Read returns the secret itself, as it is now. A line's end behind it in a file does not
-// belong to it.
+// Read returns the secret as it is now. It drops the line's end that most editors put at the
+// end of a file.
 func (s Secret) Read() (string, error) {
 	if s.file == "" {
 		return s.value, nil
@@ -54,7 +54,7 @@ func (s Secret) Reveal() string {
 	return value
 }
 
-// IsZero reports whether there is none.
+// IsZero reports whether there is no secret.
 func (s Secret) IsZero() bool { return s == Secret{} }
 
 // String implements fmt.Stringer.
@@ -80,8 +80,8 @@ func (s *Secret) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// takeFiles has each secret read from its file, where a variable names one. It returns a fault
-// for each that cannot be read, or that has a value beside its file.
+// takeFiles makes each secret read its file, if a variable names one. It returns a fault for
+// each file that cannot be read, and for each secret that has both a value and a file.
 func takeFiles(c *Config, vars map[string]string) (faults []Fault) {
 	ref := reflect.ValueOf(c).Elem()
 	for i := range ref.NumField() {
@@ -101,7 +101,7 @@ func takeFiles(c *Config, vars map[string]string) (faults []Fault) {
 	return faults
 }
 
-// reason returns what is wrong with a file, with its name once.
+// reason returns the error without the name of the call, which does not help an operator.
 func reason(err error) string {
 	if p, ok := errors.AsType[*os.PathError](err); ok {
 		return p.Path + ": " + p.Err.Error()

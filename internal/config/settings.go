@@ -7,21 +7,23 @@ import (
 	"strings"
 )
 
-// Setting is a variable that can be set.
+// Setting describes a variable that an operator can set.
 type Setting struct {
 	Name string
-	// Default is what it is if it is not set; Secret says not to show it.
+	// Default is the value of a variable that is not set. If Secret is true, nobody may
+	// show the value.
 	Default string
 	Secret  bool
-	// Empty says what it means to set it to nothing; without words, that is the default.
+	// Empty says what an empty variable means. If it says nothing, an empty variable has
+	// the default.
 	Empty string
-	// Help says in a few words what it is.
+	// Help describes the setting in a few words.
 	Help string
-	// For are the parts that read it; none is all of them.
+	// For are the services that read it; none means all.
 	For []Service
 }
 
-// Settings returns all that can be set, in the order of [Config].
+// Settings returns all settings, in the order of [Config].
 func Settings() []Setting {
 	var all []Setting
 	t := reflect.TypeFor[Config]()
@@ -44,7 +46,7 @@ func Settings() []Setting {
 	return all
 }
 
-// Of returns the settings that the part reads.
+// Of returns the settings that the service reads.
 func Of(part Service) []Setting {
 	return slices.DeleteFunc(Settings(), func(s Setting) bool { return len(s.For) > 0 && !slices.Contains(s.For, part) })
 }
@@ -79,17 +81,17 @@ func (c Config) Value(name string) string {
 	return ""
 }
 
-// prefix is what the names of our variables begin with.
+// prefix is the beginning of our variables' names.
 const prefix = "GAS_"
 
-// servers are the variables of deploy/nats, which are read by NATS servers.
+// servers are the variables that the NATS servers of deploy/nats read.
 var servers = []string{
 	"GAS_NATS_SERVER_NAME", "GAS_NATS_LISTEN", "GAS_NATS_MONITOR", "GAS_NATS_STORE", "GAS_NATS_CERT", "GAS_NATS_KEY",
 	"GAS_NATS_CLUSTER_LISTEN", "GAS_NATS_CLUSTER_CA", "GAS_NATS_CLUSTER_ADVERTISE", "GAS_NATS_ROUTES",
 }
 
-// Unknown returns a fault for each variable of the environment that begins as ours do
-// and that nobody reads, with the one that may be meant.
+// Unknown returns a fault for each variable that has our prefix and that nobody reads. The
+// fault suggests the setting with the most similar name.
 func Unknown(environ []string) []Fault {
 	var faults []Fault
 	for _, line := range environ {
@@ -103,7 +105,7 @@ func Unknown(environ []string) []Fault {
 	return faults
 }
 
-// nearest returns the setting with the name that takes the fewest changes.
+// nearest returns the name of a setting that differs the least from name.
 func nearest(name string) string {
 	best, least := "", len(name)+100
 	for _, s := range Settings() {
@@ -114,8 +116,8 @@ func nearest(name string) string {
 	return best
 }
 
-// distance returns how many letters have to be put in, left out or replaced to make b
-// of a (Levenshtein's distance).
+// distance returns the number of letters that must be added, removed or replaced to turn a
+// into b (Levenshtein's distance).
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -1,9 +1,9 @@
-// Package cost tells what retrievals from a Glacier vault cost by the price
-// list: before a plan is carried out, and of each retrieval that was requested.
+// Package cost calculates by the price list what retrievals from a Glacier vault cost: for a
+// plan before it is carried out, and for each retrieval that was requested.
 //
-// It knows two prices for each tier, of a request and of a GiB, as Glacier
-// bills retrievals. Transfer out of AWS, provisioned capacity, and the fee for
-// an archive that is deleted before it is 90 days old are not in it.
+// Each tier has two prices, for a request and for a GiB, because Glacier bills retrievals in
+// this way. Three other costs are not included: transfer out of AWS, provisioned capacity,
+// and the fee for an archive that is deleted before it is 90 days old.
 package cost
 
 import (
@@ -18,8 +18,8 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 )
 
-// Price is what a retrieval costs in one tier, in US dollars. The bytes count as
-// they are, by the GiB: AWS calls that a GB.
+// Price is the price of retrievals in one tier, in US dollars. Prices are for a GiB, which
+// AWS calls a GB. Parts of a GiB count too.
 type Price struct {
 	PerThousandRequests float64 `json:"per_1000_requests"`
 	PerGiB              float64 `json:"per_gib"`
@@ -27,9 +27,9 @@ type Price struct {
 
 // Table is a price list: the prices of each region's tiers.
 type Table struct {
-	// AsOf says of when the prices are, as 2026-11-24.
+	// AsOf is the date of the prices, 2026-11-24 for example.
 	AsOf string `json:"as_of"`
-	// Source says where they are from.
+	// Source is the place that the prices come from.
 	Source  string                            `json:"source"`
 	Regions map[string]map[archive.Tier]Price `json:"regions"`
 }
@@ -37,11 +37,11 @@ type Table struct {
 // elsewhere is the region that gives the prices for regions that are not in the table.
 const elsewhere = "us-east-1"
 
-// Public returns the list prices of the Glacier vault API's retrievals in the
-// three American regions that share them, as they were known on 2026-11-24.
-// Amazon keeps them on https://aws.amazon.com/s3/glacier/pricing/; its article
-// https://repost.aws/knowledge-center/s3-manage-data-retrieval reckons with the
-// same. A deployment that pays others overrides them with a file, see [Read].
+// Public returns the list prices on 2026-11-24 for retrievals over the Glacier vault API, in
+// the three American regions that have the same prices. Amazon publishes them on
+// https://aws.amazon.com/s3/glacier/pricing/, and uses the same prices in its article
+// https://repost.aws/knowledge-center/s3-manage-data-retrieval. A deployment with other
+// prices has them in a file, see [Read].
 func Public() Table {
 	usa := map[archive.Tier]Price{
 		archive.Expedited: {PerThousandRequests: 10, PerGiB: 0.03},
@@ -55,8 +55,8 @@ func Public() Table {
 	}
 }
 
-// Read reads a price list as JSON, strictly: it names a date and all three tiers
-// of each region that it has.
+// Read reads a price list as JSON. The list must have a date, and each of its regions must
+// have all three tiers. Unknown fields are an error.
 func Read(r io.Reader) (Table, error) {
 	var t Table
 	dec := json.NewDecoder(io.LimitReader(r, 1<<20))
@@ -87,7 +87,8 @@ func (t Table) check() error {
 		}
 		for _, tier := range archive.AllTiers() {
 			p, ok := prices[tier]
-			// A thousand dollars is no price of any of them; it is a slip of the point.
+			// No price is above a thousand dollars. A higher number has its point in the wrong
+			// place.
 			if !ok || p.PerGiB < 0 || p.PerThousandRequests < 0 || p.PerGiB > 1000 || p.PerThousandRequests > 1000 {
 				errs = append(errs, fmt.Errorf("price list: region %s, tier %s: want per_1000_requests and per_gib from 0 to 1000", region, tier))
 			}
@@ -96,8 +97,9 @@ func (t Table) check() error {
 	return errors.Join(errs...)
 }
 
-// In returns the prices of a region. Of one that the table does not have, they
-// are those of us-east-1, or of the table's first, and [Prices.StandIn] names it.
+// In returns the prices of a region. If the table does not have the region, it returns the
+// prices of us-east-1, or of the table's first region, and [Prices.StandIn] names that
+// region.
 func (t Table) In(region string) Prices {
 	p := Prices{AsOf: t.AsOf, Region: region, tiers: t.Regions[region]}
 	if p.tiers != nil {
@@ -117,14 +119,14 @@ func (t Table) In(region string) Prices {
 type Prices struct {
 	AsOf   string
 	Region string
-	// StandIn is the region that the prices come from; empty if that is Region.
+	// StandIn is the region that the prices come from; empty if they are Region's own.
 	StandIn string
 	tiers   map[archive.Tier]Price
 }
 
-// Of returns what n retrievals of together size bytes cost in the tier, rounded
-// up to a millionth of a dollar: an estimate that is too low is worth nothing. An unknown
-// tier costs as much as the dearest one.
+// Of returns the price of n retrievals in the tier, with size bytes together. It rounds up
+// to a millionth of a dollar, because an estimate must not be too low. An unknown tier costs
+// as much as the dearest one.
 func (p Prices) Of(tier archive.Tier, n, size int64) archive.MicroUSD {
 	if _, _, err := tier.Typically(); err != nil {
 		var most archive.MicroUSD
@@ -134,8 +136,8 @@ func (p Prices) Of(tier archive.Tier, n, size int64) archive.MicroUSD {
 		return most
 	}
 	price := p.tiers[tier]
-	// In rationals: a million archives of 4 GiB are more bytes than a float64
-	// counts exactly.
+	// This calculates with rational numbers: a float64 cannot count the bytes of a million
+	// archives of 4 GiB exactly.
 	sum := new(big.Rat).Mul(rat(price.PerThousandRequests), big.NewRat(n, 1000))
 	sum.Add(sum, new(big.Rat).Mul(rat(price.PerGiB), big.NewRat(size, 1<<30)))
 	sum.Mul(sum, big.NewRat(int64(archive.Dollar), 1))
@@ -149,7 +151,8 @@ func (p Prices) Of(tier archive.Tier, n, size int64) archive.MicroUSD {
 	return archive.MicroUSD(q.Int64())
 }
 
-// rat returns the decimal number that f was written as.
+// rat returns the decimal number that was read as f: 1/100 for 0.01, which a float64 only
+// comes close to.
 func rat(f float64) *big.Rat {
 	r, ok := new(big.Rat).SetString(fmt.Sprint(f))
 	if !ok {
@@ -161,13 +164,15 @@ func rat(f float64) *big.Rat {
 // Estimate adds up what a plan will cost. The zero Estimate is an empty plan.
 type Estimate struct {
 	Archives int64 `json:"archives"`
-	// Bytes are those of all archives, with [Estimate.Unsized] as they were assumed.
+	// Bytes is the size of all archives. Archives of unknown size count with the assumed
+	// size.
 	Bytes int64 `json:"bytes"`
-	// Unsized is how many archives the catalog has no size of.
+	// Unsized is the number of archives of unknown size.
 	Unsized int64 `json:"unsized,omitempty"`
 }
 
-// Add adds an archive of size bytes; one of unknown size (-1) counts as assumed.
+// Add adds an archive of size bytes. An archive of unknown size (-1) counts with assumed
+// bytes.
 func (e *Estimate) Add(size, assumed int64) {
 	e.Archives++
 	if size < 0 {
@@ -183,8 +188,8 @@ func (e Estimate) In(p Prices, tier archive.Tier) archive.MicroUSD {
 	return p.Of(tier, e.Archives, e.Bytes).Plus(archive.MicroUSD(max(e.Archives-1, 0)))
 }
 
-// AtMost returns the price of the plan if all of its archives are retrieved in the
-// dearest of the tiers. Glacier decides which tier it will be.
+// AtMost returns the price of the plan if all of its archives are retrieved in the dearest
+// of these tiers. Which tier it is depends on Glacier's capacity.
 func (e Estimate) AtMost(p Prices, order archive.Tiers) archive.MicroUSD {
 	var most archive.MicroUSD
 	for _, tier := range order {

@@ -1,6 +1,5 @@
-// Package daemon is what every long-running command of the pipeline has in
-// common: a logger, a stop in two phases, health and metrics over HTTP, and an
-// exit code.
+// Package daemon has the code that all long-running commands of the pipeline share: the
+// logger, the stop in two phases, health and metrics over HTTP, and the exit code.
 package daemon
 
 import (
@@ -29,8 +28,8 @@ import (
 const (
 	ExitOK      = 0
 	ExitFailure = 1
-	// ExitUsage means that the configuration or the command line is wrong: to
-	// start again without a change is of no use.
+	// ExitUsage means that the configuration or the command line is wrong. It does not help
+	// to start the command again without a change.
 	ExitUsage = 2
 )
 
@@ -43,23 +42,23 @@ func Logger(w io.Writer, format string, level slog.Level) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, opts))
 }
 
-// Check returns an error while something that a process needs is not there.
+// Check returns an error while the process lacks something that it needs.
 type Check func(context.Context) error
 
-// Part is a piece of the pipeline that runs until it is told to stop.
+// Part is a piece of the pipeline that runs until somebody stops it.
 type Part struct {
 	Name string
 	// Run works until drain is closed, then finishes its work and returns nil. When ctx
 	// ends it returns at once.
 	Run func(ctx context.Context, drain <-chan struct{}) error
-	// Ready are the checks behind /readyz.
+	// /readyz answers 503 while one of the Ready checks returns an error.
 	Ready []Check
-	// Notes are what works in another way than it should: /readyz says so, and stays
-	// green.
+	// Notes are checks too, of things that the part can work without. /readyz shows their
+	// errors, and answers 200 all the same.
 	Notes []Check
 	// Metrics are served on /metrics.
 	Metrics []prometheus.Collector
-	// Close frees what the part holds, after Run has returned.
+	// Close frees the part's resources, after Run has returned.
 	Close func()
 }
 
@@ -70,8 +69,7 @@ type Stopper struct {
 	cancel context.CancelCauseFunc
 }
 
-// ErrStopped is the cause of a context that ended because the process must
-// stop now.
+// ErrStopped is the cause of a context that the second phase of a stop ended.
 var ErrStopped = errors.New("process is stopping")
 
 // NewStopper returns a stopper and the context that its second phase ends.
@@ -97,8 +95,8 @@ func (s *Stopper) Now() {
 	s.cancel(ErrStopped)
 }
 
-// OnSignal makes SIGINT and SIGTERM stop: the first drains, the second cancels,
-// the third exits. The returned function undoes it.
+// OnSignal makes SIGINT and SIGTERM stop the process. The first signal begins the first
+// phase, the second begins the second phase, and the third exits at once. undo ends this.
 func (s *Stopper) OnSignal(log *slog.Logger, grace time.Duration) (undo func()) {
 	signals := make(chan os.Signal, 3)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -128,8 +126,8 @@ func (s *Stopper) OnSignal(log *slog.Logger, grace time.Duration) (undo func()) 
 	}
 }
 
-// Run runs the parts until they are stopped or one fails, which stops the
-// others, and closes them, the last one first.
+// Run runs the parts until somebody stops them. If one fails, Run stops the others. At the
+// end it closes all parts, the last one first.
 func Run(ctx context.Context, s *Stopper, grace time.Duration, parts ...Part) error {
 	var wg sync.WaitGroup
 	errs := make([]error, len(parts))
@@ -150,8 +148,8 @@ func Run(ctx context.Context, s *Stopper, grace time.Duration, parts ...Part) er
 	return errors.Join(errs...)
 }
 
-// Health returns a part that serves /healthz (the process lives), /readyz (what
-// it needs is there) and /metrics for the others.
+// Health returns a part that serves three addresses for the other parts: /healthz (the
+// process lives), /readyz (it has what it needs) and /metrics.
 func Health(addr string, log *slog.Logger, parts ...Part) (Part, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -192,7 +190,7 @@ func Health(addr string, log *slog.Logger, parts ...Part) (Part, error) {
 	return HTTP("health", ln, mux), nil
 }
 
-// buildInfo exports which build runs.
+// buildInfo is a metric that names the running build.
 func buildInfo(b version.Build) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "gas_build_info", Help: "Always 1: the version, the revision and the version of Go are in the labels.",
@@ -200,7 +198,7 @@ func buildInfo(b version.Build) prometheus.Collector {
 	}, func() float64 { return 1 })
 }
 
-// HTTP returns a part that serves h on ln. Slow clients are cut.
+// HTTP returns a part that serves h on ln. It closes the connections of slow clients.
 func HTTP(name string, ln net.Listener, h http.Handler) Part {
 	server := &http.Server{
 		Handler:           h,
@@ -236,9 +234,9 @@ func Serve(ctx context.Context, drain <-chan struct{}, server *http.Server, ln n
 	}
 }
 
-// Main is the whole of a service's main: it runs the parts that build makes,
-// with health, until a signal, and returns the exit code. configErr is the
-// error of reading the configuration.
+// Main does everything that a service's main does. It runs the parts that build makes, and a
+// part for health, until a signal, and returns the exit code. configErr is the error of
+// reading the configuration.
 func Main(name string, log *slog.Logger, grace time.Duration, healthAddr string, configErr error, build func(context.Context, *slog.Logger) ([]Part, error)) int {
 	log = log.With("service", name)
 	if configErr != nil {

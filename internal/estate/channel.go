@@ -10,32 +10,33 @@ import (
 	"time"
 )
 
-// Subscription is one of a topic.
+// Subscription is a subscription of a topic.
 type Subscription struct {
 	Protocol, Endpoint string
-	// Pending says that nobody has confirmed it.
+	// Pending: nobody has confirmed the subscription.
 	Pending bool
-	// Raw says that messages come without SNS's envelope.
+	// Raw: messages come without SNS's envelope.
 	Raw bool
 	// Filter is a filter policy; empty if there is none.
 	Filter string
 }
 
-// FoundTopic is a topic that is there.
+// FoundTopic is a topic that exists.
 type FoundTopic struct {
 	ARN, Policy   string
 	Subscriptions []Subscription
 }
 
-// FoundQueue is a queue that is there.
+// FoundQueue is a queue that exists.
 type FoundQueue struct {
 	ARN, Policy string
 	// Redrive is the redrive policy, as JSON; empty if there is none. DeadThere says
-	// whether its dead-letter queue is there.
+	// whether the dead-letter queue that it names exists.
 	Redrive   string
 	DeadThere bool
 	Retention time.Duration
-	// MaxMessage is how large a message may be, in bytes; Key names the KMS key.
+	// MaxMessage is the size of the largest message that the queue takes, in bytes. Key
+	// names the KMS key; empty if there is none.
 	MaxMessage int
 	Key        string
 }
@@ -48,8 +49,8 @@ func account(arn string) string {
 	return ""
 }
 
-// CompareTopic returns the faults of the topic that was found; nil means that there is
-// none. other is the webhook path of the other channel.
+// CompareTopic returns the faults of the found topic. found is nil if there is no topic.
+// other is the webhook path of the other channel.
 func (c Channel) CompareTopic(found *FoundTopic, arn, other string) []Fault {
 	if found == nil {
 		return []Fault{{Problem: fmt.Sprintf("there is no topic %s", arn), Fix: "correct the ARN, or make the topic with `gas provision --aws`"}}
@@ -94,7 +95,7 @@ func (c Channel) compareWebhook(s Subscription, arn, other string) []Fault {
 		right.Path = strings.TrimSuffix(u.Path, other) + c.Webhook
 		return []Fault{{Problem: fmt.Sprintf("topic %s calls %s, which is for the other topic: are the two ARNs swapped?", arn, s.Endpoint), Fix: fmt.Sprintf("name the right topic, or subscribe %s", right.String())}}
 	case !strings.HasSuffix(u.Path, c.Webhook):
-		return nil // somebody else's
+		return nil // another program's subscription
 	case s.Pending:
 		return []Fault{{Problem: fmt.Sprintf("the webhook %s stays PendingConfirmation", s.Endpoint), Fix: fmt.Sprintf("start a bridge there, which confirms it, and subscribe once more: %s %s", again, s.Endpoint)}}
 	case s.Raw:
@@ -109,9 +110,9 @@ func filtered(s Subscription) Fault {
 	return Fault{Problem: fmt.Sprintf("the subscription of %s has a filter policy, which drops messages", s.Endpoint), Fix: "remove the FilterPolicy of that subscription"}
 }
 
-// CompareQueue returns the faults of the queue that was found; nil means that there is
-// none. topic is the queue's own topic, and rival the topic of the other channel; both
-// are nil if they are missing.
+// CompareQueue returns the faults of the found queue. topic is the queue's own topic, and
+// rival is the topic of the other channel. found, topic and rival are nil if they do not
+// exist.
 func (c Channel) CompareQueue(found *FoundQueue, name string, topic, rival *FoundTopic) []Fault {
 	if found == nil {
 		return []Fault{{Problem: fmt.Sprintf("there is no queue %s", name), Fix: "correct the URL or the region, or make the queue with `gas provision --aws`"}}
@@ -144,10 +145,10 @@ func (c Channel) CompareQueue(found *FoundQueue, name string, topic, rival *Foun
 	return faults
 }
 
-// compareSubscription returns what keeps the topic's messages from the queue.
+// compareSubscription returns the faults that keep the topic's messages from the queue.
 func (c Channel) compareSubscription(q *FoundQueue, name string, topic, rival *FoundTopic) []Fault {
 	if topic == nil {
-		return nil // it is said of the topic
+		return nil // CompareTopic reports it
 	}
 	var faults []Fault
 	sub, there := topic.feeds(q)
@@ -191,7 +192,7 @@ func (q *FoundQueue) admits(topic string) Answer {
 // LetsIn reports whether the queue's policy is certain to let the topic send to it.
 func (q *FoundQueue) LetsIn(topic string) bool { return q.admits(topic) == Yes }
 
-// feeds returns the subscription of the queue.
+// feeds returns the subscription through which the topic's messages go to the queue.
 func (t *FoundTopic) feeds(q *FoundQueue) (Subscription, bool) {
 	if t == nil {
 		return Subscription{}, false
@@ -203,15 +204,16 @@ func (t *FoundTopic) feeds(q *FoundQueue) (Subscription, bool) {
 	return t.Subscriptions[i], true
 }
 
-// Redrive is where a queue puts what was received too often.
+// Redrive is a redrive policy: it moves a message that was received too often to another
+// queue.
 type Redrive struct {
 	// Target is the ARN of the dead-letter queue.
 	Target string
-	// Receives is after how many receives.
+	// Receives is the number of receives after which a message moves.
 	Receives int
 }
 
-// ParseRedrive returns the redrive policy that the JSON says; ok is false if it says none.
+// ParseRedrive reads a redrive policy from JSON; ok is false if the JSON has none.
 func ParseRedrive(policy string) (r Redrive, ok bool) {
 	var p struct {
 		Target   string          `json:"deadLetterTargetArn"`
@@ -221,7 +223,7 @@ func ParseRedrive(policy string) (r Redrive, ok bool) {
 		return Redrive{}, false
 	}
 	r = Redrive{Target: p.Target, Receives: 10} // AWS's default
-	// AWS takes and returns it as a number and as a string of one.
+	// AWS takes and returns this number as a JSON number or as a JSON string.
 	if n, err := strconv.Atoi(strings.Trim(string(p.Receives), `"`)); err == nil {
 		r.Receives = n
 	}

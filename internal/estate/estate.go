@@ -1,7 +1,7 @@
-// Package estate is what the pipeline stands on in AWS: tables with their indexes, topics,
-// the queues behind them, subscriptions and policies. It says how they have to be, and
-// compares that with what is there. `gas up` and `gas provision` make what it says, and
-// `gas check` compares with it. It does no I/O.
+// Package estate describes the things in AWS that the pipeline needs: tables with their
+// indexes, topics, the queues behind them, subscriptions and policies. It compares the
+// description with the things that exist. `gas up` and `gas provision` make missing things,
+// and `gas check` reports differences. The package does no I/O.
 package estate
 
 import "time"
@@ -9,7 +9,7 @@ import "time"
 // Fault is a difference from what the pipeline needs, with advice.
 type Fault struct {
 	Problem, Fix string
-	// Unsure says that it may be right: it cannot be read from here.
+	// Unsure: there may be no fault at all, but the caller cannot see that.
 	Unsure bool
 }
 
@@ -31,8 +31,8 @@ const (
 	Restore = "restore"
 )
 
-// Channels returns the two: what is announced on a topic comes to the bridge over a queue,
-// which is the durable way, and over a webhook, which is the quick one.
+// Channels returns both channels. The messages of a topic come to the bridge on two ways:
+// the queue loses no message, and the webhook is quick.
 func Channels() []Channel {
 	queue := Queue{MinReceives: 10, Retention: 14 * 24 * time.Hour, MinRetention: 4 * 24 * time.Hour, MinMessage: 256 << 10}
 	return []Channel{
@@ -49,24 +49,26 @@ type Channel struct {
 	Webhook string
 }
 
-// LocalName is what `gas up` calls the topic and the queue.
+// LocalName is the name that `gas up` gives the topic and the queue.
 func (c Channel) LocalName() string { return "gas-" + c.Name }
 
-// Topic is how a topic has to be.
+// Topic says how a topic must be.
 type Topic struct {
-	// Publisher is the AWS service that publishes on it; empty if only we do.
+	// Publisher is the AWS service that publishes on the topic; empty if only the site
+	// does.
 	Publisher string
 }
 
-// Queue is how a queue has to be.
+// Queue says how a queue must be.
 type Queue struct {
-	// MinReceives is how often at least a message is received before a redrive policy
-	// takes it away, if there is one. One that NATS cannot store for a while is received
-	// again and again, and nothing is wrong with it.
+	// MinReceives is the smallest number of receives after which a redrive policy may take
+	// a message away. While NATS cannot store a message, the bridge receives it again and
+	// again, although nothing is wrong with the message.
 	MinReceives int
-	// Retention is how long `gas up` lets messages wait, MinRetention how long they have
-	// to be able to: an outage lasts over a long weekend.
+	// Retention is the time for which a queue of `gas up` keeps a message. Any queue must
+	// keep a message for MinRetention: an outage can last over a long weekend.
 	Retention, MinRetention time.Duration
-	// MinMessage is how large a message must be able to be, in bytes: SNS sends that much.
+	// MinMessage is the size in bytes of the largest message that SNS sends. The queue must
+	// take such a message.
 	MinMessage int
 }

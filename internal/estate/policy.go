@@ -6,28 +6,28 @@ import (
 	"strings"
 )
 
-// Glacier and notifications are AWS services as policies name them.
+// Glacier and notifications are the names of AWS services in policies.
 const (
 	Glacier       = "glacier.amazonaws.com"
 	notifications = "sns.amazonaws.com"
 )
 
-// Answer is what a policy says to an access.
+// Answer says whether a policy allows an access.
 type Answer int
 
-// The answers. Unsure is one with conditions that cannot be judged from here.
+// The answers. Unsure: it depends on conditions that this package cannot judge.
 const (
 	No Answer = iota
 	Unsure
 	Yes
 )
 
-// Access is what an AWS service wants to do.
+// Access is an action that an AWS service wants to do.
 type Access struct {
 	Service, Action, Resource string
-	// Source is the ARN of the topic that it does it for; empty if it is not known.
+	// Source is the ARN of the topic that the service acts for; empty if it is unknown.
 	Source string
-	// Account is the account of both.
+	// Account is the account of the resource and of the source.
 	Account string
 }
 
@@ -56,7 +56,7 @@ func Allows(policy string, a Access) Answer {
 	return allowed
 }
 
-// statements returns those of the policy; ok is false if it cannot be read.
+// statements returns the statements of the policy; ok is false if it cannot be read.
 func statements(policy string) (all []statement, ok bool) {
 	var doc struct{ Statement json.RawMessage }
 	if policy == "" || json.Unmarshal([]byte(policy), &doc) != nil {
@@ -70,7 +70,7 @@ func statements(policy string) (all []statement, ok bool) {
 	return []statement{one}, err == nil
 }
 
-// statement is one of a policy.
+// statement is a statement of a policy.
 type statement struct {
 	Effect       string
 	Principal    json.RawMessage
@@ -82,7 +82,7 @@ type statement struct {
 	Condition    map[string]map[string]words
 }
 
-// words is a string or a list of them.
+// words is a string or a list of strings in JSON.
 type words []string
 
 // UnmarshalJSON implements [json.Unmarshaler].
@@ -116,7 +116,8 @@ func (s statement) principal(a Access) Answer {
 		return No
 	}
 	for _, account := range by["AWS"] {
-		// A service acts for the owner of what it is about; that of a vault's account may.
+		// A service acts for the account that owns the source, the vault for example. So a
+		// statement for this account covers the service.
 		if account == "*" || a.Account != "" && (account == a.Account || strings.HasSuffix(account, "::"+a.Account+":root")) {
 			return Yes
 		}
@@ -142,7 +143,7 @@ func condition(operator, name string, values words, a Access) Answer {
 	case "aws:sourceaccount", "aws:sourceowner":
 		is = a.Account
 	case "aws:securetransport":
-		return yes(operator == "Bool" && slices.Contains(values, "true")) // services do
+		return yes(operator == "Bool" && slices.Contains(values, "true")) // services always use TLS
 	default:
 		return Unsure
 	}
@@ -179,7 +180,7 @@ func yes(b bool) Answer {
 
 func keep(s string) string { return s }
 
-// match reports whether one of the patterns, in the form that f gives them, fits s.
+// match reports whether one of the patterns fits s. It changes each pattern with f first.
 func (w words) match(s string, f func(string) string) bool {
 	for _, pattern := range w {
 		if fits(f(pattern), s) {
@@ -191,8 +192,9 @@ func (w words) match(s string, f func(string) string) bool {
 
 // fits reports whether s fits a pattern: * means any letters and ? means one letter.
 func fits(pattern, s string) bool {
-	// The last * seen and where in s it began to match: on a mismatch it takes one letter
-	// more, so that no pattern takes longer than both lengths multiplied.
+	// star is the last * in the pattern so far, and mark is the place in s behind the letters
+	// that it matches. After a mismatch, the * takes one letter more. So the time is at most
+	// the product of both lengths.
 	p, i, star, mark := 0, 0, -1, 0
 	for i < len(s) {
 		switch {

@@ -19,8 +19,8 @@ func LetTopicSend(policy, queue, topic string) (string, error) {
 }
 
 // LetPublish returns the topic's policy, which may be empty, with a statement that lets
-// the service publish for the account that the topic is of. The error says that the
-// policy cannot be read.
+// the service publish for the topic's account. The error says that the policy cannot be
+// read.
 func LetPublish(policy, topic, service string) (string, error) {
 	return with(policy, map[string]any{
 		"Sid": sid, "Effect": "Allow", "Principal": map[string]string{"Service": service},
@@ -29,7 +29,8 @@ func LetPublish(policy, topic, service string) (string, error) {
 	})
 }
 
-// with returns the policy with one more statement, in place of the one that we added before.
+// with returns the policy with the statement added. It replaces the statement that an
+// earlier call added.
 func with(policy string, add map[string]any) (string, error) {
 	doc := map[string]any{"Version": "2012-10-17"}
 	if policy != "" {

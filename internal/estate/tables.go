@@ -31,7 +31,7 @@ func (a Attribute) String() string {
 	return a.Name + " (" + a.Type + ")"
 }
 
-// Index is an index of a table: its keys, and what it has beside them.
+// Index is an index of a table: its keys, and the other attributes that it has.
 type Index struct {
 	Name       string
 	Hash, Sort Attribute
@@ -45,8 +45,8 @@ type Table struct {
 	Indexes []Index
 }
 
-// Tables returns the tables. A projection can't be altered later, only replaced, see
-// docs/adr/0018-a-plan-is-a-record.md.
+// Tables returns the tables. The projection of an index cannot be changed later: the index
+// must be replaced, see docs/adr/0018-a-plan-is-a-record.md.
 func Tables(n Names) []Table {
 	user := Attribute{"user_id", String}
 	return []Table{
@@ -60,21 +60,21 @@ func Tables(n Names) []Table {
 	}
 }
 
-// FoundIndex is an index that is there.
+// FoundIndex is an index that exists.
 type FoundIndex struct {
 	Index
 	Status      string
 	Backfilling bool
 }
 
-// FoundTable is a table that is there.
+// FoundTable is a table that exists.
 type FoundTable struct {
 	Hash, Sort Attribute
 	Status     string
 	Indexes    []FoundIndex
 }
 
-// Compare returns the faults of the table that was found; nil means that there is none.
+// Compare returns the faults of the found table. found is nil if there is no table.
 func (t Table) Compare(found *FoundTable) []Fault {
 	if found == nil {
 		return []Fault{{Problem: fmt.Sprintf("there is no table %s", t.Name), Fix: "correct the name or the region, or make it with `gas provision --aws`"}}
@@ -108,7 +108,7 @@ func (want Index) compare(table string, have FoundIndex) []Fault {
 			Problem: fmt.Sprintf("the keys of index %s of table %s are %s and %s, not %s and %s", want.Name, table, have.Hash, have.Sort, want.Hash, want.Sort), Fix: replace,
 		})
 	}
-	// More than is needed costs more and works.
+	// An index with more attributes than the pipeline needs works, and only costs more.
 	if have.Projection != want.Projection && have.Projection != All && want.Projection != KeysOnly {
 		faults = append(faults, Fault{Problem: fmt.Sprintf("index %s of table %s has %s, not %s", want.Name, table, have.Projection, want.Projection), Fix: replace})
 	}

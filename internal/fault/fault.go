@@ -1,7 +1,7 @@
-// Package fault names the kinds of error that the bus can act on. An adapter
-// turns what a service answered into a kind at the border; a handler returns
-// the error; the bus decides from the kind whether the message comes back, and
-// when, or becomes a dead letter. Nobody branches on an error's text.
+// Package fault names the kinds of error that the bus can act on. An adapter gives the error
+// of an outside service a kind. A handler returns the error. The bus decides by the kind
+// whether the message comes back, and when, or becomes a dead letter. No code branches on an
+// error's text.
 package fault
 
 import (
@@ -13,18 +13,18 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Kind is a class of error by what can be done about it.
+// Kind groups errors by what can be done about them.
 type Kind int
 
-// The kinds. The zero Kind is Unknown: come back later, and give up when that
-// has not helped for a long time.
+// The kinds. The zero Kind is Unknown: the message comes back later. If that does not help
+// for a long time, it becomes a dead letter.
 const (
 	// Unknown is every error that nobody classified.
 	Unknown Kind = iota
 	// Transient trouble ends without help (a timeout, a 5xx, a cut connection): try again
 	// later, as often as needed.
 	Transient
-	// Throttled is Transient, with the wish to be called less.
+	// Throttled is like Transient, and the service wants fewer calls.
 	Throttled
 	// Capacity means that the retrieval tier has no capacity now.
 	Capacity
@@ -33,7 +33,7 @@ const (
 	// Wait means that the time has not come: another worker holds the intent,
 	// or a budget holds the plan. It burns no attempt.
 	Wait
-	// Conflict means that a conditional write found something else.
+	// Conflict means that the condition of a write did not hold: somebody else wrote first.
 	Conflict
 	// NotFound means that the thing named does not exist (any more).
 	NotFound
@@ -42,7 +42,7 @@ const (
 	Denied
 	// Invalid means that the input can never be handled: a dead letter.
 	Invalid
-	// Corrupt means that bytes are not what their hash says.
+	// Corrupt means that bytes do not match their hash.
 	Corrupt
 )
 
@@ -62,7 +62,7 @@ func (k Kind) String() string {
 // Error is an error with a kind.
 type Error struct {
 	Kind Kind
-	// After is the shortest wait before another try; zero leaves it to the bus.
+	// After is the shortest wait before another try; if it is zero, the bus decides.
 	After time.Duration
 	// Cause names what must be fixed, in a word or two that stay the same each time ("key
 	// occupied"); empty if the kind says enough. Two dead letters of one message with one

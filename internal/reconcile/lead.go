@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/wait"
 )
 
 // leadKey is the key of the claim that says which replica sweeps.
@@ -40,15 +41,8 @@ type Runner struct {
 // paused, two replicas may sweep at once. That does no harm: they publish the same
 // messages under the same ids.
 func (r *Runner) Run(ctx context.Context, drain <-chan struct{}) error {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := wait.Until(ctx, drain)
 	defer cancel()
-	go func() {
-		select {
-		case <-drain:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
 	hold := r.Hold
 	if hold <= 0 {
 		// Long compared with the time that three servers need to store a claim, short
@@ -111,7 +105,7 @@ func (r *Runner) Run(ctx context.Context, drain <-chan struct{}) error {
 				lead(true)
 			}
 		}
-		pause(ctx, hold/4)
+		wait.For(ctx, hold/4)
 	}
 	return nil
 }
@@ -157,18 +151,9 @@ func (r *Runner) sweepAll(ctx context.Context) {
 				r.Log.Warn("report not saved", "err", err)
 			}
 		}
-		pause(ctx, every)
+		wait.For(ctx, every)
 		if ctx.Err() != nil {
 			return
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
 	}
 }

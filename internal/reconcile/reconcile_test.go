@@ -73,7 +73,7 @@ func (w *fixture) rounds() int {
 	return 0
 }
 
-func TestWhateverTheTroubleTheFileIsBackWithoutANotice(t *testing.T) {
+func TestWhateverTheTroubleTheFileIsBackWithoutANotification(t *testing.T) {
 	for _, tr := range troubles {
 		t.Run(tr.name, func(t *testing.T) {
 			t.Parallel()
@@ -130,11 +130,11 @@ func allTroublesAtOnceEndInRestoredFiles(t *testing.T, w *fixture) {
 	t.Logf("%d archives in %d troubles, back after %d sweeps", each*len(troubles), len(troubles), n)
 }
 
-func TestEverythingComesBackThoughEveryNoticeIsDropped(t *testing.T) {
-	inFixture(t, everythingComesBackThoughEveryNoticeIsDropped)
+func TestEverythingComesBackThoughEveryNotificationIsDropped(t *testing.T) {
+	inFixture(t, everythingComesBackThoughEveryNotificationIsDropped)
 }
 
-func everythingComesBackThoughEveryNoticeIsDropped(t *testing.T, w *fixture) {
+func everythingComesBackThoughEveryNotificationIsDropped(t *testing.T, w *fixture) {
 	const files = 120
 	for i := range files {
 		w.archived("fern", id("job-%04d", i))

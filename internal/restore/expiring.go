@@ -33,11 +33,11 @@ type expiringFirst struct {
 }
 
 // yield returns an error of kind Wait if the notification must come back later.
-func (x *expiringFirst) yield(notice events.RetrievalCompleted, now time.Time) error {
-	if notice.Status != archive.Succeeded || notice.CompletedAt.IsZero() {
+func (x *expiringFirst) yield(notification events.RetrievalCompleted, now time.Time) error {
+	if notification.Status != archive.Succeeded || notification.CompletedAt.IsZero() {
 		return nil
 	}
-	left := notice.CompletedAt.Add(archive.OutputLifetime).Sub(now)
+	left := notification.CompletedAt.Add(archive.OutputLifetime).Sub(now)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	switch {

@@ -24,8 +24,8 @@ func (r *Restorer) fetch(ctx context.Context, f *file) error {
 	if f.large || f.nothing != nil {
 		return nil
 	}
-	f.buffer = r.takeBuffer(f.notice.Size)
-	f.body = (*f.buffer)[:f.notice.Size]
+	f.buffer = r.takeBuffer(f.notification.Size)
+	f.body = (*f.buffer)[:f.notification.Size]
 	got, err := r.fetchRange(ctx, f.log, f.job, 0, -1, f.body)
 	if s, expired := errors.AsType[*stopped](err); expired {
 		f.nothing = s
@@ -35,7 +35,7 @@ func (r *Restorer) fetch(ctx context.Context, f *file) error {
 		return err
 	}
 	f.copied, f.sum = archive.Content{Size: int64(len(f.body)), TreeHash: got.tree}, &got.crc
-	return f.expectCopied(cmp.Or(got.promised, f.notice.TreeHash, f.job.TreeHash))
+	return f.expectCopied(cmp.Or(got.promised, f.notification.TreeHash, f.job.TreeHash))
 }
 
 // checksums are the checksums of a range that arrived.

@@ -13,9 +13,9 @@ import (
 // the steps found out so far. Each step sets the fields under its name, and reads the fields
 // above.
 type file struct {
-	notice events.RetrievalCompleted
-	emit   Emit
-	log    *slog.Logger
+	notification events.RetrievalCompleted
+	emit         Emit
+	log          *slog.Logger
 
 	// look:
 	job   archive.Job
@@ -53,7 +53,7 @@ type file struct {
 func (f *file) expect() error {
 	size, hash := f.retrieval.Size, f.retrieval.TreeHash
 	if f.nothing != nil {
-		if size, hash = f.notice.Size, f.notice.TreeHash; hash == "" {
+		if size, hash = f.notification.Size, f.notification.TreeHash; hash == "" {
 			size, hash = f.job.ArchiveSize, f.job.TreeHash
 		}
 	}
@@ -79,7 +79,7 @@ func (f *file) expectCopied(hash string) error {
 	if !ok {
 		return stopf(Mismatch, "archive %s: neither Glacier nor the catalog says its tree hash", f.job.ArchiveID)
 	}
-	f.content = archive.Content{Size: f.notice.Size, TreeHash: tree}
+	f.content = archive.Content{Size: f.notification.Size, TreeHash: tree}
 	return nil
 }
 
@@ -92,8 +92,8 @@ func (f *file) agree(c archive.Content) error {
 		return stopf(Mismatch, "archive %s has %d bytes, the catalog says %d", id, c.Size, f.job.ArchiveSize)
 	case f.job.TreeHash != "" && f.job.TreeHash != tree:
 		return stopf(Mismatch, "archive %s has tree hash %s, the catalog says %s", id, tree, f.job.TreeHash)
-	case f.notice.TreeHash != "" && f.notice.TreeHash != tree:
-		return stopf(Mismatch, "archive %s has tree hash %s, the notification says %s", id, tree, f.notice.TreeHash)
+	case f.notification.TreeHash != "" && f.notification.TreeHash != tree:
+		return stopf(Mismatch, "archive %s has tree hash %s, the notification says %s", id, tree, f.notification.TreeHash)
 	}
 	return nil
 }

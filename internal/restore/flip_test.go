@@ -21,7 +21,8 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// places are offsets in size bytes: both ends, those of leaves, and some by chance.
+// places returns offsets in size bytes: both ends, the middle, the border of the first leaf,
+// and a random one.
 func places(size int) []int64 {
 	r := rand.New(rand.NewPCG(uint64(size), 7))
 	at := []int64{0, int64(size) - 1, int64(size) / 2, r.Int64N(int64(size))}

@@ -68,10 +68,10 @@ func TestAWrongVaultIsNotTakenForAnOutputThatExpired(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newFixture(t)
-			notice := e(b)
+			notification := e(b)
 			b.Vault = glacier.New(b.Config, "misspelt", "arn:aws:sns:us-east-1:000000000000:none")
 			var out testenv.Emitted
-			err := b.Restore(t.Context(), notice, out.Emit)
+			err := b.Restore(t.Context(), notification, out.Emit)
 			if !fault.Is(err, fault.Denied) || fault.CauseOf(err) != "no such vault" {
 				t.Errorf("got %v of kind %s, want a mistake of set-up", err, fault.KindOf(err))
 			}
@@ -174,7 +174,7 @@ func TestALookAtTheKeyLeavesNoUploadBehind(t *testing.T) {
 	}
 }
 
-func TestALateNoticeOfAFileThatIsArchivedAgainIsNothing(t *testing.T) {
+func TestALateNotificationOfAFileThatIsArchivedAgainIsNothing(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	e := b.retrieved("j", []byte("result"))

@@ -27,7 +27,7 @@ func (r *Restorer) leave(ctx context.Context, f *file, err error) error {
 			if rule.Warn {
 				level = slog.LevelWarn
 			}
-			f.log.Log(ctx, level, "notification dropped", "exit", s.at, "archive", f.notice.ArchiveID, "why", err)
+			f.log.Log(ctx, level, "notification dropped", "exit", s.at, "archive", f.notification.ArchiveID, "why", err)
 			return nil
 		case TellAgain:
 			f.log.Info("restored already: reporting it again")
@@ -56,8 +56,8 @@ func (r *Restorer) leave(ctx context.Context, f *file, err error) error {
 // each notification. With one id for all, JetStream could drop this status as a repetition,
 // and an older status of the other delivery could come last.
 func (r *Restorer) tellAgain(ctx context.Context, f *file) error {
-	step := string(f.notice.RetrievalID) + "." + cmp.Or(f.notice.Notification, f.notice.ID)
-	return f.emit(ctx, r.status(f, archive.Restored, step, f.notice.Size))
+	step := string(f.notification.RetrievalID) + "." + cmp.Or(f.notification.Notification, f.notification.ID)
+	return f.emit(ctx, r.status(f, archive.Restored, step, f.notification.Size))
 }
 
 // takeBack removes a failed or expired retrieval from the catalog, reports that, and asks for
@@ -113,7 +113,7 @@ func (r *Restorer) placeable(ctx context.Context, f *file) error {
 // the failed or expired retrieval, so repetitions count as one task.
 func (r *Restorer) askAgain(ctx context.Context, f *file) error {
 	return f.emit(ctx, events.ThawRequested{
-		ID:         "again-" + string(f.notice.RetrievalID),
+		ID:         "again-" + string(f.notification.RetrievalID),
 		JobID:      f.job.ID,
 		UserID:     f.job.UserID,
 		ArchiveID:  f.job.ArchiveID,

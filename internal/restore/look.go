@@ -11,14 +11,14 @@ import (
 
 // look reads what the catalog, the notification and Glacier say about the file.
 func (r *Restorer) look(ctx context.Context, f *file) error {
-	if err := r.expiring.yield(f.notice, r.Now()); err != nil {
+	if err := r.expiring.yield(f.notification, r.Now()); err != nil {
 		return err
 	}
 	if err := r.lookAtCatalog(ctx, f); err != nil {
 		return err
 	}
-	if f.nothing == nil && f.notice.Status == archive.Succeeded {
-		f.large = f.notice.Size > r.PartSize
+	if f.nothing == nil && f.notification.Status == archive.Succeeded {
+		f.large = f.notification.Size > r.PartSize
 		if err := r.ready(ctx, f); err != nil || !f.large {
 			return err // for a small file, fetch sets what the bytes must be
 		}
@@ -33,27 +33,27 @@ func (r *Restorer) look(ctx context.Context, f *file) error {
 
 // ready reports that Glacier has the output.
 func (r *Restorer) ready(ctx context.Context, f *file) error {
-	if err := f.emit(ctx, r.status(f, archive.Ready, string(f.notice.RetrievalID), 0)); err != nil {
+	if err := f.emit(ctx, r.status(f, archive.Ready, string(f.notification.RetrievalID), 0)); err != nil {
 		return err
 	}
-	if r.OnOutput != nil && !f.notice.CompletedAt.IsZero() {
-		r.OnOutput(f.notice.CompletedAt.Add(archive.OutputLifetime).Sub(r.Now()))
+	if r.OnOutput != nil && !f.notification.CompletedAt.IsZero() {
+		r.OnOutput(f.notification.CompletedAt.Add(archive.OutputLifetime).Sub(r.Now()))
 	}
 	return nil
 }
 
 // lookAtCatalog reads the job, and compares it with the notification.
 func (r *Restorer) lookAtCatalog(ctx context.Context, f *file) error {
-	notice := f.notice
-	job, err := r.Catalog.Job(ctx, notice.JobID)
-	if fault.Is(err, fault.NotFound) && notice.Foreign {
+	notification := f.notification
+	job, err := r.Catalog.Job(ctx, notification.JobID)
+	if fault.Is(err, fault.NotFound) && notification.Foreign {
 		if r.OnForeign != nil {
 			r.OnForeign()
 		}
 		return stopf(Foreign, "the retrieval is not ours")
 	}
 	if fault.Is(err, fault.NotFound) {
-		return stopf(UnknownJob, "unknown job %q: not in the catalog", notice.JobID)
+		return stopf(UnknownJob, "unknown job %q: not in the catalog", notification.JobID)
 	}
 	if err != nil {
 		return err
@@ -62,15 +62,15 @@ func (r *Restorer) lookAtCatalog(ctx context.Context, f *file) error {
 		return stopf(UnreadableJob, "the catalog's job %q of user %s cannot be worked with: %s", job.ID, job.UserID, doubt)
 	}
 	f.job, f.known, f.log = job, true, f.log.With("user", job.UserID)
-	switch restored := job.RestoredBy == notice.RetrievalID; {
+	switch restored := job.RestoredBy == notification.RetrievalID; {
 	case job.ArchiveID == "" && restored:
 		return stopf(RestoredAlready, "the file is not archived any more")
 	case job.ArchiveID == "":
 		return stopf(NotArchived, "the file is not archived any more")
-	case job.ArchiveID != notice.ArchiveID && restored:
+	case job.ArchiveID != notification.ArchiveID && restored:
 		return stopf(ArchivedAgain, "the file was back, and is archived again since")
-	case job.ArchiveID != notice.ArchiveID:
-		return stopf(WrongArchive, "wrong archive id: the notification names %q, the catalog %q", notice.ArchiveID, job.ArchiveID)
+	case job.ArchiveID != notification.ArchiveID:
+		return stopf(WrongArchive, "wrong archive id: the notification names %q, the catalog %q", notification.ArchiveID, job.ArchiveID)
 	case job.RetrievalID == "" && job.Intent != nil:
 		return stopf(NotSaved, "the retrieval is not in the catalog yet")
 	case job.RetrievalID == "":
@@ -78,10 +78,10 @@ func (r *Restorer) lookAtCatalog(ctx context.Context, f *file) error {
 		// deleted the archive. Then no retrieval can bring the file any more. So prove looks
 		// for the file in S3 first.
 		f.nothing = stopf(TakenBack, "the catalog waits for no retrieval")
-	case job.RetrievalID != notice.RetrievalID:
+	case job.RetrievalID != notification.RetrievalID:
 		return stopf(OtherRetrieval, "the catalog waits for retrieval %q", job.RetrievalID)
 	case job.Result.Bucket == "" || job.Result.Key == "":
-		return stopf(NoKey, "the catalog does not say where the result of job %q belongs: s3_results_bucket or s3_key_result_file is missing", notice.JobID)
+		return stopf(NoKey, "the catalog does not say where the result of job %q belongs: s3_results_bucket or s3_key_result_file is missing", notification.JobID)
 	}
 	return nil
 }

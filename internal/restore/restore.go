@@ -79,12 +79,12 @@ func (r *Restorer) init() {
 
 // Restore brings back the archive of the notification's retrieval. The notification is a
 // hint: the catalog decides which archive, which retrieval and which key are right.
-func (r *Restorer) Restore(ctx context.Context, notice events.RetrievalCompleted, emit Emit) error {
+func (r *Restorer) Restore(ctx context.Context, notification events.RetrievalCompleted, emit Emit) error {
 	r.once.Do(r.init)
 	f := &file{
-		notice: notice,
-		emit:   emit,
-		log:    r.Log.With("job", notice.JobID, "retrieval", notice.RetrievalID),
+		notification: notification,
+		emit:         emit,
+		log:          r.Log.With("job", notification.JobID, "retrieval", notification.RetrievalID),
 	}
 	defer r.free(f)
 	for _, step := range []func(context.Context, *file) error{

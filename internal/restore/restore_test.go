@@ -62,7 +62,7 @@ func (b *fixture) retrieve(job archive.Job) events.RetrievalCompleted {
 	b.t.Helper()
 	r := b.ask(job)
 	b.World.Clock.Advance(time.Hour)
-	return b.notice(job, r)
+	return b.notification(job, r)
 }
 
 // ask requests a retrieval of the job's archive. The retrieval takes some time.
@@ -83,8 +83,8 @@ func (b *fixture) ask(job archive.Job) events.RetrievalID {
 	return r
 }
 
-// notice returns the notification of a retrieval that is done.
-func (b *fixture) notice(job archive.Job, r events.RetrievalID) events.RetrievalCompleted {
+// notification returns the notification of a retrieval that is done.
+func (b *fixture) notification(job archive.Job, r events.RetrievalID) events.RetrievalCompleted {
 	b.t.Helper()
 	d, err := b.vault.Describe(b.t.Context(), archive.Job{RetrievalID: r})
 	if err != nil {
@@ -213,8 +213,8 @@ func TestFilesOfEverySizeComeBackEqualAndLeaveNothingBehind(t *testing.T) {
 	}
 }
 
-// TestThePartsThatAServiceMakesUnlessToldOtherwiseAreOfASizeThatS3Takes has the
-// stand-in as strict as S3.
+// TestThePartsThatAServiceMakesUnlessToldOtherwiseAreOfASizeThatS3Takes makes the stand-in as
+// strict as S3 with small parts.
 func TestThePartsThatAServiceMakesUnlessToldOtherwiseAreOfASizeThatS3Takes(t *testing.T) {
 	t.Parallel()
 	b, body := newFixture(t), random(2*8<<20+1)

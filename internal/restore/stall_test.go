@@ -31,10 +31,10 @@ func (g guarded) Put(ctx context.Context, o archive.Object, mark archive.Mark, b
 	return g.Bucket.Put(ctx, o, mark, body, sum)
 }
 
-func TestNoticesThatWaitKeepNoFileWaiting(t *testing.T) {
+func TestNotificationsThatWaitKeepNoFileWaiting(t *testing.T) {
 	testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
 		n := 60
-		if v := os.Getenv("GAS_STALL_NOTICES"); v != "" {
+		if v := os.Getenv("GAS_STALL_NOTIFICATIONS"); v != "" {
 			var err error
 			if n, err = strconv.Atoi(v); err != nil {
 				t.Fatal(err)
@@ -69,7 +69,7 @@ func TestNoticesThatWaitKeepNoFileWaiting(t *testing.T) {
 		b.World.Clock.Advance(time.Hour)
 		es := make([]events.Event, n)
 		for i := range n {
-			es[i] = b.notice(jobs[i], asked[i])
+			es[i] = b.notification(jobs[i], asked[i])
 		}
 		publish(es...)
 		for i := range 4 {

@@ -13,5 +13,5 @@ func (r *Restorer) tell(ctx context.Context, f *file) error {
 		r.OnRestored(size)
 	}
 	f.log.Info("restored", "archive", f.job.ArchiveID, "object", f.verified.Object(), "bytes", size)
-	return f.emit(ctx, r.status(f, archive.Restored, string(f.notice.RetrievalID), size))
+	return f.emit(ctx, r.status(f, archive.Restored, string(f.notification.RetrievalID), size))
 }

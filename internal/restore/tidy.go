@@ -11,7 +11,7 @@ import (
 // copy of a large file may leave uploads. A small file has uploads only if a worker died in
 // [Restorer.placeable], which tries the key after a retrieval failed or expired.
 func (r *Restorer) tidy(ctx context.Context, f *file) error {
-	small := f.notice.Size <= r.PartSize && f.job.RetrievalID != ""
+	small := f.notification.Size <= r.PartSize && f.job.RetrievalID != ""
 	if f.large || small && len(f.job.History.Failed) > 0 {
 		return r.abortAll(ctx, f)
 	}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/gas-restore/gas/internal/text"
+	"github.com/gas-restore/gas/internal/wait"
 )
 
 // discovered is the provider's description of itself, and its keys. It does not change.
@@ -98,16 +99,12 @@ func (p *Provider) renew(ctx context.Context, old *discovered) (*discovered, err
 	if now := p.found.Load(); now != old {
 		return now, nil
 	}
-	if wait := lookupPause - p.age(p.tried); wait > 0 {
+	if left := lookupPause - p.age(p.tried); left > 0 {
 		if p.reason != nil {
 			return nil, p.reason
 		}
-		pause := time.NewTimer(wait)
-		defer pause.Stop()
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			return nil, away(fmt.Errorf("look up the provider %s: %w", p.cfg.Issuer, ctx.Err()), 0)
+		if err := wait.For(ctx, left); err != nil {
+			return nil, away(fmt.Errorf("look up the provider %s: %w", p.cfg.Issuer, err), 0)
 		}
 	}
 	return p.lookUp(ctx)

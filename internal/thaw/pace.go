@@ -9,6 +9,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/kv"
+	"github.com/gas-restore/gas/internal/wait"
 )
 
 // Pace decides how fast a worker calls Glacier, and which tier rests. All workers share
@@ -90,7 +91,7 @@ func (p *Pace) Turn(ctx context.Context) error {
 	}
 	p.next = at.Add(gap)
 	p.mu.Unlock()
-	return wait(ctx, at.Sub(now))
+	return wait.For(ctx, at.Sub(now))
 }
 
 // Enter waits until fewer than Calls calls are in flight. The caller calls leave when its
@@ -170,19 +171,4 @@ func (p *Pace) Took(ctx context.Context, tier archive.Tier) {
 		s.Refusals, s.RestUntil = 0, now
 		return true
 	})
-}
-
-// wait waits for d or until ctx ends.
-func wait(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

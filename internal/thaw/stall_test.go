@@ -213,7 +213,7 @@ func TestPlansThatWaitKeepNoPlanWaiting(t *testing.T) {
 	})
 }
 
-// counted are tasks. stand says how many of them are left in the stream.
+// counted collects tasks. stand returns the number of tasks that are left in the stream.
 type counted struct {
 	testenv.Emitted
 	stand func() int

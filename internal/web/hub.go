@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/wait"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -68,12 +69,7 @@ func (h *hub) run(ctx context.Context) {
 			return
 		}
 		h.log.Warn("live updates are interrupted", "error", fmt.Sprint(err))
-		pause := time.NewTimer(hubPause)
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
-		}
+		wait.For(ctx, hubPause)
 	}
 }
 

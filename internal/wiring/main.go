@@ -9,8 +9,8 @@ import (
 	"github.com/gas-restore/gas/internal/daemon"
 )
 
-// Main runs one service as the environment says, until a signal, and returns
-// the exit code. With --help it only tells what can be set.
+// Main runs one service until a signal, and returns the exit code. The environment has the
+// settings. With --help, Main only prints them.
 func Main(name config.Service, build func(context.Context, Env) (daemon.Part, error)) int {
 	if code, done := command(name, os.Args[1:], os.Stdout, os.Stderr); done {
 		return code

@@ -11,7 +11,7 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 )
 
-// workMetrics are those of a service's workers.
+// workMetrics are the metrics of a service's workers.
 type workMetrics struct {
 	outcomes *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
@@ -37,7 +37,7 @@ func (m *workMetrics) all() []prometheus.Collector {
 	return []prometheus.Collector{m.outcomes, m.seconds, m.fill}
 }
 
-// filled is told how full a consumer is.
+// filled records how full a consumer is.
 func (m *workMetrics) filled(f bus.Fill) {
 	for what, n := range map[string]float64{
 		"waiting": float64(f.Waiting), "in_hand": float64(f.InHand), "max_in_hand": float64(f.MaxInHand), "pulls": float64(f.Pulls), "max_pulls": float64(f.MaxPulls),
@@ -57,7 +57,7 @@ func (m *workMetrics) observe(consumer string) func(bus.Outcome, fault.Kind, tim
 	}
 }
 
-// tally exports a drain's accounting.
+// tally exports the counters of a drain.
 func tally(d *bridge.Drain) []prometheus.Collector {
 	labels := prometheus.Labels{"source": d.Source.Name}
 	outcome := func(name string, n *atomic.Int64) prometheus.Collector {
@@ -88,7 +88,7 @@ func counter(name, help string, labels prometheus.Labels, n *atomic.Int64) prome
 	return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels}, func() float64 { return float64(n.Load()) })
 }
 
-// webhookMetrics exports the webhook's accounting.
+// webhookMetrics exports the counters of the webhook.
 func webhookMetrics(h *bridge.Webhook) []prometheus.Collector {
 	outcome := func(name string, n *atomic.Int64) prometheus.Collector {
 		return counter("gas_webhook_messages_total",
@@ -107,8 +107,8 @@ func webhookMetrics(h *bridge.Webhook) []prometheus.Collector {
 	}
 }
 
-// refusals exports why the webhook refused messages. The reasons are the
-// verifier's: there are as many series as it has had reasons.
+// refusals exports the number of refused messages for each reason. The verifier names the
+// reasons. A reason has no series before its first refusal.
 type refusals struct{ webhook *bridge.Webhook }
 
 var refusedDesc = prometheus.NewDesc("gas_webhook_refused_total", "Messages that are not genuine, by reason.", []string{"reason"}, nil)

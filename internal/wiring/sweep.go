@@ -16,15 +16,15 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// sweeper returns what finds lost work, with a connection of its own: it may
-// publish what the services themselves may not.
+// sweeper returns the runner that finds lost work. It has a connection of its own, because
+// it may publish messages that the services may not publish.
 func (e Env) sweeper(ctx context.Context, cfg aws.Config, catalog *dynamodb.Catalog) (*reconcile.Runner, *bus.Bus, []prometheus.Collector, error) {
 	b, err := e.connectNATS(ctx, "sweep", e.Config.SweepPassword)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	m := newSweepMetrics()
-	host, _ := os.Hostname() // empty will do: the rest of the name is unique
+	host, _ := os.Hostname() // it may be empty: the rest of the name is unique
 	return &reconcile.Runner{
 		Sweeper: &reconcile.Sweeper{
 			Catalog: catalog,
@@ -57,7 +57,7 @@ func (s streams) Publish(ctx context.Context, e events.Event) error {
 	return err
 }
 
-// sweepMetrics tell what sweeps found and did.
+// sweepMetrics count what sweeps found and did.
 type sweepMetrics struct {
 	leads, last, archives prometheus.Gauge
 	due, plans            prometheus.Gauge

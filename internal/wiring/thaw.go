@@ -19,8 +19,8 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Prices returns what retrievals cost in the region: by GAS_PRICES_FILE if that
-// is set, else by the built-in list.
+// Prices returns the prices of retrievals in the region. They come from GAS_PRICES_FILE if
+// that is set, otherwise from the built-in list.
 func Prices(cfg config.Config, region string) (cost.Prices, error) {
 	if cfg.PricesFile == "" {
 		return cost.Public().In(region), nil
@@ -37,8 +37,8 @@ func Prices(cfg config.Config, region string) (cost.Prices, error) {
 	return table.In(region), nil
 }
 
-// Thaw returns the planner, the requester, and the sweeper, which one of the
-// replicas runs.
+// Thaw returns the planner, the requester and the sweeper. Only one replica sweeps at a
+// time.
 func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
 	b, cfg, err := e.connect(ctx, config.Thaw, e.Config.ThawPassword)
 	if err != nil {
@@ -119,7 +119,7 @@ func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
 	}, nil
 }
 
-// thawMetrics tell what was requested and what it cost.
+// thawMetrics count requested retrievals and their cost.
 type thawMetrics struct {
 	retrievals, cost    *prometheus.CounterVec
 	plans               *prometheus.CounterVec
@@ -155,7 +155,8 @@ func (m *thawMetrics) requested(r archive.Retrieval, fallback bool) {
 	m.bill(r)
 }
 
-// adopt counts a retrieval that a worker requested which did not live to count it.
+// adopt counts an adopted retrieval: the worker that requested it died before it could
+// count it.
 func (m *thawMetrics) adopt(r archive.Retrieval) {
 	m.adopted.Inc()
 	m.bill(r)

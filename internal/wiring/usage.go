@@ -14,7 +14,7 @@ import (
 // does says what each service does.
 var does = map[config.Service]string{
 	config.Bridge:  "Bridge brings what SNS says, over SQS queues and a webhook, into JetStream.",
-	config.Thaw:    "Thaw plans which archives of a Premium user are to come back, and asks Glacier for each. One of all thaws looks for lost work.",
+	config.Thaw:    "Thaw plans which archives of a Premium user must come back, and asks Glacier for each. One of all thaws looks for lost work.",
 	config.Restore: "Restore copies what Glacier retrieved to S3, proves it, deletes the archive, and clears the catalog.",
 	config.Web:     "Web is the site: sign-in, jobs, upgrade and download.",
 }
@@ -39,7 +39,7 @@ func command(name config.Service, args []string, out, errs io.Writer) (code int,
 	return daemon.ExitUsage, true
 }
 
-// help tells what the service does and what can be set.
+// help prints what the service does and which settings it has.
 func help(name config.Service, out io.Writer) {
 	fmt.Fprintf(out, "Usage: %s [--help | --version]\n\n%s It runs until a signal:\nthe first SIGTERM finishes the work that has begun, a second gives it back, a third exits.\n\nEnvironment variables, with their defaults:\n\n", name, does[name])
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -61,7 +61,8 @@ func help(name config.Service, out io.Writer) {
 	fmt.Fprintln(out, "\nAWS_REGION, AWS_ENDPOINT_URL, credentials and profiles are read by the AWS SDK.\n`gas check` tries everything that these name.")
 }
 
-// warnOfUnknown logs which variables nobody reads: a misspelt one is a default in disguise.
+// warnOfUnknown logs the variables that nobody reads. If a name is misspelt, the service
+// runs with the default, and nothing else shows that.
 func warnOfUnknown(environ []string, warn func(msg string, args ...any)) {
 	for _, f := range config.Unknown(environ) {
 		warn("an environment variable is none of ours", "variable", f.Variable, "hint", strings.TrimSuffix(f.Problem, "?"))

@@ -14,6 +14,7 @@ import (
 	"github.com/gas-restore/gas/internal/config"
 	"github.com/gas-restore/gas/internal/daemon"
 	"github.com/gas-restore/gas/internal/thaw"
+	"github.com/gas-restore/gas/internal/wait"
 	"github.com/gas-restore/gas/internal/web"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -82,15 +83,8 @@ func (e Env) web(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Part, 
 	return daemon.Part{
 		Name: string(config.Web),
 		Run: together(b.Watch, func(ctx context.Context, drain <-chan struct{}) error {
-			serveCtx, stop := context.WithCancel(ctx)
+			serveCtx, stop := wait.Until(ctx, drain)
 			defer stop()
-			go func() {
-				select {
-				case <-drain:
-					stop()
-				case <-serveCtx.Done():
-				}
-			}()
 			return server.Serve(serveCtx, ln)
 		}),
 		Ready: []daemon.Check{b.Outlook("web").Err},

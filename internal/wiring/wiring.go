@@ -1,6 +1,6 @@
-// Package wiring puts each service together with its adapters and the bus. The
-// commands use it to run one, `gas up` to run all in one process: that is the
-// only difference between the two.
+// Package wiring puts each service together with its adapters and the bus. A service's
+// command runs one service, and `gas up` runs all of them in one process. There is no other
+// difference between the two.
 package wiring
 
 import (
@@ -34,24 +34,25 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Env is where a service runs.
+// Env has the surroundings of a service.
 type Env struct {
 	Config config.Config
 	Log    *slog.Logger
-	// AWS overrides what the environment says of AWS.
+	// AWS overrides the environment's settings of AWS.
 	AWS awsclient.Options
-	// NATS, if set, is a server in this process to connect to without a socket.
+	// NATS, if set, is a server in this process. The service connects to it without a
+	// socket.
 	NATS nats.InProcessConnProvider
-	// Webhook and Web, if set, are listened on in place of the addresses in
-	// Config. The part closes them.
+	// Webhook and Web, if set, are used in place of the addresses in Config. The service
+	// closes them.
 	Webhook, Web net.Listener
-	// Provider, if set, talks to the sign-in provider in the site's place.
+	// Provider, if set, is the client with which the site talks to the sign-in provider.
 	Provider *http.Client
 	// Now, if set, is the clock of the machine that the service runs on.
 	Now func() time.Time
 }
 
-// clock returns what the service takes for the time.
+// clock returns the service's clock.
 func (e Env) clock() func() time.Time {
 	if e.Now == nil {
 		return time.Now
@@ -59,7 +60,7 @@ func (e Env) clock() func() time.Time {
 	return e.Now
 }
 
-// listen returns the listener that is given, or one on addr.
+// listen returns the given listener, or a new one on addr if it is nil.
 func listen(given net.Listener, addr, what string) (net.Listener, error) {
 	if given != nil {
 		return given, nil
@@ -109,7 +110,7 @@ func (e Env) bridge(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Par
 	if err := bus.CheckStreams(ctx, b.JS, events.StreamPremium, events.StreamRestore, events.StreamDead); err != nil {
 		return daemon.Part{}, err
 	}
-	// One for both queues: they wait for the same answer.
+	// Both queues share one probe: they wait for the same answer.
 	publish := publisher{b, bus.NewProbe(b, events.SubjectPremium, events.SubjectRestore, "dead.SQS.*")}
 	drain := func(source bridge.Source, queueURL string) *bridge.Drain {
 		return &bridge.Drain{
@@ -156,7 +157,7 @@ func (e Env) bridge(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Par
 		})
 		part.Notes = append(part.Notes, func(context.Context) error {
 			if err := verifier.Chain(); err != nil {
-				return fmt.Errorf("the webhook refuses all messages, which come by the queues alone: %w; let it be reached, or set GAS_SNS_CHAIN_FILE", err)
+				return fmt.Errorf("the webhook refuses all messages, and only the queues bring them: %w; let the bridge reach that address, or set GAS_SNS_CHAIN_FILE", err)
 			}
 			return nil
 		})
@@ -188,8 +189,8 @@ func rootsFrom(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// chainFrom returns the certificates in a PEM file, in which there is one at least; none
-// without a file.
+// chainFrom returns the certificates in a PEM file, none if file is empty. A file without a
+// certificate is an error.
 func chainFrom(file string) ([]*x509.Certificate, error) {
 	if file == "" {
 		return nil, nil
@@ -230,9 +231,10 @@ func Restore(ctx context.Context, e Env) (daemon.Part, error) {
 		Buckets: []float64{0, 3600, 2 * 3600, 4 * 3600, 6 * 3600, 12 * 3600, 18 * 3600, 23 * 3600},
 	})
 	kept := prometheus.NewCounter(prometheus.CounterOpts{Name: "gas_archives_kept_total", Help: "Restored archives that the vault did not let the service delete."})
-	foreign := prometheus.NewCounter(prometheus.CounterOpts{Name: "gas_foreign_retrievals_total", Help: "Notices of retrievals that are not ours: no job of the catalog, and another topic than ours."})
+	foreign := prometheus.NewCounter(prometheus.CounterOpts{Name: "gas_foreign_retrievals_total", Help: "Notifications of retrievals that are not ours: no job of the catalog, and another topic than ours."})
 	if err := b.CheckKV(ctx, bus.BucketCopies); err != nil {
-		// It works without; a large copy that is interrupted then begins anew.
+		// The restorer works without the bucket, but then an interrupted copy of a large file
+		// begins anew.
 		e.Log.Warn("interrupted copies will not be resumed", "err", err)
 	}
 	bucket := s3.New(cfg)
@@ -263,7 +265,7 @@ func Restore(ctx context.Context, e Env) (daemon.Part, error) {
 	}, nil
 }
 
-// publisher is the bridge's way to the bus.
+// publisher puts the bus behind the bridge's port.
 type publisher struct {
 	bus  *bus.Bus
 	look *bus.Probe
@@ -280,8 +282,7 @@ func (p publisher) Publish(ctx context.Context, es []events.Event) ([]bool, []er
 	return duplicates, errs
 }
 
-// together runs functions until all have returned; the first that fails stops
-// the others.
+// together runs functions until all have returned. If one fails, it stops the others.
 func together(runs ...func(context.Context, <-chan struct{}) error) func(context.Context, <-chan struct{}) error {
 	return func(ctx context.Context, drain <-chan struct{}) error {
 		ctx, cancel := context.WithCancel(ctx)

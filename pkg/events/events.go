@@ -30,7 +30,7 @@ type UserUpgraded struct {
 	// ID is the id of the source message, the same over webhook and queue: the
 	// SNS MessageId, or an id of the operator's command.
 	ID string `json:"id"`
-	// UserID names the user. The user's archives are to come back.
+	// UserID names the user. The user's archives must come back.
 	UserID UserID `json:"user_id"`
 	// UpgradedAt is when the user became Premium, if the source says so; else when the
 	// source sent the message.

@@ -1,5 +1,5 @@
-// Package demo drives one upgrade the way a person does, from the sign-in page
-// to the last byte back in S3, and checks everything that it left behind.
+// Package demo drives one upgrade as a person does, from the sign-in page to the last byte
+// back in S3. Then it checks that every file is right, and that nothing is left over.
 package demo
 
 import (
@@ -26,7 +26,7 @@ func newBrowser() (*browser, error) {
 	return &browser{&http.Client{Jar: jar, Timeout: 20 * time.Second}}, nil
 }
 
-// page is what a browser shows.
+// page is a page that the browser shows.
 type page struct {
 	url   *url.URL
 	forms []form
@@ -38,7 +38,7 @@ type form struct {
 	fields url.Values
 }
 
-// maxPage bounds what is read of a page.
+// maxPage is the most that the browser reads of a page, in bytes.
 const maxPage = 1 << 20
 
 func (b *browser) open(ctx context.Context, link string) (page, error) {
@@ -108,7 +108,7 @@ func attribute(n *html.Node, name string) string {
 	return ""
 }
 
-// find returns the form that ok likes.
+// find returns the first form for which ok returns true.
 func (p page) find(what string, ok func(form) bool) (form, error) {
 	for _, f := range p.forms {
 		if ok(f) {

@@ -19,27 +19,28 @@ import (
 	"github.com/gas-restore/gas/internal/aws/glacier"
 	"github.com/gas-restore/gas/internal/daemon"
 	"github.com/gas-restore/gas/internal/local/stack"
+	"github.com/gas-restore/gas/internal/wait"
 	"github.com/gas-restore/gas/internal/wiring"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
 // Options say how much work there is.
 type Options struct {
-	// Dir keeps the state while the demo runs; the caller removes it.
+	// Dir has the state while the demo runs. The caller removes it.
 	Dir string
-	// Files and Size of the user's archives; size 0 is a mix.
+	// Files is the number of the user's archives, and Size is the size of each; 0 is a mix.
 	Files int
 	Size  int64
-	// Workers is how many thaws and restores there are.
+	// Workers is the number of thaws, and the number of restores.
 	Workers int
-	// ExpeditedDelay is how long Glacier takes.
+	// ExpeditedDelay is the time that Glacier takes for an Expedited retrieval.
 	ExpeditedDelay time.Duration
 	Log            *slog.Logger
-	// Progress is told whenever something moved; it may be nil.
+	// Progress gets the progress after each change; it may be nil.
 	Progress func(Progress)
 }
 
-// Progress counts the files that have come so far at least.
+// Progress counts the files that reached each state. A file that is further counts too.
 type Progress struct {
 	Files, Planned, Requested, Ready, Restored int
 	Bytes, TotalBytes                          int64
@@ -52,7 +53,7 @@ type Step struct {
 	Longest float64 `json:"longest_seconds"`
 }
 
-// Report is what came of a demo.
+// Report is the result of a demo.
 type Report struct {
 	Files    int              `json:"files"`
 	Restored int              `json:"restored"`
@@ -61,13 +62,13 @@ type Report struct {
 	Workers  int              `json:"workers"`
 	Steps    []Step           `json:"steps"`
 	Calls    map[string]int64 `json:"api_calls"`
-	// Retrievals is how many retrieval jobs Glacier had.
+	// Retrievals is the number of retrieval jobs at Glacier.
 	Retrievals int `json:"retrievals"`
-	// ArchivesLeft, Pending and DeadLetters are 0 when all is well.
+	// ArchivesLeft, Pending and DeadLetters are 0 if nothing went wrong.
 	ArchivesLeft int    `json:"archives_left"`
 	Pending      uint64 `json:"messages_pending"`
 	DeadLetters  uint64 `json:"dead_letters"`
-	// Missing names what is not as it should be.
+	// Missing has a sentence for each thing that is wrong.
 	Missing []string `json:"missing"`
 }
 
@@ -125,7 +126,7 @@ func (d *drive) run(ctx context.Context) (Report, error) {
 			r.Calls[name] = n
 		}
 	}
-	// What is checked is checked even if the time was up.
+	// The checks run even if ctx has ended: the report then names what is missing.
 	checkCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	return r, d.check(checkCtx, &r)
@@ -144,7 +145,7 @@ func (d *drive) watch(ctx context.Context) {
 	}
 }
 
-// check compares what is there now with what should be.
+// check compares the result with what a right restore leaves.
 func (d *drive) check(ctx context.Context, r *Report) error {
 	miss := func(format string, args ...any) { r.Missing = append(r.Missing, fmt.Sprintf(format, args...)) }
 	catalog := dynamodb.New(d.s.AWSConfig, wiring.Tables(d.s.Config))
@@ -192,10 +193,10 @@ func (d *drive) check(ctx context.Context, r *Report) error {
 		if name == events.StreamDead {
 			r.DeadLetters = n
 		} else {
-			// An ack may be a moment behind the status that says restored, and on a machine
-			// with much to do that is a long one.
+			// A worker acks a message after it reported “restored”. On a busy machine, that
+			// can take some time.
 			for end := time.Now().Add(longestAck); n > 0 && time.Now().Before(end); {
-				if err := pause(ctx, 20*time.Millisecond); err != nil {
+				if err := wait.For(ctx, 20*time.Millisecond); err != nil {
 					return err
 				}
 				info, err := st.Info(ctx)
@@ -213,21 +214,10 @@ func (d *drive) check(ctx context.Context, r *Report) error {
 	return nil
 }
 
-// longestAck is how long after the last file is back its message may still be there.
+// longestAck is how long the message of the last file may stay after the file is back.
 const longestAck = 30 * time.Second
 
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// compare reads the object and compares every byte with what was archived.
+// compare compares every byte of the object with the archived file.
 func (d *drive) compare(ctx context.Context, client *s3.Client, o archive.Object, i int) error {
 	out, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: &o.Bucket, Key: &o.Key})
 	if err != nil {
@@ -240,7 +230,7 @@ func (d *drive) compare(ctx context.Context, client *s3.Client, o archive.Object
 	return same(out.Body, d.person.Result(i))
 }
 
-// same returns an error that tells where two streams differ.
+// same returns an error that says where two streams differ, nil if they are the same.
 func same(got, want io.Reader) error {
 	var a, b [64 << 10]byte
 	for at := int64(0); ; {

@@ -13,14 +13,15 @@ import (
 // change does not depend on the number of files.
 type watched struct {
 	files map[events.JobID]*file
-	// progress counts them.
+	// progress counts the files.
 	progress Progress
 }
 
-// file is one that is on its way back.
+// file is a file on its way back.
 type file struct {
 	size int64
-	// seen has the time at which it first came to a state, way how far it has come at least.
+	// seen has the time at which the file first came to each state. way is the number of
+	// states that it has passed, or is in.
 	seen map[archive.State]time.Time
 	way  int
 }
@@ -41,11 +42,11 @@ func newWatched(person stack.Person, files int) *watched {
 	return w
 }
 
-// saw notes that the job came to the state, and returns how far all are.
+// saw records that the job came to the state, and returns the progress of all files.
 func (w *watched) saw(job events.JobID, state archive.State, at time.Time) Progress {
 	f := w.files[job]
 	if f == nil {
-		return w.progress // somebody else's
+		return w.progress // another user's job
 	}
 	if _, again := f.seen[state]; !again {
 		f.seen[state] = at

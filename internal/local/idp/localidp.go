@@ -1,5 +1,5 @@
-// Package localidp is an OpenID Connect provider for development. A person who opens its
-// sign-in page picks one of a few people, and is that one. The provider speaks the
+// Package localidp is an OpenID Connect provider for development. On its sign-in page, a
+// person picks one of a few people, and is signed in as that one. The provider speaks the
 // authorization code flow with PKCE like a real one. So local runs and tests sign in over
 // the same code path as production.
 package localidp
@@ -52,13 +52,13 @@ type Client struct {
 	// registration decides.
 	Post bool
 	// Spend says that a request spends the code even if it does not authenticate the client as
-	// registered. It should not, but does so at some providers.
+	// registered. A right provider does not do this, but some do.
 	Spend bool
 	// Audience are further audiences of the client's ID tokens.
 	Audience []string
 }
 
-// Person is one of the people as whom one can sign in.
+// Person is a person that the sign-in page offers.
 type Person struct {
 	// Subject is the person's id, the sub claim.
 	Subject string
@@ -80,7 +80,7 @@ type Provider struct {
 	claims  func(map[string]any)
 }
 
-// maxBody is far more than any form of the protocol needs.
+// maxBody bounds the body of a request, in bytes. No form of the protocol needs so much.
 const maxBody = 64 << 10
 
 // New returns a provider. Its error names every mistake in cfg.
@@ -107,7 +107,7 @@ func New(cfg Config) (*Provider, error) {
 	if _, err := rand.Read(conf.CryptoKey[:]); err != nil {
 		return nil, fmt.Errorf("local provider: make the code key: %w", err)
 	}
-	// Pages of other origins have nothing to do here, so there is no CORS.
+	// No page of another origin needs the provider, so there is no CORS.
 	opts := []op.Option{
 		op.WithCORSOptions(nil),
 		op.WithAccessTokenVerifierOpts(op.WithSupportedAccessTokenSigningAlgorithms(algorithms...)),

@@ -92,7 +92,7 @@ func (m *moods) answer(w http.ResponseWriter, r *http.Request) bool {
 	mood := m.next(e)
 	switch {
 	case mood.Hang:
-		_, _ = io.Copy(io.Discard, r.Body) // a server looks whether the client is there once it has read all
+		_, _ = io.Copy(io.Discard, r.Body) // net/http sees that the client is gone only after it has read the whole body
 		<-r.Context().Done()
 	case mood.Status == 0 && mood.Error == "":
 		return false
@@ -113,7 +113,7 @@ func (mood Mood) write(w http.ResponseWriter) {
 		kind = "application/json"
 	}
 	if mood.Error != "" {
-		data, _ := json.Marshal(map[string]string{"error": mood.Error}) // of a string it cannot fail
+		data, _ := json.Marshal(map[string]string{"error": mood.Error}) // a map of strings cannot fail
 		body, kind = string(data), "application/json"
 	}
 	w.Header().Set("Content-Type", kind)

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// requestLifetime is how long somebody may look at the sign-in page.
+	// requestLifetime is how long the sign-in page waits for a person.
 	requestLifetime = 10 * time.Minute
 	// codeLifetime is how long an application has to redeem its code.
 	codeLifetime = time.Minute
@@ -79,8 +79,8 @@ func newState(cfg Config, key signing) *state {
 	return s
 }
 
-// request returns a copy of the request that nobody has answered yet. The error is
-// errUnknown if there is none.
+// request returns a copy of a request that nobody has answered yet. The error is errUnknown
+// if there is no such request.
 func (s *state) request(id string) (*request, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

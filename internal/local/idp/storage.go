@@ -21,7 +21,8 @@ var _ op.Storage = (*state)(nil)
 func newID() string { return rand.Text() }
 
 // CreateAuthRequest implements [op.Storage]. It refuses two kinds of requests that op would
-// accept: a request without PKCE S256, and one that forbids to ask who it is.
+// accept: a request without PKCE S256, and a request with prompt=none, because this provider
+// must always ask who the person is.
 func (s *state) CreateAuthRequest(_ context.Context, ar *oidc.AuthRequest, _ string) (op.AuthRequest, error) {
 	if ar.CodeChallenge == "" || ar.CodeChallengeMethod != oidc.CodeChallengeMethodS256 {
 		return nil, oidc.ErrInvalidRequest().WithDescription("PKCE with code_challenge_method S256 is required")

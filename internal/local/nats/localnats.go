@@ -13,8 +13,8 @@ import (
 	gas "github.com/gas-restore/gas"
 )
 
-// Start starts a server as nats.conf says, but with its store in dir and
-// listening on addr, host:port; port 0 takes a free one.
+// Start starts a server with the settings of nats.conf, but its store is in dir, and it
+// listens on addr (host:port). Port 0 takes a free port.
 func Start(dir, addr string) (*server.Server, error) {
 	opts := &server.Options{}
 	if err := opts.ProcessConfigString(gas.NATSConf); err != nil {
@@ -29,7 +29,7 @@ func Start(dir, addr string) (*server.Server, error) {
 		return nil, fmt.Errorf("nats address: %w", err)
 	}
 	if n != 0 {
-		// The server would end the whole process if the address is taken.
+		// If the address is taken, the server would end the whole process.
 		probe, err := net.Listen("tcp", addr)
 		if err != nil {
 			return nil, fmt.Errorf("listen for nats: %w", err)

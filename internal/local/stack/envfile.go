@@ -9,7 +9,7 @@ import (
 // Variable is a line of an environment file.
 type Variable struct{ Name, Value string }
 
-// Environment returns what the four binaries, `gas`, `aws` and `nats` need to
+// Environment returns the variables with which the four services, `gas`, `aws` and `nats`
 // work with this stack.
 func (s *Stack) Environment() []Variable {
 	c := s.Config
@@ -46,7 +46,8 @@ func (s *Stack) Environment() []Variable {
 		add("GAS_OIDC_CLIENT_ID", c.OIDCClientID)
 		add("GAS_OIDC_CLIENT_SECRET", c.OIDCSecret.Reveal())
 	}
-	// Without a server of our own these are nats.conf's, for one that runs beside.
+	// If this process runs no NATS server, these are the values of nats.conf, for a server
+	// that runs beside it.
 	add("GAS_NATS_URL", c.NATSURL)
 	add("GAS_NATS_BRIDGE_PASSWORD", c.BridgePassword.Reveal())
 	add("GAS_NATS_THAW_PASSWORD", c.ThawPassword.Reveal())
@@ -68,7 +69,7 @@ func (s *Stack) WriteEnvFile(path string) error {
 	for _, v := range s.Environment() {
 		fmt.Fprintf(&b, "%s=%s\n", v.Name, quote(v.Value))
 	}
-	// In one step, so that who waits for the file finds it whole.
+	// The rename is one step, so a program that waits for the file reads all its lines.
 	tmp := path + ".new"
 	if err := os.WriteFile(tmp, []byte(b.String()), 0o600); err != nil {
 		return fmt.Errorf("write the environment file: %w", err)
@@ -79,7 +80,7 @@ func (s *Stack) WriteEnvFile(path string) error {
 	return nil
 }
 
-// quote returns s as one word of a shell.
+// quote quotes s so that a shell reads it as one word.
 func quote(s string) string {
 	if s != "" && strings.IndexFunc(s, func(r rune) bool {
 		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:@%+,=", r))

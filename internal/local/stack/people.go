@@ -24,19 +24,18 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// Person is a made-up user of the local service.
+// Person is an invented user of the local service.
 type Person struct {
 	ID   string
 	Name string
 	Role archive.Role
-	// Archived is how many result files are in the vault, Stored how many are in
-	// S3.
+	// Archived is the number of result files in the vault, Stored the number in S3.
 	Archived, Stored int
 	// Size is the size of each file in bytes; 0 takes a mix of small ones.
 	Size int64
 }
 
-// note says in a few words who this is.
+// note describes the person in a few words.
 func (p Person) note() string {
 	plan := "Free"
 	if p.Role == archive.Premium {
@@ -45,8 +44,7 @@ func (p Person) note() string {
 	return fmt.Sprintf("%s, %d archived files, %d in S3", plan, p.Archived, p.Stored)
 }
 
-// People are the users that `gas up` makes, files and size being those of the
-// first.
+// People returns the users that `gas up` makes. files and size are for the first of them.
 func People(files int, size int64) []Person {
 	return []Person{
 		{ID: "fern", Name: "Fern Fictive", Role: archive.Free, Archived: files, Size: size},
@@ -56,8 +54,8 @@ func People(files int, size int64) []Person {
 	}
 }
 
-// mixed are the sizes of example files: one byte, the least that Glacier takes,
-// around a leaf of the tree hash, and ordinary ones.
+// mixed are the sizes of example files. Among ordinary sizes there are one byte, which is
+// the least that Glacier takes, and the sizes around 1 MiB, a leaf of the tree hash.
 var mixed = []int64{24_000, 310_000, 1, 1 << 20, 1<<20 + 1, 88_000, 1<<20 - 1, 2_500_000, 640_000}
 
 func (p Person) size(i int) int64 {
@@ -81,8 +79,8 @@ func (p Person) Job(bucket string, i int) archive.Job {
 	}
 }
 
-// Result returns the content of the person's result file number i: lines of a
-// made-up annotated VCF, the same each time.
+// Result returns the content of the person's result file number i: lines of an invented
+// annotated VCF. It is the same each time.
 func (p Person) Result(i int) io.Reader {
 	seed := sha256.Sum256([]byte(p.ID + strconv.Itoa(i)))
 	r := &vcf{rand: rand.New(rand.NewPCG(binary.LittleEndian.Uint64(seed[:]), binary.LittleEndian.Uint64(seed[8:])))}
@@ -93,7 +91,7 @@ func (p Person) Result(i int) io.Reader {
 // ResultSize returns the size of result file number i in bytes.
 func (p Person) ResultSize(i int) int64 { return p.size(i) }
 
-// vcf makes lines without end.
+// vcf makes endless lines.
 type vcf struct {
 	rand *rand.Rand
 	buf  bytes.Buffer
@@ -125,7 +123,7 @@ func (v *vcf) Read(p []byte) (int, error) {
 	return v.buf.Read(p)
 }
 
-// seed makes the people's accounts and files, those that are not there yet.
+// seed makes the people's missing accounts and files.
 func (s *Stack) seed(ctx context.Context, people []Person) error {
 	catalog := s.catalog()
 	g, ctx := errgroup.WithContext(ctx)
@@ -156,8 +154,8 @@ func (s *Stack) seedJob(ctx context.Context, p Person, i int) error {
 	if _, err := objects.PutObject(ctx, &s3.PutObjectInput{Bucket: &job.Log.Bucket, Key: &job.Log.Key, Body: bytes.NewReader([]byte(log))}); err != nil {
 		return err
 	}
-	// In a file: the SDK reads an archive three times, for the two hashes and to
-	// send it, and it may be large.
+	// The archive may be large, and the SDK reads it three times: for two hashes, and to
+	// send it. So it is in a file.
 	f, err := os.CreateTemp("", "gas-example-")
 	if err != nil {
 		return err

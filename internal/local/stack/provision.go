@@ -11,8 +11,8 @@ import (
 	"github.com/gas-restore/gas/internal/wiring"
 )
 
-// provisionAWS makes what [estate] says in the stand-in, the vault and the bucket. It is
-// idempotent.
+// provisionAWS makes the things in [estate], the vault and the bucket in the stand-in. It
+// can run again: it leaves existing things alone.
 func (s *Stack) provisionAWS(ctx context.Context) error {
 	c := &s.Config
 	if err := s.catalog().CreateTables(ctx); err != nil {
@@ -54,11 +54,11 @@ func subscribe(ctx context.Context, account *awsestate.Account, hooks map[string
 	return nil
 }
 
-// lookEvery is how often it is looked whether a bridge runs beside this process.
+// lookEvery is the time from one try to reach a bridge outside this process to the next.
 const lookEvery = 200 * time.Millisecond
 
-// subscribeLater subscribes the webhooks as soon as a bridge listens for them: one that
-// nobody confirms is never called, and SNS asks for a few seconds only.
+// subscribeLater subscribes the webhooks as soon as a bridge listens for them. SNS asks for
+// a confirmation during a few seconds only, and never calls an unconfirmed webhook.
 func (s *Stack) subscribeLater(account *awsestate.Account, hooks map[string]string) {
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})

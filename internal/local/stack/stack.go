@@ -29,8 +29,8 @@ import (
 	"github.com/gas-restore/gas/internal/wiring"
 )
 
-// The parts, for Options.Only. The services need all the others in the same process; the
-// others can also be started alone.
+// The parts, for Options.Only. The services need all other parts in the same process. The
+// other parts can also run alone.
 const (
 	AWS      = "aws"
 	NATS     = "nats"
@@ -40,16 +40,16 @@ const (
 
 // Options say what to start and where.
 type Options struct {
-	// Dir keeps all state: the stand-in's, and NATS's.
+	// Dir has the state of the stand-in and of NATS.
 	Dir string
-	// Only names the parts to start; empty is all of them.
+	// Only names the parts to start; empty means all.
 	Only []string
 	// Addresses to listen on, host:port; port 0 takes a free one.
 	AWSAddr, NATSAddr, IDPAddr, WebAddr, WebhookAddr string
-	// ExpeditedDelay is how long an Expedited retrieval takes at the stand-in;
-	// Standard and Bulk take 3 and 5 times as long. Zero is AWS's own pace.
+	// ExpeditedDelay is the time of an Expedited retrieval at the stand-in. Standard takes
+	// 3 times as long, and Bulk 5 times. Zero means that all take as long as at AWS.
 	ExpeditedDelay time.Duration
-	// Workers is how many thaws and restores run.
+	// Workers is the number of thaws, and the number of restores.
 	Workers int
 	Log     *slog.Logger
 }
@@ -69,12 +69,12 @@ func (o Options) Check() error {
 	return nil
 }
 
-// Stack is what runs. Close it after its parts have stopped.
+// Stack is the running service. Close it after its parts have stopped.
 type Stack struct {
 	Config config.Config
 	AWS    *localaws.Server
 	NATS   *server.Server
-	// AWSConfig is the SDK's, for the stand-in over its wire.
+	// AWSConfig makes the AWS SDK talk to the stand-in over HTTP.
 	AWSConfig aws.Config
 	// Bus is connected as the operator; nil without NATS.
 	Bus *bus.Bus
@@ -92,8 +92,8 @@ const (
 	clientSecret = "local-client-secret"
 )
 
-// Start starts what the options name, makes the queues, tables and streams, and
-// puts the people's files in the vault. What is there from an earlier run stays.
+// Start starts the parts that the options name. It makes the queues, tables and streams, and
+// puts the people's files in the vault. It keeps everything from an earlier run.
 func Start(ctx context.Context, o Options, people []Person) (_ *Stack, err error) {
 	if err := o.Check(); err != nil {
 		return nil, err
@@ -149,8 +149,8 @@ func Start(ctx context.Context, o Options, people []Person) (_ *Stack, err error
 // Has reports whether the part runs in this process.
 func (s *Stack) Has(part string) bool { return s.opts.has(part) }
 
-// Note says in a few words who the person is. Without the stand-in nobody has files or an
-// account: what becomes of who signs in is up to the services beside.
+// Note describes the person in a few words. Without the stand-in in this process, the stack
+// does not know the person's account and files.
 func (s *Stack) Note(p Person) string {
 	if !s.Has(AWS) {
 		return "can sign in; accounts and files are where the services look for them"
@@ -160,7 +160,7 @@ func (s *Stack) Note(p Person) string {
 
 // lockFolder locks the state of the parts in the folder, until Close.
 func (s *Stack) lockFolder() error {
-	for _, part := range []string{NATS, AWS} { // the others keep no state
+	for _, part := range []string{NATS, AWS} { // the other parts have no state on disk
 		if !s.opts.has(part) {
 			continue
 		}
@@ -191,9 +191,9 @@ func listen(addr, what, flag string) (net.Listener, error) {
 	return ln, nil
 }
 
-// listenWeb listens for the services that others must know the address of
-// before they run. If the services are run by hand, it only notes where they
-// will be.
+// listenWeb opens the listeners of the site and the webhook, because other parts must know
+// their addresses first. If the services run in other processes, it only records the
+// addresses.
 func (s *Stack) listenWeb() (webLn, hookLn net.Listener, err error) {
 	webAddr, hookAddr := s.opts.WebAddr, s.opts.WebhookAddr
 	if s.opts.has(Services) {

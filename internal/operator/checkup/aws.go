@@ -138,7 +138,7 @@ func absent(err error) error {
 	return err
 }
 
-// first returns the error of the first entry of a list.
+// first reads the first entry of a list, and returns its error.
 func first[T any](list func(func(T, error) bool)) (err error) {
 	list(func(_ T, e error) bool { err = e; return false })
 	return err
@@ -295,7 +295,7 @@ func (l *look) topic(ctx context.Context, account *awsestate.Account, e *end) (f
 		for {
 			now, err := account.Topic(ctx, e.topic)
 			if err != nil && found != nil && ctx.Err() != nil {
-				return nil // the last read was cut short
+				return nil // the time was up during this read; the read before counts
 			}
 			if found = now; err != nil || found == nil || !e.pending(found) {
 				return err
@@ -319,7 +319,7 @@ func (e *end) hook(s estate.Subscription) bool {
 	return err == nil && strings.HasSuffix(u.Path, e.channel.Webhook)
 }
 
-// told returns what the check saw of a correct topic.
+// told describes what the check saw of a correct topic.
 func (e *end) told(t *estate.FoundTopic) string {
 	if t != nil && slices.ContainsFunc(t.Subscriptions, e.hook) {
 		return "topic is there, and its webhook is confirmed"

@@ -72,7 +72,7 @@ func (l *look) try(ctx context.Context, f func(context.Context) error) error {
 	return f(ctx)
 }
 
-// limits adds what the checks cannot prove: to try it would have an effect.
+// limits adds the things that the checks cannot prove, because a try would have an effect.
 func (l *look) limits() {
 	for _, limit := range []struct {
 		who         config.Service

@@ -16,9 +16,9 @@ import (
 	"github.com/gas-restore/gas/internal/web"
 )
 
-// provider checks the sign-in provider, and whether the provider knows the site: with a
-// request to sign in that must ask nobody, and with a question about a token that does
-// not exist.
+// provider checks the sign-in provider, and whether the provider knows the site. For this,
+// it begins a sign-in in which the provider may ask nobody, and it asks about a token that
+// does not exist.
 func (l *look) provider(ctx context.Context) {
 	const issuer, id, secret, base = "GAS_OIDC_ISSUER", "GAS_OIDC_CLIENT_ID", "GAS_OIDC_CLIENT_SECRET", "GAS_WEB_BASE_URL"
 	if l.bad[issuer] {

@@ -1,5 +1,6 @@
-// Package summary counts jobs by their state: how many there are, how large, since
-// when, and until when they should be back. It does no I/O.
+// Package summary counts jobs by their state. For each state it says how many jobs there
+// are, how large they are, since when they wait, and when they should be back. It does no
+// I/O.
 package summary
 
 import (
@@ -8,30 +9,33 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 )
 
-// Row is the jobs of one state.
+// Row counts the jobs of one state.
 type Row struct {
 	State archive.State `json:"state"`
 	Jobs  int64         `json:"jobs"`
-	// Bytes is the size of the archives with a known size, Unsized the number of the
-	// others.
+	// Bytes is the size of all archives with a known size. Unsized is the number of the
+	// other archives.
 	Bytes   int64 `json:"bytes"`
 	Unsized int64 `json:"unsized,omitempty"`
-	// Oldest is since when the one that waits the longest does: since its retrieval
-	// was requested, or else since it was submitted.
+	// Oldest is the time since which a job of this state waits, for the job that waits the
+	// longest. A job waits since its retrieval was requested, or since it was submitted if
+	// it has no retrieval.
 	Oldest time.Time `json:"oldest,omitzero"`
-	// ReadyBy is when the last retrieval should be ready by what its tier typically
-	// takes at the most; Overdue is how many should be ready and are not.
+	// ReadyBy is the time at which the last retrieval should be ready. Each retrieval counts
+	// with the longest typical time of its tier. Overdue is the number of retrievals that
+	// should be ready and are not.
 	ReadyBy time.Time `json:"ready_by,omitzero"`
 	Overdue int64     `json:"overdue,omitempty"`
 	// ByTier counts the retrievals by their tier.
 	ByTier map[archive.Tier]int64 `json:"by_tier,omitempty"`
 }
 
-// Two states that the catalog alone does not tell.
+// Two states that the catalog alone does not show.
 const (
 	// Queued: an announcement of its user waits for a planner.
 	Queued archive.State = "queued"
-	// Held: its plan waits for an operator or another day, and nobody asks for it.
+	// Held: its plan waits for an approval or for another day, and nobody requests the
+	// archive.
 	Held archive.State = "held"
 )
 
@@ -41,14 +45,14 @@ type Summary struct {
 	rows map[archive.State]*Row
 	// asked is the latest time at which a planned archive may be requested.
 	asked time.Time
-	// Billed is what the retrievals of all jobs cost, by the price list.
+	// Billed is the price of all jobs' retrievals, by the price list.
 	Billed archive.MicroUSD
 }
 
 // New returns a summary as of now, with nothing counted yet.
 func New(now time.Time) *Summary { return &Summary{now: now, rows: map[archive.State]*Row{}} }
 
-// order returns that in which a job passes through the states.
+// order returns the states in the order in which a job passes through them.
 func order() []archive.State {
 	return []archive.State{archive.Pending, archive.Errored, archive.Archived, Queued, Held, archive.Planned, archive.Requested, archive.Available, archive.Unclear}
 }

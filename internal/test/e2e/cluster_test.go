@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/test/testenv"
+	"github.com/gas-restore/gas/internal/wait"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -51,14 +52,14 @@ func TestFilesComeBackWhileTheLeadersAreKilled(t *testing.T) {
 			}
 			c.Kill(i)
 			killed++
-			pause(ctx, time.Second)
+			wait.For(ctx, time.Second)
 			c.Start(i)
 			until(t, ctx, "the cluster to be whole", func() bool { return c.Whole(ctx, op.JS) })
 		}
 		if ctx.Err() != nil {
 			t.Fatalf("%d files are still archived", left)
 		}
-		pause(ctx, 500*time.Millisecond)
+		wait.For(ctx, 500*time.Millisecond)
 	}
 	took := time.Since(began)
 	// A server that was just killed does not answer at once.
@@ -76,14 +77,5 @@ func TestFilesComeBackWhileTheLeadersAreKilled(t *testing.T) {
 	t.Log(summary)
 	if len(jobs) != files || got != (outcome{retrieved: files}) || dead != 0 || killed == 0 {
 		t.Error(summary)
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }

@@ -16,6 +16,7 @@ import (
 	gas "github.com/gas-restore/gas"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/test/testenv"
+	"github.com/gas-restore/gas/internal/wait"
 )
 
 var natsUsers = []string{"bridge", "thaw", "restore", "sweep", "web", "operator"}
@@ -175,7 +176,7 @@ func TestServicesCarryOnWhilePasswordsAndCertificatesChange(t *testing.T) {
 		said := services[1].notReady(ctx)
 		return strings.Contains(strings.ToLower(said), "authorization")
 	})
-	pause(ctx, 4*time.Second)
+	wait.For(ctx, 4*time.Second)
 	g.passwords("second")
 	ready("the first change of passwords")
 

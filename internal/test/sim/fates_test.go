@@ -226,9 +226,9 @@ func (w *world) loseStreams(names ...string) {
 	}
 }
 
-// noticesOfVault has the vault tell of each retrieval too, beside the retrieval itself.
-func (w *world) noticesOfVault() {
-	w.trouble(noticesOfTwo, 1)
+// notificationsOfVault has the vault tell of each retrieval too, beside the retrieval itself.
+func (w *world) notificationsOfVault() {
+	w.trouble(notificationsOfTwo, 1)
 	_, err := w.Vaults.SetVaultNotifications(w.t.Context(), &awsglacier.SetVaultNotificationsInput{
 		AccountId: aws.String("-"), VaultName: aws.String(testenv.VaultID),
 		VaultNotificationConfig: &glaciertypes.VaultNotificationConfig{Events: []string{"ArchiveRetrievalCompleted"}, SNSTopic: &w.cfg.RestoreTopic},

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/gas-restore/gas/internal/wait"
 )
 
 // How a process may be cut off from the world, for a while.
@@ -32,7 +34,7 @@ func (w *world) ail(service string, a ailment, d time.Duration) {
 		p.ails[a] = time.Now().Add(d)
 		p.mu.Unlock()
 		w.running.Go(func() {
-			pause(p.ctx, d)
+			wait.For(p.ctx, d)
 			p.recover(a)
 		})
 	}
@@ -52,7 +54,7 @@ func (p *process) has(some ...ailment) (left time.Duration) {
 // await waits while the process has one of the ailments.
 func (p *process) await(some ...ailment) {
 	for left := p.has(some...); left > 0 && p.ctx.Err() == nil; left = p.has(some...) {
-		pause(p.ctx, left)
+		wait.For(p.ctx, left)
 	}
 }
 
@@ -80,13 +82,13 @@ func (p *process) recover(a ailment) {
 func (p *process) over(r *http.Request, do func() (*http.Response, error)) (*http.Response, error) {
 	p.await(frozen)
 	if left := p.has(mute); left > 0 {
-		pause(r.Context(), left)
+		wait.For(r.Context(), left)
 		return nil, errRefused
 	}
 	resp, err := do()
 	if left := p.has(deaf); left > 0 && err == nil {
 		resp.Body.Close()
-		pause(r.Context(), left)
+		wait.For(r.Context(), left)
 		return nil, errLost
 	}
 	p.await(frozen)

@@ -18,7 +18,7 @@ func minutes(d *rand.Rand, n int) time.Duration {
 	return time.Duration(d.IntN(n*60_000)) * time.Millisecond
 }
 
-// surroundings lets clocks be apart, indexes and lists lag, the vault give notice too,
+// surroundings lets clocks be apart, indexes and lists lag, the vault send notifications too,
 // and a policy refuse, and returns the dice for more.
 func (w *world) surroundings(seed uint64) *rand.Rand {
 	d := dice(seed, "more", 0)
@@ -36,7 +36,7 @@ func (w *world) surroundings(seed uint64) *rand.Rand {
 		w.Glacier.SetListLag(minutes(d, 1) / 2)
 	}
 	if d.IntN(6) == 0 {
-		w.noticesOfVault()
+		w.notificationsOfVault()
 	}
 	if d.IntN(10) == 0 {
 		w.trouble(policies, 1)

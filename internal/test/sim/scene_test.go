@@ -16,32 +16,32 @@ import (
 
 // The trouble in a scene beside the broken effects.
 const (
-	expeditedFull   = "scenes in which Expedited is full"
-	noticesLost     = "SNS messages lost"
-	noticesTwice    = "SNS messages delivered twice"
-	noticesLate     = "SNS messages late, up to an hour"
-	retrievalFailed = "retrievals that Glacier failed"
-	outputExpired   = "days without any process, in which outputs expire"
-	clockJumped     = "jumps of AWS's clock, up to three hours"
-	serverStopped   = "stops of the NATS server"
-	streamsFull     = "scenes in which the server's streams are full for a while"
-	answersBad      = "calls that AWS throttles, fails, cuts short or garbles"
-	pressedTwice    = "upgrades that a user asked for again"
-	goneAway        = "users who do not come back after a request of unknown fate"
-	undone          = "upgrades undone before they were heard of"
-	crowd           = "scenes with more archives than a page"
-	changedMind     = "users who left Premium at some moment"
-	stopped         = "stops of everything by an operator"
-	streamsAnew     = "scenes in which streams are lost and made anew"
-	statusLost      = "scenes in which the changes told so far are lost"
-	noticesOfTwo    = "scenes in which the vault gives notice too"
-	policies        = "scenes with a retrieval policy"
-	clocksApart     = "scenes in which clocks are minutes apart"
-	clocksBack      = "clocks that went back"
-	indexesLate     = "scenes in which indexes and Glacier's list lag"
-	published       = "upgrades that an operator announced"
-	roleWritten     = "roles that another system wrote, with a lost message"
-	archivedAgain   = "files archived again after they were back"
+	expeditedFull      = "scenes in which Expedited is full"
+	notificationsLost  = "SNS messages lost"
+	notificationsTwice = "SNS messages delivered twice"
+	notificationsLate  = "SNS messages late, up to an hour"
+	retrievalFailed    = "retrievals that Glacier failed"
+	outputExpired      = "days without any process, in which outputs expire"
+	clockJumped        = "jumps of AWS's clock, up to three hours"
+	serverStopped      = "stops of the NATS server"
+	streamsFull        = "scenes in which the server's streams are full for a while"
+	answersBad         = "calls that AWS throttles, fails, cuts short or garbles"
+	pressedTwice       = "upgrades that a user asked for again"
+	goneAway           = "users who do not come back after a request of unknown fate"
+	undone             = "upgrades undone before they were heard of"
+	crowd              = "scenes with more archives than a page"
+	changedMind        = "users who left Premium at some moment"
+	stopped            = "stops of everything by an operator"
+	streamsAnew        = "scenes in which streams are lost and made anew"
+	statusLost         = "scenes in which the changes told so far are lost"
+	notificationsOfTwo = "scenes in which the vault sends notifications too"
+	policies           = "scenes with a retrieval policy"
+	clocksApart        = "scenes in which clocks are minutes apart"
+	clocksBack         = "clocks that went back"
+	indexesLate        = "scenes in which indexes and Glacier's list lag"
+	published          = "upgrades that an operator announced"
+	roleWritten        = "roles that another system wrote, with a lost message"
+	archivedAgain      = "files archived again after they were back"
 )
 
 // chance runs a world that a seed makes, to its end.
@@ -71,7 +71,7 @@ func chance(t *testing.T, seed uint64, also decider) *world {
 	// heard of.
 	lossy := one(6)
 	if lossy || one(4) {
-		w.notices(seed, lossy)
+		w.notifications(seed, lossy)
 	}
 	if !lossy && one(2) {
 		w.cfg.SweepEvery = never
@@ -180,8 +180,8 @@ func chance(t *testing.T, seed uint64, also decider) *world {
 // never is longer than a world lasts.
 const never = 365 * 24 * time.Hour
 
-// notices lets SNS deliver messages twice, and late, and lose some if it is lossy.
-func (w *world) notices(seed uint64, lossy bool) {
+// notifications lets SNS deliver messages twice, and late, and lose some if it is lossy.
+func (w *world) notifications(seed uint64, lossy bool) {
 	d := dice(seed, "notices", 0)
 	lost, twice, slow := d.Float64()/2, d.Float64()/2, d.Float64()/2
 	if !lossy {
@@ -194,17 +194,17 @@ func (w *world) notices(seed uint64, lossy bool) {
 		d := dice(seed, topic, n)
 		n++
 		if d.Float64() < lost {
-			w.troubles[noticesLost]++
+			w.troubles[notificationsLost]++
 			return nil
 		}
 		after := []time.Duration{0}
 		if d.Float64() < twice {
-			w.troubles[noticesTwice]++
+			w.troubles[notificationsTwice]++
 			after = append(after, 0)
 		}
 		for i := range after {
 			if d.Float64() < slow {
-				w.troubles[noticesLate]++
+				w.troubles[notificationsLate]++
 				after[i] = time.Duration(d.IntN(3600)) * time.Second
 			}
 		}

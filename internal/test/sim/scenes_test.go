@@ -132,7 +132,7 @@ var scenes = []lasting{
 	{name: "upgrade-unheard", what: "the message of the upgrade is lost between SNS and SQS", before: "not measured",
 		most: bounds{1, price, 0, 0.6}, ends: "the sweep finds the plan, and announces it again",
 		play: func(w *world) {
-			w.trouble(noticesLost, 1)
+			w.trouble(notificationsLost, 1)
 			w.SNS.SetDelivery(func(topic string) []time.Duration {
 				if topic == w.cfg.PremiumTopic {
 					return nil
@@ -172,7 +172,7 @@ var scenes = []lasting{
 				w.t.Error("the requested archives are not back")
 			}
 		}},
-	{name: "failed-late", what: "a Failed notice comes again after 5 h, for a user who is Free by then", before: "thawed and billed",
+	{name: "failed-late", what: "a Failed notification comes again after 5 h, for a user who is Free by then", before: "thawed and billed",
 		most: bounds{1, price, 0, 8}, ends: "nothing: no plan stands",
 		play: func(w *world) {
 			w.fails = every
@@ -206,7 +206,7 @@ var scenes = []lasting{
 				w.emit(events.ThawRequested{ID: string(rune('a' + n)), JobID: "ada-00", UserID: "ada", ArchiveID: w.job("ada-00").ArchiveID})
 			}
 		}},
-	{name: "ten-late", what: "ten retrievals of one user end at different times, and all notices are lost", before: "found after 5 min, then 1, 3, 7, 15, 23 h",
+	{name: "ten-late", what: "ten retrievals of one user end at different times, and all notifications are lost", before: "found after 5 min, then 1, 3, 7, 15, 23 h",
 		most: bounds{10, 10 * price, 0, 21}, ends: "each is found within half an hour",
 		play: func(w *world) {
 			w.cfg.Tiers = []string{"Standard"}
@@ -264,7 +264,7 @@ var scenes = []lasting{
 			w.fixed()
 			w.makePremium("ada")
 		}},
-	{name: "archived-again", what: "archived again after it was back, its user Free; all old notices come again; then Premium once more", before: "not measured",
+	{name: "archived-again", what: "archived again after it was back, its user Free; all old notifications come again; then Premium once more", before: "not measured",
 		most: bounds{2, 2 * price, 0, 1}, ends: "nothing until the second upgrade, then back",
 		play: func(w *world) {
 			w.trouble(archivedAgain, 1)
@@ -438,10 +438,10 @@ var scenes = []lasting{
 		most: bounds{1, price, 0, 1}, ends: "one retrieval", play: func(w *world) { w.ailing("thaw", mute) }},
 	{name: "frozen-restore", what: "restore stands still for five minutes", before: "not measured",
 		most: bounds{1, price, 0, 1}, ends: "one retrieval", play: func(w *world) { w.ailing("restore", frozen) }},
-	{name: "two-notices", what: "the vault gives notice too", before: "not measured",
+	{name: "two-notifications", what: "the vault sends notifications too", before: "not measured",
 		most: bounds{3, 3 * price, 0, 1}, ends: "back once",
 		play: func(w *world) {
-			w.noticesOfVault()
+			w.notificationsOfVault()
 			w.archived("ada", 1, 2, 3)
 			w.runAll()
 			w.upgrade("ada", true)
@@ -464,7 +464,7 @@ var scenes = []lasting{
 				}
 			}
 		}},
-	{name: "not-ours", what: "other tools' notices and tests come to the restore topic, and an upgrade to the queue as it is, with fields named like an envelope's", before: "a dead letter each",
+	{name: "not-ours", what: "other tools' notifications and tests come to the restore topic, and an upgrade to the queue as it is, with fields named like an envelope's", before: "a dead letter each",
 		most: bounds{1, price, 0, 1}, ends: "counted and dropped; the upgrade is carried out",
 		play: func(w *world) {
 			w.trouble(published, 1)

@@ -33,6 +33,7 @@ import (
 	"github.com/gas-restore/gas/internal/daemon"
 	"github.com/gas-restore/gas/internal/local/aws/glacier"
 	"github.com/gas-restore/gas/internal/test/testenv"
+	"github.com/gas-restore/gas/internal/wait"
 	"github.com/gas-restore/gas/internal/wiring"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -268,13 +269,13 @@ func (w *world) run(service string) {
 		for w.ctx.Err() == nil {
 			p := &process{w: w, service: service, broken: map[string]bool{}}
 			p.ctx, p.cancel = context.WithCancel(w.ctx)
-			if wait := w.started(p); wait <= 0 {
+			if left := w.started(p); left <= 0 {
 				p.live()
 				w.mu.Lock()
 				delete(w.alive, p)
 				w.mu.Unlock()
 			} else {
-				pause(w.ctx, wait)
+				wait.For(w.ctx, left)
 			}
 			p.cancel()
 			select {
@@ -316,13 +317,6 @@ func (w *world) darken(d time.Duration, server bool) {
 		return
 	}
 	time.Sleep(d)
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
 }
 
 // live runs the process until it dies or the world is over.

@@ -25,6 +25,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/wait"
 )
 
 // serveEnv names the configuration that a test's binary is to serve, in place of
@@ -151,18 +152,9 @@ func StartCluster(t testing.TB, conf string) *Cluster {
 		if ctx.Err() != nil {
 			t.Fatalf("provision the cluster: %v", err)
 		}
-		pause(ctx, 200*time.Millisecond)
+		wait.For(ctx, 200*time.Millisecond)
 	}
 	return c
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
 
 // Start starts server i, 0 to 2, which is not running.
@@ -250,7 +242,7 @@ func (c *Cluster) connect(url, user string) *bus.Bus {
 		if ctx.Err() != nil {
 			c.t.Fatal(err)
 		}
-		pause(ctx, 100*time.Millisecond)
+		wait.For(ctx, 100*time.Millisecond)
 	}
 }
 
