@@ -10,6 +10,7 @@ package sqs
 
 import (
 	"encoding/json"
+	"encoding/xml"
 	"fmt"
 	"net/http"
 	"strings"
@@ -122,7 +123,7 @@ func (s *Service) Operation(r *http.Request) (world.Operation, *world.Error) {
 	name, ok := strings.CutPrefix(r.Header.Get("X-Amz-Target"), "AmazonSQS.")
 	if !ok {
 		return world.Operation{}, world.Errorf(http.StatusNotFound, "UnknownOperationException",
-			"the stand-in speaks SQS's JSON protocol only: the X-Amz-Target header must be AmazonSQS.<operation>")
+			"the stand-in speaks SQS's JSON protocol only, as clients do since November 2023: the X-Amz-Target header must be AmazonSQS.<operation>")
 	}
 	serve, ok := s.operations[name]
 	if !ok {
@@ -177,10 +178,14 @@ var queryCodes = map[string]string{
 }
 
 // WriteError implements [world.Service].
-func (s *Service) WriteError(w http.ResponseWriter, _ *http.Request, e *world.Error) {
+func (s *Service) WriteError(w http.ResponseWriter, r *http.Request, e *world.Error) {
 	fault := "Sender"
 	if e.Status >= 500 {
 		fault = "Receiver"
+	}
+	if r.Header.Get("X-Amz-Target") == "" {
+		writeOld(w, e, fault)
+		return
 	}
 	code := e.Code
 	if q, ok := queryCodes[code]; ok {
@@ -192,6 +197,23 @@ func (s *Service) WriteError(w http.ResponseWriter, _ *http.Request, e *world.Er
 		body[k] = v
 	}
 	answer(w, e.Status, body)
+}
+
+// writeOld answers a client that speaks the older query protocol. Such a client can read an
+// error only as XML.
+func writeOld(w http.ResponseWriter, e *world.Error, fault string) {
+	raw, err := xml.Marshal(struct {
+		XMLName xml.Name `xml:"http://queue.amazonaws.com/doc/2012-11-05/ ErrorResponse"`
+		Type    string   `xml:"Error>Type"`
+		Code    string   `xml:"Error>Code"`
+		Message string   `xml:"Error>Message"`
+	}{Type: fault, Code: e.Code, Message: e.Message})
+	if err != nil {
+		panic("sqs: answer is not XML: " + err.Error()) // a programmer's mistake
+	}
+	w.Header().Set("Content-Type", "text/xml")
+	w.WriteHeader(e.Status)
+	w.Write(raw)
 }
 
 // decode reads a request's body into v.
