@@ -221,13 +221,9 @@ func (p *sweep) unplanned(ctx context.Context, plan archive.Plan, idle []archive
 // published the plan's message.
 func (p *sweep) forgotten(ctx context.Context, plan archive.Plan, job archive.Job) (done bool, err error) {
 	task := events.ThawRequested{JobID: job.ID, UserID: job.UserID}
-	f, action := Unplanned, Plan
-	if cause, _ := job.History.Spent(); cause != "" || p.stopped(ctx, task) {
-		f, action = Stopped, p.foundStopped(Unplanned)
-	} else {
-		action = p.found(f)
-	}
-	if action != Plan {
+	cause, _ := job.History.Spent()
+	stopped := cause != "" || p.stopped(ctx, task)
+	if p.foundUnless(stopped, Unplanned) != Plan {
 		return false, nil
 	}
 	key, about := "job."+events.Token(string(job.ID)), plan.ID+"."+string(job.ArchiveID)
@@ -235,21 +231,21 @@ func (p *sweep) forgotten(ctx context.Context, plan archive.Plan, job archive.Jo
 	if err != nil {
 		return false, err
 	}
-	pause := pauseAfter(noted.Times - 1)
-	if f == Stopped {
-		pause = longestPause
+	f, pause := Unplanned, pauseAfter(noted.Times-1)
+	if stopped {
+		f, pause = Stopped, longestPause
 	}
 	if noted.Times > 0 && p.now.Sub(noted.At) < pause {
 		return false, nil
 	}
-	if f == Stopped && noted.Times == 0 {
+	if stopped && noted.Times == 0 {
 		// The dead letter of the archive is new. A sweep tries the archive again in a day.
 		return false, p.remember(ctx, key, about, noted)
 	}
 	if err := p.announce(ctx, job.UserID, plan, int64(noted.Times)); err != nil {
 		return false, err
 	}
-	p.tell(action, f, job, noted.Times)
+	p.tell(Plan, f, job, noted.Times)
 	return true, p.remember(ctx, key, about, noted)
 }
 

@@ -200,9 +200,13 @@ func (p *sweep) found(f Finding) Action {
 	return Act(f)
 }
 
-// foundStopped counts a finding about an archive that a dead letter stopped, and returns the
-// action: that of the finding, if the rule says that the sweep goes on once a day.
-func (p *sweep) foundStopped(f Finding) Action {
+// foundUnless is found for an archive that a dead letter may have stopped. For a stopped
+// archive, it counts Stopped in place of f. Then the action of f counts only if the rule of
+// Stopped is OnceADay.
+func (p *sweep) foundUnless(stopped bool, f Finding) Action {
+	if !stopped {
+		return p.found(f)
+	}
 	if action := p.found(Stopped); action != OnceADay {
 		return action
 	}

@@ -86,11 +86,11 @@ func (p *sweep) waits(ctx context.Context, job archive.Job, e events.Event) (boo
 // nudge follows the rule for the finding. Then it writes the time of the next look at the
 // job: soon at first, and later each time.
 func (p *sweep) nudge(ctx context.Context, job archive.Job, f Finding, e events.Event) error {
-	action, pause := Act(f), pauseAfter(job.Nudges)
-	if action != Leave && action != Flag && p.stopped(ctx, e) {
-		action, pause = p.foundStopped(f), longestPause
-	} else {
-		p.found(f)
+	publishes := Act(f) != Leave && Act(f) != Flag
+	stopped := publishes && p.stopped(ctx, e)
+	action, pause := p.foundUnless(stopped, f), pauseAfter(job.Nudges)
+	if stopped {
+		pause = longestPause
 	}
 	switch action {
 	case Leave:

@@ -117,16 +117,20 @@ var scenes = []lasting{
 		play: func(w *world) {
 			w.cfg.SweepEvery = never
 			w.late(w.cfg.PremiumTopic, 30*time.Minute)
-			w.one()
-			w.run("thaw")
-			time.Sleep(time.Minute)
+			w.archived("ada", 1000)
+			w.run("bridge")
+			w.run("restore")
+			w.run("web")
+			w.upgrade("ada", true)
 			w.faults(localaws.Fault{Service: "dynamodb", Operation: "UpdateItem", Delay: 2 * time.Second})
 			w.faults(localaws.Fault{Service: "glacier", Operation: "InitiateJob", Delay: 5 * time.Second})
 			job, plan := w.job("ada-00"), w.account("ada").Plan
 			for n := range 2 {
 				w.emit(events.ThawRequested{ID: fmt.Sprint("task-", n), JobID: job.ID, UserID: job.UserID, ArchiveID: job.ArchiveID, Plan: plan.ID})
 			}
-			time.Sleep(10 * time.Minute)
+			w.run("thaw")
+			w.run("thaw")
+			w.back(10 * time.Minute)
 			w.Faults.Clear()
 		}},
 	{name: "upgrade-unheard", what: "the message of the upgrade is lost between SNS and SQS", before: "not measured",
