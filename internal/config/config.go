@@ -64,8 +64,8 @@ type Config struct {
 	// ThawCallTime is the longest time of one InitiateJob call. A thaw takes over another
 	// thaw's intent after three times this long, so all thaws must have the same value.
 	ThawCallTime time.Duration `env:"GAS_THAW_CALL_TIME" envDefault:"20s" for:"thaw" help:"the longest that an InitiateJob call may take, the same for all thaws"`
-	// The budgets are US dollars for each day (UTC). The estimates of plans count against
-	// them. Empty means no limit.
+	// The budgets are US dollars for each day (UTC). The price of each retrieval counts
+	// against them, before Glacier is asked. Empty means no limit.
 	UserBudget string `env:"GAS_THAW_USER_BUDGET" for:"thaw" help:"US dollars a day (UTC) for the retrievals of one user; empty: no limit"`
 	DayBudget  string `env:"GAS_THAW_DAY_BUDGET" for:"thaw" help:"US dollars a day (UTC) for the retrievals of all; empty: no limit"`
 	// AssumedSize is the size in bytes that an archive gets in prices if the catalog does

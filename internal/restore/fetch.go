@@ -67,6 +67,7 @@ func (r *Restorer) fetchRange(ctx context.Context, log *slog.Logger, job archive
 }
 
 func (r *Restorer) fetchOnce(ctx context.Context, job archive.Job, offset, length int64, buf []byte) (checksums, error) {
+	id := job.RetrievalID
 	out, err := r.Vault.Output(ctx, job, offset, length)
 	if fault.Is(err, fault.NotFound) {
 		return checksums{}, stop(Expired, err)
@@ -75,7 +76,6 @@ func (r *Restorer) fetchOnce(ctx context.Context, job archive.Job, offset, lengt
 		return checksums{}, err
 	}
 	defer out.Body.Close()
-	id := job.RetrievalID
 	if out.Size >= 0 && out.Size != int64(len(buf)) {
 		return checksums{}, fault.Errorf(fault.Corrupt, "output of %s from %d has %d bytes, want %d", id, offset, out.Size, len(buf))
 	}
