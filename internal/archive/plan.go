@@ -57,7 +57,7 @@ const (
 	// PlanOpen: archives are requested.
 	PlanOpen PlanState = "open"
 	// PlanHeld: nothing is requested until an operator approves, or a new day has room in
-	// the budgets.
+	// the budgets. A plan that AWS denied is held for an hour.
 	PlanHeld PlanState = "held"
 	// PlanClosed: everything is back.
 	PlanClosed PlanState = "closed"

@@ -10,11 +10,13 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/gate"
+	"github.com/gas-restore/gas/internal/text"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
 // ask requests the archive and saves the retrieval's id, in steps:
 //
+//	Probe     lets one request through at a time, while Glacier denies everything
 //	turn      waits until this worker may call Glacier, and asks the gate once more
 //	awake     leaves Expedited out while it rests
 //	spend     enters the price into the budgets
@@ -23,6 +25,11 @@ import (
 //	save      saves the retrieval's id
 //	correct   sets the budgets to the real price
 func (r *Requester) ask(ctx context.Context, log *slog.Logger, job archive.Job, emit Emit) error {
+	leave, err := r.Pace.Probe(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	answer, account, err := r.turn(ctx, job)
 	if err != nil {
 		return err
@@ -43,7 +50,7 @@ func (r *Requester) ask(ctx context.Context, log *slog.Logger, job archive.Job, 
 	}
 	retrieval, err := r.callTiers(ctx, log, &job, tiers, spending)
 	if err != nil {
-		return err
+		return r.heldIfDenied(ctx, log, job, account, err)
 	}
 	if err := r.save(ctx, log, &job, retrieval); err != nil {
 		return err
@@ -141,6 +148,36 @@ func (r *Requester) callTiers(ctx context.Context, log *slog.Logger, job *archiv
 		}
 		return archive.Retrieval{}, fault.After(retry.Returns, fault.DelayOf(err), err)
 	}
+}
+
+const (
+	// deniedFor is how long Glacier denies every request before plans are held. For a shorter
+	// time, a new credential or policy may still be on its way through AWS.
+	deniedFor = 15 * time.Minute
+	// deniedAgain is how long a plan is held before the sweep carries it out again.
+	deniedAgain = time.Hour
+)
+
+// heldIfDenied holds the plan of a denied request, if Glacier has denied all requests for a
+// while. Then the tasks of the plan end, without a dead letter for each archive. The sweep
+// carries the plan out again each hour, until Glacier takes a request. heldIfDenied returns
+// nil if it held the plan, and else the error of the request. An archive that an operator
+// ordered has no plan that could wait.
+func (r *Requester) heldIfDenied(ctx context.Context, log *slog.Logger, job archive.Job, account archive.Account, denied error) error {
+	if !RetryOf(fault.KindOf(denied), "").Hold || job.Ordered || account.Plan == nil || r.Plans == nil {
+		return denied
+	}
+	lasts := r.Pace.Denied(ctx)
+	if lasts < deniedFor {
+		return denied
+	}
+	why := fmt.Sprintf("AWS denies every retrieval, for %s now: %s", lasts.Round(time.Minute), text.Clip(denied.Error(), 500))
+	if err := r.Plans.HoldPlan(ctx, account.ID, account.Plan.ID, why, r.Now().Add(deniedAgain)); err != nil && !fault.Is(err, fault.Conflict) {
+		return denied
+	}
+	r.accounts.forget(account.ID)
+	log.Error("the plan is held: AWS denies every retrieval; the plan tries again each hour; `gas check` names what to fix, and `gas thaw "+string(account.ID)+"` tries at once", "plan", account.Plan.ID, "since", lasts.Round(time.Second), "err", denied)
+	return nil
 }
 
 // taken returns the retrieval that Glacier took, with its price.

@@ -38,6 +38,7 @@ type Pace struct {
 	alone  bool      // the bucket could not be reached
 	once   sync.Once
 	calls  chan struct{}
+	probe  chan struct{} // holds one token: one request at a time while everything is denied
 }
 
 const (
@@ -97,20 +98,46 @@ func (p *Pace) Turn(ctx context.Context) error {
 // Enter waits until fewer than Calls calls are in flight. The caller calls leave when its
 // call has ended.
 func (p *Pace) Enter(ctx context.Context) (leave func(), err error) {
+	p.init()
+	if p.calls == nil {
+		return func() {}, ctx.Err()
+	}
+	return take(ctx, p.calls)
+}
+
+func (p *Pace) init() {
 	p.once.Do(func() {
+		p.probe = make(chan struct{}, 1)
 		if p.Calls > 0 {
 			p.calls = make(chan struct{}, p.Calls)
 		}
 	})
-	if p.calls == nil {
-		return func() {}, ctx.Err()
-	}
+}
+
+// take waits until the channel has room for a token, and returns the function that takes the
+// token out.
+func take(ctx context.Context, tokens chan struct{}) (leave func(), err error) {
 	select {
-	case p.calls <- struct{}{}:
-		return func() { <-p.calls }, nil
+	case tokens <- struct{}{}:
+		return func() { <-tokens }, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// Probe lets requests through side by side. If Glacier has denied every request for
+// deniedFor, Probe lets one request through at a time: its answer decides for the others. The
+// caller calls leave when its request has ended.
+func (p *Pace) Probe(ctx context.Context) (leave func(), err error) {
+	p.init()
+	p.refresh(ctx)
+	p.mu.Lock()
+	since, now := p.shared.RefusedSince, p.now()
+	p.mu.Unlock()
+	if since.IsZero() || now.Sub(since) < deniedFor {
+		return func() {}, nil
+	}
+	return take(ctx, p.probe)
 }
 
 // Resting returns for how long the tier still rests; 0 if a worker may call it.
@@ -152,23 +179,42 @@ func (p *Pace) Slow(ctx context.Context) {
 	})
 }
 
+// Denied says that Glacier denied a request, and returns for how long Glacier has denied the
+// requests of all workers. One worker with a wrong credential does not make that time long,
+// because Glacier takes the requests of the others.
+func (p *Pace) Denied(ctx context.Context) time.Duration {
+	p.share(ctx, func(s *SharedPace, now time.Time) bool {
+		if !s.RefusedSince.IsZero() {
+			return false
+		}
+		s.RefusedSince, s.ToldAt = now, now
+		return true
+	})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.now().Sub(p.shared.RefusedSince)
+}
+
 // Took says that Glacier took a request in the tier.
 func (p *Pace) Took(ctx context.Context, tier archive.Tier) {
 	p.mu.Lock()
+	refused := !p.shared.RefusedSince.IsZero()
 	if p.shared.Slowness > 0 {
 		p.shared.Slowness = max(0, p.shared.Slowness-ease)
 		p.eased = min(p.eased+ease, mostSlowness)
 	}
 	over := tier == archive.Expedited && p.shared.Refusals > 0 && !p.now().Before(p.shared.RestUntil)
 	p.mu.Unlock()
-	if !over {
+	if !over && !refused {
 		return
 	}
-	p.share(ctx, func(s *SharedPace, now time.Time) bool {
-		if s.Refusals == 0 || now.Before(s.RestUntil) {
-			return false
+	p.share(ctx, func(s *SharedPace, now time.Time) (changed bool) {
+		if over && s.Refusals > 0 && !now.Before(s.RestUntil) {
+			s.Refusals, s.RestUntil, changed = 0, now, true
 		}
-		s.Refusals, s.RestUntil = 0, now
-		return true
+		if !s.RefusedSince.IsZero() {
+			s.RefusedSince, s.ToldAt, changed = time.Time{}, now, true
+		}
+		return changed
 	})
 }

@@ -38,6 +38,9 @@ type Retry struct {
 	Action Action
 	// Rest begins a rest of Expedited. Slow slows every worker down.
 	Rest, Slow bool
+	// Hold holds the plan if Glacier has answered every request of all workers like this for
+	// a while.
+	Hold bool
 	// Returns is the kind of the error that the bus gets if the worker does not ask again at
 	// once. The bus's own table says when the task comes back, and when the bus gives it up.
 	Returns fault.Kind
@@ -62,8 +65,8 @@ func RetryTable() []Retry {
 			Why: "a retrieval policy limits Standard and Expedited, not Bulk: Bulk may be used if the order has it"},
 		{Kind: fault.Throttled, Action: Later, Slow: true, Returns: fault.Throttled,
 			Why: "too many calls: another tier is another call, so all workers slow down instead"},
-		{Kind: fault.Denied, Action: Later, Returns: fault.Denied,
-			Why: "a credential, a policy, the vault's name or the topic is wrong: an operator has to fix it, and the bus tries slowly"},
+		{Kind: fault.Denied, Action: Later, Hold: true, Returns: fault.Denied,
+			Why: "a credential, a policy, the vault's name or the topic is wrong, or the account may not use vaults: an operator has to fix it, and the bus tries slowly; if it lasts, the plan waits, and tries a few archives each hour"},
 		{Kind: fault.NotFound, Action: DeadLetter, Returns: fault.Invalid,
 			Why: "the vault is there and has no such archive"},
 		{Kind: fault.Invalid, Action: DeadLetter, Returns: fault.Invalid,

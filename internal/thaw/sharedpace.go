@@ -21,6 +21,11 @@ type SharedPace struct {
 	// the last throttle.
 	Slowness float64   `json:"slowness,omitempty"`
 	SlowedAt time.Time `json:"slowed_at,omitzero"`
+	// RefusedSince is the time since when Glacier denies every request, of any worker; zero
+	// if the last request was taken. ToldAt is the time of the last change of RefusedSince:
+	// the later change counts.
+	RefusedSince time.Time `json:"refused_since,omitzero"`
+	ToldAt       time.Time `json:"refusal_told_at,omitzero"`
 }
 
 // SharedPaceKey is the key of the shared pace.
@@ -62,6 +67,9 @@ func (s *SharedPace) merge(stored SharedPace, eased float64) {
 	}
 	if !stored.SlowedAt.Before(s.SlowedAt) {
 		s.SlowedAt, s.Slowness = stored.SlowedAt, max(0, stored.Slowness-eased)
+	}
+	if stored.ToldAt.After(s.ToldAt) {
+		s.ToldAt, s.RefusedSince = stored.ToldAt, stored.RefusedSince
 	}
 }
 

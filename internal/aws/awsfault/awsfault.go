@@ -21,8 +21,15 @@ func Wrap(err error, format string, args ...any) error {
 	if err == nil {
 		return nil
 	}
-	return fault.New(kindOf(err), fmt.Errorf(format+": %w", append(args, err)...))
+	wrapped := fmt.Errorf(format+": %w", append(args, err)...)
+	if api, ok := errors.AsType[smithy.APIError](err); ok && api.ErrorCode() == noLongerSupported {
+		return fault.Because(fault.Denied, NoVaults, wrapped)
+	}
+	return fault.New(kindOf(err), wrapped)
 }
+
+// NoVaults is the cause of each error of an account that may not use Glacier vaults.
+const NoVaults = "no vaults for this account"
 
 // Credentials returns an error of getting credentials with its kind. A missing role or a
 // missing permission concerns the credentials, and not the object of the call: an

@@ -9,6 +9,10 @@ const (
 	sqs      = "SQS"
 )
 
+// noLongerSupported answers every vault call of an account that has no vaults, since 15
+// December 2025.
+const noLongerSupported = "NoLongerSupportedException"
+
 // codes maps AWS's error codes to kinds. A code that is not here gets its kind from its
 // HTTP status. A test compares this map with the SDK's models, and gives a reason for
 // each code that is not here.
@@ -22,7 +26,7 @@ var codes = map[string]fault.Kind{
 	"ResourceNotFoundException":     fault.NotFound,
 	"RequestTimeoutException":       fault.Transient,
 	"ServiceUnavailableException":   fault.Transient,
-	"NoLongerSupportedException":    fault.Denied, // the account or the region has no Glacier any more
+	noLongerSupported:               fault.Denied, // the account or the region has no Glacier any more
 
 	// SQS: the message is not lent to us any more.
 	"ReceiptHandleIsInvalid":                    fault.NotFound,

@@ -14,6 +14,7 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/aws/awsclient"
 	"github.com/gas-restore/gas/internal/aws/awsestate"
+	"github.com/gas-restore/gas/internal/aws/awsfault"
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
 	"github.com/gas-restore/gas/internal/aws/glacier"
 	"github.com/gas-restore/gas/internal/aws/s3"
@@ -208,6 +209,11 @@ func (l *look) vault(ctx context.Context, sdk aws.Config) {
 	err := l.try(ctx, vault.Check)
 	if err == nil { // a list of retrievals is needed to find an interrupted request
 		err = l.try(ctx, func(ctx context.Context) error { return first(vault.Retrievals(ctx)) })
+	}
+	if fault.CauseOf(err) == awsfault.NoVaults {
+		l.wrong("GAS_VAULT", "this account may not use Glacier vaults: "+err.Error(),
+			"use the account that has the vault; Amazon takes no new customers for vaults since 15 December 2025")
+		return
 	}
 	if err != nil {
 		l.failed("GAS_VAULT", err)

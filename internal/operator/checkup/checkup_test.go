@@ -302,6 +302,9 @@ func changes() map[string][]change {
 			_, err := b.Vaults.DeleteVault(ctx, &glacier.DeleteVaultInput{AccountId: aws.String("-"), VaultName: aws.String(testenv.VaultID)})
 			return err
 		}},
+		{"GAS_VAULT", "this account may not use Glacier vaults", nil, func(_ context.Context, b *fixture) error {
+			return b.Faults.Add(localaws.Fault{Service: "glacier", Code: "NoLongerSupportedException", Status: 400})
+		}},
 		{"GAS_RESULTS_BUCKET", "gas-results", nil, func(ctx context.Context, b *fixture) error {
 			_, err := b.Objects.DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: aws.String(testenv.BucketID)})
 			return err

@@ -54,6 +54,8 @@ var lasts = []bug{
 		`values[":less"] = num(-1)`, `values[":less"] = num(0)`, in("policy-refuses"), nil},
 	{"a plan is never closed", "internal/reconcile/plans.go",
 		"closeAfter = 3 * time.Minute", "closeAfter = 72 * time.Hour", in("two-notifications"), nil},
+	{"what AWS denies is tried archive by archive for ever", "internal/thaw/retry.go",
+		"{Kind: fault.Denied, Action: Later, Hold: true,", "{Kind: fault.Denied, Action: Later,", in("no-vaults"), nil},
 	{"the audit opens plans for who is Free", "internal/reconcile/plans.go",
 		"a.Role != archive.Premium || a.Plan != nil", "a.Role == archive.Premium || a.Plan != nil", in("role-written"), nil},
 	{"the audit sees nobody who has no plan", "internal/reconcile/plans.go",

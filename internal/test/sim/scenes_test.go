@@ -103,6 +103,20 @@ var scenes = []lasting{
 			w.fixed()
 			w.Faults.Clear()
 		}},
+	{name: "no-vaults", what: "the account may not use vaults: Glacier refuses every call, for 26 hours", before: "720 requests, a dead letter for each archive",
+		most: bounds{12, 12 * price, 0, 1.2}, ends: "the plan is held; when the account may, all are back without help",
+		play: func(w *world) {
+			w.archived("ada", make([]int, 12)...)
+			w.faults(localaws.Fault{Service: "glacier", Code: "NoLongerSupportedException", Status: 400})
+			w.runAll()
+			w.upgrade("ada", true)
+			w.during(26 * time.Hour)
+			if letters, calls := w.standing(), w.Faults.Fired()["glacier.InitiateJob"]; len(letters) != 0 || calls > 200 {
+				w.t.Errorf("%d requests, and letters: %v", calls, letters)
+			}
+			w.fixed()
+			w.Faults.Clear()
+		}},
 	{name: "glacier-throttles", what: "Glacier throttles half of the requests, for an hour", before: "not measured",
 		most: bounds{12, 12 * price, 0, 1.2}, ends: "back, each by Expedited",
 		play: func(w *world) {
