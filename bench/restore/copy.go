@@ -48,10 +48,10 @@ func (w *world) job(ctx context.Context, id, archiveID, hash string, size int64)
 	err = w.Catalog.AddJob(ctx, archive.Job{
 		ID: events.JobID(id), UserID: "bench", SubmittedAt: time.Now(), Status: "COMPLETED", CompletedAt: time.Now(),
 		Result:    archive.Object{Bucket: benchworld.Bucket, Key: "bench/" + id},
-		ArchiveID: events.ArchiveID(archiveID), ArchiveSize: size, TreeHash: hash, RetrievalID: r, Tier: archive.Expedited,
+		ArchiveID: events.ArchiveID(archiveID), ArchiveSize: size, TreeHash: hash, RetrievalID: r.ID, Tier: archive.Expedited,
 	})
 	return events.RetrievalCompleted{
-		ID: id, JobID: events.JobID(id), ArchiveID: events.ArchiveID(archiveID), RetrievalID: r,
+		ID: id, JobID: events.JobID(id), ArchiveID: events.ArchiveID(archiveID), RetrievalID: r.ID,
 		Status: archive.Succeeded, Size: size, TreeHash: hash, CompletedAt: time.Now(),
 	}, err
 }

@@ -167,15 +167,15 @@ func (w *world) asked(ctx context.Context, catalog *dynamodb.Catalog, job archiv
 	if err := catalog.SaveIntent(ctx, job, intent); err != nil {
 		return job, err
 	}
-	id, err := w.vault.Retrieve(ctx, job, archive.Expedited)
+	got, err := w.vault.Retrieve(ctx, job, archive.Expedited)
 	if err != nil {
 		return job, err
 	}
-	r := archive.Retrieval{ID: id, ArchiveID: job.ArchiveID, Tier: archive.Expedited, RequestedAt: at, Cost: 30_000}
+	r := archive.Retrieval{ID: got.ID, ArchiveID: job.ArchiveID, Tier: archive.Expedited, RequestedAt: at, Cost: 30_000}
 	job.Intent, job.Due = &intent, r.Due()
 	if err := catalog.SaveRetrieval(ctx, job, intent, r); err != nil {
 		return job, err
 	}
-	job.RetrievalID = id
+	job.RetrievalID = got.ID
 	return job, nil
 }

@@ -175,12 +175,12 @@ func (c *thawCmd) job(ctx context.Context, d *deployment) (thawReport, error) {
 		return r, nil
 	}
 	var p thaw.Preview
-	p.Add(job.ArchiveSize, d.cfg.AssumedSize)
+	p.Add(job, d.cfg.AssumedSize)
 	p.InTier = map[archive.Tier]archive.MicroUSD{}
 	for _, tier := range archive.AllTiers() {
 		p.InTier[tier] = p.In(d.prices, tier)
 	}
-	p.AtMost = p.Estimate.AtMost(d.prices, d.cfg.TierOrder())
+	p.AtMost, p.Early = p.Estimate.AtMost(d.prices, d.cfg.TierOrder()), p.EarlyAtMost(d.prices)
 	r.Preview = &p
 	if c.DryRun {
 		r.Did = "nothing: this is a dry run"
@@ -231,6 +231,7 @@ func (r thawReport) print(std streams, order archive.Tiers) error {
 			}
 			fmt.Fprintf(w, "all %s\t%s, %s\n", tier, p.InTier[tier], use)
 		}
+		fmt.Fprintf(w, "early deletion\tup to %s more, if the archives are new\n", p.Early)
 		fmt.Fprintf(w, "prices\t%s, as of %s\n", r.PricesOf, r.PricesAsOf)
 	}
 	fmt.Fprintf(w, "done\t%s\n", r.Did)

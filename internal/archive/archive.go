@@ -86,8 +86,10 @@ type Job struct {
 	Result Object
 	Log    Object
 
-	// ArchiveID is set while the result is in the vault and not in S3.
+	// ArchiveID is set while the result is in cold storage, and not at its key in S3.
 	ArchiveID events.ArchiveID
+	// Copy is the place of the archive.
+	Copy Copy
 	// ArchiveSize is in bytes; -1 if the catalog does not know it.
 	ArchiveSize int64
 	// TreeHash is the archive's, in lower-case hex; empty if unknown.
@@ -183,10 +185,15 @@ func (j Job) State(owner Role) State {
 	}
 }
 
-// Retrieval is a Glacier archive-retrieval job as Glacier describes it.
+// Retrieval is a retrieval of an archive, as its store describes it: a job of Glacier, or
+// the temporary copy of an object of S3.
 type Retrieval struct {
+	// ID is Glacier's id of the job. A temporary copy has none: there it is the id that the
+	// pipeline made for its request.
 	ID        events.RetrievalID
 	ArchiveID events.ArchiveID
+	// Copy is the place of the archive. A list of a vault does not set it.
+	Copy Copy
 	// Description is the job_id that the retrieval was requested with.
 	Description string
 	Tier        Tier
@@ -194,25 +201,40 @@ type Retrieval struct {
 	// Reason is Glacier's message for the status.
 	Reason string
 	// Size and TreeHash are the archive's.
-	Size        int64
-	TreeHash    string
+	Size     int64
+	TreeHash string
+	// CRC is S3's CRC-64/NVME of the whole archive, as S3 writes it; empty if unknown.
+	CRC         string
 	RequestedAt time.Time
 	CompletedAt time.Time
+	// Found means that a request found this retrieval, and requested nothing.
+	Found bool
+	// ExpiresAt is the time until which the output can be read, if the store says so.
+	ExpiresAt time.Time
 	// Cost is what it costs by the price list; zero where that is not known.
 	Cost MicroUSD
 }
 
-// Due returns when the retrieval should have been heard of: the longest that its
-// tier typically takes after the request. If the tier is unknown, it is the longest that
-// any tier takes: a retrieval that is paid for is saved in any case.
+// Due returns when the retrieval should have been heard of: the longest that its tier
+// typically takes after the request. A finished retrieval is due at once.
 func (r Retrieval) Due() time.Time {
-	_, longest, err := r.Tier.Typically()
-	if err != nil {
-		for _, t := range tiers {
-			longest = max(longest, t.to)
-		}
+	if r.Status == Succeeded {
+		return r.RequestedAt
 	}
-	return r.RequestedAt.Add(longest)
+	return r.RequestedAt.Add(r.Copy.Class.Longest(r.Tier))
+}
+
+// OutputUntil returns the time until which the output can be read at least; zero if that is
+// not known, or if the output never expires.
+func (r Retrieval) OutputUntil() time.Time {
+	lifetime := r.Copy.Class.OutputLifetime()
+	switch {
+	case !r.ExpiresAt.IsZero():
+		return r.ExpiresAt
+	case r.CompletedAt.IsZero() || lifetime == 0:
+		return time.Time{}
+	}
+	return r.CompletedAt.Add(lifetime)
 }
 
 // Usable reports whether the retrieval's output can be used, now or later: it has not
@@ -222,7 +244,8 @@ func (r Retrieval) Usable(now time.Time) bool {
 	case RetrievalFailed:
 		return false
 	case Succeeded:
-		return now.Sub(r.CompletedAt) < OutputLifetime-time.Hour
+		until := r.OutputUntil()
+		return until.IsZero() || until.Sub(now) > time.Hour
 	}
 	return true
 }
@@ -236,6 +259,3 @@ const (
 	Succeeded       = events.RetrievalSucceeded
 	RetrievalFailed = events.RetrievalFailed
 )
-
-// OutputLifetime is how long a retrieval's output can be downloaded at least.
-const OutputLifetime = 24 * time.Hour

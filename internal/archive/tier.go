@@ -3,7 +3,6 @@ package archive
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -11,41 +10,22 @@ import (
 // Tier is the speed and price of a retrieval.
 type Tier events.Tier
 
-// Glacier's tiers.
+// The tiers. [Classes] says which class has which of them.
 const (
 	Expedited = Tier(events.TierExpedited)
 	Standard  = Tier(events.TierStandard)
 	Bulk      = Tier(events.TierBulk)
 )
 
-// tiers are all tiers, fastest first, with how long a retrieval takes, as AWS documents it.
-var tiers = []struct {
-	tier     Tier
-	from, to time.Duration
-}{
-	{Expedited, time.Minute, 5 * time.Minute},
-	{Standard, 3 * time.Hour, 5 * time.Hour},
-	{Bulk, 5 * time.Hour, 12 * time.Hour},
-}
-
 // AllTiers returns all tiers, fastest first.
-func AllTiers() Tiers {
-	all := make(Tiers, len(tiers))
-	for i, t := range tiers {
-		all[i] = t.tier
-	}
-	return all
-}
+func AllTiers() Tiers { return Tiers{Expedited, Standard, Bulk} }
 
-// Typically returns how long a retrieval of this tier takes, from and to, as
-// AWS documents it. It is no promise. An unknown tier is an error.
-func (t Tier) Typically() (from, to time.Duration, err error) {
-	for _, known := range tiers {
-		if known.tier == t {
-			return known.from, known.to, nil
-		}
+// Check returns an error if the tier is none of AllTiers.
+func (t Tier) Check() error {
+	if !slices.Contains(AllTiers(), t) {
+		return fmt.Errorf("%q is no tier: want one of %v", t, AllTiers())
 	}
-	return 0, 0, fmt.Errorf("%q is no tier: want one of %v", t, AllTiers())
+	return nil
 }
 
 // Told returns the tier as events tell it; empty if it is none of these. Other programs
@@ -69,7 +49,7 @@ func (t Tiers) Check() error {
 		return fmt.Errorf("no tier")
 	}
 	for i, tier := range t {
-		if _, _, err := tier.Typically(); err != nil {
+		if err := tier.Check(); err != nil {
 			return err
 		}
 		if slices.Contains(t[:i], tier) {

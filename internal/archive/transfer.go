@@ -15,6 +15,9 @@ type Output struct {
 	// TreeHash is Glacier's tree hash of exactly these bytes, in hex; empty if Glacier
 	// gives none.
 	TreeHash string
+	// CRC is S3's CRC-64/NVME of the whole archive, as S3 writes it; empty if the store gives
+	// none. Only the whole output has it.
+	CRC string
 }
 
 // Part is an uploaded part in S3.

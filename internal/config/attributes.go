@@ -12,7 +12,7 @@ import (
 func JobAttributes() []string {
 	return []string{
 		"job_id", "user_id", "submit_time", "input_file_name", "job_status", "complete_time",
-		"s3_results_bucket", "s3_key_result_file", "s3_key_log_file", "archive_id", "retrieval_request_id",
+		"s3_results_bucket", "s3_key_result_file", "s3_key_log_file", "archive_id", "archive_locator", "retrieval_request_id",
 	}
 }
 

@@ -1,12 +1,14 @@
-// Package cost calculates by the price list what retrievals from a Glacier vault cost: for a
+// Package cost calculates by the price list what retrievals from cold storage cost: for a
 // plan before it is carried out, and for each retrieval that was requested.
 //
-// Each tier has two prices, for a request and for a GiB, because Glacier bills retrievals in
-// this way. Three other costs are not included: transfer out of AWS, provisioned capacity,
-// and the fee for an archive that is deleted before it is 90 days old.
+// Each tier of a class has two prices, for a request and for a GiB, because AWS bills
+// retrievals in this way. A retrieval of an S3 class also has the price of its temporary
+// copy. Two other costs are not included: transfer out of AWS, and provisioned capacity.
+// [Prices.EarlyAtMost] has the fee for archives that are deleted early.
 package cost
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,23 +27,38 @@ type Price struct {
 	PerGiB              float64 `json:"per_gib"`
 }
 
+// Storage is the price of a class of cold storage, in US dollars.
+type Storage struct {
+	// PerGiBMonth is the price of an archive for a GiB and a month. MinimumDays is the least
+	// time that AWS bills for: whoever deletes an archive earlier pays the rest.
+	PerGiBMonth float64 `json:"per_gib_month"`
+	MinimumDays int     `json:"minimum_days"`
+	// CopyPerGiBMonth is the price of a temporary copy; zero for a class that makes none.
+	CopyPerGiBMonth float64 `json:"copy_per_gib_month,omitempty"`
+	// Tiers are the prices of retrievals.
+	Tiers map[archive.Tier]Price `json:"tiers"`
+}
+
 // Table is a price list: the prices of each region's tiers.
 type Table struct {
 	// AsOf is the date of the prices, 2026-11-24 for example.
 	AsOf string `json:"as_of"`
 	// Source is the place that the prices come from.
-	Source  string                            `json:"source"`
-	Regions map[string]map[archive.Tier]Price `json:"regions"`
+	Source string `json:"source"`
+	// Regions has the prices of retrievals from a vault, Classes those of the S3 classes. A
+	// region without an S3 class has the class's prices of us-east-1.
+	Regions map[string]map[archive.Tier]Price    `json:"regions"`
+	Classes map[string]map[archive.Class]Storage `json:"classes,omitempty"`
 }
 
 // elsewhere is the region that gives the prices for regions that are not in the table.
 const elsewhere = "us-east-1"
 
-// Public returns the list prices on 2026-11-24 for retrievals over the Glacier vault API, in
-// the three American regions that have the same prices. Amazon publishes them on
-// https://aws.amazon.com/s3/glacier/pricing/, and uses the same prices in its article
-// https://repost.aws/knowledge-center/s3-manage-data-retrieval. A deployment with other
-// prices has them in a file, see [Read].
+// Public returns the list prices on 2026-11-24 for retrievals over the Glacier vault API and
+// for the S3 classes, in the three American regions that have the same prices. Amazon
+// publishes them on https://aws.amazon.com/s3/glacier/pricing/, and uses the same prices in
+// its article https://repost.aws/knowledge-center/s3-manage-data-retrieval. A deployment with
+// other prices has them in a file, see [Read].
 func Public() Table {
 	usa := map[archive.Tier]Price{
 		archive.Expedited: {PerThousandRequests: 10, PerGiB: 0.03},
@@ -52,8 +69,42 @@ func Public() Table {
 		AsOf:    "2026-11-24",
 		Source:  "https://aws.amazon.com/s3/glacier/pricing/",
 		Regions: map[string]map[archive.Tier]Price{"us-east-1": usa, "us-east-2": usa, "us-west-2": usa},
+		Classes: map[string]map[archive.Class]Storage{"us-east-1": american, "us-east-2": american, "us-west-2": american},
 	}
 }
+
+// standard is the price of S3 STANDARD, in which a temporary copy lies.
+const standard = 0.023
+
+// american are the prices of the S3 classes in those three regions.
+var american = map[archive.Class]Storage{
+	archive.Glacier: {
+		PerGiBMonth: 0.0036, MinimumDays: 90, CopyPerGiBMonth: standard,
+		Tiers: map[archive.Tier]Price{
+			archive.Expedited: {PerThousandRequests: 10, PerGiB: 0.03},
+			archive.Standard:  {PerThousandRequests: 0.05, PerGiB: 0.01},
+			archive.Bulk:      {}, // free
+		},
+	},
+	archive.DeepArchive: {
+		PerGiBMonth: 0.00099, MinimumDays: 180, CopyPerGiBMonth: standard,
+		Tiers: map[archive.Tier]Price{
+			archive.Standard: {PerThousandRequests: 0.10, PerGiB: 0.02},
+			archive.Bulk:     {PerThousandRequests: 0.025, PerGiB: 0.0025},
+		},
+	},
+	archive.Instant: {
+		PerGiBMonth: 0.004, MinimumDays: 90,
+		Tiers: map[archive.Tier]Price{archive.Standard: {PerThousandRequests: 0.01, PerGiB: 0.03}},
+	},
+}
+
+// vaultStorage is the storage of a vault. The price list has no prices for it: AWS bills it
+// as the class GLACIER.
+const (
+	vaultPerGiBMonth = 0.0036
+	vaultMinimumDays = 90
+)
 
 // Read reads a price list as JSON. The list must have a date, and each of its regions must
 // have all three tiers. Unknown fields are an error.
@@ -81,7 +132,7 @@ func (t Table) check() error {
 	for _, region := range slices.Sorted(maps.Keys(t.Regions)) {
 		prices := t.Regions[region]
 		for tier := range prices {
-			if _, _, err := tier.Typically(); err != nil {
+			if err := tier.Check(); err != nil {
 				errs = append(errs, fmt.Errorf("price list: region %s: %w", region, err))
 			}
 		}
@@ -94,24 +145,58 @@ func (t Table) check() error {
 			}
 		}
 	}
+	for _, region := range slices.Sorted(maps.Keys(t.Classes)) {
+		for _, class := range slices.Sorted(maps.Keys(t.Classes[region])) {
+			if err := t.Classes[region][class].check(class); err != nil {
+				errs = append(errs, fmt.Errorf("price list: classes, region %s, %s: %w", region, class, err))
+			}
+		}
+	}
 	return errors.Join(errs...)
+}
+
+// check returns an error if s is no price of the class.
+func (s Storage) check(class archive.Class) error {
+	a, err := class.Ability()
+	switch {
+	case err != nil:
+		return err
+	case class == archive.Vault:
+		return errors.New("the prices of vaults are in regions")
+	case s.PerGiBMonth < 0 || s.PerGiBMonth > 1000 || s.CopyPerGiBMonth < 0 || s.CopyPerGiBMonth > 1000 || s.MinimumDays < 0 || s.MinimumDays > 3650:
+		return errors.New("want per_gib_month and copy_per_gib_month from 0 to 1000, and minimum_days from 0 to 3650")
+	}
+	for _, known := range a.Tiers {
+		p, ok := s.Tiers[known.Tier]
+		if !ok || p.PerGiB < 0 || p.PerThousandRequests < 0 || p.PerGiB > 1000 || p.PerThousandRequests > 1000 {
+			return fmt.Errorf("tier %s: want per_1000_requests and per_gib from 0 to 1000", known.Tier)
+		}
+	}
+	if len(s.Tiers) > len(a.Tiers) {
+		return fmt.Errorf("it has %d tiers, and the class has %d", len(s.Tiers), len(a.Tiers))
+	}
+	return nil
 }
 
 // In returns the prices of a region. If the table does not have the region, it returns the
 // prices of us-east-1, or of the table's first region, and [Prices.StandIn] names that
 // region.
 func (t Table) In(region string) Prices {
-	p := Prices{AsOf: t.AsOf, Region: region, tiers: t.Regions[region]}
-	if p.tiers != nil {
-		return p
-	}
-	p.StandIn = elsewhere
-	if t.Regions[elsewhere] == nil {
-		if names := slices.Sorted(maps.Keys(t.Regions)); len(names) > 0 {
-			p.StandIn = names[0]
+	p := Prices{AsOf: t.AsOf, Region: region, CopyDays: 1, classes: maps.Clone(american)}
+	tiers := t.Regions[region]
+	if tiers == nil {
+		p.StandIn = elsewhere
+		if t.Regions[elsewhere] == nil {
+			if names := slices.Sorted(maps.Keys(t.Regions)); len(names) > 0 {
+				p.StandIn = names[0]
+			}
 		}
+		tiers = t.Regions[p.StandIn]
 	}
-	p.tiers = t.Regions[p.StandIn]
+	for class, storage := range t.Classes[cmp.Or(p.StandIn, region)] {
+		p.classes[class] = storage
+	}
+	p.classes[archive.Vault] = Storage{PerGiBMonth: vaultPerGiBMonth, MinimumDays: vaultMinimumDays, Tiers: tiers}
 	return p
 }
 
@@ -121,25 +206,45 @@ type Prices struct {
 	Region string
 	// StandIn is the region that the prices come from; empty if they are Region's own.
 	StandIn string
-	tiers   map[archive.Tier]Price
+	// CopyDays is the number of days for which a temporary copy is requested. It lives until
+	// the next midnight of UTC after that, so a day more is billed at most.
+	CopyDays int
+	classes  map[archive.Class]Storage
 }
 
-// Of returns the price of n retrievals in the tier, with size bytes together. It rounds up
-// to a millionth of a dollar, because an estimate must not be too low. An unknown tier costs
-// as much as the dearest one.
-func (p Prices) Of(tier archive.Tier, n, size int64) archive.MicroUSD {
-	if _, _, err := tier.Typically(); err != nil {
+// Of returns the price of n retrievals of the class in the tier, with size bytes together. It
+// rounds up to a millionth of a dollar, because an estimate must not be too low. A tier that
+// the class does not have costs as much as the dearest one that it has.
+func (p Prices) Of(class archive.Class, tier archive.Tier, n, size int64) archive.MicroUSD {
+	storage := p.classes[cmp.Or(class, archive.Vault)]
+	price, ok := storage.Tiers[tier]
+	if !ok {
 		var most archive.MicroUSD
-		for _, known := range archive.AllTiers() {
-			most = max(most, p.Of(known, n, size))
+		for known := range storage.Tiers {
+			most = max(most, p.Of(class, known, n, size))
 		}
 		return most
 	}
-	price := p.tiers[tier]
 	// This calculates with rational numbers: a float64 cannot count the bytes of a million
 	// archives of 4 GiB exactly.
 	sum := new(big.Rat).Mul(rat(price.PerThousandRequests), big.NewRat(n, 1000))
 	sum.Add(sum, new(big.Rat).Mul(rat(price.PerGiB), big.NewRat(size, 1<<30)))
+	// A month has 28 days here, so that no price is too low.
+	perDay := new(big.Rat).Mul(rat(storage.CopyPerGiBMonth), big.NewRat(1, 28))
+	sum.Add(sum, perDay.Mul(perDay, new(big.Rat).Mul(big.NewRat(int64(p.CopyDays)+1, 1), big.NewRat(size, 1<<30))))
+	return dollars(sum)
+}
+
+// EarlyAtMost returns the fee for deleting archives of the class with size bytes together
+// before their least time is over. It is the highest fee, for archives of today.
+func (p Prices) EarlyAtMost(class archive.Class, size int64) archive.MicroUSD {
+	storage := p.classes[cmp.Or(class, archive.Vault)]
+	sum := new(big.Rat).Mul(rat(storage.PerGiBMonth), big.NewRat(int64(storage.MinimumDays), 28))
+	return dollars(sum.Mul(sum, big.NewRat(size, 1<<30)))
+}
+
+// dollars returns an amount in dollars as millionths, rounded up.
+func dollars(sum *big.Rat) archive.MicroUSD {
 	sum.Mul(sum, big.NewRat(int64(archive.Dollar), 1))
 	q, rest := new(big.Int).QuoRem(sum.Num(), sum.Denom(), new(big.Int))
 	if rest.Sign() > 0 {
@@ -161,39 +266,65 @@ func rat(f float64) *big.Rat {
 	return r
 }
 
-// Estimate adds up what a plan will cost. The zero Estimate is an empty plan.
-type Estimate struct {
+// Sum is a number of archives and their size.
+type Sum struct {
 	Archives int64 `json:"archives"`
 	// Bytes is the size of all archives. Archives of unknown size count with the assumed
 	// size.
 	Bytes int64 `json:"bytes"`
-	// Unsized is the number of archives of unknown size.
-	Unsized int64 `json:"unsized,omitempty"`
 }
 
-// Add adds an archive of size bytes. An archive of unknown size (-1) counts with assumed
-// bytes.
-func (e *Estimate) Add(size, assumed int64) {
-	e.Archives++
+// Estimate adds up what a plan will cost. The zero Estimate is an empty plan.
+type Estimate struct {
+	Sum
+	// Unsized is the number of archives of unknown size.
+	Unsized int64 `json:"unsized,omitempty"`
+	// ByClass has the archives of each class.
+	ByClass map[archive.Class]Sum `json:"by_class,omitempty"`
+}
+
+// Add adds the job's archive. An archive of unknown size (-1) counts with assumed bytes.
+func (e *Estimate) Add(job archive.Job, assumed int64) {
+	size := job.ArchiveSize
 	if size < 0 {
 		e.Unsized++
 		size = assumed
 	}
+	if e.ByClass == nil {
+		e.ByClass = map[archive.Class]Sum{}
+	}
+	class := job.Copy.StorageClass()
+	e.ByClass[class] = Sum{e.ByClass[class].Archives + 1, e.ByClass[class].Bytes + size}
+	e.Archives++
 	e.Bytes += size
 }
 
 // In returns the highest price of the plan if all of its archives are retrieved in the
-// tier. Each retrieval is billed alone, and rounded up to a millionth of a dollar.
+// tier, or, where a class does not have the tier, in the class's next one. Each retrieval is
+// billed alone, and rounded up to a millionth of a dollar.
 func (e Estimate) In(p Prices, tier archive.Tier) archive.MicroUSD {
-	return p.Of(tier, e.Archives, e.Bytes).Plus(archive.MicroUSD(max(e.Archives-1, 0)))
+	return e.AtMost(p, archive.Tiers{tier})
 }
 
-// AtMost returns the price of the plan if all of its archives are retrieved in the dearest
-// of these tiers. Which tier it is depends on Glacier's capacity.
+// AtMost returns the price of the plan if all archives of a class are retrieved in the
+// dearest of these tiers. Which tier it is depends on AWS's capacity.
 func (e Estimate) AtMost(p Prices, order archive.Tiers) archive.MicroUSD {
-	var most archive.MicroUSD
-	for _, tier := range order {
-		most = max(most, e.In(p, tier))
+	var sum archive.MicroUSD
+	for class, s := range e.ByClass {
+		var most archive.MicroUSD
+		for _, tier := range order.In(class) {
+			most = max(most, p.Of(class, tier, s.Archives, s.Bytes).Plus(archive.MicroUSD(max(s.Archives-1, 0))))
+		}
+		sum = sum.Plus(most)
 	}
-	return most
+	return sum
+}
+
+// EarlyAtMost returns the highest fee for deleting the archives of the plan early.
+func (e Estimate) EarlyAtMost(p Prices) archive.MicroUSD {
+	var sum archive.MicroUSD
+	for class, s := range e.ByClass {
+		sum = sum.Plus(p.EarlyAtMost(class, s.Bytes))
+	}
+	return sum
 }

@@ -16,28 +16,28 @@ func TestPricesAreThoseOfAmazonsOwnExample(t *testing.T) {
 	p := cost.Public().In("us-east-1")
 	const n, size = 15_000_000, 102_400 << 30
 	for tier, want := range map[archive.Tier]string{archive.Standard: "$1774.00", archive.Expedited: "$153072.00"} {
-		if got := p.Of(tier, n, size).String(); got != want {
+		if got := p.Of(archive.Vault, tier, n, size).String(); got != want {
 			t.Errorf("%s: got %s, want %s", tier, got, want)
 		}
 	}
-	if got := p.Of(archive.Bulk, 1_000_000, 0); got != 25*archive.Dollar {
+	if got := p.Of(archive.Vault, archive.Bulk, 1_000_000, 0); got != 25*archive.Dollar {
 		t.Errorf("a million Bulk requests cost %s, want $25.00", got)
 	}
-	if got := p.Of(archive.Bulk, 0, 1); got != 1 {
+	if got := p.Of(archive.Vault, archive.Bulk, 0, 1); got != 1 {
 		t.Errorf("one byte costs %d millionths, want it rounded up to 1", got)
 	}
 }
 
 func TestAnUnknownTierCostsAsMuchAsTheDearest(t *testing.T) {
 	p := cost.Public().In("us-east-1")
-	if got, want := p.Of("Fast", 3, 1<<30), p.Of(archive.Expedited, 3, 1<<30); got != want {
+	if got, want := p.Of(archive.Vault, "Fast", 3, 1<<30), p.Of(archive.Vault, archive.Expedited, 3, 1<<30); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
 
 func TestARegionWithoutPricesSaysWhoseItGets(t *testing.T) {
 	p := cost.Public().In("ap-south-2")
-	if p.StandIn != "us-east-1" || p.Of(archive.Standard, 1000, 0) == 0 {
+	if p.StandIn != "us-east-1" || p.Of(archive.Vault, archive.Standard, 1000, 0) == 0 {
 		t.Errorf("got %+v", p)
 	}
 	if p := cost.Public().In("us-west-2"); p.StandIn != "" {
@@ -55,7 +55,7 @@ func TestAPriceListOfOnesOwnIsReadStrictly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := table.In("eu-west-1").Of(archive.Expedited, 1000, 10<<30); got != 11*archive.Dollar+330_000 {
+	if got := table.In("eu-west-1").Of(archive.Vault, archive.Expedited, 1000, 10<<30); got != 11*archive.Dollar+330_000 {
 		t.Errorf("got %s", got)
 	}
 	if got := table.In("eu-west-3").StandIn; got != "eu-west-1" {
@@ -87,11 +87,11 @@ func TestAnEstimateIsNeverLessThanItsPartsCost(t *testing.T) {
 		n := rapid.IntRange(1, 50).Draw(t, "n")
 		for range n {
 			size := rapid.Int64Range(-1, 40<<40).Draw(t, "size")
-			e.Add(size, 1<<20)
+			e.Add(archive.Job{ArchiveSize: size}, 1<<20)
 			if size < 0 {
 				size = 1 << 20
 			}
-			parts = parts.Plus(p.Of(tier, 1, size))
+			parts = parts.Plus(p.Of("", tier, 1, size))
 		}
 		whole := e.In(p, tier)
 		if whole < parts || whole-parts > archive.MicroUSD(n) {
@@ -105,9 +105,9 @@ func TestAnEstimateIsNeverLessThanItsPartsCost(t *testing.T) {
 
 func TestAnArchiveOfUnknownSizeCountsAsAssumedAndIsNamed(t *testing.T) {
 	var e cost.Estimate
-	e.Add(-1, 7)
-	e.Add(3, 7)
-	if e != (cost.Estimate{Archives: 2, Bytes: 10, Unsized: 1}) {
+	e.Add(archive.Job{ArchiveSize: -1}, 7)
+	e.Add(archive.Job{ArchiveSize: 3}, 7)
+	if want := (cost.Sum{Archives: 2, Bytes: 10}); e.Sum != want || e.Unsized != 1 || e.ByClass[archive.Vault] != want {
 		t.Errorf("got %+v", e)
 	}
 }
@@ -120,7 +120,7 @@ func FuzzPriceList(f *testing.F) {
 			return
 		}
 		for region := range table.Regions {
-			if p := table.In(region); p.StandIn != "" || p.Of(archive.Expedited, 1<<40, 1<<62) < 0 {
+			if p := table.In(region); p.StandIn != "" || p.Of(archive.Vault, archive.Expedited, 1<<40, 1<<62) < 0 {
 				t.Errorf("region %s: %+v", region, p)
 			}
 		}

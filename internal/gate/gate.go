@@ -95,7 +95,7 @@ func Entitled(q Question) Answer {
 	if wait := q.Job.History.NotBefore.Sub(q.Now); wait > 0 {
 		return Answer{Action: Later, After: min(wait, archive.LongestPause), Why: fmt.Sprintf("an earlier retrieval came to nothing: it is left alone for %s", wait.Round(time.Second))}
 	}
-	open := q.Switches.Open(q.Tiers)
+	open := q.Switches.Open(q.Tiers.In(q.Job.Copy.Class))
 	if len(open) == 0 {
 		return Answer{Action: Later, After: lookAgain, Why: "an operator stopped every tier of the order"}
 	}

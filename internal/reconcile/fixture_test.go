@@ -142,11 +142,11 @@ func (w *fixture) fails(j local.Job) string {
 // requested requests the archive, and saves the retrieval.
 func (w *fixture) requested(job archive.Job, tier archive.Tier) archive.Job {
 	w.t.Helper()
-	id, err := w.vault.Retrieve(w.t.Context(), job, tier)
+	got, err := w.vault.Retrieve(w.t.Context(), job, tier)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return w.saved(job, id, tier, w.now())
+	return w.saved(job, got.ID, tier, w.now())
 }
 
 func (w *fixture) saved(job archive.Job, id events.RetrievalID, tier archive.Tier, at time.Time) archive.Job {

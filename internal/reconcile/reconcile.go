@@ -58,8 +58,9 @@ type Catalog interface {
 type Vault interface {
 	// Describe returns the job's retrieval, or an error of kind NotFound.
 	Describe(context.Context, archive.Job) (archive.Retrieval, error)
-	// Retrievals yields the retrievals that Glacier knows. One call returns fifty.
-	Retrievals(context.Context) iter.Seq2[archive.Retrieval, error]
+	// Retrievals yields the retrievals of the jobs that the stores list, and perhaps others. It
+	// calls turn before each call.
+	Retrievals(ctx context.Context, jobs []archive.Job, turn func(context.Context) error) iter.Seq2[archive.Retrieval, error]
 }
 
 // Streams finds and publishes the pipeline's messages for a sweep.

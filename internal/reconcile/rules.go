@@ -90,8 +90,13 @@ func Act(f Finding) Action {
 
 // late reports whether Glacier has taken more than twice the longest time of the tier. late
 // takes the tier from Glacier, or from the catalog if Glacier does not name one. An unknown
-// tier is an error.
+// tier is an error. S3 names no tier for a copy that somebody else requested: then it is the
+// slowest.
 func late(r archive.Retrieval, job archive.Job, now time.Time) (bool, error) {
-	_, longest, err := cmp.Or(r.Tier, job.Tier).Typically()
+	tier := cmp.Or(r.Tier, job.Tier)
+	if tier == "" && !job.Copy.InVault() {
+		return now.After(job.RetrievalRequestedAt.Add(2 * job.Copy.Class.Longest(""))), nil
+	}
+	_, longest, err := job.Copy.Class.Typically(tier)
 	return err == nil && now.After(job.RetrievalRequestedAt.Add(2*longest)), err
 }

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/gas-restore/gas/internal/archive"
@@ -135,7 +136,7 @@ func (p *sweep) lookAtRetrievals(ctx context.Context, jobs []archive.Job) {
 			silent = append(silent, job)
 		}
 	}
-	listed := map[events.RetrievalID]archive.Retrieval{}
+	listed := map[string]archive.Retrieval{}
 	if len(silent) > aFew {
 		p.list(ctx, silent, listed)
 	}
@@ -150,35 +151,51 @@ func (p *sweep) lookAtRetrievals(ctx context.Context, jobs []archive.Job) {
 	}
 }
 
-// list finds the retrievals of the jobs in Glacier's list. It stops after as many calls as
+// errEnough ends a list.
+var errEnough = errors.New("as many calls as there are jobs")
+
+// list finds the retrievals of the jobs in the stores' lists. It stops after as many calls as
 // there are jobs. For each retrieval that list did not find, heard makes a call.
-func (p *sweep) list(ctx context.Context, jobs []archive.Job, listed map[events.RetrievalID]archive.Retrieval) {
-	wanted := make(map[events.RetrievalID]bool, len(jobs))
+func (p *sweep) list(ctx context.Context, jobs []archive.Job, listed map[string]archive.Retrieval) {
+	wanted := make(map[string]bool, len(jobs))
 	for _, job := range jobs {
-		wanted[job.RetrievalID] = true
+		wanted[nameOf(job.RetrievalID, job.Copy)] = true
 	}
-	n := 0
-	for r, err := range p.Vault.Retrievals(ctx) {
-		if n/50 >= len(jobs) || len(listed) == len(wanted) {
-			return
+	calls := 0
+	for r, err := range p.Vault.Retrievals(ctx, jobs, func(ctx context.Context) error {
+		if calls++; calls > len(jobs) {
+			return errEnough
 		}
-		if err == nil && n%50 == 0 {
-			err = p.call(ctx)
+		return p.call(ctx)
+	}) {
+		if errors.Is(err, errEnough) {
+			return
 		}
 		if err != nil {
 			p.failed("list retrievals: %w", err)
 			return
 		}
-		n++
-		if wanted[r.ID] {
-			listed[r.ID] = r
+		if name := nameOf(r.ID, r.Copy); wanted[name] {
+			listed[name] = r
+		}
+		if len(listed) == len(wanted) {
+			return
 		}
 	}
 }
 
+// nameOf returns what tells a retrieval from others in a list: Glacier's id, or the object of
+// an S3 class. S3 lists the newest version of a key, and the key of an archive is used once.
+func nameOf(id events.RetrievalID, at archive.Copy) string {
+	if at.InVault() {
+		return string(id)
+	}
+	return archive.Object{Bucket: at.Bucket, Key: at.Key}.String()
+}
+
 // heard compares an overdue retrieval with Glacier's answer.
-func (p *sweep) heard(ctx context.Context, job archive.Job, listed map[events.RetrievalID]archive.Retrieval) error {
-	r, known := listed[job.RetrievalID]
+func (p *sweep) heard(ctx context.Context, job archive.Job, listed map[string]archive.Retrieval) error {
+	r, known := listed[nameOf(job.RetrievalID, job.Copy)]
 	if !known {
 		// The list may have stopped early. So ask Glacier about this retrieval before it counts
 		// as forgotten.
@@ -213,6 +230,6 @@ func (p *sweep) heard(ctx context.Context, job archive.Job, listed map[events.Re
 	}
 	return p.nudge(ctx, job, found, events.RetrievalCompleted{
 		ID: fmt.Sprintf("sweep-%d-%s", job.Nudges, job.RetrievalID), JobID: job.ID, ArchiveID: job.ArchiveID, RetrievalID: job.RetrievalID,
-		Status: r.Status, Reason: r.Reason, Tier: r.Tier.Told(), Size: max(r.Size, 0), TreeHash: r.TreeHash, CompletedAt: r.CompletedAt,
+		Status: r.Status, Reason: r.Reason, Tier: r.Tier.Told(), Size: max(r.Size, 0), TreeHash: r.TreeHash, CompletedAt: r.CompletedAt, ExpiresAt: r.ExpiresAt,
 	})
 }

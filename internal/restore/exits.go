@@ -34,6 +34,10 @@ const (
 	TakenBack Exit = "taken back"
 	// OtherRetrieval: the catalog waits for another retrieval.
 	OtherRetrieval Exit = "other retrieval"
+	// OtherObject: S3's event is about another object than the job's archive.
+	OtherObject Exit = "other object"
+	// Outdated: S3's event is about an earlier temporary copy.
+	Outdated Exit = "outdated"
 	// NoKey: the catalog does not say where the file belongs.
 	NoKey Exit = "no key"
 	// Disagree: Glacier gives another status than the notification.
@@ -103,6 +107,8 @@ func Exits() []Rule {
 		{Exit: NotSaved, Action: Wait, Why: "thaw saves the id in a moment, or adopts the retrieval"},
 		{Exit: TakenBack, Action: AskAgain, Why: "an earlier delivery may have died before it asked; two equal tasks count as one, and the gate decides"},
 		{Exit: OtherRetrieval, Action: Drop, Warn: true, Why: "the notification is late: its retrieval failed or expired before"},
+		{Exit: OtherObject, Action: Drop, Why: "anybody may restore other objects of the bucket, and S3 tells our topic"},
+		{Exit: Outdated, Action: Drop, Why: "the job has a newer temporary copy, or one on its way"},
 		{Exit: NoKey, Action: DeadLetter, Why: "an operator must repair the catalog first"},
 		{Exit: Disagree, Action: Wait, Why: "the notification is a hint; Glacier decides, and its answer may lag behind"},
 		{Exit: WrongRetrieval, Action: DeadLetter, Why: "Glacier and the catalog contradict each other"},

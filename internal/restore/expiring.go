@@ -34,10 +34,11 @@ type expiringFirst struct {
 
 // yield returns an error of kind Wait if the notification must come back later.
 func (x *expiringFirst) yield(notification events.RetrievalCompleted, now time.Time) error {
-	if notification.Status != archive.Succeeded || notification.CompletedAt.IsZero() {
+	until := outputUntil(notification)
+	if notification.Status != archive.Succeeded || until.IsZero() {
 		return nil
 	}
-	left := notification.CompletedAt.Add(archive.OutputLifetime).Sub(now)
+	left := until.Sub(now)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	switch {
@@ -47,4 +48,10 @@ func (x *expiringFirst) yield(notification events.RetrievalCompleted, now time.T
 		return stop(ExpiresLater, fault.After(fault.Wait, yieldFor, fmt.Errorf("others expire sooner: this output is there for another %s", left.Round(time.Minute))))
 	}
 	return nil
+}
+
+// outputUntil returns the time until which the output can be read at least; zero if that is
+// not known.
+func outputUntil(notification events.RetrievalCompleted) time.Time {
+	return archive.Retrieval{CompletedAt: notification.CompletedAt, ExpiresAt: notification.ExpiresAt}.OutputUntil()
 }

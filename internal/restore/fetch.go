@@ -34,8 +34,8 @@ func (r *Restorer) fetch(ctx context.Context, f *file) error {
 	if err != nil {
 		return err
 	}
-	f.copied, f.sum = archive.Content{Size: int64(len(f.body)), TreeHash: got.tree}, &got.crc
-	return f.expectCopied(cmp.Or(got.promised, f.notification.TreeHash, f.job.TreeHash))
+	f.copied, f.sum = archive.Content{Size: int64(len(f.body)), TreeHash: got.tree, CRC: got.crc.String()}, &got.crc
+	return f.expectCopied(cmp.Or(got.promised, f.notification.TreeHash, f.job.TreeHash), got.promisedCRC)
 }
 
 // checksums are the checksums of a range that arrived.
@@ -46,6 +46,8 @@ type checksums struct {
 	// promised is the tree hash that Glacier gave with the range. It is empty if Glacier gave
 	// none; otherwise it equals tree.
 	promised string
+	// promisedCRC is S3's CRC of the whole archive, if the store gave one with the range.
+	promisedCRC string
 }
 
 // fetchRange fills buf with the output from offset on and returns its checksums. After a
@@ -97,7 +99,7 @@ func (r *Restorer) fetchOnce(ctx context.Context, job archive.Job, offset, lengt
 		return checksums{}, fault.Errorf(fault.Transient, "read the end of output of %s: %w", id, err)
 	}
 	got := tree.TreeHash()
-	sums := checksums{tree: got, crc: crc, promised: out.TreeHash}
+	sums := checksums{tree: got, crc: crc, promised: out.TreeHash, promisedCRC: out.CRC}
 	if out.TreeHash == "" {
 		return sums, nil
 	}

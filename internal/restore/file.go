@@ -47,19 +47,24 @@ type file struct {
 }
 
 // expect sets f.content before any bytes arrive. It takes size and tree hash from Glacier.
-// If the retrieval brings no output, it takes them from the notification or the catalog. If
-// none of these has a tree hash, prove could not recognize the file in S3, and the error is
-// f.nothing.
+// If the retrieval brings no output, it takes them from the notification or the catalog. S3
+// knows no tree hash: then the catalog's counts, or else S3's CRC of the archive. If none of
+// these is known, prove could not recognize the file in S3, and the error is f.nothing.
 func (f *file) expect() error {
-	size, hash := f.retrieval.Size, f.retrieval.TreeHash
+	size, hash, crc := f.retrieval.Size, f.retrieval.TreeHash, f.retrieval.CRC
 	if f.nothing != nil {
 		if size, hash = f.notification.Size, f.notification.TreeHash; hash == "" {
 			size, hash = f.job.ArchiveSize, f.job.TreeHash
 		}
+	} else if !f.job.Copy.InVault() {
+		hash = f.job.TreeHash
 	}
 	tree, ok := treehash.Parse(hash)
 	switch {
 	case ok && size >= 0:
+	case crc != "" && hash == "" && f.nothing == nil:
+		f.content = archive.Content{Size: size, CRC: crc}
+		return f.agree(f.content)
 	case f.nothing != nil:
 		return f.nothing
 	default:
@@ -70,14 +75,19 @@ func (f *file) expect() error {
 }
 
 // expectCopied sets f.content of a small file after its bytes arrived. hash is the archive's
-// tree hash from the first source that has one.
-func (f *file) expectCopied(hash string) error {
+// tree hash from the first source that has one. crc is S3's CRC of the archive; it counts if
+// no source has a tree hash.
+func (f *file) expectCopied(hash, crc string) error {
 	if err := f.agree(f.copied); err != nil {
 		return err
 	}
+	if hash == "" && crc != "" {
+		f.content = archive.Content{Size: f.notification.Size, CRC: crc}
+		return nil
+	}
 	tree, ok := treehash.Parse(hash)
 	if !ok {
-		return stopf(Mismatch, "archive %s: neither Glacier nor the catalog says its tree hash", f.job.ArchiveID)
+		return stopf(Mismatch, "archive %s: neither its store nor the catalog gives its tree hash", f.job.ArchiveID)
 	}
 	f.content = archive.Content{Size: f.notification.Size, TreeHash: tree}
 	return nil
@@ -86,10 +96,12 @@ func (f *file) expectCopied(hash string) error {
 // agree compares c with the size and tree hash in the catalog, and with the tree hash in the
 // notification. It skips values that are absent.
 func (f *file) agree(c archive.Content) error {
-	tree := c.TreeHash.String()
+	tree, known := c.TreeHash.String(), c.TreeHash != (treehash.Sum{})
 	switch id := f.job.ArchiveID; {
 	case f.job.ArchiveSize >= 0 && f.job.ArchiveSize != c.Size:
 		return stopf(Mismatch, "archive %s has %d bytes, the catalog says %d", id, c.Size, f.job.ArchiveSize)
+	case !known:
+		return nil // the bytes are not here yet, and S3 has only their CRC
 	case f.job.TreeHash != "" && f.job.TreeHash != tree:
 		return stopf(Mismatch, "archive %s has tree hash %s, the catalog says %s", id, tree, f.job.TreeHash)
 	case f.notification.TreeHash != "" && f.notification.TreeHash != tree:

@@ -113,7 +113,7 @@ func (r *Restorer) placeable(ctx context.Context, f *file) error {
 // the failed or expired retrieval, so repetitions count as one task.
 func (r *Restorer) askAgain(ctx context.Context, f *file) error {
 	return f.emit(ctx, events.ThawRequested{
-		ID:         "again-" + string(f.notification.RetrievalID),
+		ID:         "again-" + cmp.Or(string(f.notification.RetrievalID), f.notification.ID),
 		JobID:      f.job.ID,
 		UserID:     f.job.UserID,
 		ArchiveID:  f.job.ArchiveID,

@@ -36,8 +36,8 @@ func (r *Restorer) ready(ctx context.Context, f *file) error {
 	if err := f.emit(ctx, r.status(f, archive.Ready, string(f.notification.RetrievalID), 0)); err != nil {
 		return err
 	}
-	if r.OnOutput != nil && !f.notification.CompletedAt.IsZero() {
-		r.OnOutput(f.notification.CompletedAt.Add(archive.OutputLifetime).Sub(r.Now()))
+	if until := outputUntil(f.notification); r.OnOutput != nil && !until.IsZero() {
+		r.OnOutput(until.Sub(r.Now()))
 	}
 	return nil
 }
@@ -45,7 +45,7 @@ func (r *Restorer) ready(ctx context.Context, f *file) error {
 // lookAtCatalog reads the job, and compares it with the notification.
 func (r *Restorer) lookAtCatalog(ctx context.Context, f *file) error {
 	notification := f.notification
-	job, err := r.Catalog.Job(ctx, notification.JobID)
+	job, err := r.Catalog.Job(ctx, f.notification.JobID)
 	if fault.Is(err, fault.NotFound) && notification.Foreign {
 		if r.OnForeign != nil {
 			r.OnForeign()
@@ -62,6 +62,12 @@ func (r *Restorer) lookAtCatalog(ctx context.Context, f *file) error {
 		return stopf(UnreadableJob, "the catalog's job %q of user %s cannot be worked with: %s", job.ID, job.UserID, doubt)
 	}
 	f.job, f.known, f.log = job, true, f.log.With("user", job.UserID)
+	if notification.Object != nil {
+		if err := f.identify(); err != nil {
+			return err
+		}
+		notification = f.notification
+	}
 	switch restored := job.RestoredBy == notification.RetrievalID; {
 	case job.ArchiveID == "" && restored:
 		return stopf(RestoredAlready, "the file is not archived any more")
@@ -86,6 +92,22 @@ func (r *Restorer) lookAtCatalog(ctx context.Context, f *file) error {
 	return nil
 }
 
+// identify completes a notification that names an object and no retrieval, as S3's events do.
+// The catalog says which archive and which retrieval the object has.
+func (f *file) identify() error {
+	at, job := f.notification.Object, f.job
+	switch {
+	case job.ArchiveID == "":
+		// The next check says what that means.
+		f.notification.RetrievalID = job.RestoredBy
+		return nil
+	case at.Bucket != job.Copy.Bucket || at.Key != job.Copy.Key, at.Version != "" && job.Copy.Version != "" && at.Version != job.Copy.Version:
+		return stopf(OtherObject, "the event is about s3://%s/%s, and the archive is %s", at.Bucket, at.Key, job.Copy)
+	}
+	f.notification.ArchiveID, f.notification.RetrievalID = job.ArchiveID, job.RetrievalID
+	return nil
+}
+
 // lookAtGlacier asks Glacier about the retrieval of a large file, or about a retrieval that
 // the notification calls failed. If Glacier says so too, the file may still be in S3: a
 // retrieval also fails when its archive is deleted, and the restorer deletes an archive after
@@ -99,6 +121,9 @@ func (r *Restorer) lookAtGlacier(ctx context.Context, f *file) (err error) {
 		return err
 	case !f.large && got.Status == archive.RetrievalFailed:
 		f.nothing = stop(Failed, errors.New(got.Reason))
+	case !f.large && f.notification.Object != nil:
+		// S3's event has no retrieval's id, so it may be about an earlier temporary copy.
+		return stopf(Outdated, "the event says that the temporary copy is gone, S3 says %s", got.Status)
 	case !f.large:
 		return stopf(Disagree, "the notification says that the retrieval failed, Glacier says %s", got.Status)
 	case got.ArchiveID != f.job.ArchiveID:
@@ -106,7 +131,11 @@ func (r *Restorer) lookAtGlacier(ctx context.Context, f *file) (err error) {
 	case got.Status != archive.Succeeded:
 		return stopf(Disagree, "the notification says that the retrieval succeeded, Glacier says %s", got.Status)
 	default:
-		_, err = hashOf(got)
+		if f.job.Copy.InVault() {
+			_, err = hashOf(got)
+		} else if got.CRC == "" && f.job.TreeHash == "" {
+			err = stopf(NoTreeHash, "%s has no whole CRC-64/NVME, and the catalog has no tree hash of the archive. No copy can be proven without one: nothing is copied, and the archive stays", f.job.Copy)
+		}
 		return err
 	}
 	return nil

@@ -35,9 +35,9 @@ func (r *Restorer) putParts(ctx context.Context, f *file) error {
 	if err := c.copyParts(ctx); err != nil {
 		return err
 	}
-	if f.copied.TreeHash != f.content.TreeHash {
+	if !f.copied.Same(f.content) {
 		c.abort(ctx, c.upload) // nobody knows which part is wrong
-		return stopf(Mismatch, "the spans' tree hash is %s, the archive's %s", f.copied.TreeHash, f.content.TreeHash)
+		return stopf(Mismatch, "the spans have %s, CRC-64/NVME %s; the archive has %s", f.copied.Hash(), f.copied.CRC, f.content.Hash())
 	}
 	up := make([]archive.Part, len(parts))
 	for i, p := range parts {
@@ -129,6 +129,6 @@ func (c *copying) copyParts(ctx context.Context) error {
 			sum = crc64nvme.Combine(sum, p.proof.crc, p.length)
 		}
 	}
-	c.f.copied, c.f.sum = archive.Content{Size: c.layout.size, TreeHash: treehash.Combine(trees)}, &sum
+	c.f.copied, c.f.sum = archive.Content{Size: c.layout.size, TreeHash: treehash.Combine(trees), CRC: sum.String()}, &sum
 	return nil
 }

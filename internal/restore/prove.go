@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/checksum/crc64nvme"
 	"github.com/gas-restore/gas/internal/checksum/treehash"
 	"github.com/gas-restore/gas/internal/fault"
 )
@@ -34,7 +35,7 @@ func (r *Restorer) prove(ctx context.Context, f *file) error {
 
 // verify compares the copied bytes with the archive, and with the object that S3 stored.
 func (f *file) verify(copied archive.Content, stored archive.Stored) (err error) {
-	if f.verified, err = archive.Verify(f.job.ArchiveID, f.content, copied, stored); err != nil {
+	if f.verified, err = archive.Verify(f.job.Source(), f.content, copied, stored); err != nil {
 		return stop(Mismatch, err)
 	}
 	return nil
@@ -48,14 +49,14 @@ func (r *Restorer) recognize(ctx context.Context, f *file, found archive.Found) 
 		return occupied(f, found, errors.New("it has another size"))
 	}
 	if f.sum != nil && found.Checksum == f.sum.String() {
-		return f.verify(f.content, archive.Stored{Object: found.Object, Size: found.Size, Checksum: found.Checksum, Sent: f.sum.String()})
+		return f.verify(f.copied, archive.Stored{Object: found.Object, Size: found.Size, Checksum: found.Checksum, Sent: f.sum.String()})
 	}
 	f.log.Info("the object is there already: reading it back", "object", found.Object, "bytes", found.Size)
 	read, err := r.readBack(ctx, f, found)
 	if err != nil {
 		return err
 	}
-	verified, differs := archive.Recognize(f.job.ArchiveID, f.content, read, found)
+	verified, differs := archive.Recognize(f.job.Source(), f.content, read, found)
 	if differs == nil {
 		f.verified = verified
 		return nil
@@ -67,7 +68,7 @@ func (r *Restorer) recognize(ctx context.Context, f *file, found archive.Found) 
 		return err
 	}
 	if again != read {
-		return stopf(Mismatch, "%s was read back twice with different content: tree hash %s, then %s", found.Object, read.TreeHash, again.TreeHash)
+		return stopf(Mismatch, "%s was read back twice with different content: %s, then %s", found.Object, read.Hash(), again.Hash())
 	}
 	return occupied(f, found, differs)
 }
@@ -78,15 +79,15 @@ func occupied(f *file, found archive.Found, why error) error {
 	if found.Mark != nil {
 		by = "it says that it holds archive " + string(found.Mark.Archive)
 	}
-	return stop(Occupied, fmt.Errorf("%s is there already with other content and is not written over: %w; it has %d bytes and ETag %s since %s, %s; the archive has %d bytes and tree hash %s. "+
+	return stop(Occupied, fmt.Errorf("%s is there already with other content and is not written over: %w; it has %d bytes and ETag %s since %s, %s; the archive has %d bytes and %s. "+
 		"Move it away and replay this, or delete the archive if the object is right",
-		found.Object, why, found.Size, found.ETag, found.ModifiedAt.UTC().Format(time.RFC3339), by, f.content.Size, f.content.TreeHash))
+		found.Object, why, found.Size, found.ETag, found.ModifiedAt.UTC().Format(time.RFC3339), by, f.content.Size, f.content.Hash()))
 }
 
 // readBack reads an object to its last byte. After a cut connection it continues at the byte
 // where the connection was cut.
 func (r *Restorer) readBack(ctx context.Context, f *file, found archive.Found) (archive.Content, error) {
-	h, at := treehash.New(), int64(0)
+	h, at := &hashes{tree: treehash.New()}, int64(0)
 	for try := 1; ; try++ {
 		n, err := r.readOn(ctx, h, found, at)
 		if at += n; n > 0 {
@@ -94,7 +95,7 @@ func (r *Restorer) readBack(ctx context.Context, f *file, found archive.Found) (
 		}
 		switch {
 		case err == nil:
-			return archive.Content{Size: at, TreeHash: h.TreeHash()}, nil
+			return archive.Content{Size: at, TreeHash: h.tree.TreeHash(), CRC: h.crc.String()}, nil
 		case fault.Is(err, fault.Conflict):
 			return archive.Content{}, fault.Errorf(fault.Transient, "it changed while it was read: %w", err)
 		case ctx.Err() != nil || !fault.Is(err, fault.Transient) || try >= tries:
@@ -104,7 +105,19 @@ func (r *Restorer) readBack(ctx context.Context, f *file, found archive.Found) (
 	}
 }
 
-func (r *Restorer) readOn(ctx context.Context, h *treehash.Hash, found archive.Found, at int64) (int64, error) {
+// hashes computes the two hashes of the bytes that are written to it.
+type hashes struct {
+	tree *treehash.Hash
+	crc  crc64nvme.Sum
+}
+
+// Write implements io.Writer.
+func (h *hashes) Write(p []byte) (int, error) {
+	h.crc = crc64nvme.Update(h.crc, p)
+	return h.tree.Write(p)
+}
+
+func (r *Restorer) readOn(ctx context.Context, h *hashes, found archive.Found, at int64) (int64, error) {
 	if at == found.Size && at > 0 {
 		return 0, nil
 	}

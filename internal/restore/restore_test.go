@@ -77,10 +77,10 @@ func (b *fixture) ask(job archive.Job) events.RetrievalID {
 	if err := b.AWS.Catalog.SaveIntent(ctx, job, intent); err != nil {
 		b.t.Fatal(err)
 	}
-	if err := b.AWS.Catalog.SaveRetrieval(ctx, job, intent, archive.Retrieval{ID: r, Tier: archive.Expedited, RequestedAt: time.Now()}); err != nil {
+	if err := b.AWS.Catalog.SaveRetrieval(ctx, job, intent, archive.Retrieval{ID: r.ID, Tier: archive.Expedited, RequestedAt: time.Now()}); err != nil {
 		b.t.Fatal(err)
 	}
-	return r
+	return r.ID
 }
 
 // notification returns the notification of a retrieval that is done.

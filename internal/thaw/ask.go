@@ -11,7 +11,6 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/gate"
 	"github.com/gas-restore/gas/internal/text"
-	"github.com/gas-restore/gas/pkg/events"
 )
 
 // ask requests the archive and saves the retrieval's id, in steps:
@@ -56,10 +55,10 @@ func (r *Requester) ask(ctx context.Context, log *slog.Logger, job archive.Job, 
 		return err
 	}
 	r.correct(ctx, log, spending, retrieval.Cost)
-	if r.OnRequested != nil {
-		r.OnRequested(retrieval, retrieval.Tier != r.Tiers[0])
+	if r.OnRequested != nil && !retrieval.Found {
+		r.OnRequested(retrieval, retrieval.Tier != r.Tiers.In(job.Copy.Class)[0])
 	}
-	return emit(ctx, r.requested(job))
+	return r.tell(ctx, job, retrieval, emit)
 }
 
 // turn waits until this worker may call Glacier. Then it asks the gate once more: meanwhile,
@@ -118,9 +117,9 @@ func (r *Requester) newIntent(plan string) archive.Intent {
 // [RetryTable] says that the task goes back.
 func (r *Requester) callTiers(ctx context.Context, log *slog.Logger, job *archive.Job, tiers archive.Tiers, spending archive.Spending) (archive.Retrieval, error) {
 	for tier := tiers[0]; ; {
-		id, called, err := r.call(ctx, job, tier)
+		got, called, err := r.call(ctx, job, tier)
 		if err == nil {
-			return r.taken(ctx, log, *job, id, tier), nil
+			return r.taken(ctx, log, *job, got), nil
 		}
 		if !called {
 			r.withdraw(ctx, log, *job, spending)
@@ -180,13 +179,18 @@ func (r *Requester) heldIfDenied(ctx context.Context, log *slog.Logger, job arch
 	return nil
 }
 
-// taken returns the retrieval that Glacier took, with its price.
-func (r *Requester) taken(ctx context.Context, log *slog.Logger, job archive.Job, id events.RetrievalID, tier archive.Tier) archive.Retrieval {
-	retrieval := archive.Retrieval{ID: id, ArchiveID: job.ArchiveID, Tier: tier, RequestedAt: r.Now().UTC()}
-	r.bill(ctx, log, &retrieval, job)
-	log.Info("requested", "archive", job.ArchiveID, "tier", tier, "retrieval", id, "cost", retrieval.Cost.String())
-	r.Pace.Took(ctx, tier)
-	return retrieval
+// taken completes the retrieval that the store took, or had already, with its price. A
+// retrieval that somebody else requested costs this request nothing.
+func (r *Requester) taken(ctx context.Context, log *slog.Logger, job archive.Job, got archive.Retrieval) archive.Retrieval {
+	got.RequestedAt = r.Now().UTC()
+	if got.Found {
+		log.Info("not requested: the archive can be read already, or is on its way", "archive", job.Copy, "status", got.Status)
+		return got
+	}
+	r.bill(ctx, log, &got, job)
+	log.Info("requested", "archive", job.ArchiveID, "tier", got.Tier, "retrieval", got.ID, "cost", got.Cost.String())
+	r.Pace.Took(ctx, got.Tier)
+	return got
 }
 
 // withdraw removes the intent, and gives the entered amount back to the budgets. Glacier did
@@ -198,23 +202,23 @@ func (r *Requester) withdraw(ctx context.Context, log *slog.Logger, job archive.
 
 // call requests the archive once. called is false if it made no call. First, call renews an
 // old intent: another worker might take the old one over before the call has ended.
-func (r *Requester) call(ctx context.Context, job *archive.Job, tier archive.Tier) (id events.RetrievalID, called bool, err error) {
+func (r *Requester) call(ctx context.Context, job *archive.Job, tier archive.Tier) (got archive.Retrieval, called bool, err error) {
 	leave, err := r.Pace.Enter(ctx)
 	if err != nil {
-		return "", false, err
+		return got, false, err
 	}
 	defer leave()
 	if r.Now().Sub(job.Intent.At) > r.intentLife()-2*r.CallTime {
 		renewed := r.newIntent(job.Intent.Plan)
 		if err := r.Catalog.SaveIntent(ctx, *job, renewed); err != nil {
-			return "", false, fault.New(fault.Wait, fmt.Errorf("renew the intent: %w", err))
+			return got, false, fault.New(fault.Wait, fmt.Errorf("renew the intent: %w", err))
 		}
 		job.Intent = &renewed
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.CallTime)
 	defer cancel()
-	id, err = r.Vault.Retrieve(ctx, *job, tier)
-	return id, true, err
+	got, err = r.Vault.Retrieve(ctx, *job, tier)
+	return got, true, err
 }
 
 // drop removes the intent of a job: nothing was requested under this intent. If the write

@@ -85,7 +85,7 @@ func (r *Requester) priceOf(retrieval archive.Retrieval, job archive.Job) archiv
 	if size <= 0 && job.ArchiveSize < 0 {
 		size = r.AssumedSize
 	}
-	return r.Prices.Of(retrieval.Tier, 1, size)
+	return r.Prices.Of(job.Copy.Class, retrieval.Tier, 1, size)
 }
 
 // bill sets the cost of the retrieval. If the catalog has no size, bill asks Glacier for the

@@ -42,7 +42,7 @@ func TestAnArchiveWithoutASizeIsBilledByWhatGlacierSays(t *testing.T) {
 			if err := b.Request(t.Context(), b.task(job), out.Emit); err != nil {
 				t.Fatal(err)
 			}
-			want, now := b.Prices.Of(archive.Expedited, 1, c.size), b.Job("j1")
+			want, now := b.Prices.Of(archive.Vault, archive.Expedited, 1, c.size), b.Job("j1")
 			if now.Billed != want || (now.ArchiveSize != c.size) != (c.fault != nil) {
 				t.Errorf("billed %s for %d bytes, want %s", now.Billed, now.ArchiveSize, want)
 			}

@@ -50,7 +50,7 @@ func Count(ctx context.Context, jobs ArchivedJobs, user events.UserID, assumedSi
 				thawing++
 				continue
 			}
-			e.Add(job.ArchiveSize, assumedSize)
+			e.Add(job, assumedSize)
 		}
 		if cursor = next; next == "" {
 			return e, thawing, nil
@@ -122,6 +122,8 @@ type Preview struct {
 	// price in the dearest tier of the order.
 	InTier map[archive.Tier]archive.MicroUSD `json:"micro_usd_by_tier"`
 	AtMost archive.MicroUSD                  `json:"at_most_micro_usd"`
+	// Early is the highest fee for deleting archives before their least time is over.
+	Early archive.MicroUSD `json:"early_deletion_at_most_micro_usd"`
 	// OverBudget says why the plan would be held; empty if it would not.
 	OverBudget string `json:"over_budget,omitempty"`
 }
@@ -133,7 +135,7 @@ func (p *Planner) Preview(ctx context.Context, user events.UserID) (Preview, err
 	if err != nil {
 		return Preview{}, err
 	}
-	v := Preview{Estimate: estimate, Thawing: thawing, InTier: map[archive.Tier]archive.MicroUSD{}, AtMost: estimate.AtMost(p.Prices, p.Tiers)}
+	v := Preview{Estimate: estimate, Thawing: thawing, InTier: map[archive.Tier]archive.MicroUSD{}, AtMost: estimate.AtMost(p.Prices, p.Tiers), Early: estimate.EarlyAtMost(p.Prices)}
 	for _, tier := range archive.AllTiers() {
 		v.InTier[tier] = estimate.In(p.Prices, tier)
 	}

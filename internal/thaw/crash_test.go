@@ -115,18 +115,18 @@ func (p switchesIn) Switches(ctx context.Context) (s archive.Switches, err error
 	return s, err
 }
 
-func (p vaultIn) Retrieve(ctx context.Context, job archive.Job, tier archive.Tier) (id events.RetrievalID, err error) {
-	err = p.Call("Vault.Retrieve", func() error { id, err = p.to.Retrieve(ctx, job, tier); return err })
-	return id, err
+func (p vaultIn) Retrieve(ctx context.Context, job archive.Job, tier archive.Tier) (got archive.Retrieval, err error) {
+	err = p.Call("Vault.Retrieve", func() error { got, err = p.to.Retrieve(ctx, job, tier); return err })
+	return got, err
 }
 
-func (p vaultIn) Retrievals(ctx context.Context) iter.Seq2[archive.Retrieval, error] {
+func (p vaultIn) Retrievals(ctx context.Context, jobs []archive.Job, turn func(context.Context) error) iter.Seq2[archive.Retrieval, error] {
 	return func(yield func(archive.Retrieval, error) bool) {
 		if err := p.Call("Vault.Retrievals", func() error { return nil }); err != nil {
 			yield(archive.Retrieval{}, err)
 			return
 		}
-		p.to.Retrievals(ctx)(yield)
+		p.to.Retrievals(ctx, jobs, turn)(yield)
 	}
 }
 

@@ -21,10 +21,10 @@ type deniedVault struct {
 	calls int
 }
 
-func (v *deniedVault) Retrieve(ctx context.Context, job archive.Job, tier archive.Tier) (events.RetrievalID, error) {
+func (v *deniedVault) Retrieve(ctx context.Context, job archive.Job, tier archive.Tier) (archive.Retrieval, error) {
 	v.calls++
 	if v.err != nil {
-		return "", v.err
+		return archive.Retrieval{}, v.err
 	}
 	return v.Vault.Retrieve(ctx, job, tier)
 }

@@ -140,7 +140,7 @@ func (w *crashFixture) checkAll(t *testing.T) {
 		if len(all) != 1 || string(job.RetrievalID) != all[0].id || string(job.Tier) != all[0].tier || job.Intent != nil {
 			t.Errorf("%s: Glacier has %+v, the catalog %s %s and intent %v", c.name, all, job.RetrievalID, job.Tier, job.Intent)
 		}
-		if want := cost.Public().In("us-east-1").Of(job.Tier, 1, job.ArchiveSize); job.Billed != want || job.BilledTier != job.Tier {
+		if want := cost.Public().In("us-east-1").Of(job.Copy.Class, job.Tier, 1, job.ArchiveSize); job.Billed != want || job.BilledTier != job.Tier {
 			t.Errorf("%s: billed %s of %s, want %s of %s", c.name, job.Billed, job.BilledTier, want, job.Tier)
 		}
 	}

@@ -29,8 +29,16 @@ type search struct {
 	turn chan bool
 }
 
-// find returns the retrievals of the job's archive that Glacier lists.
+// find returns the retrievals of the job's archive. It searches Glacier's list, or looks at
+// the archive if its class has no list.
 func (l *listing) find(ctx context.Context, job archive.Job, vault Vault) ([]archive.Retrieval, error) {
+	if class, err := job.Copy.StorageClass().Ability(); err != nil || !class.Listed {
+		r, err := vault.Describe(ctx, job)
+		if fault.Is(err, fault.NotFound) {
+			return nil, nil
+		}
+		return []archive.Retrieval{r}, err
+	}
 	s := &search{archive: job.ArchiveID, job: job.ID, turn: make(chan bool, 1)}
 	l.mu.Lock()
 	l.waiting = append(l.waiting, s)
@@ -62,7 +70,7 @@ func (l *listing) list(ctx context.Context, vault Vault) {
 		wanted[s.archive] = append(wanted[s.archive], s)
 	}
 	var failed error
-	for r, err := range vault.Retrievals(ctx) {
+	for r, err := range vault.Retrievals(ctx, nil, nil) {
 		if err != nil {
 			failed = err
 			break

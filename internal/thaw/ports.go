@@ -85,11 +85,14 @@ type Catalog interface {
 
 // Vault makes the requester's calls to Glacier.
 type Vault interface {
-	// Retrieve requests the job's archive in the tier, with one call that it does not repeat.
-	// The retrieval names the job. [RetryTable] has a row for the kind of each error.
-	Retrieve(ctx context.Context, job archive.Job, tier archive.Tier) (events.RetrievalID, error)
-	// Retrievals yields the retrievals that Glacier knows, finished ones too.
-	Retrievals(context.Context) iter.Seq2[archive.Retrieval, error]
+	// Retrieve requests the job's archive in the tier, with one request that it does not
+	// repeat. The job has an intent. If the archive can be read already, or is on its way in
+	// any tier, Retrieve of an S3 class requests nothing. [RetryTable] has a row for the kind
+	// of each error.
+	Retrieve(ctx context.Context, job archive.Job, tier archive.Tier) (archive.Retrieval, error)
+	// Retrievals yields the retrievals of the jobs that the stores list, finished ones too. It
+	// may yield others as well. It calls turn before each call; nil for none.
+	Retrievals(ctx context.Context, jobs []archive.Job, turn func(context.Context) error) iter.Seq2[archive.Retrieval, error]
 	// Describe returns the retrieval that the job names.
 	Describe(context.Context, archive.Job) (archive.Retrieval, error)
 }

@@ -117,8 +117,8 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 		if err != nil {
 			return err
 		}
-		if adopted {
-			return emit(ctx, r.requested(job))
+		if adopted != nil {
+			return r.tell(ctx, job, *adopted, emit)
 		}
 		// The intent led to no usable retrieval. This worker may take the intent over, if the
 		// gate is open. If Glacier never got a request under this intent, give its try back.
@@ -145,6 +145,19 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 	return refused(answer, job)
 }
 
+// tell reports that the retrieval is on its way. If it is finished already, nobody else will
+// say so: then tell also publishes its completion.
+func (r *Requester) tell(ctx context.Context, job archive.Job, retrieval archive.Retrieval, emit Emit) error {
+	if err := emit(ctx, r.requested(job)); err != nil || retrieval.Status != archive.Succeeded {
+		return err
+	}
+	return emit(ctx, events.RetrievalCompleted{
+		ID: "found-" + string(retrieval.ID), JobID: job.ID, ArchiveID: job.ArchiveID, RetrievalID: retrieval.ID,
+		Status: archive.Succeeded, Tier: retrieval.Tier.Told(), Size: max(retrieval.Size, job.ArchiveSize, 0), TreeHash: retrieval.TreeHash,
+		CompletedAt: retrieval.CompletedAt, ExpiresAt: retrieval.ExpiresAt,
+	})
+}
+
 // requested returns the status for the owner of a retrieval that is on its way.
 func (r *Requester) requested(job archive.Job) events.StatusChanged {
 	status := events.StatusChanged{
@@ -153,10 +166,11 @@ func (r *Requester) requested(job archive.Job) events.StatusChanged {
 		State:    archive.Requested,
 		At:       r.Now().UTC(),
 		Tier:     job.Tier.Told(),
-		Fallback: job.Tier != r.Tiers[0],
+		Class:    string(job.Copy.Class),
+		Fallback: job.Tier != r.Tiers.In(job.Copy.Class)[0],
 		Step:     string(job.RetrievalID),
 	}
-	if _, longest, err := job.Tier.Typically(); err == nil {
+	if _, longest, err := job.Copy.Class.Typically(job.Tier); err == nil {
 		by := job.RetrievalRequestedAt.Add(longest).UTC()
 		status.ReadyBy = &by
 	}

@@ -60,7 +60,7 @@ func (b *fixture) task(job archive.Job) events.ThawRequested {
 func (b *fixture) retrievals(t *testing.T) []archive.Retrieval {
 	t.Helper()
 	var all []archive.Retrieval
-	for r, err := range glacier.New(b.Config, testenv.VaultID, topic).Retrievals(t.Context()) {
+	for r, err := range glacier.New(b.Config, testenv.VaultID, topic).Retrievals(t.Context(), nil, nil) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -248,7 +248,7 @@ type pausedVault struct {
 	before func()
 }
 
-func (v *pausedVault) Retrieve(ctx context.Context, job archive.Job, tier archive.Tier) (events.RetrievalID, error) {
+func (v *pausedVault) Retrieve(ctx context.Context, job archive.Job, tier archive.Tier) (archive.Retrieval, error) {
 	if v.before != nil {
 		v.before()
 	}
@@ -334,7 +334,7 @@ type slowVault struct {
 	spend func()
 }
 
-func (v slowVault) Retrieve(ctx context.Context, job archive.Job, tier archive.Tier) (events.RetrievalID, error) {
+func (v slowVault) Retrieve(ctx context.Context, job archive.Job, tier archive.Tier) (archive.Retrieval, error) {
 	v.spend()
 	return v.Vault.Retrieve(ctx, job, tier)
 }

@@ -67,9 +67,9 @@ func work[E events.Event](t *testing.T, w *bus.Worker[E]) {
 // tier.
 type policed struct{ *glacier.Vault }
 
-func (p policed) Retrieve(ctx context.Context, job archive.Job, tier archive.Tier) (events.RetrievalID, error) {
+func (p policed) Retrieve(ctx context.Context, job archive.Job, tier archive.Tier) (archive.Retrieval, error) {
 	if strings.HasPrefix(string(job.ArchiveID), "whale-") {
-		return "", fault.New(fault.Policy, errors.New("PolicyEnforcedException: denied by the current data retrieval policy"))
+		return archive.Retrieval{}, fault.New(fault.Policy, errors.New("PolicyEnforcedException: denied by the current data retrieval policy"))
 	}
 	return p.Vault.Retrieve(ctx, job, tier)
 }

@@ -15,9 +15,9 @@ import (
 // listed shows Glacier's list as if each retrieval had failed.
 type listed struct{ thaw.Vault }
 
-func (v listed) Retrievals(ctx context.Context) iter.Seq2[archive.Retrieval, error] {
+func (v listed) Retrievals(ctx context.Context, jobs []archive.Job, turn func(context.Context) error) iter.Seq2[archive.Retrieval, error] {
 	return func(yield func(archive.Retrieval, error) bool) {
-		for r, err := range v.Vault.Retrievals(ctx) {
+		for r, err := range v.Vault.Retrievals(ctx, jobs, turn) {
 			r.Status = archive.RetrievalFailed
 			if !yield(r, err) {
 				return

@@ -41,10 +41,11 @@ func changeOf(e events.StatusChanged, tiers archive.Tiers) change {
 		c.Bytes, c.Size = e.Bytes, e.Size
 	}
 	if e.State == archive.Requested && e.Tier != "" {
-		if from, to, err := archive.Tier(e.Tier).Typically(); err == nil {
+		class := archive.Class(e.Class)
+		if from, to, err := class.Typically(archive.Tier(e.Tier)); err == nil {
 			c.From, c.To = e.At.Add(from).UTC(), e.At.Add(to).UTC()
 		}
-		c.Fallback = fallback(tiers, archive.Tier(e.Tier))
+		c.Fallback = fallback(tiers.In(class), archive.Tier(e.Tier))
 	}
 	return c
 }

@@ -33,11 +33,11 @@ type span struct{ From, To time.Time }
 func (s *Server) expected(j jobView) *span {
 	switch {
 	case j.State == archive.Planned && len(s.cfg.Tiers) > 0:
-		from, to := within(s.cfg.Tiers)
+		from, to := within(s.cfg.Tiers, j.Copy.Class)
 		now := s.cfg.Now()
 		return &span{now.Add(from), now.Add(to)}
 	case j.State == archive.Requested && !j.RetrievalRequestedAt.IsZero() && j.Tier != "":
-		from, to, err := j.Tier.Typically()
+		from, to, err := j.Copy.Class.Typically(j.Tier)
 		if err != nil {
 			return nil
 		}
@@ -46,11 +46,11 @@ func (s *Server) expected(j jobView) *span {
 	return nil
 }
 
-// within returns the shortest and the longest time that a retrieval usually takes in any of
-// the tiers.
-func within(tiers archive.Tiers) (from, to time.Duration) {
-	for i, t := range tiers {
-		short, long, err := t.Typically()
+// within returns the shortest and the longest time that a retrieval of the class usually
+// takes in any of the tiers.
+func within(tiers archive.Tiers, class archive.Class) (from, to time.Duration) {
+	for i, t := range tiers.In(class) {
+		short, long, err := class.Typically(t)
 		if err != nil {
 			continue // the configuration is checked: there is none
 		}
@@ -105,7 +105,7 @@ func (s *Server) fallback(j jobView) string {
 	if j.State != archive.Requested {
 		return ""
 	}
-	return fallback(s.cfg.Tiers, j.Tier)
+	return fallback(s.cfg.Tiers.In(j.Copy.Class), j.Tier)
 }
 
 // fallback says which of the tiers were full for a retrieval in tier.

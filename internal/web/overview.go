@@ -147,6 +147,7 @@ func (o *overviews) count(ctx context.Context, account archive.Account) (overvie
 	count := summary.New(now)
 	var over overview
 	var ask cost.Estimate
+	classes := map[archive.Class]bool{}
 	for page, cursor := 0, ""; ; page++ {
 		if page == maxCounted {
 			over.More = true
@@ -167,8 +168,9 @@ func (o *overviews) count(ctx context.Context, account archive.Account) (overvie
 				over.Coming++
 			}
 			if j.RetrievalID == "" {
-				ask.Add(j.ArchiveSize, o.assumed)
+				ask.Add(j, o.assumed)
 			}
+			classes[j.Copy.StorageClass()] = true
 			count.Add(j, archive.Premium)
 		}
 		if cursor = next; next == "" {
@@ -177,8 +179,12 @@ func (o *overviews) count(ctx context.Context, account archive.Account) (overvie
 	}
 	over.Cost = ask.AtMost(o.prices, o.tiers)
 	if by, ok := count.ReadyBy(o.tiers); ok && len(o.tiers) > 0 {
-		soonest, _ := within(o.tiers)
-		from := now.Add(soonest)
+		var from time.Time
+		for class := range classes {
+			if soonest, _ := within(o.tiers, class); from.IsZero() || now.Add(soonest).Before(from) {
+				from = now.Add(soonest)
+			}
+		}
 		if by.Before(from) {
 			from = now
 		}

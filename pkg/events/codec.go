@@ -82,7 +82,8 @@ func Encode(e Event) (Message, error) {
 	if err != nil {
 		return Message{}, fmt.Errorf("encode %s: %w", e.Type(), err)
 	}
-	body, err := marshal(envelope{Version: Version, Type: e.Type(), Data: data})
+	version := versionOf(e)
+	body, err := marshal(envelope{Version: version, Type: e.Type(), Data: data})
 	if err != nil {
 		return Message{}, fmt.Errorf("encode %s: %w", e.Type(), err)
 	}
@@ -96,10 +97,18 @@ func Encode(e Event) (Message, error) {
 			HeaderMsgID:   {id},
 			HeaderID:      {id},
 			HeaderType:    {e.Type()},
-			HeaderVersion: {strconv.Itoa(Version)},
+			HeaderVersion: {strconv.Itoa(version)},
 		},
 		Data: body,
 	}, nil
+}
+
+// versionOf returns the oldest version that can read the event.
+func versionOf(e Event) int {
+	if r, ok := e.(RetrievalCompleted); ok && r.Object != nil {
+		return 2 // version 1 wants an archive's and a retrieval's id
+	}
+	return 1
 }
 
 // Decode returns the event of type E in data. Unknown fields are ignored, also fields
@@ -191,15 +200,22 @@ func (e RetrievalCompleted) validate() error {
 	err := errors.Join(
 		CheckID("id", e.ID),
 		CheckID("job_id", e.JobID),
-		CheckID("archive_id", e.ArchiveID),
-		CheckID("retrieval_id", e.RetrievalID),
 		checkKnown("status", e.Status, retrievalStatuses),
 	)
+	if o := e.Object; o == nil {
+		err = errors.Join(err, CheckID("archive_id", e.ArchiveID), CheckID("retrieval_id", e.RetrievalID))
+	} else if o.Bucket == "" || o.Key == "" || len(o.Bucket)+len(o.Key)+len(o.Version) > maxObjectRef {
+		err = errors.Join(err, fmt.Errorf("object is bucket %.70q and key %.70q, want both, and at most %d bytes together", o.Bucket, o.Key, maxObjectRef))
+	}
 	if e.Size < 0 {
 		err = errors.Join(err, fmt.Errorf("size is %d", e.Size))
 	}
 	return err
 }
+
+// maxObjectRef is the most bytes of an ObjectRef: S3's longest key and version id have 1,024
+// bytes, and its longest bucket name 63.
+const maxObjectRef = 3 << 10
 
 func (e StatusChanged) validate() error {
 	err := errors.Join(

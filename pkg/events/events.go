@@ -61,8 +61,17 @@ type ThawRequested struct {
 	UpgradedAt time.Time `json:"upgraded_at,omitzero"`
 }
 
-// RetrievalCompleted says that Glacier finished a retrieval job, well or
-// badly. It is a hint: the catalog and Glacier itself decide.
+// ObjectRef names an object of S3 that holds an archive.
+type ObjectRef struct {
+	Bucket string `json:"bucket"`
+	Key    string `json:"key"`
+	// Version is the object's version id; empty if the source does not say.
+	Version string `json:"version,omitempty"`
+}
+
+// RetrievalCompleted says that a retrieval is finished, well or badly. It is a hint: the
+// catalog and the archive's store decide. An event of S3 names an object: then ArchiveID and
+// RetrievalID are empty, because S3 does not know them.
 type RetrievalCompleted struct {
 	// ID is the same for each notification that says the same of a retrieval: the topic of
 	// the retrieval and the topic of the vault may both have one. The sweep makes an id of
@@ -76,6 +85,8 @@ type RetrievalCompleted struct {
 	JobID       JobID       `json:"job_id"`
 	ArchiveID   ArchiveID   `json:"archive_id"`
 	RetrievalID RetrievalID `json:"retrieval_id"`
+	// Object is the archive's object, if the source was an event of S3.
+	Object *ObjectRef `json:"object,omitempty"`
 	// Status is Glacier's StatusCode.
 	Status RetrievalStatus `json:"status"`
 	// Reason is Glacier's StatusMessage.
@@ -86,8 +97,10 @@ type RetrievalCompleted struct {
 	Size int64 `json:"size"`
 	// TreeHash is the archive's SHA-256 tree hash, lower-case hex.
 	TreeHash string `json:"tree_hash,omitempty"`
-	// CompletedAt is when the output became available; it stays 24 hours.
+	// CompletedAt is when the output became available; an output of a vault stays 24 hours.
 	CompletedAt time.Time `json:"completed_at"`
+	// ExpiresAt is the time until which the output can be read, if the store says so.
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
 }
 
 // StatusChanged tells a user's web page (and an operator) what happened to one
@@ -101,6 +114,8 @@ type StatusChanged struct {
 	At time.Time `json:"at"`
 	// Tier is the tier of the retrieval. It is set from [StateRequested] on.
 	Tier Tier `json:"tier,omitempty"`
+	// Class is the S3 storage class of the archive; empty for a vault.
+	Class string `json:"class,omitempty"`
 	// Fallback is true if a slower tier than the first was used, because the
 	// first had no capacity.
 	Fallback bool `json:"fallback,omitempty"`

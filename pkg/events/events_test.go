@@ -24,8 +24,12 @@ func examples() map[string]Event {
 			ID: "ret-1", Notification: "n-1", Foreign: true, JobID: "job.1", ArchiveID: "arch-1", RetrievalID: "ret-1", Status: "Succeeded", Tier: "Expedited",
 			Size: 1048577, TreeHash: strings.Repeat("ab", 32), CompletedAt: at,
 		},
+		"restore_completed_object": RetrievalCompleted{
+			ID: "ev-1", Notification: "n-1", Foreign: true, JobID: "job.1", Object: &ObjectRef{Bucket: "gas-archive", Key: "cold/job.1/a b.vcf", Version: "v1"},
+			Status: "Succeeded", Size: 1048577, CompletedAt: at, ExpiresAt: at.Add(24 * time.Hour),
+		},
 		"status_changed": StatusChanged{
-			JobID: "job.1", UserID: "u1", State: "requested", At: at, Tier: "Standard", Fallback: true, ReadyBy: &by, Step: "ret-1",
+			JobID: "job.1", UserID: "u1", State: "requested", At: at, Tier: "Standard", Class: "DEEP_ARCHIVE", Fallback: true, ReadyBy: &by, Step: "ret-1",
 		},
 		"dead_letter": DeadLetter{
 			ID: "7-abc", Stream: "THAW", Consumer: "thaw-request", SourceSubject: "thaw.requested.u.j", Header: map[string][]string{"Gas-Id": {"x"}},
@@ -111,7 +115,7 @@ func TestDecodeRefusesWithAReasonThatNamesTheField(t *testing.T) {
 		want       error
 		says       string
 	}{
-		{"a newer version", `{"v":2,"type":"premium.upgraded","data":{}}`, ErrNewerVersion, "v is 2"},
+		{"a newer version", `{"v":3,"type":"premium.upgraded","data":{}}`, ErrNewerVersion, "v is 3"},
 		{"no version", `{"type":"premium.upgraded","data":{}}`, ErrMalformed, "v is 0"},
 		{"another type", `{"v":1,"type":"thaw.requested","data":{}}`, ErrMalformed, `type is "thaw.requested"`},
 		{"no data", `{"v":1,"type":"premium.upgraded"}`, ErrMalformed, "data is missing"},

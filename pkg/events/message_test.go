@@ -47,7 +47,7 @@ func TestAMessageThatSaysNoTypeOfOursIsRefused(t *testing.T) {
 			t.Errorf("%v: got %+v, %v; want %v that says %q", c.header, e, err, c.want, c.says)
 		}
 	}
-	newer := bytes.Replace(good.Data, []byte(`"v":1`), []byte(`"v":2`), 1)
+	newer := bytes.Replace(good.Data, []byte(`"v":1`), []byte(`"v":3`), 1)
 	if e, err := DecodeMessage(good.Header, newer); e != nil || !errors.Is(err, ErrNewerVersion) {
 		t.Errorf("got %+v, %v; want ErrNewerVersion", e, err)
 	}

@@ -2,10 +2,11 @@ package events
 
 import "strings"
 
-// Version is the event format that this package writes. A reader takes any
-// version up to its own, ignores fields it does not know, and refuses a newer
-// version with [ErrNewerVersion].
-const Version = 1
+// Version is the newest event format that this package writes. An event carries the oldest
+// version that can read it: 1, or 2 for a [RetrievalCompleted] with an Object. A reader takes
+// any version up to its own, ignores fields it does not know, and refuses a newer version
+// with [ErrNewerVersion].
+const Version = 2
 
 // The JetStream streams.
 const (

@@ -1,6 +1,7 @@
 package dynamodb
 
 import (
+	"fmt"
 	"hash/fnv"
 	"strconv"
 	"strings"
@@ -27,6 +28,7 @@ const (
 	attrArchiveID   = "archive_id"
 	attrRetrievalID = "retrieval_request_id"
 
+	attrLocator     = "archive_locator"
 	attrIntent      = "retrieval_intent"
 	attrTier        = "retrieval_tier"
 	attrRequestedAt = "retrieval_requested_at"
@@ -161,7 +163,73 @@ func readJob(it item) (archive.Job, *fields) {
 		job.Billed = archive.MicroUSD(billed)
 	}
 	job.Intent = f.intent()
+	if job.ArchiveID != "" {
+		job.Copy = f.locator(job.ID)
+	}
 	return job, f
+}
+
+// The fields of archive_locator, and the values of its kind.
+const (
+	locatorKind    = "kind"
+	locatorClass   = "class"
+	locatorBucket  = "bucket"
+	locatorKey     = "key"
+	locatorVersion = "version"
+	locatorETag    = "etag"
+
+	kindVault  = "vault"
+	kindObject = "object"
+)
+
+// locator returns the place of the job's archive. A job without the attribute has a vault
+// archive, as every job before the S3 classes had.
+func (f *fields) locator(job events.JobID) archive.Copy {
+	v := f.it[attrLocator]
+	if blank(v) {
+		return archive.Copy{}
+	}
+	m, ok := v.(*types.AttributeValueMemberM)
+	if !ok {
+		f.bad(attrLocator, "is a %s, not a map", typeName(v))
+		return archive.Copy{}
+	}
+	switch kind := text(m.Value, locatorKind); kind {
+	case kindVault:
+		return archive.Copy{}
+	case kindObject:
+	default:
+		f.bad(attrLocator, "has kind %.40q, not %s or %s", kind, kindVault, kindObject)
+		return archive.Copy{}
+	}
+	at := archive.Copy{
+		Class:  archive.Class(text(m.Value, locatorClass)),
+		Bucket: text(m.Value, locatorBucket), Key: text(m.Value, locatorKey),
+		Version: text(m.Value, locatorVersion), ETag: strings.Trim(text(m.Value, locatorETag), `"`),
+	}
+	err := at.Check(job)
+	if err == nil && at.InVault() {
+		err = fmt.Errorf("class is %q, and the kind is %s", at.Class, kindObject)
+	}
+	if err != nil {
+		f.bad(attrLocator, "cannot be right: %s", err)
+	}
+	return at
+}
+
+// locatorOf returns the copy as archive_locator; nil for a vault.
+func locatorOf(c archive.Copy) types.AttributeValue {
+	if c.InVault() {
+		return nil
+	}
+	m := item{locatorKind: str(kindObject), locatorClass: str(string(c.Class)), locatorBucket: str(c.Bucket), locatorKey: str(c.Key)}
+	if c.Version != "" {
+		m[locatorVersion] = str(c.Version)
+	}
+	if c.ETag != "" {
+		m[locatorETag] = str(c.ETag)
+	}
+	return &types.AttributeValueMemberM{Value: m}
 }
 
 func (f *fields) intent() *archive.Intent {
@@ -212,6 +280,9 @@ func itemOf(job archive.Job) item {
 	set(attrTier, string(job.Tier))
 	if !job.CompletedAt.IsZero() {
 		it[attrComplete] = num(job.CompletedAt.Unix())
+	}
+	if at := locatorOf(job.Copy); at != nil && job.ArchiveID != "" {
+		it[attrLocator] = at
 	}
 	if job.ArchiveID != "" && job.ArchiveSize >= 0 {
 		it[attrArchiveSize] = num(job.ArchiveSize)

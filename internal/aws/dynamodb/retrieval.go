@@ -65,16 +65,19 @@ func (c *Catalog) DropIntent(ctx context.Context, job archive.Job, intent archiv
 // retrieval, and this intent. It also writes the archive's size if only Glacier knew the
 // size.
 func (c *Catalog) SaveRetrieval(ctx context.Context, job archive.Job, intent archive.Intent, r archive.Retrieval) error {
-	set := "SET retrieval_request_id = :id, retrieval_tier = :tier, retrieval_requested_at = :at, billed_tier = :tier, due_shard = :shard, due_at = :due "
+	set := "SET retrieval_request_id = :id, retrieval_requested_at = :at, due_shard = :shard, due_at = :due "
 	values := item{
 		":id":      str(string(r.ID)),
-		":tier":    str(string(r.Tier)),
 		":at":      num(r.RequestedAt.UnixMilli()),
 		":shard":   shardOf(string(job.ID)),
-		":due":     num(r.Due().UnixMilli()),
+		":due":     num(dueOf(job, r).UnixMilli()),
 		":cost":    num(int64(r.Cost)),
 		":archive": str(string(job.ArchiveID)),
 		":token":   str(intent.Token),
+	}
+	if r.Tier != "" { // S3 does not tell the tier of a temporary copy that was requested before
+		set = strings.TrimSpace(set) + ", retrieval_tier = :tier, billed_tier = :tier "
+		values[":tier"] = str(string(r.Tier))
 	}
 	if job.ArchiveSize < 0 && r.Size > 0 {
 		set = strings.TrimSpace(set) + ", archive_size = :size "
@@ -82,6 +85,12 @@ func (c *Catalog) SaveRetrieval(ctx context.Context, job archive.Job, intent arc
 	}
 	return c.update(ctx, "save retrieval", job.ID, set+"ADD billed_micro_usd :cost REMOVE retrieval_intent, sweep_nudges",
 		"archive_id = :archive AND attribute_not_exists(retrieval_request_id) AND retrieval_intent.#t = :token", values)
+}
+
+// dueOf returns when there should be news of the job's retrieval.
+func dueOf(job archive.Job, r archive.Retrieval) time.Time {
+	r.Copy = job.Copy
+	return r.Due()
 }
 
 const (
@@ -110,7 +119,7 @@ func (c *Catalog) ClearArchive(ctx context.Context, job archive.Job) error {
 		values[":retrieval"] = str(string(job.RestoredBy))
 	}
 	return c.update(ctx, "clear archive", job.ID,
-		"REMOVE archive_id, retrieval_request_id, archive_size, tree_hash, "+strings.Join(history, ", ")+", "+ours+" SET restored_by = :retrieval",
+		"REMOVE archive_id, archive_locator, retrieval_request_id, archive_size, tree_hash, "+strings.Join(history, ", ")+", "+ours+" SET restored_by = :retrieval",
 		condition, values)
 }
 

@@ -47,7 +47,7 @@ var account = aws.String("-")
 // The error's kind is Capacity if the tier has none, Policy if the data retrieval policy
 // forbids it, and NotFound if the vault has no such archive. It is Denied if an operator
 // must fix something: a permission, a parameter, or a missing vault.
-func (v *Vault) Retrieve(ctx context.Context, job archive.Job, tier archive.Tier) (events.RetrievalID, error) {
+func (v *Vault) Retrieve(ctx context.Context, job archive.Job, tier archive.Tier) (archive.Retrieval, error) {
 	out, err := v.client.InitiateJob(ctx, &glacier.InitiateJobInput{
 		AccountId: account,
 		VaultName: &v.name,
@@ -61,12 +61,12 @@ func (v *Vault) Retrieve(ctx context.Context, job archive.Job, tier archive.Tier
 	}, once)
 	if err != nil {
 		err = awsfault.Wrap(err, "initiate %s retrieval of %s", tier, job.ArchiveID)
-		return "", v.judge(ctx, err)
+		return archive.Retrieval{}, v.judge(ctx, err)
 	}
 	if aws.ToString(out.JobId) == "" {
-		return "", fmt.Errorf("initiate %s retrieval of %s: answered without a job id", tier, job.ArchiveID)
+		return archive.Retrieval{}, fmt.Errorf("initiate %s retrieval of %s: answered without a job id", tier, job.ArchiveID)
 	}
-	return events.RetrievalID(*out.JobId), nil
+	return archive.Retrieval{ID: events.RetrievalID(*out.JobId), ArchiveID: job.ArchiveID, Tier: tier, Status: archive.InProgress}, nil
 }
 
 // judge tells the refusals of one archive from those of all. A vault's name that
@@ -95,11 +95,19 @@ func (v *Vault) judge(ctx context.Context, err error) error {
 	return err
 }
 
-// Retrievals yields the vault's retrieval jobs, page by page. An error ends it.
-func (v *Vault) Retrievals(ctx context.Context) iter.Seq2[archive.Retrieval, error] {
+// Retrievals yields the vault's retrieval jobs, page by page: also those of other jobs, since
+// Glacier has no other list. It calls turn before each call, unless turn is nil. An error ends
+// it.
+func (v *Vault) Retrievals(ctx context.Context, _ []archive.Job, turn func(context.Context) error) iter.Seq2[archive.Retrieval, error] {
 	return func(yield func(archive.Retrieval, error) bool) {
 		pages := glacier.NewListJobsPaginator(v.client, &glacier.ListJobsInput{AccountId: account, VaultName: &v.name})
 		for pages.HasMorePages() {
+			if turn != nil {
+				if err := turn(ctx); err != nil {
+					yield(archive.Retrieval{}, err)
+					return
+				}
+			}
 			page, err := pages.NextPage(ctx)
 			if err != nil {
 				yield(archive.Retrieval{}, v.judge(ctx, awsfault.Wrap(err, "list retrievals of vault %s", v.name)))

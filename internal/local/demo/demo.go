@@ -169,7 +169,7 @@ func (d *drive) check(ctx context.Context, r *Report) error {
 		r.Bytes += d.person.ResultSize(i)
 	}
 	perArchive := map[events.ArchiveID]int{}
-	for retrieval, err := range glacier.New(d.s.AWSConfig, d.s.Config.Vault, d.s.Config.RestoreTopic).Retrievals(ctx) {
+	for retrieval, err := range glacier.New(d.s.AWSConfig, d.s.Config.Vault, d.s.Config.RestoreTopic).Retrievals(ctx, nil, nil) {
 		if err != nil {
 			return err
 		}

@@ -208,7 +208,7 @@ func (l *look) vault(ctx context.Context, sdk aws.Config) {
 	vault := glacier.New(sdk, l.cfg.Vault, l.cfg.RestoreTopic)
 	err := l.try(ctx, vault.Check)
 	if err == nil { // a list of retrievals is needed to find an interrupted request
-		err = l.try(ctx, func(ctx context.Context) error { return first(vault.Retrievals(ctx)) })
+		err = l.try(ctx, func(ctx context.Context) error { return first(vault.Retrievals(ctx, nil, nil)) })
 	}
 	if fault.CauseOf(err) == awsfault.NoVaults {
 		l.wrong("GAS_VAULT", "this account may not use Glacier vaults: "+err.Error(),

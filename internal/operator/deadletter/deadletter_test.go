@@ -141,7 +141,7 @@ func TestWhatCannotBeReplayedStaysAndIsToldWhy(t *testing.T) {
 	letter := func(stream, consumer, subject, body string) events.DeadLetter {
 		return events.DeadLetter{ID: fmt.Sprint(stream, consumer, subject), Stream: stream, Consumer: consumer, SourceSubject: subject, Payload: []byte(body), Reason: "r", Kind: "invalid", Attempts: 1, FirstAt: at, LastAt: at}
 	}
-	newer := `{"v":2,"type":"thaw.requested","data":{}}`
+	newer := `{"v":3,"type":"thaw.requested","data":{}}`
 	bustest.StoreLetters(t, op,
 		letter("SQS", "another", "", "rubbish"), letter("SQS", "down", "", "rubbish"), letter("THAW", "c", "thaw.requested.u.j", "rubbish"),
 		letter("THAW", "c", "premium.upgraded.u", newer), letter("THAW", "c", "thaw.requested.u.*", newer), letter("MINE", "c", "mine.x", "{}"),

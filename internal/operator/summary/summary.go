@@ -45,6 +45,8 @@ type Summary struct {
 	rows map[archive.State]*Row
 	// asked is the latest time at which a planned archive may be requested.
 	asked time.Time
+	// waiting has the classes of the archives that are not requested yet.
+	waiting map[archive.Class]bool
 	// Billed is the price of all jobs' retrievals, by the price list.
 	Billed archive.MicroUSD
 }
@@ -101,7 +103,7 @@ func (c *Summary) add(job archive.Job, state archive.State) {
 			r.ByTier = map[archive.Tier]int64{}
 		}
 		r.ByTier[job.Tier]++
-		if _, longest, err := job.Tier.Typically(); err == nil {
+		if _, longest, err := job.Copy.Class.Typically(job.Tier); err == nil {
 			by := since.Add(longest)
 			if by.After(r.ReadyBy) {
 				r.ReadyBy = by
@@ -110,6 +112,12 @@ func (c *Summary) add(job archive.Job, state archive.State) {
 				r.Overdue++
 			}
 		}
+	}
+	if state == archive.Planned || state == Queued {
+		if c.waiting == nil {
+			c.waiting = map[archive.Class]bool{}
+		}
+		c.waiting[job.Copy.StorageClass()] = true
 	}
 	if state == archive.Planned && job.History.NotBefore.After(c.asked) {
 		c.asked = job.History.NotBefore
@@ -139,17 +147,13 @@ func (c *Summary) ReadyBy(tiers archive.Tiers) (by time.Time, ok bool) {
 	if r := c.rows[archive.Requested]; r != nil {
 		by, ok = r.ReadyBy, true
 	}
-	if c.rows[archive.Planned] != nil || c.rows[Queued] != nil {
-		for _, tier := range tiers {
-			_, longest, err := tier.Typically()
-			if err != nil {
-				continue
-			}
+	for class := range c.waiting {
+		for _, tier := range tiers.In(class) {
 			from := c.now
 			if c.asked.After(from) {
 				from = c.asked
 			}
-			if at := from.Add(longest); at.After(by) {
+			if at := from.Add(class.Longest(tier)); at.After(by) {
 				by = at
 			}
 		}

@@ -164,11 +164,11 @@ func (p place) retrieved(ctx context.Context, i, size int) (e events.RetrievalCo
 	if err := p.catalog.SaveIntent(ctx, job, intent); err != nil {
 		return e, err
 	}
-	if err := p.catalog.SaveRetrieval(ctx, job, intent, archive.Retrieval{ID: r, Tier: archive.Expedited, RequestedAt: time.Now()}); err != nil {
+	if err := p.catalog.SaveRetrieval(ctx, job, intent, archive.Retrieval{ID: r.ID, Tier: archive.Expedited, RequestedAt: time.Now()}); err != nil {
 		return e, err
 	}
 	return events.RetrievalCompleted{
-		ID: "n-" + string(id), JobID: id, ArchiveID: job.ArchiveID, RetrievalID: r, Status: archive.Succeeded,
+		ID: "n-" + string(id), JobID: id, ArchiveID: job.ArchiveID, RetrievalID: r.ID, Status: archive.Succeeded,
 		Size: int64(size), TreeHash: job.TreeHash, CompletedAt: time.Now(),
 	}, nil
 }
@@ -202,7 +202,7 @@ func (p place) look(ctx context.Context, want map[events.JobID]treehash.Sum) (eq
 	if err != nil {
 		return 0, 0, 0, err
 	}
-	for r, err := range vault.Retrievals(ctx) {
+	for r, err := range vault.Retrievals(ctx, nil, nil) {
 		if err != nil {
 			return 0, 0, 0, err
 		}

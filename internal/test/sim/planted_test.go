@@ -43,7 +43,7 @@ var bugs = append([]bug{
 	{"an intent is written although a retrieval is on its way", "internal/aws/dynamodb/retrieval.go",
 		`"archive_id = :archive AND attribute_not_exists(retrieval_request_id) AND "`, `"archive_id = :archive AND "`, nil, nil},
 	{"retrieval_request_id stays when the file is back", "internal/aws/dynamodb/retrieval.go",
-		`"REMOVE archive_id, retrieval_request_id, archive_size`, `"REMOVE archive_id, archive_size`, nil, nil},
+		`"REMOVE archive_id, archive_locator, retrieval_request_id, archive_size`, `"REMOVE archive_id, archive_locator, archive_size`, nil, nil},
 	{"Glacier's tree hash is believed, and the bytes are not hashed", "internal/restore/fetch.go",
 		"got := tree.TreeHash()", "got, _ := treehash.Parse(out.TreeHash)", nil, nil},
 	{"an archive that could not be deleted is forgotten", "internal/restore/release.go",

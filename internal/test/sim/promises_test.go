@@ -58,7 +58,7 @@ func (w *world) told(subject string) (all []string) {
 
 // dollars is what a retrieval costs.
 func (w *world) dollars(r retrieval) archive.MicroUSD {
-	return w.prices.Of(archive.Tier(r.tier), 1, r.size)
+	return w.prices.Of(archive.Vault, archive.Tier(r.tier), 1, r.size)
 }
 
 // charged is what Glacier charged for all.

@@ -1,0 +1,141 @@
+package archive
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+)
+
+// Class is a class of cold storage. It decides how an archive is retrieved, how long that
+// takes, and what it costs.
+type Class string
+
+// The classes. The names of S3's are S3's own.
+const (
+	// Vault is a Glacier vault.
+	Vault Class = "VAULT"
+	// Glacier is S3 Glacier Flexible Retrieval.
+	Glacier Class = "GLACIER"
+	// DeepArchive is S3 Glacier Deep Archive.
+	DeepArchive Class = "DEEP_ARCHIVE"
+	// Instant is S3 Glacier Instant Retrieval: its objects can be read at any time.
+	Instant Class = "GLACIER_IR"
+)
+
+// Ability says what a class can do. The times are those that AWS documents; they are no
+// promise.
+type Ability struct {
+	Class Class
+	// Tiers are the tiers of a retrieval, fastest first.
+	Tiers []TierTime
+	// OutputLifetime is how long an output can be read at least; zero if it never expires.
+	OutputLifetime time.Duration
+	// Listed: the store lists its retrievals with their ids. If it does not, only a look at
+	// the archive shows whether there is a retrieval.
+	Listed bool
+	// PaysTwice: a second request in the same tier is a second retrieval, and a second bill.
+	PaysTwice bool
+	// Hastens: a retrieval under way can be requested again in a faster tier.
+	Hastens bool
+}
+
+// TierTime says how long a retrieval in a tier takes, from and to.
+type TierTime struct {
+	Tier     Tier
+	From, To time.Duration
+}
+
+var abilities = []Ability{
+	{
+		Class: Vault, OutputLifetime: 24 * time.Hour, Listed: true, PaysTwice: true,
+		Tiers: []TierTime{{Expedited, time.Minute, 5 * time.Minute}, {Standard, 3 * time.Hour, 5 * time.Hour}, {Bulk, 5 * time.Hour, 12 * time.Hour}},
+	},
+	{
+		// A temporary copy lives for the days of its request, and then until the next midnight
+		// of UTC. A request has one day at least.
+		Class: Glacier, OutputLifetime: 24 * time.Hour, Hastens: true,
+		Tiers: []TierTime{{Expedited, time.Minute, 5 * time.Minute}, {Standard, 3 * time.Hour, 5 * time.Hour}, {Bulk, 5 * time.Hour, 12 * time.Hour}},
+	},
+	{
+		Class: DeepArchive, OutputLifetime: 24 * time.Hour, Hastens: true,
+		Tiers: []TierTime{{Standard, 9 * time.Hour, 12 * time.Hour}, {Bulk, 12 * time.Hour, 48 * time.Hour}},
+	},
+	{Class: Instant, Tiers: []TierTime{{Tier: Standard}}},
+}
+
+// Classes returns what each class can do.
+func Classes() []Ability { return abilities }
+
+// Ability returns what the class can do. An unknown class is an error.
+func (c Class) Ability() (Ability, error) {
+	for _, a := range abilities {
+		if a.Class == c {
+			return a, nil
+		}
+	}
+	return Ability{}, fmt.Errorf("%q is no class of cold storage that can be restored from", string(c))
+}
+
+// Typically returns how long a retrieval of the class takes in the tier, from and to. A tier
+// that the class does not have is an error.
+func (c Class) Typically(t Tier) (from, to time.Duration, err error) {
+	a, err := cmp.Or(c, Vault).Ability()
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, known := range a.Tiers {
+		if known.Tier == t {
+			return known.From, known.To, nil
+		}
+	}
+	return 0, 0, fmt.Errorf("%q is no tier of %s", string(t), a.Class)
+}
+
+// Longest returns the longest time that a retrieval of the class takes in the tier. If the
+// class does not have the tier, it is the longest time of all tiers: a retrieval that is paid
+// for counts in any case.
+func (c Class) Longest(t Tier) time.Duration {
+	if _, to, err := c.Typically(t); err == nil {
+		return to
+	}
+	var longest time.Duration
+	for _, a := range abilities {
+		if a.Class != cmp.Or(c, Vault) {
+			continue
+		}
+		for _, known := range a.Tiers {
+			longest = max(longest, known.To)
+		}
+	}
+	return longest
+}
+
+// OutputLifetime returns how long an output of the class can be read at least; zero if it
+// never expires.
+func (c Class) OutputLifetime() time.Duration {
+	a, err := cmp.Or(c, Vault).Ability()
+	if err != nil {
+		return 0
+	}
+	return a.OutputLifetime
+}
+
+// In returns the tiers of the order that the class has. If it has none of them, In returns
+// the fastest tier of the class that is not faster than the order: a plan is not held up by a
+// tier that its archives do not know.
+func (t Tiers) In(c Class) Tiers {
+	a, err := cmp.Or(c, Vault).Ability()
+	if err != nil {
+		return nil
+	}
+	var has Tiers
+	for _, tier := range t {
+		if _, _, err := c.Typically(tier); err == nil {
+			has = append(has, tier)
+		}
+	}
+	if len(has) == 0 && len(t) > 0 {
+		has = Tiers{a.Tiers[0].Tier}
+	}
+	return has
+}
