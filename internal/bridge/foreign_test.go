@@ -27,7 +27,7 @@ const (
 	otherTopic  = `"SNSTopic":"` + other + `"`
 	description = `"JobDescription":"job"`
 	s3Test      = `{"Service":"Amazon S3","Event":"s3:TestEvent","Time":"2026-11-27T00:00:00.000Z","Bucket":"b","RequestId":"r","HostId":"h"}`
-	s3Event     = `{"Records":[{"eventVersion":"2.1","eventSource":"aws:s3","eventName":"ObjectRestore:Completed","s3":{}}]}`
+	s3Event     = `{"Records":[{"eventVersion":"2.1","eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{}}]}`
 )
 
 func TestWhatIsCertainlyNotOursIsCountedAndDropped(t *testing.T) {

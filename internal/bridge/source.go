@@ -106,7 +106,8 @@ func parsePremium(n Notification) (events.Event, error) {
 }
 
 // RestoreSource reads the restore topic. Glacier sends its message when a retrieval
-// completes; the body is the answer of DescribeJob.
+// completes; the body is the answer of DescribeJob. S3 tells the same topic or its queue about
+// temporary copies.
 func RestoreSource(topic string) Source {
 	return Source{Name: "restore", Topic: topic, Parse: func(n Notification) (events.Event, error) { return parseCompletion(n, topic) }}
 }
@@ -137,6 +138,9 @@ func (c completion) foreign(topic string) bool {
 }
 
 func parseCompletion(n Notification, topic string) (events.Event, error) {
+	if e, is, err := parseS3(n); is {
+		return e, err
+	}
 	var c completion
 	if err := events.UnmarshalObject([]byte(n.Body), &c); err != nil {
 		return nil, err

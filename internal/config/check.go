@@ -106,7 +106,16 @@ func (c Config) Check(services ...Service) error {
 		}
 	}
 	if need(Thaw, Restore) {
-		word("GAS_VAULT", c.Vault)
+		if c.Vault != "" || c.ArchiveBucket == "" {
+			word("GAS_VAULT", c.Vault)
+		}
+		if c.ArchiveBucket != "" {
+			word("GAS_ARCHIVE_BUCKET", c.ArchiveBucket)
+			apart("GAS_ARCHIVE_BUCKET", c.ArchiveBucket, "GAS_RESULTS_BUCKET", c.Bucket)
+		}
+		if c.ArchiveDays < 1 || c.ArchiveDays > 30 {
+			bad("GAS_ARCHIVE_DAYS", "%d is not from 1 to 30", c.ArchiveDays)
+		}
 	}
 	if need(Bridge, Web) {
 		arn("GAS_PREMIUM_TOPIC_ARN", c.PremiumTopic)

@@ -10,7 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
-	"github.com/gas-restore/gas/internal/aws/glacier"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/reconcile"
 	"github.com/gas-restore/gas/pkg/events"
@@ -28,7 +27,7 @@ func (e Env) sweeper(ctx context.Context, cfg aws.Config, catalog *dynamodb.Cata
 	return &reconcile.Runner{
 		Sweeper: &reconcile.Sweeper{
 			Catalog: catalog,
-			Vault:   glacier.New(cfg, e.Config.Vault, e.Config.RestoreTopic),
+			Vault:   e.store(cfg),
 			Streams: streams{b},
 			KV:      b.KV(bus.BucketSweep),
 			Slack:   e.Config.SweepSlack,

@@ -10,7 +10,6 @@ import (
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
-	"github.com/gas-restore/gas/internal/aws/glacier"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/config"
 	"github.com/gas-restore/gas/internal/cost"
@@ -85,7 +84,7 @@ func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
 		Budgets:      catalog,
 		Switches:     stops,
 		Limits:       planner.Limits,
-		Vault:        glacier.New(cfg, e.Config.Vault, e.Config.RestoreTopic),
+		Vault:        e.store(cfg),
 		Tiers:        e.Config.TierOrder(),
 		Pace:         pace,
 		CallTime:     e.Config.ThawCallTime,

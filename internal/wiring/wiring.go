@@ -21,7 +21,6 @@ import (
 
 	"github.com/gas-restore/gas/internal/aws/awsclient"
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
-	"github.com/gas-restore/gas/internal/aws/glacier"
 	"github.com/gas-restore/gas/internal/aws/s3"
 	"github.com/gas-restore/gas/internal/aws/sns"
 	"github.com/gas-restore/gas/internal/aws/sqs"
@@ -240,7 +239,7 @@ func Restore(ctx context.Context, e Env) (daemon.Part, error) {
 	bucket := s3.New(cfg)
 	restorer := &restore.Restorer{
 		Catalog:    dynamodb.New(cfg, Tables(e.Config)),
-		Vault:      glacier.New(cfg, e.Config.Vault, e.Config.RestoreTopic),
+		Vault:      e.store(cfg),
 		Bucket:     bucket,
 		Uploads:    bucket,
 		KV:         b.KV(bus.BucketCopies),

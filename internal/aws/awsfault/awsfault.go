@@ -28,6 +28,15 @@ func Wrap(err error, format string, args ...any) error {
 	return fault.New(kindOf(err), wrapped)
 }
 
+// Code returns the error code of AWS's answer; empty if err has none. An adapter asks for it
+// only where a code means something else in each operation.
+func Code(err error) string {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		return api.ErrorCode()
+	}
+	return ""
+}
+
 // NoVaults is the cause of each error of an account that may not use Glacier vaults.
 const NoVaults = "no vaults for this account"
 

@@ -101,6 +101,7 @@ var codes = map[string]fault.Kind{
 
 	// S3
 	"NoSuchKey":                   fault.NotFound,
+	"NoSuchVersion":               fault.NotFound,
 	"NotFound":                    fault.NotFound,
 	"PreconditionFailed":          fault.Conflict,
 	"ConditionalRequestConflict":  fault.Transient,
@@ -127,11 +128,16 @@ var codes = map[string]fault.Kind{
 	"InvalidBucketState":                 fault.Denied,
 	"InvalidObjectState":                 fault.Denied, // the object at the key is in a cold storage class
 	"InvalidPayer":                       fault.Denied,
-	"AccountProblem":                     fault.Denied,
-	"AllAccessDisabled":                  fault.Denied,
-	"AccessPointNotReady":                fault.Denied,
-	"MethodNotAllowed":                   fault.Denied,
-	"NotImplemented":                     fault.Denied, // another server, without something that we need
+	// S3's cold storage classes.
+	"GlacierExpeditedRetrievalNotAvailable": fault.Capacity,
+	"RestoreAlreadyInProgress":              fault.Conflict,
+	"ObjectAlreadyInActiveTierError":        fault.Conflict, // it needs no retrieval
+	"ObjectNotInActiveTierError":            fault.Denied,   // a copy of an object that is not retrieved
+	"AccountProblem":                        fault.Denied,
+	"AllAccessDisabled":                     fault.Denied,
+	"AccessPointNotReady":                   fault.Denied,
+	"MethodNotAllowed":                      fault.Denied,
+	"NotImplemented":                        fault.Denied, // another server, without something that we need
 
 	// KMS's errors about the key of a bucket, topic, queue or table. S3 and DynamoDB put
 	// "KMS." before the code. Each KMS code that is not here is Denied.

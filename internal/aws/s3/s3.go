@@ -52,11 +52,11 @@ func unsigned(o *s3.Options) {
 }
 
 func metadata(m archive.Mark) map[string]string {
-	return map[string]string{
-		metaArchive:  string(m.Archive),
-		metaTreeHash: m.Content.TreeHash.String(),
-		metaSize:     strconv.FormatInt(m.Content.Size, 10),
+	meta := map[string]string{metaArchive: string(m.Archive), metaSize: strconv.FormatInt(m.Content.Size, 10)}
+	if m.Content.TreeHash != (treehash.Sum{}) { // not known yet, if S3's CRC proves the archive
+		meta[metaTreeHash] = m.Content.TreeHash.String()
 	}
+	return meta
 }
 
 // Stat returns what is at o; the error's kind is NotFound if nothing is.

@@ -18,6 +18,7 @@ import (
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
 	"github.com/gas-restore/gas/internal/aws/glacier"
 	"github.com/gas-restore/gas/internal/aws/s3"
+	"github.com/gas-restore/gas/internal/aws/s3cold"
 	"github.com/gas-restore/gas/internal/config"
 	"github.com/gas-restore/gas/internal/estate"
 	"github.com/gas-restore/gas/internal/fault"
@@ -56,7 +57,10 @@ func (l *look) aws(ctx context.Context, o awsclient.Options) {
 	if l.has(config.Thaw, config.Restore, config.Web) {
 		l.tables(ctx, sdk)
 	}
-	if l.has(config.Thaw, config.Restore) && !l.bad["GAS_VAULT"] {
+	if l.has(config.Thaw, config.Restore) && l.cfg.ArchiveBucket != "" && !l.bad["GAS_ARCHIVE_BUCKET"] {
+		l.archives(ctx, sdk)
+	}
+	if l.has(config.Thaw, config.Restore) && l.cfg.Vault != "" && !l.bad["GAS_VAULT"] {
 		l.vault(ctx, sdk)
 	}
 	if l.has(config.Restore, config.Web) {
@@ -220,6 +224,21 @@ func (l *look) vault(ctx context.Context, sdk aws.Config) {
 		return
 	}
 	l.ok("GAS_VAULT", "vault %s is there, and its retrievals can be listed", l.cfg.Vault)
+}
+
+// archives checks the bucket of archives.
+func (l *look) archives(ctx context.Context, sdk aws.Config) {
+	store := s3cold.New(sdk, l.cfg.ArchiveBucket, l.cfg.ArchiveDays)
+	err := l.try(ctx, store.Check)
+	if err == nil { // the sweep lists the bucket to find temporary copies that nobody told of
+		probe := archive.Job{ID: nobody, Copy: archive.Copy{Class: archive.Glacier, Bucket: l.cfg.ArchiveBucket, Key: nobody + "/" + nobody}}
+		err = l.try(ctx, func(ctx context.Context) error { return first(store.Retrievals(ctx, []archive.Job{probe}, nil)) })
+	}
+	if err != nil {
+		l.failed("GAS_ARCHIVE_BUCKET", err)
+		return
+	}
+	l.ok("GAS_ARCHIVE_BUCKET", "bucket %s is there, and its archives can be listed", l.cfg.ArchiveBucket)
 }
 
 func (l *look) bucket(ctx context.Context, sdk aws.Config) {

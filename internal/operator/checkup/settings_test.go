@@ -46,6 +46,8 @@ func breaks(t *testing.T) map[string][][2]string {
 		"GAS_JOB_ATTRIBUTES":              {{"nothing=x", "is not one of"}, {"archive_id=user_id", "cannot both be called"}},
 		"GAS_ACCOUNT_ATTRIBUTES":          {{"rolle=x", "is not one of"}, {"role=", "is no name"}},
 		"GAS_VAULT":                       {{"elsewhere", "elsewhere"}, {"a:b", "no name"}},
+		"GAS_ARCHIVE_BUCKET":              {{"elsewhere", "elsewhere"}, {"a:b", "no name"}, {"gas-results", "that of GAS_RESULTS_BUCKET too"}},
+		"GAS_ARCHIVE_DAYS":                {{"0", "from 1 to 30"}, {"31", "from 1 to 30"}, {"few", "whole number"}},
 		"GAS_RESULTS_BUCKET":              {{"elsewhere", "elsewhere"}},
 		"GAS_PREMIUM_TOPIC_ARN":           {{"", "not set"}, {"arn:aws:sns:us-east-1:000000000000:elsewhere", "there is no topic"}, {"arn:aws:sns:eu-west-1:000000000000:gas-premium", "region"}},
 		"GAS_RESTORE_TOPIC_ARN":           {{"", "not set"}, {"arn:aws:sns:us-east-1:000000000000:elsewhere", "there is no topic"}, {"arn:aws:sns:us-east-1:000000000000:gas-premium", "that of GAS_PREMIUM_TOPIC_ARN too"}},
