@@ -105,7 +105,7 @@ type apiSpan struct {
 	To   time.Time `json:"to"`
 }
 
-func (s *Server) apiJobOf(v jobView) apiJob {
+func (s *Server) apiJobOf(v jobView, of owner) apiJob {
 	j := apiJob{
 		ID: v.ID, Name: v.Name, State: v.State, Label: v.Look.Label, Sentence: v.Look.Sentence,
 		SubmittedAt: v.SubmittedAt.UTC(), CompletedAt: v.CompletedAt.UTC(),
@@ -117,7 +117,7 @@ func (s *Server) apiJobOf(v jobView) apiJob {
 	if v.RetrievalID != "" {
 		j.Tier, j.RequestedAt = v.Tier, v.RetrievalRequestedAt.UTC()
 	}
-	if at := s.expected(v); at != nil {
+	if at := expected(s.cfg.Tiers, of, v.Job); at != nil {
 		j.Expected = &apiSpan{at.From.UTC(), at.To.UTC()}
 	}
 	return j
@@ -135,7 +135,7 @@ func (s *Server) apiJobs(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	l, err := s.list(c.Context(), v.account, f)
+	l, err := s.list(c.Context(), v.owner(), f)
 	if err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func (s *Server) apiJobs(c fiber.Ctx) error {
 		Count int64 `json:"count,omitempty"`
 	}{Jobs: []apiJob{}, Count: l.Count}
 	for _, j := range l.Jobs {
-		page.Jobs = append(page.Jobs, s.apiJobOf(j))
+		page.Jobs = append(page.Jobs, s.apiJobOf(j, v.owner()))
 	}
 	if l.next != "" {
 		page.Next = f.link(apiPath+"/jobs", l.next, false)
@@ -172,9 +172,9 @@ func (s *Server) apiJob(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	jv := viewJob(j, v.account.Role)
+	jv := viewJob(j, v.owner())
 	s.stage(c.Context(), &jv)
-	out := s.apiJobOf(jv)
+	out := s.apiJobOf(jv, v.owner())
 	out.Fallback = s.fallback(jv)
 	there, err := s.there(c.Context(), jv)
 	if err != nil {
@@ -197,7 +197,7 @@ func (s *Server) apiSubscribe(c fiber.Ctx) error {
 	if err := s.checkForm(c, v); err != nil {
 		return err
 	}
-	if err := s.upgrade(c.Context(), v.account); err != nil {
+	if err := s.upgrade(c.Context(), v.owner()); err != nil {
 		return err
 	}
 	return c.JSON(struct {
@@ -227,18 +227,20 @@ func (s *Server) apiArchive(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	over, err := s.archived.of(c.Context(), v.account)
+	over, err := s.archived.of(c.Context(), v.owner())
 	if err != nil {
 		return err
 	}
 	out := struct {
 		Files  int64 `json:"files"`
 		Coming int64 `json:"coming"`
-		Bytes  int64 `json:"bytes"`
+		// Waiting is how many wait for an approval, or for the end of a pause.
+		Waiting int64 `json:"waiting,omitempty"`
+		Bytes   int64 `json:"bytes"`
 		// More says that there are more files than were counted.
 		More bool     `json:"more,omitempty"`
 		By   *apiSpan `json:"by,omitempty"`
-	}{Files: over.Files, Coming: over.Coming, Bytes: over.Bytes, More: over.More}
+	}{Files: over.Files, Coming: over.Coming, Waiting: over.Waiting, Bytes: over.Bytes, More: over.More}
 	if over.By != nil {
 		out.By = &apiSpan{over.By.From.UTC(), over.By.To.UTC()}
 	}

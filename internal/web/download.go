@@ -21,10 +21,10 @@ func (s *Server) there(ctx context.Context, jv jobView) (bool, error) {
 	return s.deps.Downloads.Exists(ctx, jv.Result)
 }
 
-// downloadLink returns the short-lived address of the account's result. If the result is not
+// downloadLink returns the short-lived address of the user's result. If the result is not
 // there, the error has the words that say so.
-func (s *Server) downloadLink(ctx context.Context, account archive.Account, j archive.Job) (string, error) {
-	jv := viewJob(j, account.Role)
+func (s *Server) downloadLink(ctx context.Context, of owner, j archive.Job) (string, error) {
+	jv := viewJob(j, of)
 	there, err := s.there(ctx, jv)
 	if err != nil {
 		return "", err
@@ -46,7 +46,7 @@ func (s *Server) downloadLink(ctx context.Context, account archive.Account, j ar
 	if u, err := url.Parse(to); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return "", fmt.Errorf("download %s: the store answered no http(s) URL", j.ID)
 	}
-	s.audit(ctx, "download", "user", account.ID, "job", j.ID)
+	s.audit(ctx, "download", "user", of.ID, "job", j.ID)
 	return to, nil
 }
 

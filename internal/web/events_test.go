@@ -137,7 +137,7 @@ func TestAPageFollowsItsUsersChanges(t *testing.T) {
 		t.Errorf("Content-Type is %q", got)
 	}
 	id, c := s.change()
-	if id != "s-2" || c.Job != "j1" || c.State != "planned" || c.Label != "Restore planned" || c.Step != 1 {
+	if id != "s-2" || c.Job != "j1" || c.State != "planned" || c.Label != "Being restored" || c.Step != 1 {
 		t.Errorf("event %s is %+v", id, c)
 	}
 	b.ports.tell(status("bob", "j9", archive.Requested))

@@ -28,23 +28,61 @@ type annotationBody struct {
 type span struct{ From, To time.Time }
 
 // expected returns when the archive will usually hand the file over. It counts from the
-// request, or from now if the request is still to come and may use any of the tiers. It
+// request, or from the plan if the request is still to come and may use any of the tiers. It
 // returns nil if the file is not on its way, or if nobody knows since when.
-func (s *Server) expected(j jobView) *span {
-	switch {
-	case j.State == archive.Planned && len(s.cfg.Tiers) > 0:
-		from, to := within(s.cfg.Tiers, j.Copy.Class)
-		now := s.cfg.Now()
-		return &span{now.Add(from), now.Add(to)}
-	case j.State == archive.Requested && !j.RetrievalRequestedAt.IsZero() && j.Tier != "":
+func expected(tiers archive.Tiers, of owner, j archive.Job) *span {
+	switch of.state(j) {
+	case archive.Planned:
+		if of.Plan == nil {
+			return nil
+		}
+		begin := of.Plan.OpenedAt
+		if j.History.NotBefore.After(begin) {
+			begin = j.History.NotBefore
+		}
+		return after(begin, tiers, j.Copy.Class)
+	case archive.Requested:
 		from, to, err := j.Copy.Class.Typically(j.Tier)
-		if err != nil {
+		if err != nil || j.RetrievalRequestedAt.IsZero() {
 			return nil
 		}
 		return &span{j.RetrievalRequestedAt.Add(from), j.RetrievalRequestedAt.Add(to)}
 	}
 	return nil
 }
+
+// after returns when a file of the class is usually handed over that is requested at a time,
+// in any of the tiers.
+func after(begin time.Time, tiers archive.Tiers, class archive.Class) *span {
+	if len(tiers) == 0 || begin.IsZero() {
+		return nil
+	}
+	from, to := within(tiers, class)
+	return &span{begin.Add(from), begin.Add(to)}
+}
+
+// spans say when the last of several files is handed over.
+type spans struct {
+	span
+	n, unknown int
+}
+
+func (s *spans) add(at *span) {
+	s.n++
+	if at == nil {
+		s.unknown++
+		return
+	}
+	if at.From.After(s.From) {
+		s.From = at.From
+	}
+	if at.To.After(s.To) {
+		s.To = at.To
+	}
+}
+
+// known reports whether the time of each file is known.
+func (s *spans) known() bool { return s.n > 0 && s.unknown == 0 }
 
 // within returns the shortest and the longest time that a retrieval of the class usually
 // takes in any of the tiers.
@@ -146,20 +184,20 @@ func (s *Server) where(ctx context.Context) (events.Position, error) {
 }
 
 // file returns what the page of a job shows.
-func (s *Server) file(ctx context.Context, role archive.Role, j archive.Job) (annotationBody, error) {
-	jv := viewJob(j, role)
+func (s *Server) file(ctx context.Context, of owner, j archive.Job) (annotationBody, error) {
+	jv := viewJob(j, of)
 	s.stage(ctx, &jv)
 	body := annotationBody{Job: jv, Steps: stepsAt(jv.Look.Step), Fallback: s.fallback(jv)}
 	// A second retrieval takes as long as the first one.
 	if jv.Stage == "" || jv.State == archive.Planned {
-		body.Expected = s.expected(jv)
+		body.Expected = expected(s.cfg.Tiers, of, j)
 	}
 	there, err := s.there(ctx, jv)
 	if err != nil {
 		return annotationBody{}, err
 	}
 	if body.Missing = jv.State == archive.Available && !there; body.Missing {
-		body.Job.Look = look{Label: "Not found", Icon: "cross", Tone: "bad"}
+		body.Job.Look = look{Label: "Needs attention", Icon: "cross", Tone: "bad"}
 	}
 	return body, nil
 }

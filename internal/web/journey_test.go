@@ -51,7 +51,7 @@ func TestAUserGetsTheirFilesBack(t *testing.T) {
 	}
 
 	// From the second of the upgrade on, nothing is requested yet.
-	ada.wants(ada.get("/annotations"), 200, "Restore planned", "2 files are coming back")
+	ada.wants(ada.get("/annotations"), 200, "Being restored", "2 files are coming back")
 	ada.wants(ada.get("/annotation/j1"), 200, "The restore of this file is planned.")
 	ada.wants(ada.get("/annotation/j1/download"), 409, "planned")
 

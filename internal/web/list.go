@@ -11,6 +11,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/operator/summary"
 	"github.com/gas-restore/gas/internal/text"
 )
 
@@ -27,8 +28,8 @@ type jobView struct {
 	Link        string
 }
 
-func viewJob(j archive.Job, role archive.Role) jobView {
-	st := j.State(role)
+func viewJob(j archive.Job, of owner) jobView {
+	st := of.state(j)
 	l := lookOf(st)
 	if st == archive.Available && j.BilledTier != "" {
 		// The file was in the archive, and came back.
@@ -75,10 +76,12 @@ func groups() []group {
 	return []group{
 		{"", "All", nil},
 		{"ready", "Ready", []archive.State{archive.Available}},
-		{"coming", "Coming back", []archive.State{archive.Planned, archive.Requested}},
-		{"archived", "Archived", []archive.State{archive.Archived}},
+		{"coming", "Being restored", []archive.State{archive.Planned, archive.Requested}},
+		{"waiting", "Waiting for approval", []archive.State{summary.Held}},
+		{"archived", "Archived", []archive.State{archive.Archived, paused}},
+		{"attention", "Needs attention", []archive.State{archive.Unclear}},
 		{"running", "Running", []archive.State{archive.Pending}},
-		{"failed", "Failed", []archive.State{archive.Errored, archive.Unclear}},
+		{"failed", "Failed", []archive.State{archive.Errored}},
 	}
 }
 
@@ -135,9 +138,9 @@ func (f filter) link(path, cursor string, before bool) string {
 // narrow reports whether the filter leaves jobs out.
 func (f filter) narrow() bool { return f.State != "" || f.Search != "" }
 
-// match returns a function that says which jobs of a user with the role pass the filter. It
-// is nil if all do.
-func (f filter) match(role archive.Role) func(archive.Job) bool {
+// match returns a function that says which jobs of the user pass the filter. It is nil if
+// all do.
+func (f filter) match(of owner) func(archive.Job) bool {
 	if !f.narrow() {
 		return nil
 	}
@@ -149,7 +152,7 @@ func (f filter) match(role archive.Role) func(archive.Job) bool {
 	}
 	search := strings.ToLower(f.Search)
 	return func(j archive.Job) bool {
-		return (states == nil || slices.Contains(states, j.State(role))) &&
+		return (states == nil || slices.Contains(states, of.state(j))) &&
 			(search == "" || strings.Contains(strings.ToLower(j.InputFileName), search) || strings.Contains(strings.ToLower(string(j.ID)), search))
 	}
 }
@@ -197,47 +200,47 @@ type listing struct {
 // To is the place of the last one here.
 func (l listing) To() int64 { return l.From + int64(len(l.Jobs)) - 1 }
 
-// list returns a page of the account's jobs.
-func (s *Server) list(ctx context.Context, account archive.Account, f filter) (listing, error) {
+// list returns a page of the user's jobs.
+func (s *Server) list(ctx context.Context, of owner, f filter) (listing, error) {
 	if orders()[f.Sort] != nil {
-		l, err := s.sorted(ctx, account, f)
+		l, err := s.sorted(ctx, of, f)
 		if err != nil || !l.tooMany {
 			return l, err
 		}
 		f.Sort, f.cursor, f.before = newest, "", false
-		l, err = s.list(ctx, account, f)
+		l, err = s.list(ctx, of, f)
 		l.tooMany = true
 		return l, err
 	}
-	page, err := s.deps.Jobs.Select(ctx, account.ID, archive.Selection{
-		Cursor: f.cursor, Before: f.before, Limit: s.cfg.PageSize, Oldest: f.Sort == oldest, Match: f.match(account.Role), Look: maxLook,
+	page, err := s.deps.Jobs.Select(ctx, of.ID, archive.Selection{
+		Cursor: f.cursor, Before: f.before, Limit: s.cfg.PageSize, Oldest: f.Sort == oldest, Match: f.match(of), Look: maxLook,
 	})
 	if err != nil {
 		return listing{}, err
 	}
-	l := listing{Jobs: s.own(ctx, account, page.Jobs), prev: page.Prev, next: page.Next, sort: f.Sort}
+	l := listing{Jobs: s.own(ctx, of, page.Jobs), prev: page.Prev, next: page.Next, sort: f.Sort}
 	if l.prev == "" && l.next == "" && f.cursor == "" && len(l.Jobs) > 0 {
 		l.Count, l.From = int64(len(l.Jobs)), 1
 	}
 	return l, nil
 }
 
-// own returns the views of the jobs. All jobs should be the account's.
-func (s *Server) own(ctx context.Context, account archive.Account, jobs []archive.Job) []jobView {
+// own returns the views of the jobs. All jobs should be the user's.
+func (s *Server) own(ctx context.Context, of owner, jobs []archive.Job) []jobView {
 	views := make([]jobView, 0, len(jobs))
 	for _, j := range jobs {
-		if j.UserID != account.ID {
-			s.log.Error("a job of another user was dropped from a list", "user", account.ID, "job", j.ID, "request", requestOf(ctx).id)
+		if j.UserID != of.ID {
+			s.log.Error("a job of another user was dropped from a list", "user", of.ID, "job", j.ID, "request", requestOf(ctx).id)
 			continue
 		}
-		views = append(views, viewJob(j, account.Role))
+		views = append(views, viewJob(j, of))
 	}
 	return views
 }
 
 // listPage returns what the page of a list shows.
-func (s *Server) listPage(ctx context.Context, account archive.Account, f filter) (annotationsBody, error) {
-	l, err := s.list(ctx, account, f)
+func (s *Server) listPage(ctx context.Context, of owner, f filter) (annotationsBody, error) {
+	l, err := s.list(ctx, of, f)
 	if err != nil {
 		return annotationsBody{}, err
 	}
@@ -258,11 +261,14 @@ func (s *Server) listPage(ctx context.Context, account archive.Account, f filter
 		body.First = f.link(listPath, "", false)
 	}
 	for _, g := range groups() {
+		if g.Name == "waiting" && f.State != g.Name && of.halt.state != summary.Held {
+			continue
+		}
 		to := f
 		to.State = g.Name
 		body.Groups = append(body.Groups, groupView{g.Label, to.link(listPath, "", false), g.Name == f.State})
 	}
-	body.Over = s.overviewOf(ctx, account, "a list")
-	body.Back = body.Over != nil && body.Over.Files == 0 && account.Role == archive.Premium && slices.ContainsFunc(l.Jobs, func(j jobView) bool { return j.BilledTier != "" })
+	body.Over = s.overviewOf(ctx, of, "a list")
+	body.Back = body.Over != nil && body.Over.Files == 0 && of.Role == archive.Premium && slices.ContainsFunc(l.Jobs, func(j jobView) bool { return j.BilledTier != "" })
 	return body, nil
 }

@@ -1,10 +1,13 @@
 package web
 
-import "github.com/gas-restore/gas/internal/archive"
+import (
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/operator/summary"
+)
 
 // look is how a page and a live update show a state.
 type look struct {
-	// Label is on the badge.
+	// Label is on the badge. Several states have the same label: the steps tell them apart.
 	Label string
 	// Icon names a symbol of icons.html.
 	Icon string
@@ -25,26 +28,30 @@ func lookOf(st archive.State) look {
 		return look{"Failed", "cross", "bad", 0, "The annotation failed, so there is no result."}
 	case archive.Archived:
 		return look{"Archived", "flake", "cold", 0, "This result is in the archive. With Premium it comes back, and stays."}
+	case paused:
+		return look{"Archived", "flake", "cold", 0, "This result is in the archive, and bringing files back is paused. It goes on automatically: you need not ask again."}
+	case summary.Held:
+		return look{"Waiting for approval", "clock", "plan", 0, "The people who run this service have to approve that this file comes back. It goes on automatically: you need not ask again."}
 	case archive.Planned:
-		return look{"Restore planned", "calendar", "plan", 1, "The restore of this file is planned. It starts automatically; there is nothing you need to do."}
+		return look{"Being restored", "thaw", "work", 1, "The restore of this file is planned. It starts automatically; there is nothing you need to do."}
 	case archive.Requested:
 		return look{"Being restored", "thaw", "work", 2, archive.Restoring}
 	case archive.Ready:
-		return look{"Thawed", "thaw", "work", 3, archive.Restoring}
+		return look{"Being restored", "thaw", "work", 3, archive.Restoring}
 	case archive.Copying:
-		return look{"Copying", "copy", "work", 3, archive.Restoring}
+		return look{"Being restored", "thaw", "work", 3, archive.Restoring}
 	case archive.Verifying:
-		return look{"Checking", "check", "work", 4, archive.Restoring}
+		return look{"Being restored", "thaw", "work", 4, archive.Restoring}
 	case archive.Restored:
-		return look{"Restored", "check", "good", 5, "The file is back and ready to download."}
+		return look{"Ready", "check", "good", 5, "The file is back and ready to download."}
 	case archive.Available:
-		return look{"Available", "check", "good", 0, "The file is ready to download."}
+		return look{"Ready", "check", "good", 0, "The file is ready to download."}
 	case archive.Unclear:
-		return look{"Unclear", "cross", "bad", 0, "Our records do not say where this file is. The people who run this service have to look at it."}
+		return look{"Needs attention", "cross", "bad", 0, "Our records do not say where this file is. The people who run this service have to look at it."}
 	case archive.Failed:
-		return look{"Trying again", "calendar", "plan", 1, "The archive did not hand the file over this time. We are asking it again; there is nothing you need to do."}
+		return look{"Being restored", "thaw", "work", 1, "The archive did not hand the file over this time. We are asking it again; there is nothing you need to do."}
 	case archive.Expired:
-		return look{"Trying again", "calendar", "plan", 1, "The file waited too long to be copied and went back into the archive. We are asking for it again; there is nothing you need to do."}
+		return look{"Being restored", "thaw", "work", 1, "The file waited too long to be copied and went back into the archive. We are asking for it again; there is nothing you need to do."}
 	}
 	return look{"In progress", "clock", "quiet", 0, "Something is happening to this file. Reload the page in a while."}
 }
@@ -61,7 +68,7 @@ func stepsAt(at int) []step {
 	if at == 0 {
 		return nil
 	}
-	steps := []step{{Name: "Planned"}, {Name: "Thawing"}, {Name: "Copying"}, {Name: "Checking"}, {Name: "Restored"}}
+	steps := []step{{Name: "Planned"}, {Name: "Thawing"}, {Name: "Copying"}, {Name: "Checking"}, {Name: "Ready"}}
 	for i := range steps {
 		switch {
 		case i+1 < at || at == len(steps):

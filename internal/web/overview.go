@@ -20,8 +20,9 @@ type overview struct {
 	// were not counted.
 	Files, Bytes, Unsized int64
 	More                  bool
-	// Coming is how many of them are on their way back.
-	Coming int64
+	// Coming is how many of them are on their way back. Waiting is how many wait for an
+	// approval, or for the end of a pause.
+	Coming, Waiting int64
 	// By is when the files that come are usually back. For a Free user, it is when the files
 	// would be back with Premium from now on. It is nil if there are none.
 	By *span
@@ -67,6 +68,7 @@ type overviews struct {
 type overviewKey struct {
 	user events.UserID
 	role archive.Role
+	wait archive.State
 }
 
 // knownOverview is an overview, with the time at which its counting began.
@@ -111,19 +113,19 @@ func (o *overviews) lookUp(key overviewKey) (*overview, bool) {
 	return &k.overview, o.now().Sub(k.at) < most
 }
 
-// of returns the overview of the account, as of a moment ago.
-func (o *overviews) of(ctx context.Context, account archive.Account) (*overview, error) {
-	key := overviewKey{account.ID, account.Role}
+// of returns the overview of the user, as of a moment ago.
+func (o *overviews) of(ctx context.Context, user owner) (*overview, error) {
+	key := overviewKey{user.ID, user.Role, user.halt.state}
 	if over, ok := o.lookUp(key); ok {
 		return over, nil
 	}
-	v, err, _ := o.group.Do(string(account.Role)+" "+string(account.ID), func() (any, error) {
+	v, err, _ := o.group.Do(string(key.role)+" "+string(key.wait)+" "+string(key.user), func() (any, error) {
 		// Others wait for it, so it does not end with the request that began it.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 		defer cancel()
 		// The count may miss a change that happens meanwhile.
 		at := o.now()
-		over, err := o.count(ctx, account)
+		over, err := o.count(ctx, user)
 		if err != nil {
 			return nil, err
 		}
@@ -142,18 +144,17 @@ func (o *overviews) of(ctx context.Context, account archive.Account) (*overview,
 	return &over, nil
 }
 
-func (o *overviews) count(ctx context.Context, account archive.Account) (overview, error) {
+func (o *overviews) count(ctx context.Context, user owner) (overview, error) {
 	now := o.now()
-	count := summary.New(now)
 	var over overview
+	var all spans
 	var ask cost.Estimate
-	classes := map[archive.Class]bool{}
 	for page, cursor := 0, ""; ; page++ {
 		if page == maxCounted {
 			over.More = true
 			break
 		}
-		jobs, next, err := o.jobs.ArchivedPage(ctx, account.ID, cursor)
+		jobs, next, err := o.jobs.ArchivedPage(ctx, user.ID, cursor)
 		if err != nil {
 			return overview{}, err
 		}
@@ -164,42 +165,35 @@ func (o *overviews) count(ctx context.Context, account archive.Account) (overvie
 			} else {
 				over.Unsized++
 			}
-			if st := j.State(account.Role); st == archive.Planned || st == archive.Requested {
+			switch st := user.state(j); st {
+			case archive.Planned, archive.Requested:
 				over.Coming++
+				all.add(expected(o.tiers, user, j))
+			case summary.Held, paused:
+				over.Waiting++
+			case archive.Archived:
+				all.add(after(now, o.tiers, j.Copy.Class))
 			}
 			if j.RetrievalID == "" {
 				ask.Add(j, o.assumed)
 			}
-			classes[j.Copy.StorageClass()] = true
-			count.Add(j, archive.Premium)
 		}
 		if cursor = next; next == "" {
 			break
 		}
 	}
 	over.Cost = ask.AtMost(o.prices, o.tiers)
-	if by, ok := count.ReadyBy(o.tiers); ok && len(o.tiers) > 0 {
-		var from time.Time
-		for class := range classes {
-			if soonest, _ := within(o.tiers, class); from.IsZero() || now.Add(soonest).Before(from) {
-				from = now.Add(soonest)
-			}
-		}
-		if by.Before(from) {
-			from = now
-		}
-		// If it is overdue, nobody knows when it comes.
-		if by.After(now) {
-			over.By = &span{from, by}
-		}
+	// If it is overdue, nobody knows when it comes.
+	if all.known() && all.To.After(now) {
+		over.By = &all.span
 	}
 	return over, nil
 }
 
 // overviewOf returns the overview for a page that can do without it. It is nil if it could
 // not be read.
-func (s *Server) overviewOf(ctx context.Context, account archive.Account, page string) *overview {
-	over, err := s.archived.of(ctx, account)
+func (s *Server) overviewOf(ctx context.Context, user owner, page string) *overview {
+	over, err := s.archived.of(ctx, user)
 	if err != nil {
 		s.log.Warn(page+" is shown without what is in the archive", "request", requestOf(ctx).id, "error", err.Error())
 		return nil

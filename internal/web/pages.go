@@ -39,7 +39,11 @@ func (s *Server) home(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return s.show(c, "home", frame{Title: "Genomics Annotation Service", Viewer: v, Section: "home"})
+	waits := ""
+	if v != nil {
+		waits = v.halt.told(nil)
+	}
+	return s.show(c, "home", frame{Title: "Genomics Annotation Service", Viewer: v, Waits: waits, Section: "home"})
 }
 
 // annotations shows a page of the viewer's list.
@@ -53,11 +57,11 @@ func (s *Server) annotations(c fiber.Ctx) error {
 		return err
 	}
 	live := s.position(c.Context())
-	body, err := s.listPage(c.Context(), v.account, f)
+	body, err := s.listPage(c.Context(), v.owner(), f)
 	if err != nil {
 		return err
 	}
-	return s.show(c, "annotations", frame{Title: "Your annotations", Viewer: v, Section: "annotations", Live: live, Body: body})
+	return s.show(c, "annotations", frame{Title: "Your annotations", Viewer: v, Waits: v.halt.told(body.Over), Section: "annotations", Live: live, Body: body})
 }
 
 // queryOf returns the query of the address. A name that is not there is empty.
@@ -76,11 +80,11 @@ func (s *Server) annotation(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	body, err := s.file(c.Context(), v.account.Role, j)
+	body, err := s.file(c.Context(), v.owner(), j)
 	if err != nil {
 		return err
 	}
-	return s.show(c, "annotation", frame{Title: body.Job.Name, Viewer: v, Section: "annotations", Live: live, Body: body})
+	return s.show(c, "annotation", frame{Title: body.Job.Name, Viewer: v, Waits: v.halt.told(nil), Section: "annotations", Live: live, Body: body})
 }
 
 // download leads to the result file.
@@ -93,7 +97,7 @@ func (s *Server) download(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	to, err := s.downloadLink(c.Context(), v.account, j)
+	to, err := s.downloadLink(c.Context(), v.owner(), j)
 	if err != nil {
 		return err
 	}
@@ -115,11 +119,11 @@ func (s *Server) subscribePage(c fiber.Ctx) error {
 	if v == nil {
 		return err
 	}
-	body, err := s.subscribeBodyOf(c.Context(), v.account)
+	body, err := s.subscribeBodyOf(c.Context(), v.owner())
 	if err != nil {
 		return err
 	}
-	return s.show(c, "subscribe", frame{Title: "Premium", Viewer: v, Section: "subscribe", Body: body})
+	return s.show(c, "subscribe", frame{Title: "Premium", Viewer: v, Waits: v.halt.told(body.Over), Section: "subscribe", Body: body})
 }
 
 // subscribe is the button of the plan page.
@@ -134,7 +138,7 @@ func (s *Server) subscribe(c fiber.Ctx) error {
 	if err := s.checkForm(c, v); err != nil {
 		return err
 	}
-	if err := s.upgrade(c.Context(), v.account); err != nil {
+	if err := s.upgrade(c.Context(), v.owner()); err != nil {
 		return err
 	}
 	return c.Redirect().Status(fiber.StatusSeeOther).To(listPath)
@@ -146,8 +150,8 @@ func (s *Server) account(c fiber.Ctx) error {
 	if v == nil {
 		return err
 	}
-	body := accountBody{Price: s.cfg.PremiumPrice, Over: s.overviewOf(c.Context(), v.account, "the account page")}
-	return s.show(c, "account", frame{Title: "Your account", Viewer: v, Section: "account", Body: body})
+	body := accountBody{Price: s.cfg.PremiumPrice, Over: s.overviewOf(c.Context(), v.owner(), "the account page")}
+	return s.show(c, "account", frame{Title: "Your account", Viewer: v, Waits: v.halt.told(body.Over), Section: "account", Body: body})
 }
 
 // unsubscribe is the button that leads back to Free.

@@ -17,16 +17,19 @@ type subscribeBody struct {
 	// Over is the overview of the archive; nil if it could not be read.
 	Over *overview
 	// Left says that the user is Premium, and that the archive has files that were not
-	// requested yet.
-	Left bool
+	// requested yet. Waits says that they wait for somebody at the service.
+	Left, Waits bool
 	// Price is the price of Premium in the operator's words. It may be empty.
 	Price string
 }
 
 // upgrade makes the user Premium and tells the pipeline. It may be repeated. One write sets
 // the role, the plan, and that the announcement is due. If the site crashes before the
-// announcement, [Server.heal] makes it, or the user's next request.
-func (s *Server) upgrade(ctx context.Context, account archive.Account) (err error) {
+// announcement, [Server.heal] makes it, or the user's next request. If the files wait for
+// somebody at the service, upgrade announces nothing again: each message of a held plan is
+// one more for the operator to read.
+func (s *Server) upgrade(ctx context.Context, of owner) (err error) {
+	account := of.Account
 	was, changed := account.Role, false
 	if was != archive.Premium {
 		// The catalog keeps milliseconds.
@@ -41,6 +44,9 @@ func (s *Server) upgrade(ctx context.Context, account archive.Account) (err erro
 	if changed {
 		s.audit(ctx, "plan changed", "user", account.ID, "from", was, "to", archive.Premium)
 	} else if account.AnnounceDue.IsZero() {
+		if of.halt.state != "" {
+			return nil
+		}
 		left, err := s.deps.Jobs.HasArchived(ctx, account.ID)
 		if err != nil || !left {
 			return err
@@ -160,13 +166,14 @@ func (s *Server) downgrade(ctx context.Context, account archive.Account) error {
 }
 
 // subscribeBodyOf returns what the plan page shows.
-func (s *Server) subscribeBodyOf(ctx context.Context, account archive.Account) (body subscribeBody, err error) {
+func (s *Server) subscribeBodyOf(ctx context.Context, of owner) (body subscribeBody, err error) {
 	body.Price = s.cfg.PremiumPrice
-	if account.Role == archive.Premium {
-		if body.Left, err = s.deps.Jobs.HasArchived(ctx, account.ID); err != nil {
+	if of.Role == archive.Premium {
+		if body.Left, err = s.deps.Jobs.HasArchived(ctx, of.ID); err != nil {
 			return subscribeBody{}, err
 		}
 	}
-	body.Over = s.overviewOf(ctx, account, "the plan page")
+	body.Waits = of.halt.state != ""
+	body.Over = s.overviewOf(ctx, of, "the plan page")
 	return body, nil
 }

@@ -93,7 +93,7 @@ func TestADowngradeLeavesWhatWasNotAskedFor(t *testing.T) {
 	ada := b.browser()
 	ada.signIn("ada", "/subscribe")
 	ada.post("/subscribe", ada.get("/subscribe").form(t, "/subscribe", nil))
-	ada.wants(ada.get("/annotation/j1"), 200, "Restore planned")
+	ada.wants(ada.get("/annotation/j1"), 200, "The restore of this file is planned")
 	ada.wants(ada.post("/account/free", nil), 403)
 	form := ada.get("/account").form(t, "/account/free", nil)
 	ada.wants(ada.post("/account/free", form), 200, "Free")
@@ -129,7 +129,7 @@ func TestThePlanPageTellsWhatComesBack(t *testing.T) {
 	ada.wants(ada.signIn("ada", "/subscribe"), 200, "3 files", "3.7 MB", "$9 a month", "up to $0.04", "by "+utc(by))
 	ada.post("/subscribe", ada.get("/subscribe").form(t, "/subscribe", nil))
 	ada.wants(ada.get("/annotations"), 200, "3 files are coming back, 3.7 MB", "Usually all back between "+utc(b.clock.Now().Add(time.Minute)))
-	ada.wants(ada.get("/annotation/j1"), 200, "Restore planned", "between "+utc(b.clock.Now().Add(time.Minute))+" and "+utc(by))
+	ada.wants(ada.get("/annotation/j1"), 200, "The restore of this file is planned", "between "+utc(b.clock.Now().Add(time.Minute))+" and "+utc(by))
 	for i := range 3 {
 		b.ports.requested(events.JobID(fmt.Sprint("j", i)), archive.Standard, b.clock.Now())
 		b.ports.change(func() {
@@ -141,7 +141,7 @@ func TestThePlanPageTellsWhatComesBack(t *testing.T) {
 	}
 	b.moves("ada")
 	b.clock.Add(2 * overviewAge)
-	ada.wants(ada.get("/annotations"), 200, "All your files are back", "Restored")
+	ada.wants(ada.get("/annotations"), 200, "All your files are back", "Ready")
 	if a := ada.get("/api/v1/archive"); !strings.Contains(a.body, `"files":0`) {
 		t.Errorf("the API says %s", a.body)
 	}
@@ -236,7 +236,7 @@ func TestAPageTellsHowFarTheCopyIs(t *testing.T) {
 	}
 	later(archive.Copying)
 	a = ada.get("/annotation/j1")
-	ada.wants(a, 200, "Copying", archive.Restoring, "5 B of 10 B")
+	ada.wants(a, 200, archive.Restoring, "5 B of 10 B")
 	if !strings.Contains(a.body, `<progress max="10" value="5"`) {
 		t.Error("no bar is shown while bytes move")
 	}
@@ -363,7 +363,7 @@ func TestAListTellsHowFarTheCopiesAre(t *testing.T) {
 	b.ports.tell(events.StatusChanged{UserID: "ada", JobID: "j1", State: archive.Copying, Bytes: 1, Size: 2, At: at.Add(time.Minute)})
 	ada := b.browser()
 	a := ada.signIn("ada", "/annotations")
-	ada.wants(a, 200, "Copying", "Being restored")
+	ada.wants(a, 200, "Being restored")
 	if !strings.Contains(a.body, `data-job="j1" data-state="copying"`) {
 		t.Errorf("the row has not the stage that the stream goes on from:\n%s", a.body)
 	}
@@ -449,7 +449,7 @@ func TestEachPageSaysWhatWaitsForTheService(t *testing.T) {
 		b.ports.stops = archive.Switches{}
 		b.ports.accounts["ada"].Plan.State = archive.PlanHeld
 	})
-	if got := says("/annotations"); !strings.Contains(got, "waits for an approval by the service") {
+	if got := says("/annotations"); !strings.Contains(got, "waits for approval") {
 		t.Errorf("the list says %q while the plan is held", got)
 	}
 	b.ports.change(func() { b.ports.faults["Switches"] = errors.New("dynamodb is away") })

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/operator/summary"
 	"github.com/gas-restore/gas/internal/text"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -58,12 +59,12 @@ func placeOf(cursor string) (place, error) {
 
 // orders returns the orders of a list, each with a function that returns the place of a
 // job. The function is nil for the orders of the index.
-func orders() map[string]func(archive.Job, archive.Role) place {
-	name := func(j archive.Job, _ archive.Role) place {
+func orders() map[string]func(archive.Job, owner) place {
+	name := func(j archive.Job, _ owner) place {
 		// The place must fit into an address, whatever the length of the name.
 		return place{Key: text.Clip(strings.ToLower(nameOf(j)), 200)}
 	}
-	size := func(j archive.Job, _ archive.Role) place {
+	size := func(j archive.Job, _ owner) place {
 		if j.ArchiveID == "" || j.ArchiveSize < 0 {
 			// A job of unknown size comes after all others.
 			return place{Num: 1}
@@ -71,13 +72,13 @@ func orders() map[string]func(archive.Job, archive.Role) place {
 		// The largest first.
 		return place{Num: -j.ArchiveSize}
 	}
-	return map[string]func(archive.Job, archive.Role) place{
+	return map[string]func(archive.Job, owner) place{
 		newest: nil,
 		oldest: nil,
 		"name": name,
 		"size": size,
-		"state": func(j archive.Job, role archive.Role) place {
-			return place{Num: int64(slices.Index(inOrder(), j.State(role))), Key: name(j, role).Key}
+		"state": func(j archive.Job, of owner) place {
+			return place{Num: int64(slices.Index(inOrder(), of.state(j))), Key: name(j, of).Key}
 		},
 	}
 }
@@ -85,11 +86,11 @@ func orders() map[string]func(archive.Job, archive.Role) place {
 // inOrder returns the states of the catalog in the order of a list. The first ones may need
 // somebody to do something.
 func inOrder() []archive.State {
-	return []archive.State{archive.Unclear, archive.Errored, archive.Pending, archive.Archived, archive.Planned, archive.Requested, archive.Available}
+	return []archive.State{archive.Unclear, archive.Errored, archive.Pending, archive.Archived, paused, summary.Held, archive.Planned, archive.Requested, archive.Available}
 }
 
 // sorted returns a page of the list in an order that the catalog does not have.
-func (s *Server) sorted(ctx context.Context, account archive.Account, f filter) (listing, error) {
+func (s *Server) sorted(ctx context.Context, user owner, f filter) (listing, error) {
 	var from place
 	if f.cursor != "" {
 		var err error
@@ -97,11 +98,11 @@ func (s *Server) sorted(ctx context.Context, account archive.Account, f filter) 
 			return listing{}, err
 		}
 	}
-	match := f.match(account.Role)
+	match := f.match(user)
 	if match == nil {
 		match = func(archive.Job) bool { return true }
 	}
-	all, err := s.deps.Jobs.Select(ctx, account.ID, archive.Selection{Limit: maxSorted, Match: match, Look: maxSorted})
+	all, err := s.deps.Jobs.Select(ctx, user.ID, archive.Selection{Limit: maxSorted, Match: match, Look: maxSorted})
 	if err != nil {
 		return listing{}, err
 	}
@@ -115,7 +116,7 @@ func (s *Server) sorted(ctx context.Context, account archive.Account, f filter) 
 	of := orders()[f.Sort]
 	list := make([]placed, len(all.Jobs))
 	for i, j := range all.Jobs {
-		p := of(j, account.Role)
+		p := of(j, user)
 		p.ID = j.ID
 		list[i] = placed{p, i}
 	}
@@ -137,7 +138,7 @@ func (s *Server) sorted(ctx context.Context, account archive.Account, f filter) 
 	for _, p := range list[begin:end] {
 		jobs = append(jobs, all.Jobs[p.job])
 	}
-	l := listing{Jobs: s.own(ctx, account, jobs), sort: f.Sort, Count: int64(len(list)), From: int64(begin) + 1}
+	l := listing{Jobs: s.own(ctx, user, jobs), sort: f.Sort, Count: int64(len(list)), From: int64(begin) + 1}
 	if begin > 0 && begin < len(list) {
 		l.prev = list[begin].cursor()
 	}

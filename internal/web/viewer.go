@@ -3,7 +3,6 @@ package web
 import (
 	"context"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
@@ -18,24 +17,12 @@ type viewer struct {
 	// job is the job that the address names. It may be anybody's. It is zero if the address
 	// names none, or if there is no such job. One call reads it with the account.
 	job archive.Job
-	// stopped is the operator's reason for a stop of the user's requests; empty if there is no
-	// stop.
-	stopped string
+	// halt says why the pipeline requests none of the user's files.
+	halt halt
 }
 
-// Waits says in a sentence why the pipeline requests no more of the user's files, although
-// the user is entitled to them: somebody at the service has to act first. It is empty if nothing waits.
-func (v *viewer) Waits() string {
-	switch plan := v.account.Plan; {
-	case plan == nil:
-		return ""
-	case v.stopped != "":
-		return "The service has paused bringing files back: " + strings.TrimSuffix(v.stopped, ".") + "."
-	case plan.State == archive.PlanHeld:
-		return "Bringing the rest of your files back waits for an approval by the service."
-	}
-	return ""
-}
+// owner is the viewer as the owner of files.
+func (v *viewer) owner() owner { return owner{v.account, v.halt} }
 
 // Name is how the page addresses the viewer.
 func (v *viewer) Name() string {
@@ -111,13 +98,6 @@ func (s *Server) viewerOf(ctx context.Context, token string, id events.JobID, us
 			s.audit(ctx, "upgrade announced", "user", account.ID, "again", true)
 		}
 	}
-	if s.deps.Switches != nil && v.account.Plan != nil {
-		// The page can do without this.
-		if stops, err := s.deps.Switches.Switches(ctx); err != nil {
-			s.log.Warn("the site does not know what operators have stopped", "request", requestOf(ctx).id, "error", err.Error())
-		} else if hold, ok := stops.Of(v.account.ID); ok {
-			v.stopped = hold.Reason
-		}
-	}
+	v.halt = s.haltOf(ctx, v.account)
 	return v, nil
 }

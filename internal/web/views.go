@@ -28,6 +28,9 @@ type frame struct {
 	Title string
 	// Viewer is nil if nobody is signed in.
 	Viewer *viewer
+	// Waits says in a sentence that the viewer's files wait for somebody at the service. It is
+	// empty if none does.
+	Waits string
 	// Section is the current place in the navigation.
 	Section string
 	// Live is the position at which the page's live stream begins; empty for a page without

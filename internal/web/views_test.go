@@ -43,7 +43,7 @@ func TestRowsAreWhatATemplateWouldMakeOfThem(t *testing.T) {
 			if rapid.Bool().Draw(rt, "archived") {
 				j.ArchiveID, j.ArchiveSize = "a", rapid.Int64Range(-1, 1e15).Draw(rt, "size")
 			}
-			v := viewJob(j, archive.Premium)
+			v := viewJob(j, owner{Account: archive.Account{Role: archive.Premium}})
 			if rapid.Bool().Draw(rt, "copying") {
 				v.Stage = archive.Copying
 			}

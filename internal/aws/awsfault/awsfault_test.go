@@ -48,7 +48,7 @@ var notCalled = map[string]map[string]string{
 		"BucketAlreadyExists": "CreateBucket", "BucketAlreadyOwnedByYou": "CreateBucket",
 		"EncryptionTypeMismatch": "appending to an object", "InvalidWriteOffset": "appending to an object", "TooManyParts": "appending to an object",
 		"IdempotencyParameterMismatch": "RenameObject",
-		"UnsupportedMediaType": "annotations",
+		"UnsupportedMediaType":         "annotations",
 	},
 	"SNS": {
 		"BatchEntryIdsNotDistinct": "PublishBatch", "BatchRequestTooLong": "PublishBatch", "EmptyBatchRequest": "PublishBatch",

@@ -13,12 +13,12 @@ import (
 	"github.com/gas-restore/gas/internal/local/stack"
 )
 
-// recorder records each state on the badge, whether the bar moved, and the announcements
+// recorder records each step, whether the bar moved, and the announcements
 // for people who cannot see it.
 const recorder = `(() => {
 	window.seen = []; window.bar = []; window.told = [];
 	const look = () => {
-		const label = document.querySelector("[data-badge] [data-label]").textContent;
+		const label = document.querySelector("[data-steps] [aria-current]")?.firstChild.textContent ?? document.querySelector("[data-badge] [data-label]").textContent;
 		if (seen.at(-1) !== label) seen.push(label);
 		const p = document.querySelector("progress");
 		if (p && p.hasAttribute("value")) bar.push(p.value / p.max);
@@ -68,21 +68,21 @@ func TestAPersonGetsTheirFileBack(t *testing.T) {
 	eval[bool](ada, recorder)
 	ada.says("The file is back and ready to download.")
 	seen, bar, told := eval[[]string](ada, `seen`), eval[[]float64](ada, `bar`), eval[[]string](ada, `told`)
-	t.Logf("the badge went through %q, the bar through %v, it was said %q", seen, bar, told)
+	t.Logf("the file went through %q, the bar through %v, it was said %q", seen, bar, told)
 	// Each state is announced once, even if bytes move in it many times.
 	if len(told) > len(seen) {
-		t.Errorf("it was said %q while the badge went through %q", told, seen)
+		t.Errorf("it was said %q while the file went through %q", told, seen)
 	}
 	for _, label := range []string{"Copying", "Checking"} {
 		if slices.Contains(seen, label) && !slices.ContainsFunc(told, func(s string) bool { return strings.Contains(s, label) }) {
-			t.Errorf("the badge went through %q, and %q was not said: %q", seen, label, told)
+			t.Errorf("the file went through %q, and %q was not said: %q", seen, label, told)
 		}
 	}
 	if steps := eval[[]string](ada, `[...document.querySelectorAll("[data-steps] li span")].map(e => e.textContent)`); len(steps) != 5 || slices.ContainsFunc(steps, func(s string) bool { return s != ", done" }) {
 		t.Errorf("of the steps it is said %q, want each to be done", steps)
 	}
-	if len(seen) < 3 || seen[len(seen)-1] != "Restored" {
-		t.Errorf("the badge went through %q, want a few states up to Restored", seen)
+	if len(seen) < 3 || seen[len(seen)-1] != "Ready" {
+		t.Errorf("the file went through %q, want a few steps up to Ready", seen)
 	}
 	for i := 1; i < len(bar); i++ {
 		if bar[i] < bar[i-1] {
@@ -135,6 +135,11 @@ func TestItAllWorksWithoutScript(t *testing.T) {
 	tb.signIn("Fern Fictive", "/subscribe")
 	tb.press(`form[action="/subscribe"] button`)
 	tb.until(`location.pathname === "/annotations"`)
+	for _, width := range []int64{1200, 720, 320} {
+		tb.size(width, 800)
+		tb.apart("the list without JavaScript")
+	}
+	tb.size(1200, 900)
 	tb.click("panel_000.vcf")
 	tb.until(`location.pathname.startsWith("/annotation/") && document.readyState === "complete"`)
 	// A person without JavaScript reloads the page.

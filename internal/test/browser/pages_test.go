@@ -87,6 +87,7 @@ func seeAll(t *testing.T, base string, l look, states []shownState) {
 			p.by.legible(what)
 		}
 		p.by.fits(what)
+		p.by.apart(what)
 		p.by.targets(what)
 		p.by.shot(p.name + "-" + l.name)
 	}

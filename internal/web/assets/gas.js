@@ -64,6 +64,8 @@
     text(badge.querySelector("[data-label]"), change.label);
   }
 
+  const stepNames = ["Planned", "Thawing", "Copying", "Checking", "Ready"];
+
   function showSteps(card, done) {
     let steps = card.querySelector("[data-steps]");
     if (!steps) {
@@ -71,7 +73,7 @@
       steps = document.createElement("ol");
       steps.className = "steps";
       steps.dataset.steps = "";
-      for (const name of ["Planned", "Thawing", "Copying", "Checking", "Restored"]) {
+      for (const name of stepNames) {
         const li = document.createElement("li");
         const told = document.createElement("span");
         told.className = "hidden";
@@ -132,8 +134,9 @@
     if (!card.querySelector("[data-sentence]")) return;
     card.dataset.tone = change.tone;
     const sentence = card.querySelector("[data-sentence]");
-    // Several steps have the same sentence. It is announced only once.
-    if (changed(page, change)) text(announce, sentence.textContent === change.sentence ? change.label : "");
+    // Several steps have the same sentence, which is announced only once. Then the step is
+    // announced.
+    if (changed(page, change)) text(announce, sentence.textContent === change.sentence ? stepNames[change.step - 1] || change.label : "");
     text(sentence, change.sentence);
     showSteps(card, change.step);
     showBytes(card, change);
