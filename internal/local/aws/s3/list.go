@@ -98,12 +98,8 @@ func (s *Service) walk(r *request, after string, whole bool, limit int) page {
 					return false
 				}
 			}
-			class := o.Class
-			if class == "" {
-				class = "STANDARD"
-			}
 			out.objects = append(out.objects, listedObject{
-				Key: key, LastModified: timestamp(o.Modified), ETag: o.quoted(), Size: o.Size, StorageClass: class,
+				Key: key, LastModified: timestamp(o.Modified), ETag: o.quoted(), Size: o.Size, StorageClass: o.class(),
 				ChecksumAlgorithm: string(o.Sum.Algorithm), ChecksumType: o.Sum.Type,
 			})
 			out.last = key

@@ -43,8 +43,6 @@ const maxMeta = 2048
 // kept are the headers that come back as they were put.
 var kept = []string{"Content-Type", "Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language", "Expires"}
 
-var classes = []string{"STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "REDUCED_REDUNDANCY"}
-
 // describe fills o with the metadata in the headers of a request.
 func (o *object) describe(h http.Header) *world.Error {
 	o.Headers, o.Meta = map[string]string{}, map[string]string{}
@@ -73,23 +71,6 @@ func (o *object) describe(h http.Header) *world.Error {
 		return e
 	}
 	return o.setClass(h)
-}
-
-func (o *object) setClass(h http.Header) *world.Error {
-	class := h.Get("X-Amz-Storage-Class")
-	switch class {
-	case "", "STANDARD":
-		return nil
-	case "GLACIER", "DEEP_ARCHIVE":
-		return missing("the storage class " + class)
-	}
-	for _, c := range classes {
-		if c == class {
-			o.Class = class
-			return nil
-		}
-	}
-	return world.Errorf(400, "InvalidStorageClass", "The storage class you specified is not valid")
 }
 
 // withoutChunked takes aws-chunked, which is of the transfer only, out of a
@@ -332,6 +313,9 @@ func (s *Service) serveObject(r *request, body bool) *world.Error {
 			o.validators(r.w.Header())
 		}
 		return err
+	}
+	if body && o.cold() {
+		return invalidState(o.Class)
 	}
 	w, err := o.window(r)
 	if err != nil {

@@ -288,9 +288,9 @@ func parseXML(body []byte, into any) *world.Error {
 // source opens the object that x-amz-copy-source names.
 func (s *Service) source(r *request) (place string, o *object, done func(), _ *world.Error) {
 	text, query, _ := strings.Cut(r.Header.Get("X-Amz-Copy-Source"), "?")
-	path, err := url.PathUnescape(text)
+	path, parseErr := url.PathUnescape(text)
 	name, key, ok := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	if err != nil || !ok || name == "" || key == "" {
+	if parseErr != nil || !ok || name == "" || key == "" {
 		return "", nil, nil, badArgument("Invalid copy source object key")
 	}
 	if query != "" && query != "versionId=null" {
@@ -304,7 +304,11 @@ func (s *Service) source(r *request) (place string, o *object, done func(), _ *w
 	if !ok {
 		return "", nil, nil, noKey(key)
 	}
-	if err := o.unmet(r.Header, "X-Amz-Copy-Source-"); err != nil {
+	err := o.unmet(r.Header, "X-Amz-Copy-Source-")
+	if err == nil && o.cold() {
+		err = notActive()
+	}
+	if err != nil {
 		done()
 		return "", nil, nil, err
 	}
