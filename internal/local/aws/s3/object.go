@@ -20,6 +20,7 @@ type object struct {
 	Headers  map[string]string `json:",omitempty"` // Content-Type and the like
 	Meta     map[string]string `json:",omitempty"` // without their prefix
 	Class    string            `json:",omitempty"` // empty: STANDARD
+	Version  string            `json:",omitempty"` // empty: the null version
 	Sum      sum
 	Pieces   []piece
 	Parts    []partInfo `json:",omitempty"` // of a multipart upload
@@ -91,6 +92,7 @@ func (o *object) quoted() string { return `"` + o.ETag + `"` }
 func (s *Service) open(place string) (o *object, done func(), ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.settle()
 	o, ok = s.objects.Get(place)
 	if !ok {
 		return nil, nil, false
@@ -116,11 +118,14 @@ func (s *Service) close(o *object) {
 	}
 }
 
-// drop takes an object that is no longer stored out of use. The caller holds
-// s.mu, and calls what drop returns after it let go.
-func (s *Service) drop(o *object) func() {
+// drop takes an object that is no longer stored at the place out of use, with its restore.
+// The caller holds s.mu, and calls what drop returns after it let go.
+func (s *Service) drop(place string, o *object) func() {
 	if o == nil {
 		return func() {}
+	}
+	if o.cold() {
+		s.restores.Delete(versionPlace(place, o.Version))
 	}
 	if s.readers[o] > 0 {
 		s.gone[o] = true
@@ -314,7 +319,8 @@ func (s *Service) serveObject(r *request, body bool) *world.Error {
 		}
 		return err
 	}
-	if body && o.cold() {
+	it, restored := s.restoreOf(r.place(), o)
+	if body && o.cold() && (!restored || it.underWay()) {
 		return invalidState(o.Class)
 	}
 	w, err := o.window(r)
@@ -322,6 +328,9 @@ func (s *Service) serveObject(r *request, body bool) *world.Error {
 		return err
 	}
 	o.head(r, w)
+	if restored {
+		r.w.Header().Set("X-Amz-Restore", it.header())
+	}
 	if w.partial {
 		r.w.WriteHeader(http.StatusPartialContent)
 	} else {

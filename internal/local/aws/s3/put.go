@@ -92,7 +92,7 @@ func (s *Service) commit(place string, o *object, c writeCondition, w *watch) (f
 	}
 	old, _ := s.objects.Get(place)
 	s.objects.Put(place, o)
-	return s.drop(old), nil
+	return s.drop(place, old), nil
 }
 
 func (s *Service) putObject(r *request) *world.Error {
@@ -205,7 +205,7 @@ func (s *Service) remove(place string) func() {
 		return func() {}
 	}
 	s.objects.Delete(place)
-	return s.drop(o)
+	return s.drop(place, o)
 }
 
 type deleteRequest struct {
@@ -305,7 +305,7 @@ func (s *Service) source(r *request) (place string, o *object, done func(), _ *w
 		return "", nil, nil, noKey(key)
 	}
 	err := o.unmet(r.Header, "X-Amz-Copy-Source-")
-	if err == nil && o.cold() {
+	if err == nil && !s.readable(place, o) {
 		err = notActive()
 	}
 	if err != nil {
