@@ -387,3 +387,48 @@ func TestRestoreDelaysScale(t *testing.T) {
 		}
 	}
 }
+
+func TestAListShowsRestoresToThoseWhoAsk(t *testing.T) {
+	s := newStand(t, "")
+	s.putIn("GLACIER", "a there", "x")
+	s.putIn("GLACIER", "b cold", "x")
+	s.putIn("", "c warm", "x")
+	s.putIn("DEEP_ARCHIVE", "d under way", "x")
+	s.beginRestore("a%20there", 3, s3.Expedited)
+	s.world.Clock.Advance(5 * time.Minute)
+	s.beginRestore("d%20under%20way", 3, s3.Standard)
+	expiry := s.service.Restoring()[0].Expiry
+	want := map[string]string{"a there": fmt.Sprint("false ", expiry), "d under way": "true"}
+	tell := func(st *types.RestoreStatus) string {
+		out := fmt.Sprint(aws.ToBool(st.IsRestoreInProgress))
+		if st.RestoreExpiryDate != nil {
+			out += fmt.Sprint(" ", *st.RestoreExpiryDate)
+		}
+		return out
+	}
+	for _, asked := range [][]types.OptionalObjectAttributes{nil, {"RestoreStatus"}} {
+		got, old := map[string]string{}, map[string]string{}
+		for p := sdk.NewListObjectsV2Paginator(s.Client, &sdk.ListObjectsV2Input{Bucket: b, MaxKeys: aws.Int32(1), OptionalObjectAttributes: asked}); p.HasMorePages(); {
+			for _, o := range must[*sdk.ListObjectsV2Output](t)(p.NextPage(ctx)).Contents {
+				if o.RestoreStatus != nil {
+					got[*o.Key] = tell(o.RestoreStatus)
+				}
+			}
+		}
+		for _, o := range must[*sdk.ListObjectsOutput](t)(s.ListObjects(ctx, &sdk.ListObjectsInput{Bucket: b, OptionalObjectAttributes: asked})).Contents {
+			if o.RestoreStatus != nil {
+				old[*o.Key] = tell(o.RestoreStatus)
+			}
+		}
+		if asked == nil && len(got)+len(old) > 0 || asked != nil && (!maps.Equal(got, want) || !maps.Equal(old, want)) {
+			t.Errorf("asked %v: got %v and %v, want %v", asked, got, old, want)
+		}
+	}
+	_, err := s.ListObjectsV2(ctx, &sdk.ListObjectsV2Input{Bucket: b, OptionalObjectAttributes: []types.OptionalObjectAttributes{"RestoreStatus", "Tags"}})
+	refused(t, err, "InvalidArgument", "attribute")
+	s.world.Clock.Advance(13 * time.Hour)
+	out := must[*sdk.ListObjectsV2Output](t)(s.ListObjectsV2(ctx, &sdk.ListObjectsV2Input{Bucket: b, Prefix: aws.String("d"), OptionalObjectAttributes: []types.OptionalObjectAttributes{"RestoreStatus"}}))
+	if st := out.Contents[0].RestoreStatus; st == nil || *st.IsRestoreInProgress || st.RestoreExpiryDate == nil {
+		t.Errorf("it was due an hour ago: %+v", st)
+	}
+}
