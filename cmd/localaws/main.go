@@ -101,6 +101,7 @@ func (c *cli) serve(ctx context.Context, stdout, stderr io.Writer) error {
 	defer s.Close()
 	if c.TierDelay > 0 {
 		s.Glacier.SetDelays(c.TierDelay)
+		s.S3.SetRestoreDelays(c.TierDelay)
 	}
 	c.welcome(stdout, s)
 

@@ -212,6 +212,7 @@ func (s *Server) admin(w http.ResponseWriter, r *http.Request) {
 			fail(fmt.Errorf("p is %q, want the chance that Expedited has no capacity, 0 to 1", r.URL.Query().Get("p")))
 		} else {
 			s.Glacier.SetExpeditedRefusal(p)
+			s.S3.SetExpeditedRefusal(p)
 		}
 	case "POST /_local/empty-archives":
 		allow, err := strconv.ParseBool(r.URL.Query().Get("allow"))

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gas-restore/gas/internal/local/aws/world"
 )
@@ -45,7 +46,40 @@ type listedObject struct {
 	ChecksumType      string `xml:",omitempty"`
 	Size              int64
 	StorageClass      string
-	Owner             *owner `xml:",omitempty"`
+	Owner             *owner         `xml:",omitempty"`
+	RestoreStatus     *restoreStatus `xml:",omitempty"`
+}
+
+// restoreStatus is what a list says about the restore of a cold object.
+type restoreStatus struct {
+	IsRestoreInProgress bool
+	RestoreExpiryDate   string `xml:",omitempty"`
+}
+
+// statuses tells whether a list must have a RestoreStatus for each restored object.
+func (r *request) statuses() (bool, *world.Error) {
+	text := strings.Join(r.Header.Values("X-Amz-Optional-Object-Attributes"), ",")
+	if text == "" {
+		return false, nil
+	}
+	for _, name := range strings.Split(text, ",") {
+		if strings.TrimSpace(name) != "RestoreStatus" {
+			return false, badArgument("Invalid attribute name specified")
+		}
+	}
+	return true, nil
+}
+
+// status is what a list says about the object's restore, if there is one.
+func (s *Service) status(place string, o *object) *restoreStatus {
+	it, ok := s.restoreOf(place, o)
+	switch {
+	case !ok:
+		return nil
+	case it.underWay():
+		return &restoreStatus{IsRestoreInProgress: true}
+	}
+	return &restoreStatus{RestoreExpiryDate: timestamp(time.UnixMilli(it.Expiry))}
 }
 
 type owner struct{ ID, DisplayName string }
@@ -64,11 +98,13 @@ type page struct {
 
 // walk lists the bucket's objects after the given key or, if whole is set and
 // it is one, the common prefix.
-func (s *Service) walk(r *request, after string, whole bool, limit int) page {
+func (s *Service) walk(r *request, after string, whole bool, limit int) (page, *world.Error) {
 	var out page
-	if limit == 0 {
-		return out
+	statuses, err := r.statuses()
+	if err != nil || limit == 0 {
+		return out, err
 	}
+	s.settled()
 	pre, delimiter := r.query["prefix"], r.query["delimiter"]
 	root := r.bucket + "/"
 	from := root + pre
@@ -98,19 +134,19 @@ func (s *Service) walk(r *request, after string, whole bool, limit int) page {
 					return false
 				}
 			}
-			class := o.Class
-			if class == "" {
-				class = "STANDARD"
-			}
-			out.objects = append(out.objects, listedObject{
-				Key: key, LastModified: timestamp(o.Modified), ETag: o.quoted(), Size: o.Size, StorageClass: class,
+			l := listedObject{
+				Key: key, LastModified: timestamp(o.Modified), ETag: o.quoted(), Size: o.Size, StorageClass: o.class(),
 				ChecksumAlgorithm: string(o.Sum.Algorithm), ChecksumType: o.Sum.Type,
-			})
+			}
+			if statuses {
+				l.RestoreStatus = s.status(place, o)
+			}
+			out.objects = append(out.objects, l)
 			out.last = key
 			return true
 		})
 		if skip == "" {
-			return out
+			return out, nil
 		}
 		from = skip
 	}
@@ -144,7 +180,10 @@ func (s *Service) listObjects(r *request) *world.Error {
 		return err
 	}
 	marker := r.query["marker"]
-	p := s.walk(r, marker, true, limit)
+	p, err := s.walk(r, marker, true, limit)
+	if err != nil {
+		return err
+	}
 	marker = encode(marker)
 	out := s.listResult(r, p, limit, encode, true)
 	out.Marker = &marker
@@ -192,7 +231,10 @@ func (s *Service) listObjectsV2(r *request) *world.Error {
 		}
 		after = string(b)
 	}
-	p := s.walk(r, after, ok, limit)
+	p, err := s.walk(r, after, ok, limit)
+	if err != nil {
+		return err
+	}
 	out := s.listResult(r, p, limit, encode, r.query["fetch-owner"] == "true")
 	out.StartAfter, out.ContinuationToken = encode(r.query["start-after"]), token
 	count := len(p.objects) + len(p.prefixes)

@@ -29,11 +29,12 @@ var ctx = context.Background()
 // stand is a running service and its client.
 type stand struct {
 	*sdk.Client
-	t      testing.TB
-	dir    string
-	world  *world.World
-	server *httptest.Server
-	closed bool
+	t       testing.TB
+	dir     string
+	world   *world.World
+	service *s3.Service
+	server  *httptest.Server
+	closed  bool
 }
 
 // newStand serves the state in dir, with the bucket b.
@@ -43,11 +44,11 @@ func newStand(t testing.TB, dir string) *stand {
 	if err != nil {
 		t.Fatal(err)
 	}
-	service, err := s3.New(w)
+	service, err := s3.New(w, s3.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stand{t: t, dir: dir, world: w, server: httptest.NewServer(world.Handler(service))}
+	s := &stand{t: t, dir: dir, world: w, service: service, server: httptest.NewServer(world.Handler(service))}
 	s.Client = sdk.New(sdk.Options{
 		Region: "us-east-1", BaseEndpoint: aws.String(s.server.URL), UsePathStyle: true, Retryer: aws.NopRetryer{},
 		Credentials:                credentials.NewStaticCredentialsProvider("AKID", "secret", ""),

@@ -20,6 +20,7 @@ type object struct {
 	Headers  map[string]string `json:",omitempty"` // Content-Type and the like
 	Meta     map[string]string `json:",omitempty"` // without their prefix
 	Class    string            `json:",omitempty"` // empty: STANDARD
+	Version  string            `json:",omitempty"` // empty: the null version
 	Sum      sum
 	Pieces   []piece
 	Parts    []partInfo `json:",omitempty"` // of a multipart upload
@@ -42,8 +43,6 @@ const maxMeta = 2048
 
 // kept are the headers that come back as they were put.
 var kept = []string{"Content-Type", "Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language", "Expires"}
-
-var classes = []string{"STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "REDUCED_REDUNDANCY"}
 
 // describe fills o with the metadata in the headers of a request.
 func (o *object) describe(h http.Header) *world.Error {
@@ -75,23 +74,6 @@ func (o *object) describe(h http.Header) *world.Error {
 	return o.setClass(h)
 }
 
-func (o *object) setClass(h http.Header) *world.Error {
-	class := h.Get("X-Amz-Storage-Class")
-	switch class {
-	case "", "STANDARD":
-		return nil
-	case "GLACIER", "DEEP_ARCHIVE":
-		return missing("the storage class " + class)
-	}
-	for _, c := range classes {
-		if c == class {
-			o.Class = class
-			return nil
-		}
-	}
-	return world.Errorf(400, "InvalidStorageClass", "The storage class you specified is not valid")
-}
-
 // withoutChunked takes aws-chunked, which is of the transfer only, out of a
 // Content-Encoding.
 func withoutChunked(v string) string {
@@ -110,6 +92,7 @@ func (o *object) quoted() string { return `"` + o.ETag + `"` }
 func (s *Service) open(place string) (o *object, done func(), ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.settle()
 	o, ok = s.objects.Get(place)
 	if !ok {
 		return nil, nil, false
@@ -135,11 +118,14 @@ func (s *Service) close(o *object) {
 	}
 }
 
-// drop takes an object that is no longer stored out of use. The caller holds
-// s.mu, and calls what drop returns after it let go.
-func (s *Service) drop(o *object) func() {
+// drop takes an object that is no longer stored at the place out of use, with its restore.
+// The caller holds s.mu, and calls what drop returns after it let go.
+func (s *Service) drop(place string, o *object) func() {
 	if o == nil {
 		return func() {}
+	}
+	if o.cold() {
+		s.restores.Delete(versionPlace(place, o.Version))
 	}
 	if s.readers[o] > 0 {
 		s.gone[o] = true
@@ -333,11 +319,18 @@ func (s *Service) serveObject(r *request, body bool) *world.Error {
 		}
 		return err
 	}
+	it, restored := s.restoreOf(r.place(), o)
+	if body && o.cold() && (!restored || it.underWay()) {
+		return invalidState(o.Class)
+	}
 	w, err := o.window(r)
 	if err != nil {
 		return err
 	}
 	o.head(r, w)
+	if restored {
+		r.w.Header().Set("X-Amz-Restore", it.header())
+	}
 	if w.partial {
 		r.w.WriteHeader(http.StatusPartialContent)
 	} else {

@@ -92,7 +92,7 @@ func (s *Service) commit(place string, o *object, c writeCondition, w *watch) (f
 	}
 	old, _ := s.objects.Get(place)
 	s.objects.Put(place, o)
-	return s.drop(old), nil
+	return s.drop(place, old), nil
 }
 
 func (s *Service) putObject(r *request) *world.Error {
@@ -205,7 +205,7 @@ func (s *Service) remove(place string) func() {
 		return func() {}
 	}
 	s.objects.Delete(place)
-	return s.drop(o)
+	return s.drop(place, o)
 }
 
 type deleteRequest struct {
@@ -288,9 +288,9 @@ func parseXML(body []byte, into any) *world.Error {
 // source opens the object that x-amz-copy-source names.
 func (s *Service) source(r *request) (place string, o *object, done func(), _ *world.Error) {
 	text, query, _ := strings.Cut(r.Header.Get("X-Amz-Copy-Source"), "?")
-	path, err := url.PathUnescape(text)
+	path, parseErr := url.PathUnescape(text)
 	name, key, ok := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	if err != nil || !ok || name == "" || key == "" {
+	if parseErr != nil || !ok || name == "" || key == "" {
 		return "", nil, nil, badArgument("Invalid copy source object key")
 	}
 	if query != "" && query != "versionId=null" {
@@ -304,7 +304,11 @@ func (s *Service) source(r *request) (place string, o *object, done func(), _ *w
 	if !ok {
 		return "", nil, nil, noKey(key)
 	}
-	if err := o.unmet(r.Header, "X-Amz-Copy-Source-"); err != nil {
+	err := o.unmet(r.Header, "X-Amz-Copy-Source-")
+	if err == nil && !s.readable(place, o) {
+		err = notActive()
+	}
+	if err != nil {
 		done()
 		return "", nil, nil, err
 	}

@@ -99,7 +99,6 @@ func TestWhatTheStandInDoesNotHaveIsRefused(t *testing.T) {
 		{"GET", "/gas-results?policy", 501, "NotImplemented"},
 		{"PUT", "/gas-results?versioning", 501, "NotImplemented"},
 		{"POST", "/gas-results/k?select&select-type=2", 501, "NotImplemented"},
-		{"POST", "/gas-results/k?restore", 501, "NotImplemented"},
 		{"GET", "/gas-results/k?tagging", 501, "NotImplemented"},
 		{"GET", "/gas-results/k?versionId=abc", 400, "InvalidArgument"},
 		{"GET", "/gas-results?whatever=1", 501, "NotImplemented"},

@@ -45,6 +45,7 @@ var objectRoutes = map[string]route{
 	"HEAD":            {"HeadObject", (*Service).headObject},
 	"PUT":             {"PutObject", (*Service).putObject},
 	"DELETE":          {"DeleteObject", (*Service).deleteObject},
+	"POST restore":    {"RestoreObject", (*Service).restoreObject},
 	"POST uploads":    {"CreateMultipartUpload", (*Service).createUpload},
 	"PUT uploadId":    {"UploadPart", (*Service).uploadPart},
 	"GET uploadId":    {"ListParts", (*Service).listParts},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strconv"
@@ -14,6 +15,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tidwall/btree"
 
 	"github.com/gas-restore/gas/internal/local/aws/store"
 	"github.com/gas-restore/gas/internal/local/aws/world"
@@ -26,7 +29,11 @@ type Service struct {
 	objects *store.Table[*object] // by bucket/key
 	uploads *store.Table[*upload] // by bucket/key NUL id
 	parts   *store.Table[*part]   // by upload id/number
-	files   files
+	// restores are those of cold objects, and bills what they cost, both by bucket/key NUL
+	// version. A bill outlives its object.
+	restores *store.Table[restore]
+	bills    *store.Table[bill]
+	files    files
 
 	// mu makes changes of objects and uploads one at a time. It is never held
 	// while bytes are moved.
@@ -38,6 +45,10 @@ type Service struct {
 	// with its last reader.
 	readers map[*object]int
 	gone    map[*object]bool
+	// due is the order of what happens next to restores, see dueKey.
+	due     btree.Set[string]
+	random  *rand.Rand
+	control control
 
 	minPart atomic.Int64
 }
@@ -49,9 +60,18 @@ func (s *Service) SetMinPart(bytes int64) { s.minPart.Store(bytes) }
 // watch is one conditional write under way.
 type watch struct{ conflict bool }
 
+// Config says what the service is like.
+type Config struct {
+	// Seed makes the delays and the refusals by chance repeatable.
+	Seed uint64
+}
+
 // New returns the service with what w has stored.
-func New(w *world.World) (*Service, error) {
-	s := &Service{world: w, watched: map[string]map[*watch]bool{}, readers: map[*object]int{}, gone: map[*object]bool{}}
+func New(w *world.World, cfg Config) (*Service, error) {
+	s := &Service{
+		world: w, watched: map[string]map[*watch]bool{}, readers: map[*object]int{}, gone: map[*object]bool{},
+		random: rand.New(rand.NewPCG(cfg.Seed, 0x6761735f73335f33)), control: defaultControl(),
+	}
 	s.minPart.Store(minPart)
 	var err error
 	if s.buckets, err = store.NewTable[bucket](w.DB, "s3.buckets"); err != nil {
@@ -64,6 +84,12 @@ func New(w *world.World) (*Service, error) {
 		return nil, err
 	}
 	if s.parts, err = store.NewTable[*part](w.DB, "s3.parts"); err != nil {
+		return nil, err
+	}
+	if s.restores, err = store.NewTable[restore](w.DB, "s3.restores"); err != nil {
+		return nil, err
+	}
+	if s.bills, err = store.NewTable[bill](w.DB, "s3.bills"); err != nil {
 		return nil, err
 	}
 	if err := s.files.open(w); err != nil {
@@ -79,6 +105,9 @@ func (s *Service) recover() {
 		s.files.use(o.Pieces)
 		return true
 	})
+	for _, r := range s.restores.Prefix("") {
+		s.schedule(r)
+	}
 	live := map[string]bool{}
 	s.uploads.Ascend("", func(_ string, u *upload) bool {
 		live[u.ID] = true
