@@ -25,6 +25,10 @@ type Names struct{ Jobs, Accounts, Plans string }
 // Of returns the estate with tables of these names.
 func Of(n Names) Estate { return Estate{Tables: Tables(n), Channels: Channels()} }
 
+// S3 is the service that tells the restore topic about temporary copies, if there is an
+// archive bucket.
+const S3 = "s3.amazonaws.com"
+
 // The channels.
 const (
 	Premium = "premium"

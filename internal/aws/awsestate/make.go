@@ -115,9 +115,62 @@ func (a *Account) MakeVault(ctx context.Context, name string) error {
 	return awsfault.Wrap(err, "create vault %s", name)
 }
 
+// notification is the id of the pipeline's part in a bucket's notification configuration.
+const notification = "gas-restore"
+
+// MakeArchiveBucket makes the bucket of archives. The bucket keeps versions, and tells the
+// topic about temporary copies. Other notifications of the bucket stay: S3 replaces the whole
+// configuration, so this adds to the present one.
+func (a *Account) MakeArchiveBucket(ctx context.Context, name, topic string) error {
+	if err := a.MakeBucket(ctx, name); err != nil {
+		return err
+	}
+	objects := a.objects()
+	if _, err := objects.PutBucketVersioning(ctx, &s3.PutBucketVersioningInput{
+		Bucket: &name, VersioningConfiguration: &s3types.VersioningConfiguration{Status: s3types.BucketVersioningStatusEnabled},
+	}); err != nil {
+		return awsfault.Wrap(err, "turn on the versions of bucket %s", name)
+	}
+	found, err := a.Topic(ctx, topic)
+	if err != nil || found == nil {
+		return errors.Join(err, fmt.Errorf("topic %s is not there", topic))
+	}
+	if !found.LetsPublish(estate.S3) {
+		policy, err := estate.LetPublish(found.Policy, topic, estate.S3)
+		if err != nil {
+			return fmt.Errorf("topic %s: %w", topic, err)
+		}
+		if _, err := a.topics.SetTopicAttributes(ctx, &sns.SetTopicAttributesInput{TopicArn: &topic, AttributeName: aws.String("Policy"), AttributeValue: &policy}); err != nil {
+			return awsfault.Wrap(err, "set attribute Policy of topic %s", topic)
+		}
+	}
+	have, err := objects.GetBucketNotificationConfiguration(ctx, &s3.GetBucketNotificationConfigurationInput{Bucket: &name})
+	if err != nil {
+		return awsfault.Wrap(err, "read the notifications of bucket %s", name)
+	}
+	for _, t := range have.TopicConfigurations {
+		if aws.ToString(t.Id) == notification {
+			return nil
+		}
+	}
+	_, err = objects.PutBucketNotificationConfiguration(ctx, &s3.PutBucketNotificationConfigurationInput{
+		Bucket: &name, NotificationConfiguration: &s3types.NotificationConfiguration{
+			QueueConfigurations: have.QueueConfigurations, LambdaFunctionConfigurations: have.LambdaFunctionConfigurations, EventBridgeConfiguration: have.EventBridgeConfiguration,
+			TopicConfigurations: append(have.TopicConfigurations, s3types.TopicConfiguration{
+				Id: aws.String(notification), TopicArn: &topic, Events: []s3types.Event{"s3:ObjectRestore:Completed", "s3:ObjectRestore:Delete"},
+			}),
+		},
+	})
+	return awsfault.Wrap(err, "set the notifications of bucket %s", name)
+}
+
+func (a *Account) objects() *s3.Client {
+	return s3.NewFromConfig(a.cfg, func(o *s3.Options) { o.UsePathStyle = a.cfg.BaseEndpoint != nil })
+}
+
 // MakeBucket makes the bucket. It is no error if the bucket exists.
 func (a *Account) MakeBucket(ctx context.Context, name string) error {
-	objects := s3.NewFromConfig(a.cfg, func(o *s3.Options) { o.UsePathStyle = a.cfg.BaseEndpoint != nil })
+	objects := a.objects()
 	if _, err := objects.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &name}); err == nil {
 		return nil
 	}

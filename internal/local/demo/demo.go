@@ -16,7 +16,6 @@ import (
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
-	"github.com/gas-restore/gas/internal/aws/glacier"
 	"github.com/gas-restore/gas/internal/daemon"
 	"github.com/gas-restore/gas/internal/local/stack"
 	"github.com/gas-restore/gas/internal/wait"
@@ -31,6 +30,8 @@ type Options struct {
 	// Files is the number of the user's archives, and Size is the size of each; 0 is a mix.
 	Files int
 	Size  int64
+	// Store says where the archives are.
+	Store stack.Store
 	// Workers is the number of thaws, and the number of restores.
 	Workers int
 	// ExpeditedDelay is the time that Glacier takes for an Expedited retrieval.
@@ -62,7 +63,10 @@ type Report struct {
 	Workers  int              `json:"workers"`
 	Steps    []Step           `json:"steps"`
 	Calls    map[string]int64 `json:"api_calls"`
-	// Retrievals is the number of retrieval jobs at Glacier.
+	// From is the number of files that came back from each class.
+	From map[archive.Class]int `json:"restored_from"`
+	// Retrievals is the number of retrieval jobs at Glacier, and of temporary copies at S3.
+	// An archive in GLACIER_IR needs none.
 	Retrievals int `json:"retrievals"`
 	// ArchivesLeft, Pending and DeadLetters are 0 if nothing went wrong.
 	ArchivesLeft int    `json:"archives_left"`
@@ -83,7 +87,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	person := stack.People(o.Files, o.Size)[0]
 	const free = "127.0.0.1:0"
 	s, err := stack.Start(ctx, stack.Options{
-		Dir: o.Dir, ExpeditedDelay: o.ExpeditedDelay, Workers: o.Workers, Log: o.Log,
+		Dir: o.Dir, Store: o.Store, ExpeditedDelay: o.ExpeditedDelay, Workers: o.Workers, Log: o.Log,
 		AWSAddr: free, NATSAddr: free, IDPAddr: free, WebAddr: free, WebhookAddr: free,
 	}, []stack.Person{person})
 	if err != nil {
@@ -119,7 +123,7 @@ func (d *drive) run(ctx context.Context) (Report, error) {
 	d.watch(ctx)
 	r := Report{
 		Files: d.o.Files, Workers: d.o.Workers, Seconds: time.Since(began).Seconds(),
-		Steps: d.watched.steps(began), Calls: map[string]int64{}, Missing: []string{},
+		Steps: d.watched.steps(began), Calls: map[string]int64{}, From: map[archive.Class]int{}, Missing: []string{},
 	}
 	for name, n := range d.s.AWS.Counts() {
 		if n -= before[name]; n > 0 {
@@ -166,23 +170,30 @@ func (d *drive) check(ctx context.Context, r *Report) error {
 			continue
 		}
 		r.Restored++
+		r.From[d.o.Store.Class(i)]++
 		r.Bytes += d.person.ResultSize(i)
 	}
-	perArchive := map[events.ArchiveID]int{}
-	for retrieval, err := range glacier.New(d.s.AWSConfig, d.s.Config.Vault, d.s.Config.RestoreTopic).Retrievals(ctx, nil, nil) {
-		if err != nil {
-			return err
+	want := 0
+	for i := range d.o.Files {
+		if d.o.Store.Class(i) != archive.Instant {
+			want++
 		}
-		r.Retrievals++
-		perArchive[retrieval.ArchiveID]++
+	}
+	perArchive := d.s.AWS.Glacier.Retrievals()
+	for object, n := range d.s.AWS.S3.Restores() {
+		perArchive[fmt.Sprint(object)] = n
 	}
 	for id, n := range perArchive {
+		r.Retrievals += n
 		if n > 1 {
 			miss("archive %s was retrieved %d times", id, n)
 		}
 	}
-	if r.Retrievals < d.o.Files {
-		miss("%d archives were retrieved, want %d", r.Retrievals, d.o.Files)
+	if r.Retrievals < want {
+		miss("%d archives were retrieved, want %d", r.Retrievals, want)
+	}
+	if err := d.leftovers(ctx, objects, miss); err != nil {
+		return err
 	}
 	for _, name := range []string{events.StreamPremium, events.StreamThaw, events.StreamRestore, events.StreamDead} {
 		st, err := d.s.Bus.JS.Stream(ctx, name)
@@ -210,6 +221,36 @@ func (d *drive) check(ctx context.Context, r *Report) error {
 		if n > 0 {
 			miss("stream %s holds %d messages", name, n)
 		}
+	}
+	return nil
+}
+
+// leftovers reports versions in the archive bucket, and unfinished uploads.
+func (d *drive) leftovers(ctx context.Context, objects *s3.Client, miss func(string, ...any)) error {
+	if bucket := d.s.Config.ArchiveBucket; bucket != "" {
+		left := 0
+		for pages := s3.NewListObjectVersionsPaginator(objects, &s3.ListObjectVersionsInput{Bucket: &bucket}); pages.HasMorePages(); {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				return err
+			}
+			for _, v := range page.Versions {
+				if strings.HasPrefix(aws.ToString(v.Key), "cold/"+d.person.ID+"-") {
+					left++
+				}
+			}
+			left += len(page.DeleteMarkers)
+		}
+		if left > 0 {
+			miss("bucket %s still has %d versions and delete markers", bucket, left)
+		}
+	}
+	uploads, err := objects.ListMultipartUploads(ctx, &s3.ListMultipartUploadsInput{Bucket: &d.s.Config.Bucket})
+	if err != nil {
+		return err
+	}
+	if n := len(uploads.Uploads); n > 0 {
+		miss("%d uploads are unfinished", n)
 	}
 	return nil
 }
@@ -252,10 +293,18 @@ func same(got, want io.Reader) error {
 
 func ended(err error) bool { return err == io.EOF || err == io.ErrUnexpectedEOF }
 
+// places has the name of each class for people.
+var places = map[archive.Class]string{
+	archive.Vault: "a Glacier vault", archive.Glacier: "S3 GLACIER", archive.DeepArchive: "S3 DEEP_ARCHIVE", archive.Instant: "S3 GLACIER_IR",
+}
+
 // Table writes the report for people.
 func (r Report) Table(w io.Writer, showBytes func(int64) string) {
 	fmt.Fprintf(w, "%-34s %12d\n", "files", r.Files)
 	fmt.Fprintf(w, "%-34s %12d\n", "restored, equal byte for byte", r.Restored)
+	for _, class := range slices.Sorted(maps.Keys(r.From)) {
+		fmt.Fprintf(w, "%-34s %12d\n", "  from "+places[class], r.From[class])
+	}
 	fmt.Fprintf(w, "%-34s %12s\n", "bytes", showBytes(r.Bytes))
 	fmt.Fprintf(w, "%-34s %10.1f s\n\n", "from subscribe to the last byte", r.Seconds)
 	fmt.Fprintf(w, "%-34s %12s %12s\n", "step, per file", "median", "longest")
@@ -267,7 +316,7 @@ func (r Report) Table(w io.Writer, showBytes func(int64) string) {
 		fmt.Fprintf(w, "  %-32s %12d\n", name, r.Calls[name])
 	}
 	fmt.Fprintf(w, "\n%-34s %12d\n%-34s %12d\n%-34s %12d\n%-34s %12d\n",
-		"retrieval jobs", r.Retrievals, "archives left", r.ArchivesLeft, "messages pending", r.Pending, "dead letters", r.DeadLetters)
+		"retrievals", r.Retrievals, "archives left", r.ArchivesLeft, "messages pending", r.Pending, "dead letters", r.DeadLetters)
 	if !r.OK() {
 		fmt.Fprintf(w, "\nmissing:\n  %s\n", strings.Join(r.Missing, "\n  "))
 	}

@@ -30,6 +30,7 @@ func (s *Stack) Environment() []Variable {
 		add("GAS_ACCOUNT_TABLE", c.AccountTable)
 		add("GAS_PLAN_TABLE", c.PlanTable)
 		add("GAS_VAULT", c.Vault)
+		add("GAS_ARCHIVE_BUCKET", c.ArchiveBucket)
 		add("GAS_RESULTS_BUCKET", c.Bucket)
 		add("GAS_PREMIUM_TOPIC_ARN", c.PremiumTopic)
 		add("GAS_RESTORE_TOPIC_ARN", c.RestoreTopic)

@@ -3,19 +3,23 @@ package stack
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"os"
+	"path"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/glacier"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gas-restore/gas/internal/archive"
@@ -29,7 +33,7 @@ type Person struct {
 	ID   string
 	Name string
 	Role archive.Role
-	// Archived is the number of result files in the vault, Stored the number in S3.
+	// Archived is the number of result files in cold storage, Stored the number in S3.
 	Archived, Stored int
 	// Size is the size of each file in bytes; 0 takes a mix of small ones.
 	Size int64
@@ -83,7 +87,7 @@ func (p Person) Job(bucket string, i int) archive.Job {
 // annotated VCF. It is the same each time.
 func (p Person) Result(i int) io.Reader {
 	seed := sha256.Sum256([]byte(p.ID + strconv.Itoa(i)))
-	r := &vcf{rand: rand.New(rand.NewPCG(binary.LittleEndian.Uint64(seed[:]), binary.LittleEndian.Uint64(seed[8:])))}
+	r := &vcf{rand: mathrand.New(mathrand.NewPCG(binary.LittleEndian.Uint64(seed[:]), binary.LittleEndian.Uint64(seed[8:])))}
 	fmt.Fprintf(&r.buf, "##fileformat=VCFv4.3\n##source=example\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n")
 	return io.LimitReader(r, p.size(i))
 }
@@ -93,7 +97,7 @@ func (p Person) ResultSize(i int) int64 { return p.size(i) }
 
 // vcf makes endless lines.
 type vcf struct {
-	rand *rand.Rand
+	rand *mathrand.Rand
 	buf  bytes.Buffer
 	pos  int
 }
@@ -176,17 +180,43 @@ func (s *Stack) seedJob(ctx context.Context, p Person, i int) error {
 		}
 		return ignoreConflict(catalog.AddJob(ctx, job))
 	}
+	job.ArchiveSize, job.TreeHash = size, hash.TreeHash().String()
+	if class := s.opts.Store.Class(i); class == archive.Vault {
+		err = s.archiveInVault(ctx, &job, f)
+	} else {
+		err = s.archiveObject(ctx, &job, class, objects, f)
+	}
+	if err != nil {
+		return err
+	}
+	return ignoreConflict(catalog.AddJob(ctx, job))
+}
+
+func (s *Stack) archiveInVault(ctx context.Context, job *archive.Job, body io.ReadSeeker) error {
 	out, err := glacier.NewFromConfig(s.AWSConfig).UploadArchive(ctx, &glacier.UploadArchiveInput{
-		AccountId: aws.String("-"), VaultName: &s.Config.Vault, ArchiveDescription: aws.String(string(job.ID)), Body: f,
+		AccountId: aws.String("-"), VaultName: &s.Config.Vault, ArchiveDescription: aws.String(string(job.ID)), Body: body,
 	})
 	if err != nil {
 		return err
 	}
-	job.ArchiveID, job.ArchiveSize, job.TreeHash = events.ArchiveID(*out.ArchiveId), size, hash.TreeHash().String()
+	job.ArchiveID = events.ArchiveID(*out.ArchiveId)
 	if sum := aws.ToString(out.Checksum); sum != job.TreeHash {
 		return errors.New("the stand-in's tree hash is " + sum + ", ours " + job.TreeHash)
 	}
-	return ignoreConflict(catalog.AddJob(ctx, job))
+	return nil
+}
+
+func (s *Stack) archiveObject(ctx context.Context, job *archive.Job, class archive.Class, objects *s3.Client, body io.Reader) error {
+	at := archive.Copy{Class: class, Bucket: s.Config.ArchiveBucket, Key: archive.KeyOf("cold/", job.ID, path.Base(job.Result.Key))}
+	out, err := objects.PutObject(ctx, &s3.PutObjectInput{
+		Bucket: &at.Bucket, Key: &at.Key, Body: body, StorageClass: types.StorageClass(class), ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme,
+	})
+	if err != nil {
+		return err
+	}
+	at.Version, at.ETag = aws.ToString(out.VersionId), strings.Trim(aws.ToString(out.ETag), `"`)
+	job.ArchiveID, job.Copy = events.ArchiveID("s3-"+rand.Text()), at
+	return nil
 }
 
 func ignoreConflict(err error) error {

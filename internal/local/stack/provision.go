@@ -19,8 +19,10 @@ func (s *Stack) provisionAWS(ctx context.Context) error {
 		return err
 	}
 	account := awsestate.New(s.AWSConfig)
-	if err := account.MakeVault(ctx, c.Vault); err != nil {
-		return err
+	if s.opts.Store.vault() {
+		if err := account.MakeVault(ctx, c.Vault); err != nil {
+			return err
+		}
 	}
 	if err := account.MakeBucket(ctx, c.Bucket); err != nil {
 		return err
@@ -37,6 +39,11 @@ func (s *Stack) provisionAWS(ctx context.Context) error {
 			c.RestoreTopic, c.RestoreQueue = topic, queue
 		}
 		hooks[topic] = "http://" + c.WebhookListen + channel.Webhook
+	}
+	if s.opts.Store.objects() {
+		if err := account.MakeArchiveBucket(ctx, c.ArchiveBucket, c.RestoreTopic); err != nil {
+			return err
+		}
 	}
 	if s.opts.has(Services) {
 		return subscribe(ctx, account, hooks)

@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/nats-io/nats-server/v2/server"
 
+	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/aws/awsclient"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/config"
@@ -46,6 +47,8 @@ type Options struct {
 	Only []string
 	// Addresses to listen on, host:port; port 0 takes a free one.
 	AWSAddr, NATSAddr, IDPAddr, WebAddr, WebhookAddr string
+	// Store says where the archives of the people are; empty means in the vault.
+	Store Store
 	// ExpeditedDelay is the time of an Expedited retrieval at the stand-in. Standard takes
 	// 3 times as long, and Bulk 5 times. Zero means that all take as long as at AWS.
 	ExpeditedDelay time.Duration
@@ -56,8 +59,39 @@ type Options struct {
 
 func (o Options) has(part string) bool { return len(o.Only) == 0 || slices.Contains(o.Only, part) }
 
-// Check returns an error if the options name a part that does not exist.
+// Store is where archives are.
+type Store string
+
+// The stores.
+const (
+	InVault   Store = "vault"
+	InObjects Store = "s3"
+	InBoth    Store = "both"
+)
+
+func (s Store) vault() bool   { return s != InObjects }
+func (s Store) objects() bool { return s == InObjects || s == InBoth }
+
+// Class returns the class in which the archive of file number i is. Every second one is in
+// the vault if both stores are used. Two in three of the others are in GLACIER.
+func (s Store) Class(i int) archive.Class {
+	classes := []archive.Class{archive.Glacier, archive.DeepArchive, archive.Glacier, archive.Instant}
+	switch {
+	case !s.objects() || s == InBoth && i%2 == 0:
+		return archive.Vault
+	case s == InBoth:
+		i /= 2
+	}
+	return classes[i%len(classes)]
+}
+
+// Check returns an error if the options name a part or a store that does not exist.
 func (o Options) Check() error {
+	switch o.Store {
+	case "", InVault, InObjects, InBoth:
+	default:
+		return fmt.Errorf("--store: %q is none of vault, s3, both", o.Store)
+	}
 	for _, part := range o.Only {
 		if !slices.Contains([]string{AWS, NATS, IDP, Services}, part) {
 			return fmt.Errorf("--only: %q is none of aws, nats, idp, services", part)
@@ -87,6 +121,9 @@ type Stack struct {
 	closers []func()
 }
 
+// localArchiveBucket is the bucket of archives if the environment names none.
+const localArchiveBucket = "gas-cold"
+
 const (
 	clientID     = "gas-web"
 	clientSecret = "local-client-secret"
@@ -110,6 +147,12 @@ func Start(ctx context.Context, o Options, people []Person) (_ *Stack, err error
 	}()
 	if s.Config, err = config.Load(); err != nil {
 		return nil, err
+	}
+	if o.Store.objects() && s.Config.ArchiveBucket == "" {
+		s.Config.ArchiveBucket = localArchiveBucket
+	}
+	if !o.Store.vault() {
+		s.Config.Vault = ""
 	}
 	if err := s.lockFolder(); err != nil {
 		return nil, err
@@ -254,6 +297,7 @@ func (s *Stack) startAWS(ctx context.Context, hookLn net.Listener) error {
 	})
 	if d := s.opts.ExpeditedDelay; d > 0 {
 		s.AWS.Glacier.SetDelays(d)
+		s.AWS.S3.SetRestoreDelays(d)
 	}
 	s.CAFile = filepath.Join(s.opts.Dir, "sns-ca.pem")
 	if err := os.WriteFile(s.CAFile, s.AWS.SNS.CACertPEM(), 0o600); err != nil {

@@ -5,8 +5,10 @@ package testenv
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -18,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/glacier"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats-server/v2/server/ats"
 
@@ -112,6 +115,7 @@ const (
 	Plans    = "gas-plans"
 	VaultID  = "gas-archive"
 	BucketID = "gas-results"
+	ColdID   = "gas-cold"
 )
 
 // AWS is a stand-in in memory, with tables, a vault and a bucket.
@@ -157,8 +161,10 @@ func NewAWS(t testing.TB) *AWS {
 	if _, err := a.Vaults.CreateVault(t.Context(), &glacier.CreateVaultInput{AccountId: aws.String("-"), VaultName: aws.String(VaultID)}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Objects.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(BucketID)}); err != nil {
-		t.Fatal(err)
+	for _, bucket := range []string{BucketID, ColdID} {
+		if _, err := a.Objects.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(bucket)}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return a
 }
@@ -217,10 +223,31 @@ func (a *AWS) Archive(user events.UserID, id events.JobID, body []byte) archive.
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	err = a.Catalog.AddJob(a.t.Context(), archive.Job{
+	return a.archived(user, id, body, events.ArchiveID(*out.ArchiveId), archive.Copy{})
+}
+
+// ArchiveIn puts body into the archive bucket, in an S3 class, as the result of a job of user,
+// and returns the job as the catalog has it.
+func (a *AWS) ArchiveIn(class archive.Class, user events.UserID, id events.JobID, body []byte) archive.Job {
+	a.t.Helper()
+	at := archive.Copy{Class: class, Bucket: ColdID, Key: archive.KeyOf("cold/", id, "in.annot.vcf")}
+	out, err := a.Objects.PutObject(a.t.Context(), &s3.PutObjectInput{
+		Bucket: &at.Bucket, Key: &at.Key, Body: bytes.NewReader(body), StorageClass: s3types.StorageClass(class), ChecksumAlgorithm: s3types.ChecksumAlgorithmCrc64nvme,
+	})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	at.Version, at.ETag = aws.ToString(out.VersionId), strings.Trim(aws.ToString(out.ETag), `"`)
+	return a.archived(user, id, body, events.ArchiveID("s3-"+rand.Text()), at)
+}
+
+func (a *AWS) archived(user events.UserID, id events.JobID, body []byte, archiveID events.ArchiveID, at archive.Copy) archive.Job {
+	a.t.Helper()
+	err := a.Catalog.AddJob(a.t.Context(), archive.Job{
 		ID: id, UserID: user, SubmittedAt: time.Now(), InputFileName: "in.vcf", Status: "COMPLETED", CompletedAt: time.Now(),
 		Result:      archive.Object{Bucket: BucketID, Key: "gas/" + string(user) + "/" + string(id) + "~in.annot.vcf"},
-		ArchiveID:   events.ArchiveID(*out.ArchiveId),
+		ArchiveID:   archiveID,
+		Copy:        at,
 		ArchiveSize: int64(len(body)), TreeHash: treehash.Of(body).String(),
 	})
 	if err != nil {
