@@ -209,17 +209,23 @@ func TestOneRetrievalPerArchiveWhateverBreaks(t *testing.T) {
 		// again says whether the redelivery is broken in every way too.
 		again  bool
 		budget thaw.Limits
+		class  archive.Class
 	}{
-		{"capacity", func(*testing.T, events.JobID) {}, true, thaw.Limits{}},
-		{"no expedited capacity", func(*testing.T, events.JobID) { w.Glacier.SetExpeditedCapacity(0, time.Minute) }, false, thaw.Limits{}},
-		{"throttled once", func(t *testing.T, _ events.JobID) { w.throttleOnce(t) }, false, thaw.Limits{}},
-		{"a young intent", func(t *testing.T, id events.JobID) { w.leaveIntent(t, id, 0) }, false, thaw.Limits{}},
-		{"an old intent", func(t *testing.T, id events.JobID) { w.leaveIntent(t, id, time.Hour) }, false, thaw.Limits{}},
-		{"a budget, and no expedited capacity", func(*testing.T, events.JobID) { w.Glacier.SetExpeditedCapacity(0, time.Minute) }, false, thaw.Limits{Day: 100 * archive.Dollar}},
+		{"capacity", func(*testing.T, events.JobID) {}, true, thaw.Limits{}, archive.Vault},
+		{"GLACIER", func(*testing.T, events.JobID) {}, true, thaw.Limits{}, archive.Glacier},
+		{"GLACIER, no expedited capacity", func(*testing.T, events.JobID) { w.S3.SetExpeditedCapacity(0, time.Minute) }, false, thaw.Limits{}, archive.Glacier},
+		{"GLACIER, throttled once", func(t *testing.T, _ events.JobID) { w.throttleOnce(t) }, false, thaw.Limits{}, archive.Glacier},
+		{"DEEP_ARCHIVE, an old intent", func(t *testing.T, id events.JobID) { w.leaveIntent(t, id, time.Hour) }, false, thaw.Limits{}, archive.DeepArchive},
+		{"GLACIER_IR", func(*testing.T, events.JobID) {}, false, thaw.Limits{}, archive.Instant},
+		{"no expedited capacity", func(*testing.T, events.JobID) { w.Glacier.SetExpeditedCapacity(0, time.Minute) }, false, thaw.Limits{}, archive.Vault},
+		{"throttled once", func(t *testing.T, _ events.JobID) { w.throttleOnce(t) }, false, thaw.Limits{}, archive.Vault},
+		{"a young intent", func(t *testing.T, id events.JobID) { w.leaveIntent(t, id, 0) }, false, thaw.Limits{}, archive.Vault},
+		{"an old intent", func(t *testing.T, id events.JobID) { w.leaveIntent(t, id, time.Hour) }, false, thaw.Limits{}, archive.Vault},
+		{"a budget, and no expedited capacity", func(*testing.T, events.JobID) { w.Glacier.SetExpeditedCapacity(0, time.Minute) }, false, thaw.Limits{Day: 100 * archive.Dollar}, archive.Vault},
 		{"a budget, and a catalog without sizes", func(_ *testing.T, id events.JobID) {
 			w.SetAttribute(id, "archive_size", &types.AttributeValueMemberNULL{Value: true})
-		}, false, thaw.Limits{Day: 100 * archive.Dollar}},
-		{"a budget that is used up", func(t *testing.T, _ events.JobID) { w.freshPlan(t, "u") }, false, thaw.Limits{User: 1}},
+		}, false, thaw.Limits{Day: 100 * archive.Dollar}, archive.Vault},
+		{"a budget that is used up", func(t *testing.T, _ events.JobID) { w.freshPlan(t, "u") }, false, thaw.Limits{User: 1}, archive.Vault},
 	} {
 		t.Run(situation.name, func(t *testing.T) {
 			// one runs a task to its end. The first delivery breaks at the call number
@@ -229,8 +235,10 @@ func TestOneRetrievalPerArchiveWhateverBreaks(t *testing.T) {
 				if cases%40 == 0 {
 					w.renewAWS(t)
 				}
+				w.class = situation.class
 				job := w.archive(t)
 				w.Glacier.SetExpeditedCapacity(-1, 0)
+				w.S3.SetExpeditedCapacity(-1, 0)
 				situation.set(t, job.ID)
 				first, second := &life{At: at1, How: how1}, &life{At: at2, How: how2}
 				w.budget = situation.budget

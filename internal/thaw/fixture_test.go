@@ -8,11 +8,14 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/aws/cold"
 	"github.com/gas-restore/gas/internal/aws/glacier"
+	"github.com/gas-restore/gas/internal/aws/s3cold"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/cost"
 	"github.com/gas-restore/gas/internal/fault"
 	localaws "github.com/gas-restore/gas/internal/local/aws"
+	"github.com/gas-restore/gas/internal/local/aws/s3"
 	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/internal/thaw"
 	"github.com/gas-restore/gas/pkg/events"
@@ -27,6 +30,7 @@ type crashFixture struct {
 	made             int
 	done             []doneCase
 	budget           thaw.Limits
+	class            archive.Class   // of new archives; empty for a vault
 	survivor         *thaw.Requester // in the process that does not die
 }
 
@@ -53,17 +57,24 @@ func (w *crashFixture) renewAWS(t *testing.T) {
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// archive puts a new archive into the vault.
+// archive makes a new archive.
 func (w *crashFixture) archive(t *testing.T) archive.Job {
 	t.Helper()
 	w.made++
-	return w.Archive("u", events.JobID(fmt.Sprintf("job-%05d", w.made)), []byte("result"))
+	id := events.JobID(fmt.Sprintf("job-%05d", w.made))
+	if w.class != "" && w.class != archive.Vault {
+		return w.ArchiveIn(w.class, "u", id, []byte("result"))
+	}
+	return w.Archive("u", id, []byte("result"))
 }
 
 func (w *crashFixture) throttleOnce(t *testing.T) {
 	t.Helper()
 	w.Faults.Clear()
-	if err := w.Faults.Add(localaws.Fault{Service: "glacier", Operation: "InitiateJob", Times: 1, Code: "ThrottlingException", Status: 400}); err != nil {
+	if err := w.Faults.Add(
+		localaws.Fault{Service: "glacier", Operation: "InitiateJob", Times: 1, Code: "ThrottlingException", Status: 400},
+		localaws.Fault{Service: "s3", Operation: "RestoreObject", Times: 1, Code: "SlowDown", Status: 503},
+	); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -82,7 +93,7 @@ func (w *crashFixture) requester(t *testing.T, l *life) *thaw.Requester {
 	return &thaw.Requester{
 		Accounts: accountsIn{l, w.Catalog}, Catalog: catalogIn{l, w.Catalog},
 		Plans: plansIn{l, w.Catalog}, Budgets: budgetsIn{l, w.Catalog}, Switches: switchesIn{l, w.Catalog}, Limits: w.budget,
-		Vault:  vaultIn{l, glacier.New(w.Config, testenv.VaultID, topic)},
+		Vault:  vaultIn{l, cold.Store{Vault: glacier.New(w.Config, testenv.VaultID, topic), Objects: s3cold.New(w.Config, testenv.ColdID, 1)}},
 		Tiers:  archive.DefaultTiers(),
 		Pace:   &thaw.Pace{KV: kvIn{l, "KV", w.worker.KV(bus.BucketPace)}, Now: clock},
 		Prices: cost.Public().In("us-east-1"), Now: clock, Log: quiet,
@@ -134,8 +145,22 @@ func (w *crashFixture) checkAll(t *testing.T) {
 	for _, j := range w.Glacier.Jobs() {
 		have[j.Archive] = append(have[j.Archive], retrieval{j.ID, string(j.Tier)})
 	}
+	restores := w.S3.Restores()
 	for _, c := range w.done {
 		job := w.Job(c.job)
+		if !job.Copy.InVault() {
+			at := job.Copy
+			n := restores[s3.Version{Bucket: at.Bucket, Key: at.Key, Version: at.Version}]
+			if want := 1; n != want && at.Class != archive.Instant || job.RetrievalID == "" || job.Intent != nil {
+				t.Errorf("%s: S3 has %d retrievals, want %d; the catalog has %q and intent %v", c.name, n, want, job.RetrievalID, job.Intent)
+			}
+			// S3 does not tell the tier of a copy that a dead worker requested: it is billed as
+			// the dearest.
+			if want := cost.Public().In("us-east-1").Of(at.Class, job.Tier, 1, job.ArchiveSize); job.Billed != want || job.BilledTier != job.Tier {
+				t.Errorf("%s: billed %s of %q, want %s of %q", c.name, job.Billed, job.BilledTier, want, job.Tier)
+			}
+			continue
+		}
 		all := have[string(job.ArchiveID)]
 		if len(all) != 1 || string(job.RetrievalID) != all[0].id || string(job.Tier) != all[0].tier || job.Intent != nil {
 			t.Errorf("%s: Glacier has %+v, the catalog %s %s and intent %v", c.name, all, job.RetrievalID, job.Tier, job.Intent)
