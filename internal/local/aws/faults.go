@@ -182,7 +182,8 @@ func (w *nowhere) WriteHeader(status int)      { w.status = status }
 
 // admin serves what a process beside the stand-in's may do to it: read the
 // counters, add and clear faults, set the latency and how often Expedited has no
-// capacity, let vaults take empty archives, move the clock.
+// capacity, name the queue for EventBridge's form of S3's events, let vaults take empty
+// archives, move the clock.
 func (s *Server) admin(w http.ResponseWriter, r *http.Request) {
 	fail := func(err error) { http.Error(w, err.Error(), http.StatusBadRequest) }
 	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
@@ -214,6 +215,13 @@ func (s *Server) admin(w http.ResponseWriter, r *http.Request) {
 			s.Glacier.SetExpeditedRefusal(p)
 			s.S3.SetExpeditedRefusal(p)
 		}
+	case "POST /_local/eventbridge":
+		bucket, queue := r.URL.Query().Get("bucket"), r.URL.Query().Get("queue")
+		if bucket == "" {
+			fail(fmt.Errorf("bucket is empty, want the bucket with the events, and queue: the ARN of the queue that gets them in EventBridge's form"))
+		} else {
+			s.S3.SetEventBridgeQueue(bucket, queue)
+		}
 	case "POST /_local/empty-archives":
 		allow, err := strconv.ParseBool(r.URL.Query().Get("allow"))
 		if err != nil {
@@ -232,6 +240,6 @@ func (s *Server) admin(w http.ResponseWriter, r *http.Request) {
 			s.World.Clock.Advance(d)
 		}
 	default:
-		http.Error(w, "no such path: want counts, fired, faults, refusal, empty-archives, latency or advance", http.StatusNotFound)
+		http.Error(w, "no such path: want counts, fired, faults, refusal, eventbridge, empty-archives, latency or advance", http.StatusNotFound)
 	}
 }

@@ -118,7 +118,7 @@ func (s *Server) assemble() (err error) {
 	if s.Glacier, err = glacier.New(s.World, glacier.Config{Topics: s.SNS, Seed: s.cfg.Seed, AllowEmptyArchives: s.cfg.AllowEmptyArchives}); err != nil {
 		return err
 	}
-	if s.S3, err = s3.New(s.World, s3.Config{Seed: s.cfg.Seed}); err != nil {
+	if s.S3, err = s3.New(s.World, s3.Config{Topics: s.SNS, Queues: s.SQS, Seed: s.cfg.Seed}); err != nil {
 		return err
 	}
 	if s.DynamoDB, err = dynamodb.New(s.World); err != nil {

@@ -15,9 +15,10 @@ import (
 
 // bucket is a bucket; Lifecycle is its configuration as it was put.
 type bucket struct {
-	Name      string
-	Created   time.Time
-	Lifecycle []byte `json:",omitempty"`
+	Name         string
+	Created      time.Time
+	Lifecycle    []byte        `json:",omitempty"`
+	Notification *notification `json:",omitempty"`
 }
 
 // checkBucketName refuses names against the rules for general purpose buckets.

@@ -20,6 +20,8 @@ type control struct {
 	accepted []int64 // when Expedited restores were accepted, within the window
 	refusal  float64
 	fail     func(Restore) bool
+	copies   func(Event) []time.Duration
+	bridges  map[string]string // ARNs of queues by bucket
 }
 
 func defaultControl() control {
@@ -36,6 +38,7 @@ func defaultControl() control {
 			},
 		},
 		capacity: -1,
+		bridges:  map[string]string{},
 	}
 }
 
@@ -103,6 +106,61 @@ func (s *Service) FailNextRestores(n int) {
 		n--
 		return n >= 0
 	})
+}
+
+// SetEventDelivery lets copies say how an event reaches a destination: once after each of
+// the times that it returns; not at all if there is none, which counts as lost. nil is once
+// and at once, the default. What is to come later is in memory only. Test events come
+// always. copies is called with locks held and must not call the service.
+func (s *Service) SetEventDelivery(copies func(Event) []time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.control.copies = copies
+}
+
+// DropEvents loses the next n events, and delivers all after them.
+func (s *Service) DropEvents(n int) {
+	s.SetEventDelivery(func(Event) []time.Duration {
+		if n--; n >= 0 {
+			return nil
+		}
+		return []time.Duration{0}
+	})
+}
+
+// copiesOf returns after which times a copy of the event is sent.
+func (s *Service) copiesOf(e Event) []time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.control.copies == nil || e.Name == testEvent {
+		return []time.Duration{0}
+	}
+	after := s.control.copies(e)
+	if len(after) == 0 {
+		s.lost.Add(1)
+	}
+	return after
+}
+
+// SetEventBridgeQueue names the queue that gets a bucket's events in EventBridge's form, if
+// the bucket has an EventBridgeConfiguration. The stand-in has no EventBridge: the queue
+// takes the place of a rule with this queue as its target, so the policy of the queue must
+// let events.amazonaws.com send. An empty ARN ends that.
+func (s *Service) SetEventBridgeQueue(bucket, queueARN string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.control.bridges[bucket] = queueARN
+}
+
+// LostEvents returns how many events no destination got because [Service.SetEventDelivery]
+// or [Service.DropEvents] says so, because the destination was not there, or because its
+// policy did not let S3 send.
+func (s *Service) LostEvents() int64 { return s.lost.Load() }
+
+// PendingEvents returns how many events are not sent yet.
+func (s *Service) PendingEvents() int {
+	s.settled()
+	return s.outbox.Len()
 }
 
 // admitExpedited refuses an Expedited restore for which there is no capacity. The caller

@@ -40,11 +40,17 @@ type stand struct {
 // newStand serves the state in dir, with the bucket b.
 func newStand(t testing.TB, dir string) *stand {
 	t.Helper()
+	return newStandWith(t, dir, func(*world.World) s3.Config { return s3.Config{} })
+}
+
+// newStandWith is newStand with more of the world than S3.
+func newStandWith(t testing.TB, dir string, cfg func(*world.World) s3.Config) *stand {
+	t.Helper()
 	w, err := world.New(dir, "us-east-1", "123456789012")
 	if err != nil {
 		t.Fatal(err)
 	}
-	service, err := s3.New(w, s3.Config{})
+	service, err := s3.New(w, cfg(w))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -347,6 +347,9 @@ func (s *Service) completeUpload(r *request) *world.Error {
 	}
 	s.mu.Lock()
 	o, clean, err := s.complete(u, &in, want, condition)
+	if err == nil {
+		s.created(r, "CompleteMultipartUpload", o)
+	}
 	s.mu.Unlock()
 	if err != nil {
 		return err

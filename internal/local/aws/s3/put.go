@@ -125,6 +125,9 @@ func (s *Service) putObject(r *request) *world.Error {
 	s.mu.Lock()
 	o.Modified = s.world.Clock.Now()
 	clean, err := s.commit(r.place(), o, condition, w)
+	if err == nil {
+		s.created(r, "Put", o)
+	}
 	s.mu.Unlock()
 	done(err == nil)
 	if err != nil {
@@ -170,33 +173,32 @@ func (s *Service) store(p *payload, a algorithm) (got received, pieces []piece, 
 }
 
 func (s *Service) deleteObject(r *request) *world.Error {
-	if r.Header.Get("If-Match") != "" {
-		condition, err := parseWriteCondition(r.Header)
-		if err != nil {
-			return err
-		}
-		s.mu.Lock()
-		err = s.check(condition, r.place())
-		if err != nil {
-			s.mu.Unlock()
-			return err
-		}
-		clean := s.remove(r.place())
-		s.mu.Unlock()
-		clean()
-	} else {
-		s.mu.Lock()
-		clean := s.remove(r.place())
-		s.mu.Unlock()
-		clean()
+	if r.Header.Get("If-None-Match") != "" {
+		return missing("If-None-Match on a deletion")
+	}
+	condition, err := parseWriteCondition(r.Header)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	clean := func() {}
+	err = s.check(condition, r.place())
+	if err == nil {
+		clean = s.remove(r, r.key)
+	}
+	s.mu.Unlock()
+	clean()
+	if err != nil {
+		return err
 	}
 	r.w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
-// remove deletes the object at the place, if there is one. The caller holds
-// s.mu and calls what remove returns after it let go.
-func (s *Service) remove(place string) func() {
+// remove deletes the object with the key in the request's bucket, if there is one. The
+// caller holds s.mu and calls what remove returns after it let go.
+func (s *Service) remove(r *request, key string) func() {
+	place := r.bucket + "/" + key
 	for w := range s.watched[place] {
 		w.conflict = true
 	}
@@ -205,6 +207,7 @@ func (s *Service) remove(place string) func() {
 		return func() {}
 	}
 	s.objects.Delete(place)
+	s.removed(r, key, "Delete", o.Version)
 	return s.drop(place, o)
 }
 
@@ -257,7 +260,7 @@ func (s *Service) deleteObjects(r *request) *world.Error {
 		err := s.check(writeCondition{match: strings.Trim(o.ETag, `"`)}, place)
 		clean := func() {}
 		if err == nil {
-			clean = s.remove(place)
+			clean = s.remove(r, o.Key)
 		}
 		s.mu.Unlock()
 		clean()
@@ -393,6 +396,9 @@ func (s *Service) copyObject(r *request) *world.Error {
 	s.mu.Lock()
 	o.Modified = s.world.Clock.Now()
 	clean, err := s.commit(r.place(), o, condition, nil)
+	if err == nil {
+		s.created(r, "Copy", o)
+	}
 	s.mu.Unlock()
 	if err != nil {
 		s.files.release(o.Pieces)

@@ -38,6 +38,7 @@ type restore struct {
 	Tier    Tier
 	Days    int
 	Size    int64
+	ETag    string
 	Begun   int64 // milliseconds, as all its times
 	Due     int64
 	Expiry  int64 `json:",omitempty"` // 0: it is under way
@@ -90,25 +91,25 @@ func (s *Service) schedule(r restore) { s.due.Insert(dueKey(r)) }
 func (s *Service) settle() {
 	now := s.now() // once: the clock may be moved at any time
 	for {
-		entry, ok := s.due.Min()
-		if !ok {
+		at, ok := s.nextDue()
+		if !ok || at.UnixMilli() > now {
 			return
 		}
-		stamp, place, _ := strings.Cut(entry, " ")
-		if at, _ := strconv.ParseInt(stamp, 16, 64); at > now {
-			return
-		}
-		s.due.Delete(entry)
+		entry, _ := s.due.PopMin()
+		_, place, _ := strings.Cut(entry, " ")
 		r, ok := s.restores.Get(place)
 		switch {
 		case !ok || dueKey(r) != entry: // the object is gone, or the time was changed
-		case !r.underWay() || s.control.fails(r.info()):
+		case !r.underWay():
+			s.restores.Delete(place)
+			s.restoreTold(r, "Delete", r.Expiry, nil)
+		case s.control.fails(r.info()):
 			s.restores.Delete(place)
 		default:
 			// The copy is there since the time that it was due, not since somebody looks.
 			r.Expiry = expiryOf(r.Due, r.Days)
-			s.restores.Put(place, r)
-			s.schedule(r)
+			s.keep(r)
+			s.restoreTold(r, "Completed", r.Due, nil)
 		}
 	}
 }
@@ -234,10 +235,13 @@ func (s *Service) restore(r *request, days int, tier Tier) (status int, _ *world
 	if begun {
 		it.Tier, it.Due = tier, min(it.Due, due)
 	} else {
-		it = restore{Bucket: r.bucket, Key: r.key, Version: o.Version, Class: o.Class, Tier: tier, Days: days, Size: o.Size, Begun: now, Due: due}
+		it = restore{Bucket: r.bucket, Key: r.key, Version: o.Version, Class: o.Class, Tier: tier, Days: days, Size: o.Size, ETag: o.ETag, Begun: now, Due: due}
 	}
 	s.keep(it)
 	s.charge(it, tier, true)
+	if !begun {
+		s.restoreTold(it, "Post", now, r)
+	}
 	return http.StatusAccepted, nil
 }
 
@@ -245,4 +249,16 @@ func (s *Service) restore(r *request, days int, tier Tier) (status int, _ *world
 func (s *Service) keep(r restore) {
 	s.restores.Put(r.place(), r)
 	s.schedule(r)
+	s.awake()
+}
+
+// nextDue returns when something happens to a restore next. The caller holds s.mu.
+func (s *Service) nextDue() (time.Time, bool) {
+	entry, ok := s.due.Min()
+	if !ok {
+		return time.Time{}, false
+	}
+	stamp, _, _ := strings.Cut(entry, " ")
+	at, _ := strconv.ParseInt(stamp, 16, 64)
+	return time.UnixMilli(at), true
 }

@@ -37,6 +37,8 @@ var bucketRoutes = map[string]route{
 	"GET lifecycle":    {"GetBucketLifecycleConfiguration", (*Service).getLifecycle},
 	"PUT lifecycle":    {"PutBucketLifecycleConfiguration", (*Service).putLifecycle},
 	"DELETE lifecycle": {"DeleteBucketLifecycle", (*Service).deleteLifecycle},
+	"GET notification": {"GetBucketNotificationConfiguration", (*Service).getNotification},
+	"PUT notification": {"PutBucketNotificationConfiguration", (*Service).putNotification},
 	"POST delete":      {"DeleteObjects", (*Service).deleteObjects},
 }
 

@@ -25,6 +25,7 @@ import (
 // Service is the stand-in for S3. It implements [world.Service].
 type Service struct {
 	world   *world.World
+	cfg     Config
 	buckets *store.Table[bucket]
 	objects *store.Table[*object] // by bucket/key
 	uploads *store.Table[*upload] // by bucket/key NUL id
@@ -33,6 +34,7 @@ type Service struct {
 	// version. A bill outlives its object.
 	restores *store.Table[restore]
 	bills    *store.Table[bill]
+	outbox   *store.Table[outgoing] // in the order in which the events happened
 	files    files
 
 	// mu makes changes of objects and uploads one at a time. It is never held
@@ -49,6 +51,10 @@ type Service struct {
 	due     btree.Set[string]
 	random  *rand.Rand
 	control control
+	last    int64 // see sequence
+
+	wake chan struct{} // tells the sender of events to look again
+	lost atomic.Int64
 
 	minPart atomic.Int64
 }
@@ -62,6 +68,9 @@ type watch struct{ conflict bool }
 
 // Config says what the service is like.
 type Config struct {
+	// Topics and Queues take the events. Without them there is no destination for events.
+	Topics Topics
+	Queues Queues
 	// Seed makes the delays and the refusals by chance repeatable.
 	Seed uint64
 }
@@ -69,8 +78,14 @@ type Config struct {
 // New returns the service with what w has stored.
 func New(w *world.World, cfg Config) (*Service, error) {
 	s := &Service{
-		world: w, watched: map[string]map[*watch]bool{}, readers: map[*object]int{}, gone: map[*object]bool{},
+		world: w, cfg: cfg, wake: make(chan struct{}, 1), watched: map[string]map[*watch]bool{}, readers: map[*object]int{}, gone: map[*object]bool{},
 		random: rand.New(rand.NewPCG(cfg.Seed, 0x6761735f73335f33)), control: defaultControl(),
+	}
+	if s.cfg.Topics == nil {
+		s.cfg.Topics = nowhere{}
+	}
+	if s.cfg.Queues == nil {
+		s.cfg.Queues = nobody{}
 	}
 	s.minPart.Store(minPart)
 	var err error
@@ -92,10 +107,14 @@ func New(w *world.World, cfg Config) (*Service, error) {
 	if s.bills, err = store.NewTable[bill](w.DB, "s3.bills"); err != nil {
 		return nil, err
 	}
+	if s.outbox, err = store.NewTable[outgoing](w.DB, "s3.outbox"); err != nil {
+		return nil, err
+	}
 	if err := s.files.open(w); err != nil {
 		return nil, err
 	}
 	s.recover()
+	w.Go(s.sendEvents)
 	return s, nil
 }
 

@@ -229,8 +229,8 @@ var batchID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$`)
 // lost without an error, as it is there. An error says that the message or the subject is
 // none that SNS takes.
 func (s *Service) Publish(n world.Notification) error {
-	t, ok := s.topics.Get(n.Topic)
-	if !ok || !s.policy(t).Allows(policy.Request{Service: n.Service, Account: s.w.Account, Source: n.Source, Action: "sns:Publish", Resource: t.ARN}) {
+	t, err := s.openTo(n)
+	if err != nil {
 		s.lost.Add(1)
 		return nil
 	}
@@ -244,6 +244,25 @@ func (s *Service) Publish(n world.Notification) error {
 	}
 	s.fanOut(t, p)
 	return nil
+}
+
+// Accepts tells why the topic would not take a notification of another service of AWS; nil
+// if it would.
+func (s *Service) Accepts(n world.Notification) error {
+	_, err := s.openTo(n)
+	return err
+}
+
+// openTo returns the notification's topic, if it lets the service publish.
+func (s *Service) openTo(n world.Notification) (topic, error) {
+	t, ok := s.topics.Get(n.Topic)
+	if !ok {
+		return t, fmt.Errorf("publish to %s: the topic does not exist", n.Topic)
+	}
+	if !s.policy(t).Allows(policy.Request{Service: n.Service, Account: s.w.Account, Source: n.Source, Action: "sns:Publish", Resource: t.ARN}) {
+		return t, fmt.Errorf("publish to %s: the topic's policy does not allow sns:Publish for %s from %s", n.Topic, n.Service, n.Source)
+	}
+	return t, nil
 }
 
 // mayPublish refuses the account's own user where the topic's policy denies it. It needs

@@ -458,19 +458,45 @@ func (s *Service) changeBatch(in []byte, change func(*queue, changeEntry) *world
 // message is stored. The error says why the message can not be delivered; no
 // later try will do better.
 func (s *Service) Send(queueARN, topicARN, body string, attributes map[string]Attribute) error {
+	return s.send("sns.amazonaws.com", snsSender, topicARN, queueARN, sendEntry{MessageBody: body, MessageAttributes: attributes})
+}
+
+// SendAs puts a message into the queue as another service of AWS does, as Send does for
+// SNS: service is the principal, "s3.amazonaws.com" for example, and source the ARN of what
+// the message is about.
+func (s *Service) SendAs(service, source, queueARN, body string) error {
+	return s.send(service, service, source, queueARN, sendEntry{MessageBody: body})
+}
+
+// Accepts tells why the queue would not take a message of SendAs; nil if it would.
+func (s *Service) Accepts(service, source, queueARN string) error {
+	_, err := s.openTo(service, source, queueARN)
+	return err
+}
+
+// openTo returns the queue, if it lets the service send for the source.
+func (s *Service) openTo(service, source, queueARN string) (*queue, error) {
 	q := s.queueByARN(queueARN)
 	if q == nil {
-		return fmt.Errorf("send to %s: the queue does not exist", queueARN)
+		return nil, fmt.Errorf("send to %s: the queue does not exist", queueARN)
 	}
-	send := policy.Request{Service: "sns.amazonaws.com", Account: s.w.Account, Source: topicARN, Action: "sqs:SendMessage", Resource: queueARN}
+	send := policy.Request{Service: service, Account: s.w.Account, Source: source, Action: "sqs:SendMessage", Resource: queueARN}
 	if !q.settings.Load().policy.Allows(send) {
-		return fmt.Errorf("send to %s: the queue's policy does not allow sqs:SendMessage for sns.amazonaws.com from %s", queueARN, topicARN)
+		return nil, fmt.Errorf("send to %s: the queue's policy does not allow sqs:SendMessage for %s from %s", queueARN, service, source)
 	}
-	m, _, e := q.check(sendEntry{MessageBody: body, MessageAttributes: attributes}, s.now())
+	return q, nil
+}
+
+func (s *Service) send(service, sender, source, queueARN string, entry sendEntry) error {
+	q, err := s.openTo(service, source, queueARN)
+	if err != nil {
+		return err
+	}
+	m, _, e := q.check(entry, s.now())
 	if e != nil {
 		return fmt.Errorf("send to %s: %w", queueARN, e)
 	}
-	m.Sender = snsSender
+	m.Sender = sender
 	if !q.add(m) {
 		return fmt.Errorf("send to %s: the queue does not exist", queueARN)
 	}
