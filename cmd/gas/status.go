@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -51,6 +52,10 @@ type statusReport struct {
 	// Reached are the limits of JetStream behind which work stands still, each in a sentence.
 	Reached []string         `json:"limits_reached,omitempty"`
 	Pace    *thaw.SharedPace `json:"pace,omitempty"`
+	// Attention has the jobs that the pipeline gave up, at most listed; MoreAttention is the
+	// number of others. The site tells their users that they need attention.
+	Attention     []givenUp `json:"need_attention,omitempty"`
+	MoreAttention int       `json:"more_need_attention,omitempty"`
 	// Moving has the copies in progress, and the archives that must be requested again
 	// and are not yet. The latest news come first. It has at most listed entries; More is
 	// the number of others.
@@ -58,6 +63,16 @@ type statusReport struct {
 	More   int        `json:"more_moving,omitempty"`
 	// Sweep is the report of the last sweep. It is only in the report on all users.
 	Sweep *reconcile.Report `json:"sweep,omitempty"`
+}
+
+// givenUp is a job that the pipeline gave up, with the dead letter that says so.
+type givenUp struct {
+	Job  events.JobID  `json:"job"`
+	User events.UserID `json:"user"`
+	// Letter is the number of the letter; 0 if the catalog alone says it.
+	Letter uint64          `json:"letter,omitempty"`
+	Kind   events.DeadKind `json:"kind,omitempty"`
+	Why    string          `json:"why,omitempty"`
 }
 
 // standing is a plan that is open or held.
@@ -114,13 +129,19 @@ func (r *statusReport) ofUser(ctx context.Context, d *deployment) error {
 		return err
 	}
 	all := summary.New(r.At)
+	letters, err := lettersOf(ctx, d)
+	if err != nil {
+		return err
+	}
 	for cursor := ""; ; {
 		jobs, next, err := d.catalog.Jobs(ctx, r.User, cursor, 1000)
 		if err != nil {
 			return err
 		}
 		for _, job := range jobs {
-			all.AddOf(job, account, announced.Has(r.User))
+			if err := r.add(all, job, account, announced.Has(r.User), letters); err != nil {
+				return err
+			}
 		}
 		if cursor = next; next == "" {
 			break
@@ -146,6 +167,10 @@ func (r *statusReport) ofAll(ctx context.Context, d *deployment, bill bool) erro
 	if err != nil {
 		return err
 	}
+	letters, err := lettersOf(ctx, d)
+	if err != nil {
+		return err
+	}
 	accounts := map[events.UserID]archive.Account{}
 	for job, err := range d.catalog.AllArchived(ctx) {
 		if err != nil {
@@ -158,7 +183,9 @@ func (r *statusReport) ofAll(ctx context.Context, d *deployment, bill bool) erro
 			}
 			accounts[job.UserID] = account
 		}
-		all.AddOf(job, account, announced.Has(job.UserID))
+		if err := r.add(all, job, account, announced.Has(job.UserID), letters); err != nil {
+			return err
+		}
 	}
 	r.take(d, all)
 	r.Billed = nil // the index has only archives in the vault, and no files that are back
@@ -216,6 +243,54 @@ func (r *statusReport) ofAll(ctx context.Context, d *deployment, bill bool) erro
 	}
 	r.Pace, err = thaw.DecodeSharedPace(note)
 	return err
+}
+
+// numbered is a dead letter with its number.
+type numbered struct {
+	events.DeadLetter
+	seq uint64
+}
+
+// lettersOf returns a function that finds the dead letter of a piece of work. Most work has
+// none, so it reads the list of all subjects first.
+func lettersOf(ctx context.Context, d *deployment) (func(events.Event) (numbered, bool, error), error) {
+	subjects, err := d.bus.LetterSubjects(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return func(e events.Event) (numbered, bool, error) {
+		subject, err := bus.LetterSubject(e)
+		if err != nil || subjects[subject] == 0 {
+			return numbered{}, false, err
+		}
+		seq, letter, ok, err := d.bus.LetterOf(ctx, e)
+		return numbered{letter, seq}, ok, err
+	}, nil
+}
+
+// add counts a job, and lists it if the pipeline gave it up.
+func (r *statusReport) add(all *summary.Summary, job archive.Job, owner archive.Account, announced bool, letters func(events.Event) (numbered, bool, error)) error {
+	var found numbered
+	_, yes, err := summary.GivenUp(job, owner, func(e events.Event) (letter events.DeadLetter, ok bool, err error) {
+		found, ok, err = letters(e)
+		return found.DeadLetter, ok, err
+	})
+	if err != nil || !yes {
+		all.AddOf(job, owner, announced)
+		return err
+	}
+	all.AddGivenUp(job)
+	if len(r.Attention) == listed {
+		r.MoreAttention++
+		return nil
+	}
+	why := cmp.Or(found.Cause, found.Reason)
+	if found.seq == 0 {
+		_, spent := job.History.Spent()
+		why = cmp.Or(job.Doubt(), spent)
+	}
+	r.Attention = append(r.Attention, givenUp{job.ID, job.UserID, found.seq, found.Kind, why})
+	return nil
 }
 
 // stops reads the pauses.

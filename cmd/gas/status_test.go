@@ -11,6 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/bus"
+	"github.com/gas-restore/gas/internal/test/bustest"
 	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -63,6 +65,48 @@ func TestStatusIsTrueOfWhatIsQueuedHeldAndBack(t *testing.T) {
 		for _, want := range c.want {
 			if !regexp.MustCompile(want).Match(out.Bytes()) {
 				t.Errorf("of %q, nothing matches %s in\n%s", c.user, want, &out)
+			}
+		}
+	}
+}
+
+// TestStatusListsWhatTheSiteSaysNeedsAttention gives up the copy of one file of two.
+func TestStatusListsWhatTheSiteSaysNeedsAttention(t *testing.T) {
+	a, ns := testenv.NewAWS(t), testenv.NATS(t)
+	d := &deployment{catalog: a.Catalog, bus: testenv.Bus(t, ns, "operator"), aws: a.Config}
+	d.cfg.Tiers = []string{"Expedited", "Standard"}
+	a.Account("fern", archive.Premium)
+	for _, id := range []events.JobID{"fern-1", "fern-2"} {
+		job := a.Archive("fern", id, []byte("x"))
+		intent := archive.Intent{Token: "t", At: time.Now()}
+		if err := a.Catalog.SaveIntent(t.Context(), job, intent); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Catalog.SaveRetrieval(t.Context(), job, intent, archive.Retrieval{ID: "r-" + events.RetrievalID(id), Tier: archive.Expedited, RequestedAt: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := events.RetrievalCompleted{ID: "n", JobID: "fern-1", ArchiveID: "a", RetrievalID: "r-fern-1", Status: events.RetrievalSucceeded}
+	m, err := events.Encode(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bustest.StoreLetters(t, d.bus, events.DeadLetter{ID: "1", Stream: events.StreamRestore, Consumer: bus.ConsumerRestore, SourceSubject: e.Subject(), Payload: m.Data, Kind: "invalid", Cause: "key occupied", Reason: "is there already", LastAt: time.Now()})
+	for name, read := range map[string]func(*statusReport) error{
+		"fern": func(r *statusReport) error { return r.ofUser(t.Context(), d) },
+		"":     func(r *statusReport) error { return r.ofAll(t.Context(), d, false) },
+	} {
+		r := statusReport{At: time.Now().UTC(), User: events.UserID(name)}
+		if err := read(&r); err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		if err := r.print(&out); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{`(?m)^needs attention +1 `, `(?m)^requested +1 `, `(?m)^fern-1 +fern +invalid +key occupied +gas dead show 1$`} {
+			if !regexp.MustCompile(want).Match(out.Bytes()) {
+				t.Errorf("of %q, nothing matches %s in\n%s", name, want, &out)
 			}
 		}
 	}

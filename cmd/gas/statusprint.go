@@ -12,6 +12,7 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/operator/summary"
 	"github.com/gas-restore/gas/internal/reconcile"
+	"github.com/gas-restore/gas/pkg/events"
 )
 
 // backBy says when everything is back, and names the jobs that this time does not cover.
@@ -45,7 +46,7 @@ func (r statusReport) print(out io.Writer) error {
 	for _, row := range r.Jobs {
 		size, note := "-", ""
 		switch row.State {
-		case archive.Archived, summary.Queued, summary.Held, archive.Planned, archive.Requested:
+		case archive.Archived, summary.Queued, summary.Held, summary.Attention, archive.Planned, archive.Requested:
 			size = showBytes(row.Bytes)
 			if row.Unsized > 0 {
 				size += "+"
@@ -66,6 +67,19 @@ func (r statusReport) print(out io.Writer) error {
 		fmt.Fprintln(w, "none\t0\t-\t-\t-\t")
 	}
 	fmt.Fprintf(w, "\nall back by\t%s\nbilled\t%s\n", r.backBy(), r.billed())
+	if len(r.Attention) > 0 {
+		fmt.Fprintln(w, "\nNEEDS ATTENTION\tUSER\tKIND\tWHY\tNEXT")
+		for _, g := range r.Attention {
+			next := "gas check --catalog"
+			if g.Letter > 0 {
+				next = fmt.Sprintf("gas dead show %d", g.Letter)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", g.Job, g.User, g.Kind, events.Cut(g.Why, 80), next)
+		}
+		if r.MoreAttention > 0 {
+			fmt.Fprintf(w, "and %d others\n", r.MoreAttention)
+		}
+	}
 	if len(r.Moving) > 0 {
 		fmt.Fprintln(w, "\nJOB\tUSER\tSTATE\tCOPIED\tAT\tWHY")
 		for _, m := range r.Moving {

@@ -107,21 +107,49 @@ func (b *Bus) lastDead(ctx context.Context, subject string) (uint64, events.Dead
 // DeadOf reports whether a dead letter exists for the work that e would be, and its
 // cause. Until somebody fixes the cause, e would die in the same way.
 func (b *Bus) DeadOf(ctx context.Context, e events.Event) (cause string, ok bool, err error) {
-	stream, err := queueOf(e)
+	_, letter, ok, err := b.LetterOf(ctx, e)
+	return letter.Cause, ok, err
+}
+
+// LetterOf returns the last dead letter of the work that e would be, and its number. ok is
+// false if there is none. A letter of a newer release is empty but for its number.
+func (b *Bus) LetterOf(ctx context.Context, e events.Event) (seq uint64, letter events.DeadLetter, ok bool, err error) {
+	subject, err := LetterSubject(e)
 	if err != nil {
-		return "", false, err
+		return 0, letter, false, err
 	}
-	subject := events.DeadLetter{Stream: stream, Consumer: consumerOf(stream), SourceSubject: e.Subject()}.Subject()
-	seq, letter, err := b.lastDead(ctx, subject)
+	seq, letter, err = b.lastDead(ctx, subject)
 	switch {
 	case errors.Is(err, events.ErrNewerVersion):
-		return "", true, nil
+		return seq, events.DeadLetter{}, true, nil
 	case errors.Is(err, events.ErrMalformed), err == nil && seq > 0 && letter.Cause == causeNoEvent:
-		return "", false, nil // it cannot be replayed
+		return 0, events.DeadLetter{}, false, nil // it cannot be replayed
 	case err != nil || seq == 0:
-		return "", false, err
+		return 0, events.DeadLetter{}, false, err
 	}
-	return letter.Cause, true, nil
+	return seq, letter, true, nil
+}
+
+// LetterSubject returns the subject of the dead letters of the work that e would be.
+func LetterSubject(e events.Event) (string, error) {
+	stream, err := queueOf(e)
+	if err != nil {
+		return "", err
+	}
+	return events.DeadLetter{Stream: stream, Consumer: consumerOf(stream), SourceSubject: e.Subject()}.Subject(), nil
+}
+
+// LetterSubjects returns the subjects of all dead letters, in one call: most work has none.
+func (b *Bus) LetterSubjects(ctx context.Context) (map[string]uint64, error) {
+	st, err := b.Stream(ctx, events.StreamDead)
+	if err != nil {
+		return nil, err
+	}
+	info, err := st.Info(ctx, jetstream.WithSubjectFilter("dead.>"))
+	if err != nil {
+		return nil, fault.Errorf(fault.Transient, "subjects of stream %s: %w", events.StreamDead, err)
+	}
+	return info.State.Subjects, nil
 }
 
 // LetterID identifies the message that a stream stored at a time. It is the same in each

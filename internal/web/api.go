@@ -82,6 +82,7 @@ type apiJob struct {
 	State       archive.State `json:"state"`
 	Label       string        `json:"label"`
 	Sentence    string        `json:"sentence"`
+	Note        string        `json:"note,omitempty"`
 	SubmittedAt time.Time     `json:"submitted_at,omitzero"`
 	CompletedAt time.Time     `json:"completed_at,omitzero"`
 	// ArchiveSize is in bytes. It is 0 if the result is not in the archive.
@@ -107,7 +108,7 @@ type apiSpan struct {
 
 func (s *Server) apiJobOf(v jobView, of owner) apiJob {
 	j := apiJob{
-		ID: v.ID, Name: v.Name, State: v.State, Label: v.Look.Label, Sentence: v.Look.Sentence,
+		ID: v.ID, Name: v.Name, State: v.State, Label: v.Look.Label, Sentence: v.Look.Sentence, Note: v.Note,
 		SubmittedAt: v.SubmittedAt.UTC(), CompletedAt: v.CompletedAt.UTC(),
 		Stage: v.Stage, BytesCopied: v.Bytes,
 	}
@@ -236,11 +237,13 @@ func (s *Server) apiArchive(c fiber.Ctx) error {
 		Coming int64 `json:"coming"`
 		// Waiting is how many wait for an approval, or for the end of a pause.
 		Waiting int64 `json:"waiting,omitempty"`
-		Bytes   int64 `json:"bytes"`
+		// Attention is how many need an operator.
+		Attention int64 `json:"attention,omitempty"`
+		Bytes     int64 `json:"bytes"`
 		// More says that there are more files than were counted.
 		More bool     `json:"more,omitempty"`
 		By   *apiSpan `json:"by,omitempty"`
-	}{Files: over.Files, Coming: over.Coming, Waiting: over.Waiting, Bytes: over.Bytes, More: over.More}
+	}{Files: over.Files, Coming: over.Coming, Waiting: over.Waiting, Attention: over.Attention, Bytes: over.Bytes, More: over.More}
 	if over.By != nil {
 		out.By = &apiSpan{over.By.From.UTC(), over.By.To.UTC()}
 	}

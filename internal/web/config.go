@@ -92,15 +92,17 @@ type Config struct {
 // CallbackPath is where the provider sends people back to.
 const CallbackPath = "/callback"
 
-// Deps are the parts that the site needs. All are required but Switches and the stores.
+// Deps are the parts that the site needs. All are required but Switches, Letters and the stores.
 type Deps struct {
 	Accounts  Accounts
 	Jobs      Jobs
 	Announcer Announcer
 	Downloads Downloads
 	Statuses  Statuses
-	// Switches tells what operators have stopped; nil means that pages do not say so.
+	// Switches tells what operators have stopped, and Letters what needs an operator; nil means
+	// that pages do not say so.
 	Switches Switches
+	Letters  Letters
 
 	// Sessions keeps the people who are signed in, and Logins the sign-ins under way. They
 	// are two stores because anybody can fill Logins. All replicas of the site share both.

@@ -23,6 +23,8 @@ func TestTheFixtureDoesWhatTheAdaptersDo(t *testing.T) {
 			AddJob:    f.AddJob,
 			PutObject: func(o archive.Object, body string) { f.PutObject(o, body) },
 			Get:       client.Get,
+			Letters:   f,
+			GiveUp:    f.GiveUp,
 			Report:    f.Report,
 			Remake:    func() { f.Remake("another") },
 		}

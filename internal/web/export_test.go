@@ -25,6 +25,9 @@ func (w *fixturePorts) PutObject(o archive.Object, body string) {
 // Report adds a change to the stream of statuses.
 func (w *fixturePorts) Report(e events.StatusChanged) { w.tell(e) }
 
+// GiveUp stores a dead letter.
+func (w *fixturePorts) GiveUp(letter events.DeadLetter) { w.giveUp(letter) }
+
 // Remake makes the stream of statuses anew.
 func (w *fixturePorts) Remake(incarnation string) { w.remake(incarnation) }
 

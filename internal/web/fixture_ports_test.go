@@ -44,14 +44,15 @@ type fixturePorts struct {
 	// fixture waits for it: a test that does the same must not do so at the same time.
 	healed func()
 	// faults are returned, once each, by the call of that name.
-	stops  archive.Switches
-	faults map[string]error
+	stops   archive.Switches
+	letters map[string]events.DeadLetter // by the subject of their work
+	faults  map[string]error
 }
 
 func newFixturePorts(t *testing.T) *fixturePorts {
 	w := &fixturePorts{
 		accounts: map[events.UserID]archive.Account{}, jobs: map[events.JobID]archive.Job{},
-		objects: map[archive.Object]string{}, news: make(chan struct{}), faults: map[string]error{},
+		objects: map[archive.Object]string{}, letters: map[string]events.DeadLetter{}, news: make(chan struct{}), faults: map[string]error{},
 	}
 	w.store = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		bucket, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
@@ -137,6 +138,18 @@ func (w *fixturePorts) Switches(context.Context) (archive.Switches, error) {
 	return w.stops, w.fault("Switches")
 }
 
+func (w *fixturePorts) Letter(_ context.Context, e events.Event) (events.DeadLetter, bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	letter, ok := w.letters[e.Subject()]
+	return letter, ok, w.fault("Letter")
+}
+
+// giveUp stores a dead letter.
+func (w *fixturePorts) giveUp(letter events.DeadLetter) {
+	w.change(func() { w.letters[letter.SourceSubject] = letter })
+}
+
 func (w *fixturePorts) OpenPlan(_ context.Context, account archive.Account, plan archive.Plan) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -186,16 +199,18 @@ func (w *fixturePorts) Unannounced(context.Context) iter.Seq2[archive.Account, e
 }
 
 func (w *fixturePorts) Select(_ context.Context, user events.UserID, sel archive.Selection) (archive.Listing, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if err := w.fault("Select"); err != nil {
-		return archive.Listing{}, err
-	}
+	var err error
 	var all []archive.Job
-	for _, j := range w.jobs {
-		if j.UserID == user {
-			all = append(all, j)
+	w.change(func() {
+		err = w.fault("Select")
+		for _, j := range w.jobs {
+			if j.UserID == user {
+				all = append(all, j)
+			}
 		}
+	})
+	if err != nil {
+		return archive.Listing{}, err
 	}
 	slices.SortFunc(all, func(a, b archive.Job) int {
 		return cmp.Or(b.SubmittedAt.Compare(a.SubmittedAt), cmp.Compare(a.ID, b.ID))

@@ -26,6 +26,8 @@ type jobView struct {
 	Bytes, Size int64
 	Name        string
 	Link        string
+	// Note is one more sentence, if Look's does not say enough.
+	Note string
 }
 
 func viewJob(j archive.Job, of owner) jobView {
@@ -35,7 +37,12 @@ func viewJob(j archive.Job, of owner) jobView {
 		// The file was in the archive, and came back.
 		l = lookOf(archive.Restored)
 	}
-	return jobView{Job: j, State: st, Look: l, Name: nameOf(j), Link: "/annotation/" + url.PathEscape(string(j.ID))}
+	note := ""
+	if st == summary.Attention && j.RetrievalID != "" {
+		// Other systems look for the sentence of a retrieval.
+		l.Sentence, note = archive.Restoring, attention
+	}
+	return jobView{Job: j, State: st, Look: l, Note: note, Name: nameOf(j), Link: "/annotation/" + url.PathEscape(string(j.ID))}
 }
 
 func nameOf(j archive.Job) string {
@@ -79,7 +86,7 @@ func groups() []group {
 		{"coming", "Being restored", []archive.State{archive.Planned, archive.Requested}},
 		{"waiting", "Waiting for approval", []archive.State{summary.Held}},
 		{"archived", "Archived", []archive.State{archive.Archived, paused}},
-		{"attention", "Needs attention", []archive.State{archive.Unclear}},
+		{"attention", "Needs attention", []archive.State{summary.Attention, archive.Unclear}},
 		{"running", "Running", []archive.State{archive.Pending}},
 		{"failed", "Failed", []archive.State{archive.Errored}},
 	}

@@ -19,6 +19,9 @@ type look struct {
 	Sentence string
 }
 
+// attention is the sentence about a file that the pipeline gave up.
+const attention = "Something stopped this file on its way back. The people who run this service have to look at it. Nothing is lost, and you need not do anything."
+
 // lookOf returns the look of st. A state of a newer release has a plain look.
 func lookOf(st archive.State) look {
 	switch st {
@@ -28,6 +31,8 @@ func lookOf(st archive.State) look {
 		return look{"Failed", "cross", "bad", 0, "The annotation failed, so there is no result."}
 	case archive.Archived:
 		return look{"Archived", "flake", "cold", 0, "This result is in the archive. With Premium it comes back, and stays."}
+	case summary.Attention:
+		return look{"Needs attention", "cross", "bad", 0, attention}
 	case paused:
 		return look{"Archived", "flake", "cold", 0, "This result is in the archive, and bringing files back is paused. It goes on automatically: you need not ask again."}
 	case summary.Held:

@@ -23,6 +23,8 @@ type overview struct {
 	// Coming is how many of them are on their way back. Waiting is how many wait for an
 	// approval, or for the end of a pause.
 	Coming, Waiting int64
+	// Attention is how many need an operator.
+	Attention int64
 	// By is when the files that come are usually back. For a Free user, it is when the files
 	// would be back with Premium from now on. It is nil if there are none.
 	By *span
@@ -54,7 +56,9 @@ type overviews struct {
 	prices  cost.Prices
 	assumed int64
 	now     func() time.Time
-	group   singleflight.Group
+	// owner returns a user for the time of a context.
+	owner func(context.Context, archive.Account, halt) owner
+	group singleflight.Group
 
 	// mu guards the fields below.
 	mu    sync.Mutex
@@ -77,8 +81,8 @@ type knownOverview struct {
 	at time.Time
 }
 
-func newOverviews(jobs Jobs, cfg Config) *overviews {
-	return &overviews{jobs: jobs, tiers: cfg.Tiers, prices: cfg.Prices, assumed: cfg.AssumedSize, now: cfg.Now,
+func newOverviews(jobs Jobs, cfg Config, of func(context.Context, archive.Account, halt) owner) *overviews {
+	return &overviews{jobs: jobs, owner: of, tiers: cfg.Tiers, prices: cfg.Prices, assumed: cfg.AssumedSize, now: cfg.Now,
 		known: map[overviewKey]knownOverview{}, moved: map[events.UserID]time.Time{}}
 }
 
@@ -125,7 +129,7 @@ func (o *overviews) of(ctx context.Context, user owner) (*overview, error) {
 		defer cancel()
 		// The count may miss a change that happens meanwhile.
 		at := o.now()
-		over, err := o.count(ctx, user)
+		over, err := o.count(ctx, o.owner(ctx, user.Account, user.halt))
 		if err != nil {
 			return nil, err
 		}
@@ -171,6 +175,8 @@ func (o *overviews) count(ctx context.Context, user owner) (overview, error) {
 				all.add(expected(o.tiers, user, j))
 			case summary.Held, paused:
 				over.Waiting++
+			case summary.Attention:
+				over.Attention++
 			case archive.Archived:
 				all.add(after(now, o.tiers, j.Copy.Class))
 			}

@@ -3,9 +3,11 @@ package web
 import (
 	"context"
 	"strings"
+	"sync"
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/operator/summary"
+	"github.com/gas-restore/gas/pkg/events"
 )
 
 // paused is the state of a file that the pipeline would request if operators had not stopped
@@ -16,6 +18,9 @@ const paused archive.State = "paused"
 type owner struct {
 	archive.Account
 	halt halt
+	// givenUp reports whether the pipeline gave up a job, as far as the site can tell; nil if
+	// it cannot.
+	givenUp func(archive.Job) bool
 }
 
 // halt is such a reason. It is zero if the pipeline requests files.
@@ -78,12 +83,39 @@ func stopOf(stops archive.Switches, account archive.Account, tiers archive.Tiers
 	return "", false
 }
 
+// ownerOf returns the account as the owner of files, for the time of ctx.
+func (s *Server) ownerOf(ctx context.Context, account archive.Account, h halt) owner {
+	return owner{account, h, s.givenUp(ctx, account)}
+}
+
+// givenUp returns a function that reports whether the pipeline gave up a job of the account.
+// A page can do without this, so the function does not fail.
+func (s *Server) givenUp(ctx context.Context, account archive.Account) func(archive.Job) bool {
+	if s.deps.Letters == nil {
+		return nil
+	}
+	letters := func(e events.Event) (events.DeadLetter, bool, error) { return s.deps.Letters.Letter(ctx, e) }
+	var once sync.Once
+	return func(j archive.Job) bool {
+		_, yes, err := summary.GivenUp(j, account, letters)
+		if err != nil {
+			once.Do(func() {
+				s.log.Warn("the site does not know which files need an operator", "request", requestOf(ctx).id, "error", err.Error())
+			})
+		}
+		return yes
+	}
+}
+
 // state returns how far the job is.
 func (o owner) state(j archive.Job) archive.State {
 	st := j.State(o.Role)
 	if st == archive.Archived && (o.Plan != nil || j.Ordered) {
 		// An operator can bring back the files of a Free user, too.
 		st = archive.Planned
+	}
+	if (st == archive.Planned || st == archive.Requested) && o.givenUp != nil && o.givenUp(j) {
+		return summary.Attention
 	}
 	if st != archive.Planned || o.halt.state == "" || j.Intent != nil || j.Ordered && o.halt.state == summary.Held {
 		return st

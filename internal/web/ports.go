@@ -93,6 +93,14 @@ type Statuses interface {
 	Last(ctx context.Context, user events.UserID, job events.JobID) (e events.StatusChanged, ok bool, err error)
 }
 
+// Letters finds the dead letters: what the pipeline gave up, and an operator has to look at.
+type Letters interface {
+	// Letter returns the last letter of the work that e would be, as of a moment ago. e is a
+	// UserUpgraded with its user, a ThawRequested with its user and job, or a
+	// RetrievalCompleted with its job. ok is false if there is no letter.
+	Letter(ctx context.Context, e events.Event) (letter events.DeadLetter, ok bool, err error)
+}
+
 // Status is a change with its position in the stream.
 type Status struct {
 	Position events.Position

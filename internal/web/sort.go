@@ -86,7 +86,7 @@ func orders() map[string]func(archive.Job, owner) place {
 // inOrder returns the states of the catalog in the order of a list. The first ones may need
 // somebody to do something.
 func inOrder() []archive.State {
-	return []archive.State{archive.Unclear, archive.Errored, archive.Pending, archive.Archived, paused, summary.Held, archive.Planned, archive.Requested, archive.Available}
+	return []archive.State{summary.Attention, archive.Unclear, archive.Errored, archive.Pending, archive.Archived, paused, summary.Held, archive.Planned, archive.Requested, archive.Available}
 }
 
 // sorted returns a page of the list in an order that the catalog does not have.

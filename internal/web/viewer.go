@@ -17,12 +17,14 @@ type viewer struct {
 	// job is the job that the address names. It may be anybody's. It is zero if the address
 	// names none, or if there is no such job. One call reads it with the account.
 	job archive.Job
+	// of is the viewer as the owner of files, for the time of the request.
+	of owner
 	// halt says why the pipeline requests none of the user's files.
 	halt halt
 }
 
 // owner is the viewer as the owner of files.
-func (v *viewer) owner() owner { return owner{v.account, v.halt} }
+func (v *viewer) owner() owner { return v.of }
 
 // Name is how the page addresses the viewer.
 func (v *viewer) Name() string {
@@ -99,5 +101,6 @@ func (s *Server) viewerOf(ctx context.Context, token string, id events.JobID, us
 		}
 	}
 	v.halt = s.haltOf(ctx, v.account)
+	v.of = s.ownerOf(ctx, v.account, v.halt)
 	return v, nil
 }

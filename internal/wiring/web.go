@@ -3,6 +3,7 @@ package wiring
 import (
 	"context"
 	"iter"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -69,6 +70,7 @@ func (e Env) web(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Part, 
 		Downloads: s3.New(cfg),
 		Statuses:  Statuses(b),
 		Switches:  thaw.NewStops(catalog, time.Now),
+		Letters:   Letters(b, time.Now),
 		Sessions:  sessions,
 		Logins:    logins,
 	})
@@ -90,6 +92,60 @@ func (e Env) web(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Part, 
 		Ready: []daemon.Check{b.Outlook("web").Err},
 		Close: b.Close,
 	}, nil
+}
+
+// Letters returns the site's view of the stream DEAD.
+func Letters(b *bus.Bus, now func() time.Time) web.Letters { return &letters{bus: b, now: now} }
+
+const (
+	// lettersAge is how long the site uses a list of the letters. lettersAway is how long it
+	// does not ask again after an error: a page can do without letters, and should not wait for
+	// them.
+	lettersAge, lettersAway = 2 * time.Second, 30 * time.Second
+	// lettersWait bounds the wait for the list.
+	lettersWait = time.Second
+)
+
+// letters reads DEAD for the site. Most work has no letter, and a page asks for many pieces
+// of work. So one list of subjects answers most questions.
+type letters struct {
+	bus *bus.Bus
+	now func() time.Time
+
+	mu       sync.Mutex // guards the fields below, and is held while one caller asks
+	subjects map[string]uint64
+	err      error
+	at       time.Time // of the last answer
+}
+
+func (l *letters) Letter(ctx context.Context, e events.Event) (events.DeadLetter, bool, error) {
+	subject, err := bus.LetterSubject(e)
+	if err != nil {
+		return events.DeadLetter{}, false, err
+	}
+	if there, err := l.there(ctx, subject); err != nil || !there {
+		return events.DeadLetter{}, false, err
+	}
+	_, letter, ok, err := l.bus.LetterOf(ctx, e)
+	return letter, ok, err
+}
+
+// there reports whether there are letters under the subject.
+func (l *letters) there(ctx context.Context, subject string) (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	age, most := l.now().Sub(l.at), lettersAge
+	if l.err != nil {
+		most = lettersAway
+	}
+	if l.at.IsZero() || age < 0 || age >= most {
+		// Others wait for the answer, so it does not end with the request that began it.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lettersWait)
+		defer cancel()
+		l.subjects, l.err = l.bus.LetterSubjects(ctx)
+		l.at = l.now()
+	}
+	return l.subjects[subject] > 0, l.err
 }
 
 // Statuses returns the site's view of the stream STATUS.

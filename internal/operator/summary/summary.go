@@ -56,7 +56,7 @@ func New(now time.Time) *Summary { return &Summary{now: now, rows: map[archive.S
 
 // order returns the states in the order in which a job passes through them.
 func order() []archive.State {
-	return []archive.State{archive.Pending, archive.Errored, archive.Archived, Queued, Held, archive.Planned, archive.Requested, archive.Available, archive.Unclear}
+	return []archive.State{archive.Pending, archive.Errored, archive.Archived, Queued, Held, Attention, archive.Planned, archive.Requested, archive.Available, archive.Unclear}
 }
 
 // Add counts a job of a user with the role.
@@ -80,6 +80,9 @@ func (c *Summary) AddOf(job archive.Job, owner archive.Account, announced bool) 
 	}
 	c.add(job, state)
 }
+
+// AddGivenUp counts a job that the pipeline gave up.
+func (c *Summary) AddGivenUp(job archive.Job) { c.add(job, Attention) }
 
 func (c *Summary) add(job archive.Job, state archive.State) {
 	r := c.rows[state]

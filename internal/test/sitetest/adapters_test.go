@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
@@ -41,7 +42,7 @@ func TestTheAdaptersDoWhatTheSiteReliesOn(t *testing.T) {
 		}
 		return sitetest.Ports{
 			// Two archived jobs a page, so that there are several pages.
-			Accounts: a.Catalog, Jobs: a.Catalog.Paged(2), Downloads: awss3.New(a.Config), Statuses: wiring.Statuses(site), Sessions: sessions,
+			Accounts: a.Catalog, Jobs: a.Catalog.Paged(2), Downloads: awss3.New(a.Config), Statuses: wiring.Statuses(site), Sessions: sessions, Letters: wiring.Letters(site, time.Now),
 			Bucket: testenv.BucketID,
 			AddJob: func(j archive.Job) {
 				if err := a.Catalog.AddJob(t.Context(), j); err != nil {
@@ -54,6 +55,7 @@ func TestTheAdaptersDoWhatTheSiteReliesOn(t *testing.T) {
 				}
 			},
 			Get:    client.Get,
+			GiveUp: func(letter events.DeadLetter) { bustest.StoreLetters(t, testenv.Bus(t, ns, "operator"), letter) },
 			Report: func(e events.StatusChanged) { bustest.Publish(t, ns, e) },
 			Remake: remake,
 		}

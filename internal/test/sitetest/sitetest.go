@@ -21,6 +21,7 @@ type Ports struct {
 	Downloads web.Downloads
 	Statuses  web.Statuses
 	Sessions  web.SessionStore
+	Letters   web.Letters
 	// Bucket is a bucket that is there.
 	Bucket string
 	// AddJob adds a job to the catalog.
@@ -29,6 +30,8 @@ type Ports struct {
 	PutObject func(o archive.Object, body string)
 	// Get asks for the URL of a download.
 	Get func(url string) (*http.Response, error)
+	// GiveUp stores a dead letter.
+	GiveUp func(events.DeadLetter)
 	// Report adds a change to the stream of statuses.
 	Report func(events.StatusChanged)
 	// Remake deletes the stream of statuses and makes it anew.
@@ -57,6 +60,7 @@ func Run(t *testing.T, ports func(*testing.T) Ports) {
 		{"a download has its parameters", download},
 		{"statuses are followed and looked up", statuses},
 		{"a stream that was made anew is another one", remade},
+		{"a dead letter is found by its work", letterIsFound},
 		{"a store forgets what is over", stored},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, ports(t)) })
