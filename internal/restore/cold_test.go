@@ -113,7 +113,7 @@ func TestAnEventOfS3IsAHint(t *testing.T) {
 		kind  fault.Kind
 		fails bool
 		back  bool
-		asked bool // thaw is asked for another retrieval
+		asked bool // thaw must request another retrieval
 		clear bool // the catalog has no retrieval any more
 	}{
 		{name: "a copy that nobody of us requested", asked: true, clear: true,

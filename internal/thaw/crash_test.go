@@ -35,6 +35,10 @@ type (
 		*life
 		to thaw.Vault
 	}
+	completionsIn struct {
+		*life
+		to thaw.Completions
+	}
 	jobsIn struct {
 		*life
 		to thaw.ArchivedJobs
@@ -135,6 +139,10 @@ func (p vaultIn) Describe(ctx context.Context, job archive.Job) (r archive.Retri
 	return r, err
 }
 
+func (p completionsIn) Publish(ctx context.Context, e events.Event) error {
+	return p.Call("Completions.Publish", func() error { return p.to.Publish(ctx, e) })
+}
+
 func (p jobsIn) ArchivedPage(ctx context.Context, u events.UserID, cursor string) (jobs []archive.Job, next string, err error) {
 	err = p.Call("Jobs.ArchivedPage", func() error { jobs, next, err = p.to.ArchivedPage(ctx, u, cursor); return err })
 	return jobs, next, err
@@ -167,7 +175,7 @@ func TestEveryPortCanBreak(t *testing.T) {
 	wrapped := []reflect.Type{
 		reflect.TypeFor[accountsIn](), reflect.TypeFor[catalogIn](), reflect.TypeFor[vaultIn](),
 		reflect.TypeFor[jobsIn](), reflect.TypeFor[tasksIn](), reflect.TypeFor[kvIn](),
-		reflect.TypeFor[plansIn](), reflect.TypeFor[budgetsIn](), reflect.TypeFor[switchesIn](),
+		reflect.TypeFor[completionsIn](), reflect.TypeFor[plansIn](), reflect.TypeFor[budgetsIn](), reflect.TypeFor[switchesIn](),
 	}
 	for _, service := range []reflect.Type{reflect.TypeFor[thaw.Requester](), reflect.TypeFor[thaw.Planner](), reflect.TypeFor[thaw.Pace]()} {
 		for i := range service.NumField() {

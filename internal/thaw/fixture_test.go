@@ -32,6 +32,7 @@ type crashFixture struct {
 	budget           thaw.Limits
 	class            archive.Class   // of new archives; empty for a vault
 	survivor         *thaw.Requester // in the process that does not die
+	completions      *completions
 }
 
 // doneCase is a job that was delivered until it was acked.
@@ -40,9 +41,17 @@ type doneCase struct {
 	job  events.JobID
 }
 
+// completions collects the completions that are published.
+type completions struct{ all []events.RetrievalCompleted }
+
+func (c *completions) Publish(_ context.Context, e events.Event) error {
+	c.all = append(c.all, e.(events.RetrievalCompleted))
+	return nil
+}
+
 func newCrashFixture(t *testing.T) *crashFixture {
 	ns := testenv.NATS(t)
-	w := &crashFixture{worker: testenv.Bus(t, ns, "thaw"), operator: testenv.Bus(t, ns, "operator"), t: t, now: time.Now()}
+	w := &crashFixture{worker: testenv.Bus(t, ns, "thaw"), operator: testenv.Bus(t, ns, "operator"), t: t, now: time.Now(), completions: &completions{}}
 	w.renewAWS(t)
 	return w
 }
@@ -97,6 +106,7 @@ func (w *crashFixture) requester(t *testing.T, l *life) *thaw.Requester {
 		Tiers:  archive.DefaultTiers(),
 		Pace:   &thaw.Pace{KV: kvIn{l, "KV", w.worker.KV(bus.BucketPace)}, Now: clock},
 		Prices: cost.Public().In("us-east-1"), Now: clock, Log: quiet,
+		Completions:  completionsIn{l, w.completions},
 		OnDuplicates: func(n int) { t.Errorf("%d duplicates", n) },
 	}
 }
@@ -145,7 +155,10 @@ func (w *crashFixture) checkAll(t *testing.T) {
 	for _, j := range w.Glacier.Jobs() {
 		have[j.Archive] = append(have[j.Archive], retrieval{j.ID, string(j.Tier)})
 	}
-	restores := w.S3.Restores()
+	restores, completed := w.S3.Restores(), map[events.JobID]bool{}
+	for _, e := range w.completions.all {
+		completed[e.JobID] = true
+	}
 	for _, c := range w.done {
 		job := w.Job(c.job)
 		if !job.Copy.InVault() {
@@ -153,6 +166,9 @@ func (w *crashFixture) checkAll(t *testing.T) {
 			n := restores[s3.Version{Bucket: at.Bucket, Key: at.Key, Version: at.Version}]
 			if want := 1; n != want && at.Class != archive.Instant || job.RetrievalID == "" || job.Intent != nil {
 				t.Errorf("%s: S3 has %d retrievals, want %d; the catalog has %q and intent %v", c.name, n, want, job.RetrievalID, job.Intent)
+			}
+			if job.Copy.Class == archive.Instant && !completed[job.ID] {
+				t.Errorf("%s: nobody says that the archive can be read", c.name)
 			}
 			// S3 does not tell the tier of a copy that a dead worker requested: it is billed as
 			// the dearest.

@@ -83,6 +83,11 @@ type Catalog interface {
 	SaveRetrieval(ctx context.Context, job archive.Job, intent archive.Intent, r archive.Retrieval) error
 }
 
+// Completions publishes completions of retrievals.
+type Completions interface {
+	Publish(context.Context, events.Event) error
+}
+
 // Vault makes the requester's calls to Glacier.
 type Vault interface {
 	// Retrieve requests the job's archive in the tier, with one request that it does not

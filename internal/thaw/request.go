@@ -59,6 +59,10 @@ type Requester struct {
 	OnRequested  func(r archive.Retrieval, fallback bool)
 	OnAdopted    func(archive.Retrieval)
 	OnDuplicates func(n int)
+	// Completions publishes the completion of a retrieval that is finished when it is
+	// requested. It is another port than emit, because only the sweep's user of NATS may
+	// publish completions. Without it, the sweep finds the retrieval.
+	Completions Completions
 
 	accounts accountCache
 	listing  listing
@@ -137,7 +141,12 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 		return r.ask(ctx, log, job, emit)
 	case gate.OnItsWay:
 		log.Info("nothing to request", "why", answer.Why, "retrieval", job.RetrievalID)
-		return emit(ctx, r.requested(job))
+		known := archive.Retrieval{ID: job.RetrievalID}
+		if job.Copy.Class.Longest("") == 0 {
+			// No retrieval was needed, and an earlier delivery may have died before it said so.
+			known.Status, known.Tier = archive.Succeeded, job.Tier
+		}
+		return r.tell(ctx, job, known, emit)
 	case gate.Done, gate.Drop:
 		log.Info("nothing to request", "why", answer.Why)
 		return nil
@@ -148,10 +157,10 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 // tell reports that the retrieval is on its way. If it is finished already, nobody else will
 // say so: then tell also publishes its completion.
 func (r *Requester) tell(ctx context.Context, job archive.Job, retrieval archive.Retrieval, emit Emit) error {
-	if err := emit(ctx, r.requested(job)); err != nil || retrieval.Status != archive.Succeeded {
+	if err := emit(ctx, r.requested(job)); err != nil || retrieval.Status != archive.Succeeded || r.Completions == nil {
 		return err
 	}
-	return emit(ctx, events.RetrievalCompleted{
+	return r.Completions.Publish(ctx, events.RetrievalCompleted{
 		ID: "found-" + string(retrieval.ID), JobID: job.ID, ArchiveID: job.ArchiveID, RetrievalID: retrieval.ID,
 		Status: archive.Succeeded, Tier: retrieval.Tier.Told(), Size: max(retrieval.Size, job.ArchiveSize, 0), TreeHash: retrieval.TreeHash,
 		CompletedAt: retrieval.CompletedAt, ExpiresAt: retrieval.ExpiresAt,

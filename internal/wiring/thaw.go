@@ -77,6 +77,11 @@ func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
 		Now:   e.clock(),
 		Log:   e.Log,
 	}
+	sweep, sweepBus, sweepMetrics, err := e.sweeper(ctx, cfg, catalog)
+	if err != nil {
+		b.Close()
+		return daemon.Part{}, err
+	}
 	requester := &thaw.Requester{
 		Accounts:     catalog,
 		Catalog:      catalog,
@@ -92,14 +97,10 @@ func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
 		AssumedSize:  e.Config.AssumedSize,
 		Now:          e.clock(),
 		Log:          e.Log,
+		Completions:  streams{sweepBus},
 		OnRequested:  tm.requested,
 		OnAdopted:    tm.adopt,
 		OnDuplicates: func(n int) { tm.duplicates.Add(float64(n)) },
-	}
-	sweep, sweepBus, sweepMetrics, err := e.sweeper(ctx, cfg, catalog)
-	if err != nil {
-		b.Close()
-		return daemon.Part{}, err
 	}
 	plan := &bus.Worker[events.UserUpgraded]{
 		Bus: b, Stream: events.StreamPremium, Consumer: bus.ConsumerPlan, Slots: 2,
