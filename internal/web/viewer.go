@@ -43,6 +43,9 @@ func (v *viewer) ID() events.UserID { return v.account.ID }
 // Email is the viewer's address, if the provider told it.
 func (v *viewer) Email() string { return v.account.Email }
 
+// Who is the same in all tabs of the session, and says nothing about it.
+func (v *viewer) Who() string { return hashOf("tabs " + v.session.token)[:16] }
+
 // Since is the time of the last change of the viewer's plan; zero if it never changed.
 func (v *viewer) Since() time.Time { return v.account.RoleChangedAt }
 
