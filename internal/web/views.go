@@ -37,7 +37,7 @@ type frame struct {
 	// if the position is not known.
 	Live bool
 	At   string
-	// Poll says that something may change of which no event tells.
+	// Poll says that the page may change without an event.
 	Poll bool
 	// Request is the request's id, for pages on which somebody may need it.
 	Request string
