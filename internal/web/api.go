@@ -43,9 +43,10 @@ func (s *Server) routeAPI(app *fiber.App) {
 // forAPI reports whether a program asks. It gets an answer in JSON.
 func forAPI(c fiber.Ctx) bool { return strings.HasPrefix(c.Path(), "/api/") }
 
-// apiViewer returns the person who is signed in. It is an error if nobody is.
-func (s *Server) apiViewer(c fiber.Ctx) (*viewer, error) {
-	v, err := s.viewer(c, true)
+// apiViewer returns the person who is signed in. It is an error if nobody is. used says
+// whether the request shows that the person is there.
+func (s *Server) apiViewer(c fiber.Ctx, used bool) (*viewer, error) {
+	v, err := s.viewer(c, used)
 	if err == nil && v == nil {
 		err = &problem{status: http.StatusUnauthorized, title: "You are not signed in", sentence: "Sign in at /login; the session's cookie is the credential."}
 	}
@@ -68,7 +69,7 @@ func planOf(role archive.Role) string {
 }
 
 func (s *Server) apiAccount(c fiber.Ctx) error {
-	v, err := s.apiViewer(c)
+	v, err := s.apiViewer(c, true)
 	if err != nil {
 		return err
 	}
@@ -128,7 +129,7 @@ func (s *Server) apiJobOf(v jobView, of owner) apiJob {
 const tooManyToSort = "With more than 10 000 annotations the list can be sorted by date alone."
 
 func (s *Server) apiJobs(c fiber.Ctx) error {
-	v, err := s.apiViewer(c)
+	v, err := s.apiViewer(c, true)
 	if err != nil {
 		return err
 	}
@@ -165,7 +166,7 @@ func (s *Server) apiJobs(c fiber.Ctx) error {
 }
 
 func (s *Server) apiJob(c fiber.Ctx) error {
-	v, err := s.apiViewer(c)
+	v, err := s.apiViewer(c, true)
 	if err != nil {
 		return err
 	}
@@ -191,7 +192,7 @@ func (s *Server) apiJob(c fiber.Ctx) error {
 }
 
 func (s *Server) apiSubscribe(c fiber.Ctx) error {
-	v, err := s.apiViewer(c)
+	v, err := s.apiViewer(c, true)
 	if err != nil {
 		return err
 	}
@@ -207,7 +208,7 @@ func (s *Server) apiSubscribe(c fiber.Ctx) error {
 }
 
 func (s *Server) apiUnsubscribe(c fiber.Ctx) error {
-	v, err := s.apiViewer(c)
+	v, err := s.apiViewer(c, true)
 	if err != nil {
 		return err
 	}
@@ -222,9 +223,10 @@ func (s *Server) apiUnsubscribe(c fiber.Ctx) error {
 	}{planOf(archive.Free)})
 }
 
-// apiArchive answers with the overview of the archive.
+// apiArchive answers with the overview of the archive. Pages of older releases ask for it again
+// and again while nobody is there.
 func (s *Server) apiArchive(c fiber.Ctx) error {
-	v, err := s.apiViewer(c)
+	v, err := s.apiViewer(c, false)
 	if err != nil {
 		return err
 	}

@@ -354,3 +354,30 @@ func TestAnOpenStreamIsNoSignOfLife(t *testing.T) {
 		t.Errorf("after 75 idle minutes the list answers %s", a.Status)
 	}
 }
+
+// TestWhatAPageAsksForAloneIsNoSignOfLife lets a page read itself for longer than the idle time
+// of its session. Then the page gets an answer that it can understand, and no redirect.
+func TestWhatAPageAsksForAloneIsNoSignOfLife(t *testing.T) {
+	for path, header := range map[string]string{"/annotations": "1", "/annotation/j1": "1", "/subscribe": "1", "/account": "1", "/api/v1/archive": ""} {
+		b := newFixture(t)
+		b.ports.archived("ada", "j1", b.clock.Now())
+		ada := b.browser()
+		ada.signIn("ada", "/")
+		ask := func() answer {
+			req, err := http.NewRequest(http.MethodGet, b.url+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if header != "" {
+				req.Header.Set("Gas-Unattended", header)
+			}
+			return ada.still().do(req)
+		}
+		for i, want := range []int{200, 200, 401} {
+			b.clock.Add(25 * time.Minute)
+			if a := ask(); a.StatusCode != want {
+				t.Errorf("%s answers %s after %d minutes, want %d", path, a.Status, 25*(i+1), want)
+			}
+		}
+	}
+}

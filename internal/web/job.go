@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/operator/summary"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -23,6 +24,15 @@ type annotationBody struct {
 	Expected *span
 	// Fallback says why a slower tier is used; empty if none is.
 	Fallback string
+}
+
+// moving reports whether the page may change without an event.
+func (b annotationBody) moving() bool {
+	switch b.Job.State {
+	case archive.Pending, archive.Planned, archive.Requested, summary.Held, paused, summary.Attention:
+		return true
+	}
+	return false
 }
 
 type span struct{ From, To time.Time }

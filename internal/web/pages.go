@@ -56,12 +56,12 @@ func (s *Server) annotations(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	live := s.position(c.Context())
+	at := s.position(c.Context())
 	body, err := s.listPage(c.Context(), v.owner(), f)
 	if err != nil {
 		return err
 	}
-	return s.show(c, "annotations", frame{Title: "Your annotations", Viewer: v, Waits: v.halt.told(body.Over), Section: "annotations", Live: live, Body: body})
+	return s.show(c, "annotations", frame{Title: "Your annotations", Viewer: v, Waits: v.halt.told(body.Over), Section: "annotations", Live: true, At: at, Poll: body.Over != nil && body.Over.Coming+body.Over.Waiting+body.Over.Attention > 0, Body: body})
 }
 
 // queryOf returns the query of the address. A name that is not there is empty.
@@ -71,7 +71,7 @@ func queryOf(c fiber.Ctx) func(name string) string {
 
 // annotation shows a file.
 func (s *Server) annotation(c fiber.Ctx) error {
-	live := s.position(c.Context())
+	at := s.position(c.Context())
 	v, err := s.page(c)
 	if v == nil {
 		return err
@@ -84,7 +84,7 @@ func (s *Server) annotation(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return s.show(c, "annotation", frame{Title: body.Job.Name, Viewer: v, Waits: v.halt.told(nil), Section: "annotations", Live: live, Body: body})
+	return s.show(c, "annotation", frame{Title: body.Job.Name, Viewer: v, Waits: v.halt.told(nil), Section: "annotations", Live: true, At: at, Poll: body.moving(), Body: body})
 }
 
 // download leads to the result file.
@@ -119,11 +119,12 @@ func (s *Server) subscribePage(c fiber.Ctx) error {
 	if v == nil {
 		return err
 	}
+	at := s.position(c.Context())
 	body, err := s.subscribeBodyOf(c.Context(), v.owner())
 	if err != nil {
 		return err
 	}
-	return s.show(c, "subscribe", frame{Title: "Premium", Viewer: v, Waits: v.halt.told(body.Over), Section: "subscribe", Body: body})
+	return s.show(c, "subscribe", frame{Title: "Premium", Viewer: v, Waits: v.halt.told(body.Over), Section: "subscribe", Live: true, At: at, Poll: body.Left, Body: body})
 }
 
 // subscribe is the button of the plan page.
@@ -150,8 +151,9 @@ func (s *Server) account(c fiber.Ctx) error {
 	if v == nil {
 		return err
 	}
+	at := s.position(c.Context())
 	body := accountBody{Price: s.cfg.PremiumPrice, Over: s.overviewOf(c.Context(), v.owner(), "the account page")}
-	return s.show(c, "account", frame{Title: "Your account", Viewer: v, Waits: v.halt.told(body.Over), Section: "account", Body: body})
+	return s.show(c, "account", frame{Title: "Your account", Viewer: v, Waits: v.halt.told(body.Over), Section: "account", Live: true, At: at, Body: body})
 }
 
 // unsubscribe is the button that leads back to Free.

@@ -15,12 +15,15 @@ import (
 // request shows that the person is there. A browser keeps a live stream open, so a live
 // stream does not show it.
 func (s *Server) viewer(c fiber.Ctx, used bool) (*viewer, error) {
-	v, err := s.viewerOf(c.Context(), c.Cookies(s.cookieName(sessionCookie)), namedJob(c), used)
+	v, err := s.viewerOf(c.Context(), c.Cookies(s.cookieName(sessionCookie)), namedJob(c), used && !unattended(c))
 	if v != nil {
 		c.Locals(viewerLocal, v)
 	}
 	return v, err
 }
+
+// unattended reports whether the page itself asks, and perhaps nobody is there.
+func unattended(c fiber.Ctx) bool { return c.Get("Gas-Unattended") != "" }
 
 // page returns the viewer of a page that needs one. If it is nil, page has answered already,
 // and the handler returns err as it is.
@@ -28,6 +31,10 @@ func (s *Server) page(c fiber.Ctx) (*viewer, error) {
 	v, err := s.viewer(c, true)
 	if v != nil || err != nil {
 		return v, err
+	}
+	if unattended(c) {
+		// The page could not follow a redirect to the provider.
+		return nil, signedOut(c.OriginalURL())
 	}
 	return nil, c.Redirect().Status(fiber.StatusSeeOther).To(loginLink(c.OriginalURL()))
 }

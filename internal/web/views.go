@@ -33,9 +33,12 @@ type frame struct {
 	Waits string
 	// Section is the current place in the navigation.
 	Section string
-	// Live is the position at which the page's live stream begins; empty for a page without
-	// one.
-	Live string
+	// Live says that the page follows its user's changes, from the position At on. At is empty
+	// if the position is not known.
+	Live bool
+	At   string
+	// Poll says that the page may change without an event.
+	Poll bool
 	// Request is the request's id, for pages on which somebody may need it.
 	Request string
 	Body    any

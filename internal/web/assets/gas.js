@@ -1,6 +1,6 @@
-// Shows times in the reader's own zone, follows the user's status changes, and
-// updates the page. The page is complete when it is loaded. Without this script it
-// does not change until somebody reloads it.
+// Shows times in the reader's own zone, follows the user's status changes, and keeps the
+// page true. The page is complete when it is loaded. Without this script it does not change
+// until somebody reloads it.
 (() => {
   "use strict";
   // In the page's language and the reader's zone.
@@ -9,47 +9,145 @@
   const time = { hour: "2-digit", minute: "2-digit" };
   const day = form(date), clock = form(time), zoned = form({ ...time, timeZoneName: "short" });
   const universal = form({ ...date, ...time, timeZone: "UTC" });
-  const today = day.format(new Date());
   const utc = (at) => `${universal.format(at)} UTC`;
 
-  // A time in the list is short, and tells the other zone when it is pointed at; one
-  // among the facts tells both.
+  // A time in the list is short, and tells the other zone when it is pointed at; one among
+  // the facts tells both. A reader in UTC has one zone.
   function localize(node) {
     const at = new Date(node.dateTime);
     if (isNaN(at)) return;
+    const other = at.getTimezoneOffset() !== 0;
     if ("both" in node.dataset) {
-      node.textContent = `${day.format(at)}, ${zoned.format(at)}`;
-      const other = document.createElement("span");
-      other.className = "utc";
-      other.textContent = utc(at);
-      node.append(" ", other);
+      node.textContent = other ? `${day.format(at)}, ${zoned.format(at)}` : utc(at);
+      if (!other) return;
+      const span = document.createElement("span");
+      span.className = "utc";
+      span.textContent = utc(at);
+      node.append(" ", span);
       return;
     }
     const on = day.format(at);
-    node.textContent = on === today ? clock.format(at) : `${on}, ${clock.format(at)}`;
-    node.title = utc(at);
+    node.textContent = on === day.format(new Date()) ? clock.format(at) : `${on}, ${clock.format(at)}`;
+    if (other) node.title = utc(at);
   }
-  for (const node of document.querySelectorAll("time[datetime]")) localize(node);
+  const localizeAll = (root) => { for (const node of root.querySelectorAll("time[datetime]")) localize(node); };
+  localizeAll(document);
 
-  const timeOf = (iso) => {
+  const timeOf = (at) => {
     const node = document.createElement("time");
-    node.dateTime = iso;
+    node.dateTime = at;
     localize(node);
     return node;
   };
-
-  const url = document.body.dataset.live;
-  if (!url || !window.EventSource) return;
-
-  const rows = new Map();
-  for (const row of document.querySelectorAll("[data-job]")) rows.set(row.dataset.job, row);
-  if (rows.size === 0 && !document.querySelector("[data-archive]")) return;
-
-  const announce = document.querySelector("[data-announce]");
   const text = (node, value) => {
     if (node && node.textContent !== value) node.textContent = value;
   };
+  const announce = (value) => text(document.querySelector("[data-announce]"), value);
+  const visible = () => document.visibilityState === "visible";
+  const wait = (ms, signal) => new Promise((done) => {
+    const timer = setTimeout(done, ms);
+    signal?.addEventListener("abort", () => { clearTimeout(timer); done(); });
+  });
 
+  // What the page says about its own liveness: "" if it is live.
+  const offline = document.querySelector("[data-offline]");
+  let told = "";
+  function tell(state) {
+    if (!offline || state === told || told === "signed out") return;
+    told = state;
+    if (state === "") { offline.replaceChildren(); return; }
+    const note = document.createElement("div"), p = document.createElement("p"), b = document.createElement("b"), a = document.createElement("a");
+    note.className = "note";
+    note.dataset.tone = "quiet";
+    if (state === "signed out") {
+      b.textContent = "You are signed out.";
+      a.textContent = "Sign in";
+    } else {
+      b.textContent = "This page is not live.";
+      a.textContent = "Reload";
+    }
+    a.href = location.href;
+    p.append(b, " It shows how things were at ", timeOf(new Date(seen).toISOString()), ". ", a);
+    note.append(p);
+    offline.replaceChildren(note);
+  }
+  // When the page was last true.
+  let seen = Date.now();
+
+  // The page reads itself again, and changes what is different. Somebody who is not there
+  // must not stay signed in by that, so the request says that it is the page's own.
+  // The browser makes the document: a page of ours may make none out of text.
+  function fetchPage() {
+    return new Promise((done) => {
+      const ask = new XMLHttpRequest();
+      ask.open("GET", location.href);
+      ask.responseType = "document";
+      ask.timeout = 20000;
+      ask.setRequestHeader("Gas-Unattended", "1");
+      ask.onloadend = () => done(ask);
+      ask.send();
+    });
+  }
+  function morph(from, to) {
+    if ("announce" in (from.dataset || {})) return;
+    for (const { name } of [...from.attributes]) if (name !== "open" && !to.hasAttribute(name)) from.removeAttribute(name);
+    for (const { name, value } of to.attributes) if (from.getAttribute(name) !== value) from.setAttribute(name, value);
+    const keyed = new Map();
+    for (const child of from.children) if (child.dataset?.job) keyed.set(child.dataset.job, child);
+    let at = from.firstChild;
+    for (const want of [...to.childNodes]) {
+      const key = want.dataset?.job, have = keyed.get(key) || at;
+      if (!have || have.nodeName !== want.nodeName || key !== have.dataset?.job) {
+        from.insertBefore(document.importNode(want, true), at);
+        continue;
+      }
+      if (have === at) at = at.nextSibling;
+      else from.insertBefore(have, at);
+      if (have.nodeType === Node.ELEMENT_NODE) morph(have, want);
+      else if (have.data !== want.data) have.data = want.data;
+    }
+    while (at) { const next = at.nextSibling; at.remove(); at = next; }
+  }
+  const scriptOf = (doc) => doc.querySelector("script[src]")?.getAttribute("src");
+  let busy = null;
+  async function refresh() {
+    if (busy) return busy;
+    busy = fetchPage();
+    const answer = await busy;
+    busy = null;
+    const doc = answer.response;
+    if (answer.status === 401) { signedOut(); return; }
+    if (answer.status !== 200 || !doc?.querySelector("main") || new URL(answer.responseURL).pathname !== location.pathname) return;
+    if (scriptOf(doc) !== scriptOf(document) || doc.body.dataset.who !== document.body.dataset.who) { location.reload(); return; }
+    seen = Date.now();
+    localizeAll(doc);
+    for (const part of ["main", ".top nav", "footer"]) {
+      const have = document.querySelector(part), want = doc.querySelector(part);
+      if (have && want && !have.isEqualNode(want)) morph(have, want);
+    }
+    document.title = doc.title;
+    for (const name of ["live", "poll", "plan"]) {
+      if (name in doc.body.dataset) document.body.dataset[name] = doc.body.dataset[name];
+      else delete document.body.dataset[name];
+    }
+    again();
+  }
+  // Changes come in waves, and the site counts them at most every other second.
+  let soon = 0, later = 0;
+  function refreshSoon() {
+    soon ||= setTimeout(() => { soon = 0; if (visible()) refresh(); }, 2200);
+  }
+  // Some things change without an event: an approval, a pause, a dead letter.
+  function again() {
+    clearTimeout(later);
+    if ("poll" in document.body.dataset && told !== "signed out") later = setTimeout(() => (visible() ? refresh() : 0), 15000);
+  }
+
+  const { who, live } = document.body.dataset;
+  if (!who) return;
+  again();
+
+  const stepNames = ["Planned", "Thawing", "Copying", "Checking", "Ready"];
   const bytes = (n) => {
     const units = ["B", "kB", "MB", "GB", "TB", "PB"];
     let unit = 0;
@@ -63,26 +161,8 @@
     badge.querySelector("use").setAttribute("href", `#${change.icon}`);
     text(badge.querySelector("[data-label]"), change.label);
   }
-
-  const stepNames = ["Planned", "Thawing", "Copying", "Checking", "Ready"];
-
   function showSteps(card, done) {
-    let steps = card.querySelector("[data-steps]");
-    if (!steps) {
-      if (done === 0) return;
-      steps = document.createElement("ol");
-      steps.className = "steps";
-      steps.dataset.steps = "";
-      for (const name of stepNames) {
-        const li = document.createElement("li");
-        const told = document.createElement("span");
-        told.className = "hidden";
-        li.append(name, told);
-        steps.append(li);
-      }
-      card.querySelector("[data-sentence]").after(steps);
-    }
-    const all = [...steps.children];
+    const all = [...card.querySelectorAll("[data-steps] li")];
     all.forEach((li, i) => {
       const mark = i + 1 < done || done === all.length ? "done" : i + 1 === done ? "now" : "next";
       li.dataset.mark = mark;
@@ -91,7 +171,6 @@
       else li.removeAttribute("aria-current");
     });
   }
-
   // The bar is there only while bytes are moving.
   function showBytes(card, change) {
     let box = card.querySelector("[data-bytes]");
@@ -113,105 +192,163 @@
     bar.value = change.bytes || 0;
     text(box.querySelector("span"), `${bytes(change.bytes || 0)} of ${bytes(change.size)}`);
   }
-
-  // When the file is usually out of the archive.
-  function showSpan(card, change) {
-    if (change.state === "planned") return;
-    for (const p of card.querySelectorAll("[data-expected]")) p.remove();
-    const say = (...words) => {
-      const p = document.createElement("p");
-      p.className = "expected";
-      p.dataset.expected = "";
-      p.append(...words);
-      card.querySelector("[data-actions]").before(p);
-    };
-    if (change.fallback) say(change.fallback);
-    if (change.from) say("Usually out of the archive between ", timeOf(change.from), " and ", timeOf(change.to), ".");
-  }
-
-  function showDetail(page, change) {
-    const card = page.querySelector("[data-card]");
-    if (!card.querySelector("[data-sentence]")) return;
+  function showDetail(page, change, news) {
+    const card = page.querySelector("[data-card]"), sentence = card.querySelector("[data-sentence]");
+    if (!sentence) return;
     card.dataset.tone = change.tone;
-    const sentence = card.querySelector("[data-sentence]");
     // Several steps have the same sentence, which is announced only once. Then the step is
     // announced.
-    if (changed(page, change)) text(announce, sentence.textContent === change.sentence ? stepNames[change.step - 1] || change.label : "");
+    if (news) announce(sentence.textContent === change.sentence ? stepNames[change.step - 1] || change.label : "");
     text(sentence, change.sentence);
     showSteps(card, change.step);
     showBytes(card, change);
-    if (changed(page, change)) showSpan(card, change);
-    const actions = card.querySelector("[data-actions]");
-    if (change.state === "restored" && !actions.querySelector("[data-done]")) {
-      const link = document.createElement("a");
-      link.className = "button";
-      link.href = page.dataset.download;
-      link.dataset.done = "";
-      link.textContent = "Download the result";
-      actions.replaceChildren(link);
-    } else if (change.state !== "restored" && change.state !== "archived") {
-      actions.replaceChildren();
-    }
   }
-
-  const changed = (row, change) => row.dataset.state !== change.state;
-
-  // When a file came back, ask how many are left. Many files can come back at once, so
-  // ask at most every other second.
-  const note = document.querySelector("[data-archive]");
-  let asking = 0;
-  function askLeft() {
-    if (!note || asking) return;
-    asking = setTimeout(async () => {
-      asking = 0;
-      try {
-        const answer = await fetch("/api/v1/archive", { headers: { Accept: "application/json" } });
-        if (answer.ok) showLeft(await answer.json());
-      } catch { /* the next one asks again */ }
-    }, 2200);
-  }
-  function showLeft(archive) {
-    const by = note.querySelector("[data-by]");
-    if (archive.files === 0) {
-      note.dataset.tone = "good";
-      note.querySelector("use").setAttribute("href", "#check");
-      note.querySelector("p").replaceChildren(note.querySelector("[data-left]"), " Nothing of yours is in the archive any more.");
-      text(note.querySelector("[data-left]"), "All your files are back.");
-      if (by) by.remove();
-      return;
-    }
-    const more = archive.more ? " and more" : "";
-    text(note.querySelector("[data-left]"), `${archive.files}${more} ${archive.files === 1 ? "file is" : "files are"} coming back${archive.bytes ? `, ${bytes(archive.bytes)}` : ""}.`);
-    if (by && archive.by) by.replaceChildren("Usually all back between ", timeOf(archive.by.from), " and ", timeOf(archive.by.to), ".");
-    // The last files may come back without an event, so ask again later.
-    askLater();
-  }
-  let later = 0;
-  function askLater() {
-    clearTimeout(later);
-    later = setTimeout(askLeft, 15000);
-  }
-
-  const source = new EventSource(url);
-  source.addEventListener("status", (event) => {
-    const change = JSON.parse(event.data);
-    if (change.state === "restored") askLeft();
-    const row = rows.get(change.job);
-    if (!row) return;
-    const news = changed(row, change);
+  // A row shows its change at once. The rest of the page follows when the page reads itself.
+  function show(change) {
+    const row = [...document.querySelectorAll("[data-job]")].find((r) => r.dataset.job === change.job);
+    const news = row && row.dataset.state !== change.state;
     if (news) showBadge(row, change);
-    if (row.querySelector("[data-card]")) showDetail(row, change);
-    else if (news) text(announce, `${row.querySelector("[data-name]").textContent}: ${change.label}`);
-    row.dataset.state = change.state;
-  });
-  // The server cannot say which changes this page missed. Another server may not know that
-  // yet, and many pages reload at once. So a page does not reload twice in a row, and the
-  // pages do not reload together.
-  source.addEventListener("reload", () => {
-    source.close();
-    setTimeout(() => location.reload(), Math.max(0, 5000 - performance.now()) + 2000 * Math.random());
-  });
-  // A page in the browser's back cache must not hold its stream.
-  addEventListener("pagehide", () => source.close());
-  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+    if (row?.querySelector("[data-card]")) showDetail(row, change, news);
+    else if (news) announce(`\u2068${row.querySelector("[data-name]").textContent}\u2069: ${change.label}`);
+    if (row) row.dataset.state = change.state;
+    if (news || change.state !== "copying" && change.state !== "verifying") refreshSoon();
+  }
+
+  // One stream is enough for all tabs of a browser: HTTP/1.1 has six connections to a host.
+  // The visible tab that holds the lock has the stream, and tells the others. A hidden tab
+  // has none: it reads itself again when somebody looks at it.
+  const channel = window.BroadcastChannel ? new BroadcastChannel(`gas-${who}`) : null;
+  const share = (message) => channel?.postMessage(message);
+  let last = "", leading = false, stop = null;
+  const positionOf = () => new URL(document.body.dataset.live || "/", location.href).searchParams.get("after") || "";
+
+  function hear(message) {
+    if (message.plan !== undefined && message.plan !== document.body.dataset.plan && visible()) refreshSoon();
+    if (message.hello && leading) share({ at: last, state: told });
+    if (message.id) last = message.id;
+    if (message.change) show(message.change);
+    if (message.reload) refreshSoon();
+    if (message.state !== undefined) (message.state === "signed out" ? signedOut() : tell(message.state));
+    if (message.at !== undefined && message.at !== last) { last = message.at || last; refreshSoon(); }
+  }
+  if (channel) channel.onmessage = (event) => {
+    if (!visible()) return;
+    if (event.data.change) seen = Date.now();
+    hear(event.data);
+  };
+
+  function signedOut() {
+    tell("signed out");
+    clearTimeout(later);
+    stop?.abort();
+  }
+  function took(name, id, data) {
+    if (id) last = id;
+    if (name === "status") {
+      const change = JSON.parse(data);
+      share({ id, change });
+      show(change);
+    } else if (name === "reload") {
+      // The server cannot say which changes this page missed. Many pages hear this at once,
+      // so they do not ask together.
+      share({ id, reload: true });
+      setTimeout(refreshSoon, 3000 * Math.random());
+    }
+  }
+  async function read(answer, alive) {
+    const lines = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = "", id = "", name = "", data = [];
+    for (;;) {
+      const { value, done } = await lines.read();
+      if (done) return;
+      alive();
+      const parts = (rest + value).split(/\r\n|\n/);
+      rest = parts.pop();
+      for (const line of parts) {
+        if (line === "") {
+          if (name) took(name, id, data.join("\n"));
+          id = name = ""; data = [];
+          continue;
+        }
+        const [, field, content] = /^([^:]*):? ?(.*)$/.exec(line);
+        if (field === "id") id = content;
+        else if (field === "event") name = content;
+        else if (field === "data") data.push(content);
+      }
+    }
+  }
+  const shortest = 1000, longest = 60000, silence = 45000;
+  async function follow(signal) {
+    for (let failures = 0; !signal.aborted;) {
+      const stalled = new AbortController(), begun = Date.now();
+      let timer = 0, after = 0, refused = false;
+      const alive = () => { seen = Date.now(); clearTimeout(timer); timer = setTimeout(() => stalled.abort(), silence); };
+      const whole = () => stalled.abort();
+      signal.addEventListener("abort", whole);
+      timer = setTimeout(whole, silence);
+      try {
+        const answer = await fetch("/events", { headers: last ? { "Last-Event-ID": last } : {}, redirect: "manual", cache: "no-store", signal: stalled.signal });
+        const kind = answer.headers.get("Content-Type") || "";
+        if (answer.status === 200 && kind.startsWith("text/event-stream")) {
+          if (told !== "") refreshSoon();
+          tell("");
+          share({ state: "" });
+          await read(answer, alive);
+          // A stream ends now and then. One that ends at once is trouble.
+          failures = Date.now() - begun > 5000 ? 0 : failures + 1;
+        } else if (answer.status === 401) {
+          share({ state: "signed out" });
+          signedOut();
+        } else if (answer.status === 429 || answer.status === 408 || answer.status >= 500 || answer.status === 200) {
+          failures++;
+          refused = true;
+          after = 1000 * (Number(answer.headers.get("Retry-After")) || 0);
+          answer.body?.cancel();
+        } else {
+          // Asking again would get the same answer.
+          tell("not live");
+          share({ state: "not live" });
+          return;
+        }
+      } catch {
+        if (!signal.aborted) failures++;
+      } finally {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", whole);
+      }
+      if (signal.aborted) return;
+      // A connection that breaks once comes back unnoticed.
+      if (failures > 1 || refused) { tell("not live"); share({ state: "not live" }); }
+      const delay = Math.min(shortest * 2 ** Math.max(failures - 1, 0), longest);
+      await wait(Math.max(delay, Math.min(after, longest)) * (1 + Math.random() / 4), signal);
+    }
+  }
+  async function lead(signal) {
+    leading = true;
+    share({ at: last });
+    await follow(signal);
+    leading = false;
+  }
+  function join() {
+    if (live === undefined || !window.ReadableStream || stop && !stop.signal.aborted || told === "signed out") return;
+    stop = new AbortController();
+    const { signal } = stop;
+    share({ hello: true });
+    if (!navigator.locks) { lead(signal); return; }
+    navigator.locks.request(`gas-${who}`, { signal }, () => lead(signal)).catch(() => {});
+  }
+  last = positionOf();
+  if (live !== undefined && last === "") refreshSoon();
+  share({ plan: document.body.dataset.plan });
+  if (visible()) join();
+  async function look() {
+    if (!visible()) { stop?.abort(); return; }
+    await refresh();
+    last = positionOf() || last;
+    join();
+  }
+  document.addEventListener("visibilitychange", look);
+  // A page in the browser's back cache must hold neither lock nor stream.
+  addEventListener("pagehide", () => stop?.abort());
+  addEventListener("pageshow", (event) => { if (event.persisted) look(); });
 })();
