@@ -60,6 +60,19 @@ func (b *coldFixture) event(job archive.Job, status events.RetrievalStatus) even
 	}
 }
 
+// completed archives body in the class as the result of job id, retrieves the archive, and
+// returns what the bridge makes of the news.
+func (b *coldFixture) completed(class archive.Class, id events.JobID, body []byte) events.RetrievalCompleted {
+	b.t.Helper()
+	if class == archive.Vault {
+		return b.retrieved(id, body)
+	}
+	b.Account("u", archive.Premium)
+	job := b.requested(b.ArchiveIn(class, "u", id, body))
+	b.World.Clock.Advance(13 * time.Hour)
+	return b.event(job, archive.Succeeded)
+}
+
 func (b *coldFixture) objectsLeft() int {
 	b.t.Helper()
 	bucket := testenv.ColdID

@@ -238,7 +238,8 @@ func (b *fixture) in(l *life, e events.RetrievalCompleted) bool {
 // for files of several spans and parts.
 func TestWhereverAWorkerDiesTheNextOneFinishes(t *testing.T) {
 	t.Parallel()
-	b := newFixture(t).withKV()
+	b := newColdFixture(t)
+	b.withKV()
 	b.Log = slog.New(slog.DiscardHandler)
 	broken, cases, long := map[string]int{}, 0, os.Getenv("GAS_CRASH_LONG") != ""
 	for _, size := range []struct {
@@ -248,10 +249,13 @@ func TestWhereverAWorkerDiesTheNextOneFinishes(t *testing.T) {
 		maxParts int
 		ways     []testenv.Breakage
 		twice    bool
+		class    archive.Class
 	}{
-		{"one span", random(1000), part, 0, testenv.Breakages, true},
-		{"one part of two spans", random(1<<20 + 7), 1 << 20, 1, testenv.Breakages, long},
-		{"two parts", random(part + 7), part, 0, testenv.Breakages, false},
+		{"one span", random(1000), part, 0, testenv.Breakages, true, archive.Vault},
+		{"one part of two spans", random(1<<20 + 7), 1 << 20, 1, testenv.Breakages, long, archive.Vault},
+		{"two parts", random(part + 7), part, 0, testenv.Breakages, false, archive.Vault},
+		{"one span from GLACIER", random(1001), part, 0, testenv.Breakages, true, archive.Glacier},
+		{"one part of two spans from DEEP_ARCHIVE", random(1<<20 + 8), 1 << 20, 1, testenv.Breakages, false, archive.DeepArchive},
 	} {
 		if len(size.body) > part && !long {
 			continue
@@ -261,7 +265,7 @@ func TestWhereverAWorkerDiesTheNextOneFinishes(t *testing.T) {
 			one := func(at1 int, how1 testenv.Breakage, at2 int) (string, string) {
 				cases++
 				id := events.JobID(fmt.Sprintf("j%d", cases))
-				e := b.retrieved(id, size.body)
+				e := b.completed(size.class, id, size.body)
 				done := &effects{proven: map[int]bool{}, up: map[int]bool{}}
 				first, second := breaking(at1, how1, done), breaking(at2, testenv.DieAfter, done)
 				b.in(first, e)
@@ -276,6 +280,9 @@ func TestWhereverAWorkerDiesTheNextOneFinishes(t *testing.T) {
 				}
 				name := fmt.Sprintf("first %s %s, then dies after %s", how1, first.Broke(), second.Broke())
 				b.restored(id, size.body)
+				if n := b.objectsLeft(); n != 0 {
+					t.Errorf("%s: %d objects are left in the archive bucket", name, n)
+				}
 				if done.puts != 1 || len(done.twice) > 0 {
 					t.Errorf("%s: the object was written %d times, and parts were copied again although they were proven: %v", name, done.puts, done.twice)
 				}

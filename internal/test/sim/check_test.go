@@ -87,9 +87,29 @@ func (w *world) checkFiles() {
 			w.t.Errorf("%s has %d bytes in S3 that are not its %d; %v", id, len(got), len(want), err)
 		}
 	}
-	if n := len(w.Glacier.Archives(testenv.VaultID)); n != stay {
-		w.t.Errorf("%d archives are in the vault, want %d", n, stay)
+	if n := len(w.Glacier.Archives(testenv.VaultID)) + w.objectsLeft(); n != stay {
+		w.t.Errorf("%d archives are in cold storage, want %d", n, stay)
 	}
+}
+
+// objectsLeft is how many versions and delete markers the archive bucket has.
+func (w *world) objectsLeft() (n int) {
+	for pages := awss3.NewListObjectVersionsPaginator(w.Objects, &awss3.ListObjectVersionsInput{Bucket: aws.String(testenv.ColdID)}); pages.HasMorePages(); {
+		page, err := pages.NextPage(w.t.Context())
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		n += len(page.Versions) + len(page.DeleteMarkers)
+	}
+	return n
+}
+
+// archiveOf is how the job's archive is called in w.ended.
+func archiveOf(job archive.Job) string {
+	if job.Copy.InVault() {
+		return string(job.ArchiveID)
+	}
+	return job.Copy.String()
 }
 
 // paid is whether Glacier brought the archive that the job has.
@@ -97,7 +117,7 @@ func (w *world) paid(id events.JobID, job archive.Job) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.ContainsFunc(w.ended, func(r retrieval) bool {
-		return r.job == id && r.archive == string(job.ArchiveID) && !r.failed
+		return r.job == id && r.archive == archiveOf(job) && !r.failed
 	})
 }
 
@@ -105,25 +125,28 @@ func (w *world) paid(id events.JobID, job archive.Job) bool {
 func (w *world) checkRetrievals() {
 	w.t.Helper()
 	retrievals := w.Glacier.Retrievals()
+	for at, n := range w.S3.Restores() {
+		retrievals[archive.Copy{Class: archive.Glacier, Bucket: at.Bucket, Key: at.Key, Version: at.Version}.String()] = n
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	per := map[string][]retrieval{}
 	for _, r := range w.ended {
 		per[r.archive] = append(per[r.archive], r)
-		if w.troubles[expeditedFull]+w.troubles[policies] == 0 && len(w.cfg.Tiers) > 1 && r.tier != string(glacier.Expedited) {
+		if w.troubles[expeditedFull]+w.troubles[policies] == 0 && len(w.cfg.Tiers) > 1 && r.tier != string(glacier.Expedited) && r.class != archive.DeepArchive {
 			w.t.Errorf("archive %.12s… was retrieved by %s, and Expedited had capacity", r.archive, r.tier)
 		}
 	}
-	for archive, n := range retrievals {
-		all := per[archive]
+	for name, n := range retrievals {
+		all := per[name]
 		if n != len(all) {
-			w.t.Errorf("archive %.12s… was retrieved %d times, and %d of them ended", archive, n, len(all))
+			w.t.Errorf("archive %.12s… was retrieved %d times, and %d of them ended", name, n, len(all))
 		}
 		slices.SortFunc(all, func(a, b retrieval) int { return a.asked.Compare(b.asked) })
 		for i := 1; i < len(all); i++ {
 			if before := all[i-1]; !before.failed && all[i].asked.Sub(before.ended) < outputLife {
 				w.doubled++
-				w.t.Errorf("archive %.12s… was retrieved twice: asked at %s and %s; the first ended at %s, well", archive, before.asked, all[i].asked, before.ended)
+				w.t.Errorf("archive %.12s… was retrieved twice: asked at %s and %s; the first ended at %s, well", name, before.asked, all[i].asked, before.ended)
 			}
 		}
 	}

@@ -81,7 +81,7 @@ func (p *process) isDead() bool {
 var reads = []string{
 	"DynamoDB.GetItem", "DynamoDB.Query", "DynamoDB.Scan",
 	"Glacier.DescribeJob", "Glacier.ListJobs", "Glacier.GetJobOutput", "Glacier.DescribeVault",
-	"S3.GetObject", "S3.HeadObject", "S3.GetObjectAttributes", "S3.ListParts", "S3.ListMultipartUploads",
+	"S3.GetObject", "S3.HeadObject", "S3.HeadBucket", "S3.ListObjectsV2", "S3.GetObjectAttributes", "S3.ListParts", "S3.ListMultipartUploads",
 	"SQS.GetQueueAttributes",
 }
 
@@ -90,7 +90,7 @@ func (p *process) RoundTrip(r *http.Request) (*http.Response, error) {
 	point := awsPoint(r)
 	do := func() (*http.Response, error) {
 		return p.over(r, func() (*http.Response, error) {
-			if point == "Glacier.InitiateJob" {
+			if point == "Glacier.InitiateJob" || point == "S3.RestoreObject" {
 				p.w.asking()
 			}
 			return p.w.door.RoundTrip(r)

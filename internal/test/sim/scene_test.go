@@ -11,6 +11,7 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 	localaws "github.com/gas-restore/gas/internal/local/aws"
 	"github.com/gas-restore/gas/internal/local/aws/glacier"
+	"github.com/gas-restore/gas/internal/local/aws/s3"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -42,6 +43,7 @@ const (
 	published          = "upgrades that an operator announced"
 	roleWritten        = "roles that another system wrote, with a lost message"
 	archivedAgain      = "files archived again after they were back"
+	objectsToo         = "scenes with archives in S3's cold storage classes"
 )
 
 // chance runs a world that a seed makes, to its end.
@@ -64,7 +66,9 @@ func chance(t *testing.T, seed uint64, also decider) *world {
 		w.quick()
 	}
 	if !one(3) {
-		w.Glacier.SetExpeditedRefusal(scene.Float64())
+		refusal := scene.Float64()
+		w.Glacier.SetExpeditedRefusal(refusal)
+		w.S3.SetExpeditedRefusal(refusal)
 		w.trouble(expeditedFull, 1)
 	}
 	// What is not lost has to come back without a sweep, however late and often it is
@@ -77,6 +81,7 @@ func chance(t *testing.T, seed uint64, also decider) *world {
 		w.cfg.SweepEvery = never
 	}
 	w.retrievals(seed, one(4))
+	w.stores(seed)
 	more := w.surroundings(seed)
 	others := w.others(more, lossy)
 
@@ -233,6 +238,38 @@ func (w *world) retrievals(seed uint64, fail bool) {
 		w.troubles[retrievalFailed]++
 		return "The archive could not be retrieved."
 	})
+	w.S3.FailRestores(func(r s3.Restore) bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		n++
+		at := archive.Copy{Class: archive.Class(r.Class), Bucket: r.Bucket, Key: r.Key, Version: r.Version}
+		job, _ := archive.JobOfKey(r.Key)
+		bad := fail && failures[at.String()] < archive.MaxPerFailure-1 && dice(seed, "retrieval", n).IntN(4) == 0
+		bad = bad || w.fails != nil && w.fails(glacier.Job{Archive: at.String(), Description: string(job)})
+		w.ended = append(w.ended, retrieval{archive: at.String(), tier: string(r.Tier), class: at.Class, job: job, size: r.Size, asked: r.Begun, ended: r.Due, failed: bad})
+		if bad {
+			failures[at.String()]++
+			w.troubles[retrievalFailed]++
+		}
+		return bad
+	})
+}
+
+// stores says where a seed's archives are: in a vault, in S3 classes, or in both.
+func (w *world) stores(seed uint64) {
+	d := dice(seed, "stores", 0)
+	kind := d.IntN(3)
+	if kind == 0 {
+		return
+	}
+	w.trouble(objectsToo, 1)
+	w.class = func(user events.UserID, n int) archive.Class {
+		d := dice(seed, "store of "+string(user), n)
+		if kind == 1 && d.IntN(2) == 0 {
+			return archive.Vault
+		}
+		return []archive.Class{archive.Glacier, archive.Glacier, archive.DeepArchive, archive.Instant}[d.IntN(4)]
+	}
 }
 
 // wrongBytes lets answers and requests arrive with a byte that is not right, or cut.
@@ -240,6 +277,8 @@ func (w *world) wrongBytes(scene *rand.Rand) {
 	rules := []localaws.Fault{
 		{Service: "glacier", Operation: "GetJobOutput", Corrupt: true},
 		{Service: "glacier", Operation: "GetJobOutput", CutAt: 500, Cut: true},
+		{Service: "s3", Operation: "GetObject", Corrupt: true},
+		{Service: "s3", Operation: "GetObject", CutAt: 500, Cut: true},
 		{Service: "s3", Operation: "PutObject", CorruptRequest: true},
 		{Service: "s3", Operation: "UploadPart", CorruptRequest: true, CorruptAt: 70_000},
 		{Service: "dynamodb", Operation: "GetItem", Corrupt: true, CorruptAt: int64(scene.IntN(200))},
@@ -261,9 +300,11 @@ func (w *world) throttles(scene *rand.Rand) {
 			{Service: "dynamodb", Operation: "UpdateItem", Code: "ProvisionedThroughputExceededException", Status: 400},
 			{Service: "dynamodb", Operation: "GetItem", Code: "InternalServerError", Status: 500},
 			{Service: "s3", Operation: "PutObject", Code: "SlowDown", Status: 503},
+			{Service: "s3", Operation: "RestoreObject", Code: "SlowDown", Status: 503},
+			{Service: "s3", Operation: "RestoreObject", Code: "InternalError", Status: 500, After: true},
 			{Service: "sqs", Operation: "ReceiveMessage", Code: "InternalError", Status: 500},
 			{Service: "sqs", Operation: "DeleteMessageBatch", Code: "InternalError", Status: 500, After: true},
-		}[scene.IntN(8)]
+		}[scene.IntN(10)]
 		r.Skip, r.Times = scene.IntN(5), 1+scene.IntN(6)
 		w.faults(r)
 	}

@@ -18,6 +18,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/pkg/events"
 )
 
 const mib = 1 << 20
@@ -33,7 +36,11 @@ func small(t *testing.T, how decider, back bool) *world {
 	w.trouble(expeditedFull, 1)
 	w.retrievals(0, false)
 	w.cfg.SweepEvery = never
-	w.archived("ada", 1, 70_000, 8*mib+3)
+	w.S3.SetExpeditedRefusal(0.5)
+	w.class = func(_ events.UserID, n int) archive.Class {
+		return []archive.Class{archive.Vault, archive.Vault, archive.Vault, archive.Glacier, archive.Instant}[n]
+	}
+	w.archived("ada", 1, 70_000, 8*mib+3, 2000, 3)
 	w.runAll()
 	w.upgrade("ada", back)
 	return w
@@ -257,9 +264,9 @@ var must = []string{
 	"web OIDC.POST /oauth/token", "web DynamoDB.PutItem", "web NATS.put LOGINS", "web NATS.put SESSIONS",
 	"web DynamoDB.UpdateItem SET role", "web SNS.Publish", "web DynamoDB.UpdateItem REMOVE announce_due",
 	"bridge SQS.ReceiveMessage", "bridge SQS.DeleteMessageBatch", "bridge NATS.publish premium.upgraded", "bridge NATS.publish restore.completed",
-	"thaw DynamoDB.UpdateItem SET retrieval_intent", "thaw Glacier.InitiateJob", "thaw DynamoDB.UpdateItem SET retrieval_request_id",
+	"thaw DynamoDB.UpdateItem SET retrieval_intent", "thaw Glacier.InitiateJob", "thaw S3.RestoreObject", "thaw DynamoDB.UpdateItem SET retrieval_request_id",
 	"thaw NATS.publish thaw.requested", "thaw NATS.ack THAW", "thaw NATS.ack PREMIUM",
-	"restore S3.PutObject", "restore S3.UploadPart", "restore S3.CompleteMultipartUpload", "restore Glacier.DeleteArchive",
+	"restore S3.PutObject", "restore S3.UploadPart", "restore S3.CompleteMultipartUpload", "restore Glacier.DeleteArchive", "restore S3.DeleteObject",
 	"restore DynamoDB.UpdateItem REMOVE archive_id", "restore NATS.ack RESTORE",
 }
 

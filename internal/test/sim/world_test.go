@@ -26,12 +26,15 @@ import (
 	"github.com/valyala/fasthttp"
 
 	gas "github.com/gas-restore/gas"
+	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/aws/awsclient"
+	"github.com/gas-restore/gas/internal/aws/awsestate"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/config"
 	"github.com/gas-restore/gas/internal/cost"
 	"github.com/gas-restore/gas/internal/daemon"
 	"github.com/gas-restore/gas/internal/local/aws/glacier"
+	"github.com/gas-restore/gas/internal/local/aws/s3"
 	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/internal/wait"
 	"github.com/gas-restore/gas/internal/wiring"
@@ -80,6 +83,9 @@ type world struct {
 	indexLag time.Duration
 	// fails says which retrievals Glacier fails, beside those that chance does.
 	fails func(glacier.Job) bool
+	// class says in which class the nth archive of a user is; nil for a vault.
+	class   func(user events.UserID, n int) archive.Class
+	instant map[events.JobID]bool // the archives in GLACIER_IR
 	// letters is how many dead letters there may have been.
 	letters uint64
 	// allowed is how many tries more than the bounds say an operator allowed.
@@ -112,7 +118,8 @@ type world struct {
 
 // retrieval is one that Glacier ended.
 type retrieval struct {
-	archive, tier string
+	archive, tier string // of an S3 class, archive is the object's URL
+	class         archive.Class
 	job           events.JobID
 	size          int64
 	asked, ended  time.Time
@@ -127,7 +134,7 @@ func newWorld(t *testing.T, how decider) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{AWS: testenv.NewAWS(t), t: t, dir: dir, cfg: cfg, bodies: map[events.JobID][]byte{}, drain: make(chan struct{}),
+	w := &world{AWS: testenv.NewAWS(t), t: t, dir: dir, cfg: cfg, bodies: map[events.JobID][]byte{}, instant: map[events.JobID]bool{}, drain: make(chan struct{}),
 		config: map[string]func(*config.Config){}, began: time.Now(), how: how, seen: map[string]int{}, fired: map[string]int{}, troubles: map[string]int{},
 		lives: map[string]int{}, stays: map[events.UserID]bool{}, fickle: map[events.UserID]bool{}, alive: map[*process]bool{}}
 	w.prices = cost.Public().In(w.Region())
@@ -149,7 +156,17 @@ func newWorld(t *testing.T, how decider) *world {
 	w.cfg.WebhookListen = ""
 	w.cfg.PremiumTopic, w.cfg.PremiumQueue = w.channel("gas-premium")
 	w.cfg.RestoreTopic, w.cfg.RestoreQueue = w.channel("gas-restore")
+	w.cfg.ArchiveBucket = testenv.ColdID
+	w.eventsOfS3()
 	return w
+}
+
+// eventsOfS3 has the archive bucket tell the restore topic about temporary copies.
+func (w *world) eventsOfS3() {
+	w.t.Helper()
+	if err := awsestate.New(w.Config).MakeArchiveBucket(w.t.Context(), testenv.ColdID, w.cfg.RestoreTopic); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 // conns connects the operator. The operator's effects belong to no service.
@@ -356,14 +373,23 @@ func (p *process) now() time.Time {
 	return time.Now().Add(p.ahead)
 }
 
-// archived puts files of a user into the vault, who has no account yet.
+// archived puts files of a user into cold storage, who has no account yet.
 func (w *world) archived(user events.UserID, sizes ...int) {
 	for i, size := range sizes {
 		id := events.JobID(fmt.Sprintf("%s-%02d", user, i))
 		body := make([]byte, size)
 		rand.NewChaCha8([32]byte{byte(i), byte(size), byte(len(user))}).Read(body)
 		w.bodies[id] = body
-		w.Archive(user, id, body)
+		class := archive.Vault
+		if w.class != nil {
+			class = w.class(user, i)
+		}
+		if class == archive.Vault {
+			w.Archive(user, id, body)
+		} else {
+			w.ArchiveIn(class, user, id, body)
+			w.instant[id] = class == archive.Instant
+		}
 	}
 }
 
@@ -379,4 +405,7 @@ func dice(seed uint64, key string, n int) *rand.Rand {
 // too, and simulated hours cost time as well.
 func (w *world) quick() {
 	w.Glacier.SetDelay(glacier.Standard, 5*time.Minute, 10*time.Minute)
+	for _, class := range []archive.Class{archive.Glacier, archive.DeepArchive} {
+		w.S3.SetRestoreDelay(string(class), s3.Standard, 5*time.Minute, 10*time.Minute)
+	}
 }
