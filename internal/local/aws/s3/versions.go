@@ -193,7 +193,7 @@ func (s *Service) repair() {
 // deletion is what a deletion did.
 type deletion struct {
 	marker  bool   // it made or removed a delete marker
-	version string // that it made or removed, as the API has it; empty in a bucket without versions
+	version string // the id, as the API has it; empty in a bucket without versions
 }
 
 // remove deletes a version of an object in the request's bucket, or the object if id is
