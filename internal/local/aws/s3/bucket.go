@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gas-restore/gas/internal/local/aws/store"
 	"github.com/gas-restore/gas/internal/local/aws/world"
 )
 
@@ -17,6 +18,7 @@ import (
 type bucket struct {
 	Name         string
 	Created      time.Time
+	Versioning   string        `json:",omitempty"` // enabled or suspended
 	Lifecycle    []byte        `json:",omitempty"`
 	Notification *notification `json:",omitempty"`
 }
@@ -105,7 +107,9 @@ func (s *Service) deleteBucket(r *request) *world.Error {
 		empty = empty && !strings.HasPrefix(place, r.bucket+"/")
 		return false
 	}
-	s.objects.Ascend(r.bucket+"/", func(place string, _ *object) bool { return used(place) })
+	for _, table := range []*store.Table[*object]{s.objects, s.versions} {
+		table.Ascend(r.bucket+"/", func(place string, _ *object) bool { return used(place) })
+	}
 	if !empty {
 		e := world.Errorf(409, "BucketNotEmpty", "The bucket you tried to delete is not empty")
 		e.Fields = map[string]any{"BucketName": r.bucket}
@@ -178,13 +182,6 @@ func (s *Service) bucketLocation(r *request) *world.Error {
 		XMLName xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ LocationConstraint"`
 		Region  string   `xml:",chardata"`
 	}{Region: region})
-}
-
-// bucketVersioning answers that a bucket has none.
-func (s *Service) bucketVersioning(r *request) *world.Error {
-	return r.answer(struct {
-		XMLName xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ VersioningConfiguration"`
-	}{})
 }
 
 // lifecycle is the part of a lifecycle configuration that the stand-in reads. It stores

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -75,4 +76,55 @@ func FuzzRangesStayInside(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A crash between two changes of one call leaves one of these states.
+func TestARestartPutsRightWhatACrashLeftOfVersions(t *testing.T) {
+	obj := func(seq int64) *object { return &object{Seq: seq, Version: newVersion(seq)} }
+	marker := func(seq int64) *object { return &object{Seq: seq, Version: newVersion(seq), Marker: true} }
+	for _, c := range []struct {
+		name    string
+		current *object
+		others  []*object
+		want    int64   // the current one's number
+		left    []int64 // of the others, the newest first
+	}{
+		{"nothing happened", obj(3), []*object{obj(1), marker(2)}, 3, []int64{2, 1}},
+		{"a new object moved the current one, and did not replace it", obj(3), []*object{obj(1), obj(3)}, 3, []int64{1}},
+		{"a new marker moved the current object, and did not hide it", obj(3), []*object{obj(1), obj(3), marker(4)}, 3, []int64{1}},
+		{"a deletion took the current object, and made no other current", nil, []*object{obj(1), obj(2)}, 2, []int64{1}},
+		{"a deletion took the current object above a marker", nil, []*object{obj(1), marker(2)}, 0, []int64{2, 1}},
+		{"an older version was made current, and not taken from the others", obj(2), []*object{obj(1), obj(2)}, 2, []int64{1}},
+	} {
+		w, err := world.New("", "us-east-1", "123456789012")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := New(w, Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const place = "b/k"
+		if c.current != nil {
+			s.objects.Put(place, c.current)
+		}
+		for _, o := range c.others {
+			s.versions.Put(versionRow(place, o.Seq), o)
+		}
+		s.repair()
+		var got int64
+		if o, ok := s.objects.Get(place); ok {
+			got = o.Seq
+		}
+		var left []int64
+		for _, o := range s.versions.Prefix("") {
+			left = append(left, o.Seq)
+		}
+		if got != c.want || !slices.Equal(left, c.left) {
+			t.Errorf("%s: current %d, others %v; want %d, %v", c.name, got, left, c.want, c.left)
+		}
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }

@@ -355,6 +355,7 @@ func (s *Service) completeUpload(r *request) *world.Error {
 		return err
 	}
 	clean()
+	s.showVersion(r, "X-Amz-Version-Id", r.bucket, o)
 	out := completeResult{Location: "http://" + r.Host + "/" + r.place(), Bucket: r.bucket, Key: r.key, ETag: o.quoted()}
 	*out.of(o.Sum.Algorithm) = o.Sum.Value
 	out.ChecksumType = o.Sum.Type

@@ -21,6 +21,8 @@ type object struct {
 	Meta     map[string]string `json:",omitempty"` // without their prefix
 	Class    string            `json:",omitempty"` // empty: STANDARD
 	Version  string            `json:",omitempty"` // empty: the null version
+	Seq      int64             `json:",omitempty"` // the order of versions; 0: older than all versions
+	Marker   bool              `json:",omitempty"` // it is a delete marker
 	Sum      sum
 	Pieces   []piece
 	Parts    []partInfo `json:",omitempty"` // of a multipart upload
@@ -88,12 +90,13 @@ func withoutChunked(v string) string {
 
 func (o *object) quoted() string { return `"` + o.ETag + `"` }
 
-// open returns the object with a reader counted; call done when it is read.
-func (s *Service) open(place string) (o *object, done func(), ok bool) {
+// open returns a version of the object, the current one if id is empty, with a reader
+// counted; call done when it is read.
+func (s *Service) open(place, id string) (o *object, done func(), ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.settle()
-	o, ok = s.objects.Get(place)
+	o, ok = s.find(place, id)
 	if !ok {
 		return nil, nil, false
 	}
@@ -308,11 +311,16 @@ func (s *Service) headObject(r *request) *world.Error { return s.serveObject(r, 
 func (s *Service) getObject(r *request) *world.Error  { return s.serveObject(r, true) }
 
 func (s *Service) serveObject(r *request, body bool) *world.Error {
-	o, done, ok := s.open(r.place())
+	o, done, ok := s.open(r.place(), r.version)
 	if !ok {
-		return noKey(r.key)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.absent(r, r.key, r.version)
 	}
 	defer done()
+	if o.Marker {
+		return s.notAllowed(r, o)
+	}
 	if err := o.unmet(r.Header, ""); err != nil {
 		if err.Status == http.StatusNotModified {
 			o.validators(r.w.Header())
@@ -328,6 +336,7 @@ func (s *Service) serveObject(r *request, body bool) *world.Error {
 		return err
 	}
 	o.head(r, w)
+	s.showVersion(r, "X-Amz-Version-Id", r.bucket, o)
 	if restored {
 		r.w.Header().Set("X-Amz-Restore", it.header())
 	}

@@ -79,7 +79,8 @@ func (s *Service) begin(c writeCondition, place string) (w *watch, end func(), _
 // still holds. The caller holds s.mu and calls what commit returns after it let go.
 func (s *Service) commit(place string, o *object, c writeCondition, w *watch) (func(), *world.Error) {
 	name, _, _ := strings.Cut(place, "/")
-	if _, ok := s.buckets.Get(name); !ok {
+	b, ok := s.buckets.Get(name)
+	if !ok {
 		return nil, noBucket(name)
 	}
 	if err := s.check(c, place); err != nil {
@@ -90,9 +91,7 @@ func (s *Service) commit(place string, o *object, c writeCondition, w *watch) (f
 		e.Fields = map[string]any{"Condition": "If-None-Match"}
 		return nil, e
 	}
-	old, _ := s.objects.Get(place)
-	s.objects.Put(place, o)
-	return s.drop(place, old), nil
+	return s.add(place, b.Versioning, o), nil
 }
 
 func (s *Service) putObject(r *request) *world.Error {
@@ -134,6 +133,7 @@ func (s *Service) putObject(r *request) *world.Error {
 		return err
 	}
 	clean()
+	s.showVersion(r, "X-Amz-Version-Id", r.bucket, o)
 	h := r.w.Header()
 	h["Etag"] = []string{o.quoted()}
 	h.Set(o.Sum.Algorithm.header(), o.Sum.Value)
@@ -181,34 +181,22 @@ func (s *Service) deleteObject(r *request) *world.Error {
 		return err
 	}
 	s.mu.Lock()
-	clean := func() {}
-	err = s.check(condition, r.place())
-	if err == nil {
-		clean = s.remove(r, r.key)
+	err = s.checkDeletion(condition, r.place())
+	if err != nil {
+		s.mu.Unlock()
+		return err
 	}
+	done, clean := s.remove(r, r.key, r.version)
 	s.mu.Unlock()
 	clean()
-	if err != nil {
-		return err
+	if done.version != "" {
+		r.w.Header().Set("X-Amz-Version-Id", done.version)
+	}
+	if done.marker {
+		r.w.Header().Set("X-Amz-Delete-Marker", "true")
 	}
 	r.w.WriteHeader(http.StatusNoContent)
 	return nil
-}
-
-// remove deletes the object with the key in the request's bucket, if there is one. The
-// caller holds s.mu and calls what remove returns after it let go.
-func (s *Service) remove(r *request, key string) func() {
-	place := r.bucket + "/" + key
-	for w := range s.watched[place] {
-		w.conflict = true
-	}
-	o, ok := s.objects.Get(place)
-	if !ok {
-		return func() {}
-	}
-	s.objects.Delete(place)
-	s.removed(r, key, "Delete", o.Version)
-	return s.drop(place, o)
 }
 
 type deleteRequest struct {
@@ -223,8 +211,15 @@ type deleteRequest struct {
 
 type deleteResult struct {
 	XMLName xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ DeleteResult"`
-	Deleted []struct{ Key string }
+	Deleted []deletedObject
 	Error   []struct{ Key, Code, Message string }
+}
+
+type deletedObject struct {
+	Key                   string
+	VersionId             string `xml:",omitempty"` // that the request named
+	DeleteMarker          bool   `xml:",omitempty"`
+	DeleteMarkerVersionId string `xml:",omitempty"`
 }
 
 func (s *Service) deleteObjects(r *request) *world.Error {
@@ -252,23 +247,28 @@ func (s *Service) deleteObjects(r *request) *world.Error {
 			fail(badArgument("a key must have 1 to %d bytes", maxKey))
 			continue
 		}
-		if o.VersionId != "" && o.VersionId != "null" {
+		if o.VersionId != "" && !isVersion(o.VersionId) {
 			fail(world.Errorf(400, "NoSuchVersion", "The specified version does not exist."))
 			continue
 		}
 		s.mu.Lock()
-		err := s.check(writeCondition{match: strings.Trim(o.ETag, `"`)}, place)
-		clean := func() {}
-		if err == nil {
-			clean = s.remove(r, o.Key)
+		err := s.checkDeletion(writeCondition{match: strings.Trim(o.ETag, `"`)}, place)
+		if err != nil {
+			s.mu.Unlock()
+			fail(err)
+			continue
 		}
+		done, clean := s.remove(r, o.Key, o.VersionId)
 		s.mu.Unlock()
 		clean()
-		if err != nil {
-			fail(err)
-		} else if !in.Quiet {
-			out.Deleted = append(out.Deleted, struct{ Key string }{o.Key})
+		if in.Quiet {
+			continue
 		}
+		it := deletedObject{Key: o.Key, VersionId: o.VersionId, DeleteMarker: done.marker}
+		if done.marker {
+			it.DeleteMarkerVersionId = done.version
+		}
+		out.Deleted = append(out.Deleted, it)
 	}
 	return r.answer(out)
 }
@@ -296,17 +296,25 @@ func (s *Service) source(r *request) (place string, o *object, done func(), _ *w
 	if parseErr != nil || !ok || name == "" || key == "" {
 		return "", nil, nil, badArgument("Invalid copy source object key")
 	}
-	if query != "" && query != "versionId=null" {
-		return "", nil, nil, badArgument("Invalid version id specified")
+	id, named := strings.CutPrefix(query, "versionId=")
+	if query != "" && (!named || !isVersion(id)) {
+		return "", nil, nil, badVersion()
 	}
 	if _, ok := s.buckets.Get(name); !ok {
 		return "", nil, nil, noBucket(name)
 	}
 	place = name + "/" + key
-	o, done, ok = s.open(place)
-	if !ok {
+	o, done, ok = s.open(place, id)
+	switch {
+	case !ok && named:
+		return "", nil, nil, noVersion(key, id)
+	case !ok:
 		return "", nil, nil, noKey(key)
+	case o.Marker:
+		done()
+		return "", nil, nil, world.Errorf(400, "InvalidRequest", "The source of a copy request may not specifically refer to a delete marker by version id.")
 	}
+	s.showVersion(r, "X-Amz-Copy-Source-Version-Id", name, o)
 	err := o.unmet(r.Header, "X-Amz-Copy-Source-")
 	if err == nil && !s.readable(place, o) {
 		err = notActive()
@@ -368,7 +376,7 @@ func (s *Service) copyObject(r *request) *world.Error {
 		if err := o.setClass(r.Header); err != nil {
 			return err
 		}
-		if from == r.place() && o.Class == src.Class {
+		if current, _ := s.objects.Get(from); from == r.place() && src == current && o.Class == src.Class {
 			return world.Errorf(400, "InvalidRequest", "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 		}
 	case "REPLACE":
@@ -405,6 +413,7 @@ func (s *Service) copyObject(r *request) *world.Error {
 		return err
 	}
 	clean()
+	s.showVersion(r, "X-Amz-Version-Id", r.bucket, o)
 	out := copyResult{ETag: o.quoted(), LastModified: timestamp(o.Modified)}
 	out.XMLName = xml.Name{Space: namespace, Local: "CopyObjectResult"}
 	*out.of(o.Sum.Algorithm) = o.Sum.Value

@@ -97,7 +97,6 @@ func TestWhatTheStandInDoesNotHaveIsRefused(t *testing.T) {
 		code         string
 	}{
 		{"GET", "/gas-results?policy", 501, "NotImplemented"},
-		{"PUT", "/gas-results?versioning", 501, "NotImplemented"},
 		{"POST", "/gas-results/k?select&select-type=2", 501, "NotImplemented"},
 		{"GET", "/gas-results/k?tagging", 501, "NotImplemented"},
 		{"GET", "/gas-results/k?versionId=abc", 400, "InvalidArgument"},

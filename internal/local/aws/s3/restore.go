@@ -204,10 +204,12 @@ func (s *Service) restoreObject(r *request) *world.Error {
 // caller holds s.mu.
 func (s *Service) restore(r *request, days int, tier Tier) (status int, _ *world.Error) {
 	s.settle()
-	o, ok := s.objects.Get(r.place())
+	o, ok := s.find(r.place(), r.version)
 	switch {
 	case !ok:
-		return 0, noKey(r.key)
+		return 0, s.absent(r, r.key, r.version)
+	case o.Marker:
+		return 0, s.notAllowed(r, o)
 	case !o.cold():
 		e := invalidState(o.class())
 		e.Message = "Restore is not allowed for the object's current storage class"

@@ -33,6 +33,8 @@ var bucketRoutes = map[string]route{
 	"GET list-type":    {"ListObjectsV2", (*Service).listObjectsV2},
 	"GET location":     {"GetBucketLocation", (*Service).bucketLocation},
 	"GET versioning":   {"GetBucketVersioning", (*Service).bucketVersioning},
+	"PUT versioning":   {"PutBucketVersioning", (*Service).putVersioning},
+	"GET versions":     {"ListObjectVersions", (*Service).listVersions},
 	"GET uploads":      {"ListMultipartUploads", (*Service).listUploads},
 	"GET lifecycle":    {"GetBucketLifecycleConfiguration", (*Service).getLifecycle},
 	"PUT lifecycle":    {"PutBucketLifecycleConfiguration", (*Service).putLifecycle},
@@ -73,7 +75,7 @@ var subresources = []string{
 // parameters are those that an operation may have beside its subresource.
 var parameters = []string{
 	"x-id", "prefix", "delimiter", "marker", "max-keys", "encoding-type", "continuation-token", "start-after", "fetch-owner",
-	"key-marker", "upload-id-marker", "max-uploads", "part-number-marker", "max-parts", "partNumber", "versionId",
+	"key-marker", "version-id-marker", "upload-id-marker", "max-uploads", "part-number-marker", "max-parts", "partNumber", "versionId",
 	"response-content-type", "response-content-language", "response-expires", "response-cache-control",
 	"response-content-disposition", "response-content-encoding", "max-buckets", "bucket-region", "AWSAccessKeyId",
 }
@@ -180,6 +182,9 @@ var refusedHeaders = []string{
 	"X-Amz-Write-Offset-Bytes", "X-Amz-Bucket-Object-Lock-Enabled", "X-Amz-Mfa",
 }
 
+// versionOperations are those on one version.
+var versionOperations = []string{"GetObject", "HeadObject", "DeleteObject", "RestoreObject"}
+
 // admit refuses what no operation takes, and calls on buckets that aren't there.
 func (s *Service) admit(r *request, op string) *world.Error {
 	for _, name := range refusedHeaders {
@@ -195,8 +200,14 @@ func (s *Service) admit(r *request, op string) *world.Error {
 	default:
 		return world.Errorf(400, "AccessControlListNotSupported", "The bucket does not allow ACLs")
 	}
-	if v, ok := r.query["versionId"]; ok && v != "null" {
-		return badArgument("Invalid version id specified")
+	if id, ok := r.query["versionId"]; ok {
+		switch {
+		case !slices.Contains(versionOperations, op):
+			return badArgument("This operation does not accept a version-id.")
+		case !isVersion(id):
+			return badVersion()
+		}
+		r.version = id
 	}
 	if owner := r.Header.Get("X-Amz-Expected-Bucket-Owner"); owner != "" && owner != s.world.Account {
 		return world.Errorf(403, "AccessDenied", "Access Denied")

@@ -27,9 +27,11 @@ type Service struct {
 	world   *world.World
 	cfg     Config
 	buckets *store.Table[bucket]
-	objects *store.Table[*object] // by bucket/key
-	uploads *store.Table[*upload] // by bucket/key NUL id
-	parts   *store.Table[*part]   // by upload id/number
+	objects *store.Table[*object] // the current ones, by bucket/key
+	// versions are the other versions of objects, and all delete markers, see versionRow.
+	versions *store.Table[*object]
+	uploads  *store.Table[*upload] // by bucket/key NUL id
+	parts    *store.Table[*part]   // by upload id/number
 	// restores are those of cold objects, and bills what they cost, both by bucket/key NUL
 	// version. A bill outlives its object.
 	restores *store.Table[restore]
@@ -95,6 +97,9 @@ func New(w *world.World, cfg Config) (*Service, error) {
 	if s.objects, err = store.NewTable[*object](w.DB, "s3.objects"); err != nil {
 		return nil, err
 	}
+	if s.versions, err = store.NewTable[*object](w.DB, "s3.versions"); err != nil {
+		return nil, err
+	}
 	if s.uploads, err = store.NewTable[*upload](w.DB, "s3.uploads"); err != nil {
 		return nil, err
 	}
@@ -120,10 +125,14 @@ func New(w *world.World, cfg Config) (*Service, error) {
 
 // recover counts who uses which file, and removes what a crash left over.
 func (s *Service) recover() {
-	s.objects.Ascend("", func(_ string, o *object) bool {
-		s.files.use(o.Pieces)
-		return true
-	})
+	s.repair()
+	for _, table := range []*store.Table[*object]{s.objects, s.versions} {
+		table.Ascend("", func(_ string, o *object) bool {
+			s.files.use(o.Pieces)
+			s.last = max(s.last, o.Seq)
+			return true
+		})
+	}
 	for _, r := range s.restores.Prefix("") {
 		s.schedule(r)
 	}
@@ -158,6 +167,9 @@ type request struct {
 	bucket string
 	key    string
 	query  map[string]string
+	// version is the version that the request names, as the API has it; empty is the
+	// current one.
+	version string
 }
 
 func (r *request) has(name string) bool { _, ok := r.query[name]; return ok }
