@@ -24,6 +24,7 @@ import (
 	"github.com/gas-restore/gas/internal/config"
 	"github.com/gas-restore/gas/internal/daemon"
 	localaws "github.com/gas-restore/gas/internal/local/aws"
+	awss3 "github.com/gas-restore/gas/internal/local/aws/s3"
 	"github.com/gas-restore/gas/internal/local/folder"
 	localidp "github.com/gas-restore/gas/internal/local/idp"
 	localnats "github.com/gas-restore/gas/internal/local/nats"
@@ -50,7 +51,7 @@ type Options struct {
 	// Store says where the archives of the people are; empty means in the vault.
 	Store Store
 	// ExpeditedDelay is the time of an Expedited retrieval at the stand-in. Standard takes
-	// 3 times as long, and Bulk 5 times. Zero means that all take as long as at AWS.
+	// 3 times as long, Bulk 5 times, and DEEP_ARCHIVE twice. Zero means that all take as long as at AWS.
 	ExpeditedDelay time.Duration
 	// Workers is the number of thaws, and the number of restores.
 	Workers int
@@ -298,6 +299,9 @@ func (s *Stack) startAWS(ctx context.Context, hookLn net.Listener) error {
 	if d := s.opts.ExpeditedDelay; d > 0 {
 		s.AWS.Glacier.SetDelays(d)
 		s.AWS.S3.SetRestoreDelays(d)
+		// DEEP_ARCHIVE takes 12 hours, where a vault takes minutes. Nobody wants to wait for that
+		// here.
+		s.AWS.S3.SetRestoreDelay(string(archive.DeepArchive), awss3.Standard, 2*d, 3*d)
 	}
 	s.CAFile = filepath.Join(s.opts.Dir, "sns-ca.pem")
 	if err := os.WriteFile(s.CAFile, s.AWS.SNS.CACertPEM(), 0o600); err != nil {
