@@ -155,10 +155,11 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 }
 
 // tell reports that the retrieval is on its way. If it is finished already, nobody else will
-// say so: then tell also publishes its completion.
+// say so: then tell publishes its completion. It does not report both: the file may be back
+// before the report "requested", and this report would stay the last one.
 func (r *Requester) tell(ctx context.Context, job archive.Job, retrieval archive.Retrieval, emit Emit) error {
-	if err := emit(ctx, r.requested(job)); err != nil || retrieval.Status != archive.Succeeded || r.Completions == nil {
-		return err
+	if retrieval.Status != archive.Succeeded || r.Completions == nil {
+		return emit(ctx, r.requested(job))
 	}
 	return r.Completions.Publish(ctx, events.RetrievalCompleted{
 		ID: "found-" + string(retrieval.ID), JobID: job.ID, ArchiveID: job.ArchiveID, RetrievalID: retrieval.ID,

@@ -27,6 +27,7 @@ const outputLife = 24 * time.Hour
 // the rest.
 func (w *world) check() {
 	w.t.Helper()
+	w.Faults.Clear() // this reads objects too
 	w.checkFiles()
 	w.checkRetrievals()
 	w.checkPromises()

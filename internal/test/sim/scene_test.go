@@ -244,7 +244,8 @@ func (w *world) retrievals(seed uint64, fail bool) {
 		n++
 		at := archive.Copy{Class: archive.Class(r.Class), Bucket: r.Bucket, Key: r.Key, Version: r.Version}
 		job, _ := archive.JobOfKey(r.Key)
-		bad := fail && failures[at.String()] < archive.MaxPerFailure-1 && dice(seed, "retrieval", n).IntN(4) == 0
+		// S3 tells nobody of a failure: only the sweep finds it.
+		bad := fail && w.sweeps() && failures[at.String()] < archive.MaxPerFailure-1 && dice(seed, "retrieval", n).IntN(4) == 0
 		bad = bad || w.fails != nil && w.fails(glacier.Job{Archive: at.String(), Description: string(job)})
 		w.ended = append(w.ended, retrieval{archive: at.String(), tier: string(r.Tier), class: at.Class, job: job, size: r.Size, asked: r.Begun, ended: r.Due, failed: bad})
 		if bad {
