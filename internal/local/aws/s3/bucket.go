@@ -1,9 +1,7 @@
 package s3
 
 import (
-	"bytes"
 	"encoding/xml"
-	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -20,6 +18,7 @@ type bucket struct {
 	Created      time.Time
 	Versioning   string        `json:",omitempty"` // enabled or suspended
 	Lifecycle    []byte        `json:",omitempty"`
+	SmallMoves   bool          `json:",omitempty"` // lifecycle rules move small objects to cold classes
 	Notification *notification `json:",omitempty"`
 }
 
@@ -182,141 +181,4 @@ func (s *Service) bucketLocation(r *request) *world.Error {
 		XMLName xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ LocationConstraint"`
 		Region  string   `xml:",chardata"`
 	}{Region: region})
-}
-
-// lifecycle is the part of a lifecycle configuration that the stand-in reads. It stores
-// and returns the whole configuration, but carries out only the abortion of uploads.
-type lifecycle struct {
-	XMLName xml.Name `xml:"LifecycleConfiguration"`
-	Rule    []struct {
-		ID     string
-		Status string
-		Prefix *string
-		Filter *struct {
-			Prefix string
-			And    *struct{ Prefix string }
-		}
-		AbortIncompleteMultipartUpload *struct{ DaysAfterInitiation int }
-	}
-}
-
-func (s *Service) putLifecycle(r *request) *world.Error {
-	body, _, err := document(r.Request, 1<<20)
-	if err != nil {
-		return err
-	}
-	var in lifecycle
-	if err := parseXML(body, &in); err != nil {
-		return err
-	}
-	if len(in.Rule) == 0 || len(in.Rule) > 1000 {
-		return malformedXML()
-	}
-	ids := map[string]bool{}
-	for _, rule := range in.Rule {
-		switch {
-		case rule.Status != "Enabled" && rule.Status != "Disabled":
-			return malformedXML()
-		case rule.Filter == nil && rule.Prefix == nil:
-			return malformedXML()
-		case len(rule.ID) > 255:
-			return badArgument("ID length should not exceed allowed limit of 255")
-		case rule.ID != "" && ids[rule.ID]:
-			return badArgument("Rule ID must be unique. Found same ID for more than one rule")
-		case rule.AbortIncompleteMultipartUpload != nil && rule.AbortIncompleteMultipartUpload.DaysAfterInitiation < 1:
-			return badArgument("'DaysAfterInitiation' for AbortIncompleteMultipartUpload action must be a positive integer")
-		}
-		ids[rule.ID] = true
-	}
-	return s.setLifecycle(r, body, http.StatusOK)
-}
-
-func (s *Service) setLifecycle(r *request, body []byte, status int) *world.Error {
-	s.mu.Lock()
-	b, ok := s.buckets.Get(r.bucket)
-	if ok {
-		b.Lifecycle = body
-		s.buckets.Put(r.bucket, b)
-	}
-	s.mu.Unlock()
-	if !ok {
-		return noBucket(r.bucket)
-	}
-	r.w.WriteHeader(status)
-	return nil
-}
-
-func (s *Service) deleteLifecycle(r *request) *world.Error {
-	return s.setLifecycle(r, nil, http.StatusNoContent)
-}
-
-func (s *Service) getLifecycle(r *request) *world.Error {
-	b, _ := s.buckets.Get(r.bucket)
-	if b.Lifecycle == nil {
-		e := world.Errorf(404, "NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist")
-		e.Fields = map[string]any{"BucketName": r.bucket}
-		return e
-	}
-	r.answerRaw(withoutProlog(b.Lifecycle))
-	return nil
-}
-
-// withoutProlog puts the one XML declaration in front of a stored document.
-func withoutProlog(doc []byte) []byte {
-	d := xml.NewDecoder(bytes.NewReader(doc))
-	for {
-		at := d.InputOffset()
-		t, err := d.RawToken()
-		if err == io.EOF || err != nil {
-			return doc
-		}
-		if _, ok := t.(xml.StartElement); ok {
-			return append([]byte(xml.Header), doc[at:]...)
-		}
-	}
-}
-
-// expireUploads aborts the bucket's uploads that its lifecycle rules give up.
-// It is done when somebody looks.
-func (s *Service) expireUploads(name string) {
-	b, _ := s.buckets.Get(name)
-	if b.Lifecycle == nil {
-		return
-	}
-	var rules lifecycle
-	if parseXML(b.Lifecycle, &rules) != nil {
-		return
-	}
-	now := s.world.Clock.Now()
-	var old []*upload
-	for _, rule := range rules.Rule {
-		if rule.Status != "Enabled" || rule.AbortIncompleteMultipartUpload == nil {
-			continue
-		}
-		pre := ""
-		switch {
-		case rule.Prefix != nil:
-			pre = *rule.Prefix
-		case rule.Filter != nil && rule.Filter.And != nil:
-			pre = rule.Filter.And.Prefix
-		case rule.Filter != nil:
-			pre = rule.Filter.Prefix
-		}
-		life := time.Duration(rule.AbortIncompleteMultipartUpload.DaysAfterInitiation) * 24 * time.Hour
-		s.uploads.Ascend(name+"/"+pre, func(place string, u *upload) bool {
-			if !strings.HasPrefix(place, name+"/"+pre) {
-				return false
-			}
-			if !u.Begun.Add(life).After(now) {
-				old = append(old, u)
-			}
-			return true
-		})
-	}
-	for _, u := range old {
-		s.mu.Lock()
-		drop := s.dropUpload(u)
-		s.mu.Unlock()
-		drop()
-	}
 }

@@ -108,6 +108,15 @@ func (s *Service) FailNextRestores(n int) {
 	})
 }
 
+// RunLifecycle moves the objects that the lifecycle rules move by now, and returns how many
+// it moved. Otherwise the rules run once a day, at midnight of UTC.
+func (s *Service) RunLifecycle() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	return s.move(s.now())
+}
+
 // SetEventDelivery lets copies say how an event reaches a destination: once after each of
 // the times that it returns; not at all if there is none, which counts as lost. nil is once
 // and at once, the default. What is to come later is in memory only. Test events come

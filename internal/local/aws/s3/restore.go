@@ -85,11 +85,19 @@ func dueKey(r restore) string { return fmt.Sprintf("%016x %s", r.next(), r.place
 // schedule notes what happens next to r. The caller holds s.mu, or is New.
 func (s *Service) schedule(r restore) { s.due.Insert(dueKey(r)) }
 
-// settle brings the restores up to the time of the clock: it completes those that are due,
-// and removes temporary copies that have expired. All code that reads restores calls it
-// first. The caller holds s.mu.
+// settle brings the objects up to the time of the clock. It completes the restores that are
+// due, removes temporary copies that have expired, and runs the lifecycle rules once a day.
+// All code that reads classes or restores calls it first. The caller holds s.mu.
 func (s *Service) settle() {
 	now := s.now() // once: the clock may be moved at any time
+	s.settleRestores(now)
+	if now >= s.nextRun {
+		s.move(now)
+		s.nextRun = expiryOf(now+1, 0)
+	}
+}
+
+func (s *Service) settleRestores(now int64) {
 	for {
 		at, ok := s.nextDue()
 		if !ok || at.UnixMilli() > now {

@@ -54,6 +54,7 @@ type Service struct {
 	random  *rand.Rand
 	control control
 	last    int64 // see sequence
+	nextRun int64 // of the lifecycle rules, in milliseconds: a midnight of UTC
 
 	wake chan struct{} // tells the sender of events to look again
 	lost atomic.Int64

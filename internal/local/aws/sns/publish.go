@@ -280,7 +280,7 @@ func (s *Service) fanOut(t topic, p publication) string {
 	m := s.complete(Message{TopicARN: t.ARN, Subject: p.subject, Attributes: p.attributes, SignatureVersion: t.signatureVersion()})
 	signatures := map[string]string{} // by text: signing is the dear part
 	for _, sub := range s.subs.Prefix(t.ARN + ":") {
-		if !sub.Confirmed {
+		if !sub.Confirmed || !sub.wants(p) {
 			continue
 		}
 		m.Message, m.SubscriptionARN = p.text(sub.Protocol), sub.ARN

@@ -6,8 +6,9 @@
 // as a delivery for every HTTP endpoint; kill -9 loses none. A queue gets it
 // only if the queue's policy lets the topic send, and another service of AWS publishes
 // only if the topic's policy lets it, as at AWS, where a policy that does not is a silent
-// loss; [Service.Lost] counts those. Filter policies, FIFO
-// topics, SMS, e-mail and platform endpoints are refused.
+// loss; [Service.Lost] counts those. A message
+// that a filter policy holds back is not lost. FIFO topics, SMS, e-mail and platform
+// endpoints are refused.
 package sns
 
 import (

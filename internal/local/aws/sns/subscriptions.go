@@ -1,10 +1,13 @@
 package sns
 
 import (
+	"cmp"
 	"encoding/json"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +26,8 @@ type subscription struct {
 	Endpoint      string `json:"endpoint"`
 	Raw           bool   `json:"raw,omitempty"`
 	Redrive       string `json:"redrive,omitempty"` // the policy, JSON
+	Filter        string `json:"filter,omitempty"`  // the policy, JSON
+	FilterScope   string `json:"filterScope,omitempty"`
 	Confirmed     bool   `json:"confirmed,omitempty"`
 	Authenticated bool   `json:"authenticated,omitempty"` // to unsubscribe takes a signature
 	Token         string `json:"token,omitempty"`
@@ -41,6 +46,22 @@ func (sub subscription) deadLetters() string {
 	return policy.Target
 }
 
+func (sub subscription) scope() string { return cmp.Or(sub.FilterScope, attributesScope) }
+
+// wants tells whether the subscription's filter policy lets a message through.
+func (sub subscription) wants(p publication) bool {
+	f, err := parseFilter(sub.Filter, sub.FilterScope)
+	switch {
+	case err != nil:
+		panic("sns: " + err.Error()) // it was read before it was kept
+	case f == nil:
+		return true
+	case sub.scope() == bodyScope:
+		return f.passesBody(p.text(sub.Protocol))
+	}
+	return f.passesAttributes(p.attributes)
+}
+
 // set changes an attribute, or says what is wrong with it.
 func (sub *subscription) set(name, value string) *world.Error {
 	switch name {
@@ -57,10 +78,22 @@ func (sub *subscription) set(name, value string) *world.Error {
 			sub.Redrive = old
 			return invalid("Attributes Reason: RedrivePolicy: must be JSON with deadLetterTargetArn, the ARN of an SQS queue")
 		}
-	case "FilterPolicy", "FilterPolicyScope":
-		if value != "" {
-			return invalid("Attributes Reason: %s: the stand-in has no filter policies", name)
+	case "FilterPolicy":
+		f, err := parseFilter(value, sub.FilterScope)
+		if err != nil {
+			return invalid("FilterPolicy: %v", err)
 		}
+		if sub.Filter = value; f == nil {
+			sub.Filter = ""
+		}
+	case "FilterPolicyScope":
+		if value != attributesScope && value != bodyScope {
+			return invalid("FilterPolicyScope: Invalid value [%s]. Please use either MessageBody or MessageAttributes", value)
+		}
+		if _, err := parseFilter(sub.Filter, value); err != nil {
+			return invalid("FilterPolicyScope: %v", err)
+		}
+		sub.FilterScope = value
 	default:
 		return invalid("AttributeName Reason: the stand-in has no subscription attribute %q that could be set", name)
 	}
@@ -109,8 +142,9 @@ func (s *Service) subscribe(_ *http.Request, in url.Values) (any, *world.Error) 
 	}
 	wanted := subscription{Protocol: protocol, Endpoint: endpoint}
 	attributes := entries(in, "Attributes.entry", "key", "value")
-	for k, v := range attributes {
-		if e := wanted.set(k, v); e != nil {
+	// The names backwards: a filter policy is read in its scope.
+	for _, k := range slices.Backward(slices.Sorted(maps.Keys(attributes))) {
+		if e := wanted.set(k, attributes[k]); e != nil {
 			return nil, e
 		}
 	}
@@ -126,7 +160,7 @@ func (s *Service) subscribe(_ *http.Request, in url.Values) (any, *world.Error) 
 		if old.Protocol != protocol || old.Endpoint != endpoint {
 			continue
 		}
-		if len(attributes) > 0 && (old.Raw != wanted.Raw || old.Redrive != wanted.Redrive) {
+		if len(attributes) > 0 && (old.Raw != wanted.Raw || old.Redrive != wanted.Redrive || old.Filter != wanted.Filter || old.scope() != wanted.scope()) {
 			return nil, invalid("Attributes Reason: Subscription already exists with different attributes")
 		}
 		sub = old
@@ -293,6 +327,9 @@ func (s *Service) getSubscriptionAttributes(_ *http.Request, in url.Values) (any
 	}
 	if sub.Redrive != "" {
 		out["RedrivePolicy"] = sub.Redrive
+	}
+	if sub.Filter != "" {
+		out["FilterPolicy"], out["FilterPolicyScope"] = sub.Filter, sub.scope()
 	}
 	return struct{ Attributes pairs }{out}, nil
 }

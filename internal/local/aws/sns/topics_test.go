@@ -155,7 +155,8 @@ func TestSubscriptionsThatAWSOrTheStandInRefusesAreRefused(t *testing.T) {
 	}{
 		{"sqs", "http://x/q", nil},
 		{"sqs", queueARN("q.fifo"), nil},
-		{"sqs", queueARN("q"), map[string]string{"FilterPolicy": `{"a":["b"]}`}},
+		{"sqs", queueARN("q"), map[string]string{"FilterPolicy": `{"a":"b"}`}},
+		{"sqs", queueARN("q"), map[string]string{"FilterPolicyScope": "Message"}},
 		{"sqs", queueARN("q"), map[string]string{"RawMessageDelivery": "maybe"}},
 		{"sqs", queueARN("q"), map[string]string{"RedrivePolicy": "x"}},
 		{"sqs", queueARN("q"), map[string]string{"DeliveryPolicy": "{}"}},
@@ -196,7 +197,6 @@ func TestASubscriptionIsMadeOnceAndChanged(t *testing.T) {
 		t.Error(err)
 	}
 	wantCode(t, set("RedrivePolicy", "x"), "InvalidParameter")
-	wantCode(t, set("FilterPolicy", "{}"), "InvalidParameter")
 	out, err := s.GetSubscriptionAttributes(ctx, &awssns.GetSubscriptionAttributesInput{SubscriptionArn: &sub})
 	if err != nil || out.Attributes["RawMessageDelivery"] != "true" || out.Attributes["PendingConfirmation"] != "false" ||
 		out.Attributes["RedrivePolicy"] != `{"deadLetterTargetArn":"`+queueARN("dead")+`"}` {
