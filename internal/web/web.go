@@ -165,6 +165,12 @@ func (s *Server) routes() *fiber.App {
 	app.Get(CallbackPath, s.callback)
 	app.Post(backChannelPath, s.backChannel)
 	app.Post("/logout", s.logout)
+	// Somebody may reload the answer to a form, or come back to it.
+	for _, action := range []string{"/logout", "/account/free"} {
+		app.Get(action, func(c fiber.Ctx) error {
+			return c.Redirect().Status(fiber.StatusSeeOther).To(pageOf(action))
+		})
+	}
 	app.Get("/annotations", s.annotations)
 	app.Get("/annotation/:id", s.annotation)
 	app.Get("/annotation/:id/download", s.download)
