@@ -96,6 +96,8 @@ type apiJob struct {
 	RequestedAt time.Time     `json:"requested_at,omitzero"`
 	// Expected is when the archive usually hands the file over.
 	Expected *apiSpan `json:"expected,omitempty"`
+	// LateSince is when the archive should have handed the file over, if that is over.
+	LateSince time.Time `json:"late_since,omitzero"`
 	// Fallback says which tiers were full. Only a single job has it.
 	Fallback string `json:"fallback,omitempty"`
 	// Download is the address of the result, if the object is there. Only a single job has it.
@@ -119,8 +121,10 @@ func (s *Server) apiJobOf(v jobView, of owner) apiJob {
 	if v.RetrievalID != "" {
 		j.Tier, j.RequestedAt = v.Tier, v.RetrievalRequestedAt.UTC()
 	}
-	if at := expected(s.cfg.Tiers, of, v.Job); at != nil {
+	if at, late := s.outlook(of, v.Job); at != nil {
 		j.Expected = &apiSpan{at.From.UTC(), at.To.UTC()}
+	} else if v.Stage == "" && !late.IsZero() {
+		j.LateSince = late.UTC()
 	}
 	return j
 }
@@ -245,7 +249,10 @@ func (s *Server) apiArchive(c fiber.Ctx) error {
 		// More says that there are more files than were counted.
 		More bool     `json:"more,omitempty"`
 		By   *apiSpan `json:"by,omitempty"`
-	}{Files: over.Files, Coming: over.Coming, Waiting: over.Waiting, Attention: over.Attention, Bytes: over.Bytes, More: over.More}
+		// Late is how many of those that come are late, and LateSince is since when.
+		Late      int64     `json:"late,omitempty"`
+		LateSince time.Time `json:"late_since,omitzero"`
+	}{Files: over.Files, Coming: over.Coming, Waiting: over.Waiting, Attention: over.Attention, Late: over.Late, LateSince: over.LateSince.UTC(), Bytes: over.Bytes, More: over.More}
 	if over.By != nil {
 		out.By = &apiSpan{over.By.From.UTC(), over.By.To.UTC()}
 	}

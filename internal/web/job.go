@@ -22,6 +22,8 @@ type annotationBody struct {
 	Missing bool
 	// Expected is when Glacier will usually be done; nil if nobody knows.
 	Expected *span
+	// Late is when Glacier should have been done, if that is over; zero otherwise.
+	Late time.Time
 	// Fallback says why a slower tier is used; empty if none is.
 	Fallback string
 }
@@ -59,6 +61,26 @@ func expected(tiers archive.Tiers, of owner, j archive.Job) *span {
 		return &span{j.RetrievalRequestedAt.Add(from), j.RetrievalRequestedAt.Add(to)}
 	}
 	return nil
+}
+
+// outlook returns when the archive will usually hand the file over. If that time is over,
+// outlook returns since when the file is late instead. It returns neither if nobody knows.
+func (s *Server) outlook(of owner, j archive.Job) (at *span, late time.Time) {
+	at = expected(s.cfg.Tiers, of, j)
+	switch {
+	case at == nil || at.To.After(s.cfg.Now()):
+		return at, time.Time{}
+	case of.state(j) == archive.Requested:
+		return nil, at.To
+	}
+	return nil, time.Time{}
+}
+
+// handed reports whether the archive handed the file over, as far as the stream says.
+func (s *Server) handed(ctx context.Context, of owner, j archive.Job) bool {
+	jv := viewJob(j, of)
+	s.stage(ctx, &jv)
+	return jv.Stage != ""
 }
 
 // after returns when a file is usually handed over that is requested at a time, in any of
@@ -200,7 +222,7 @@ func (s *Server) file(ctx context.Context, of owner, j archive.Job) (annotationB
 	body := annotationBody{Job: jv, Steps: stepsAt(jv.Look.Step), Fallback: s.fallback(jv)}
 	// A second retrieval takes as long as the first one.
 	if jv.Stage == "" || jv.State == archive.Planned {
-		body.Expected = expected(s.cfg.Tiers, of, j)
+		body.Expected, body.Late = s.outlook(of, j)
 	}
 	there, err := s.there(ctx, jv)
 	if err != nil {

@@ -92,7 +92,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		Issuer: cfg.Issuer, ClientID: cfg.ClientID, Secret: cfg.secret, Scopes: cfg.Scopes, Redirect: s.origin + CallbackPath,
 		HTTPClient: cfg.HTTPClient, Logger: cfg.Logger, Now: cfg.Now,
 	})
-	s.archived = newOverviews(deps.Jobs, cfg, s.ownerOf)
+	s.archived = newOverviews(deps.Jobs, cfg, s.ownerOf, s.handed)
 	s.hub = newHub(deps.Statuses, cfg, s.archived.move)
 	s.app = s.routes()
 	return s, nil
