@@ -88,6 +88,8 @@ type apiJob struct {
 	CompletedAt time.Time     `json:"completed_at,omitzero"`
 	// ArchiveSize is in bytes. It is 0 if the result is not in the archive.
 	ArchiveSize int64 `json:"archive_size,omitempty"`
+	// Size is the size of the result, if the object is there. Only a single job has it.
+	Size int64 `json:"size,omitempty"`
 	// Stage is how far a retrieval is, and BytesCopied says how much of ArchiveSize is copied.
 	// Only a single job has them.
 	Stage       archive.State `json:"stage,omitempty"`
@@ -182,15 +184,15 @@ func (s *Server) apiJob(c fiber.Ctx) error {
 	s.stage(c.Context(), &jv)
 	out := s.apiJobOf(jv, v.owner())
 	out.Fallback = s.fallback(jv)
-	there, err := s.there(c.Context(), jv)
+	there, err := s.there(c.Context(), &jv)
 	if err != nil {
 		return err
 	}
 	switch {
 	case there:
-		out.Download = jv.Link + "/download"
+		out.Download, out.Size = jv.Link+"/download", jv.ResultSize
 	case jv.State == archive.Available:
-		out.Sentence = missing
+		out.Label, out.Sentence = notThere.Label, missing
 	}
 	return c.JSON(out)
 }

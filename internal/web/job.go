@@ -16,6 +16,8 @@ import (
 
 type annotationBody struct {
 	Job jobView
+	// Size is the size of the file in bytes; 0 if nobody knows it.
+	Size int64
 	// Steps are the steps of the way back; nil if the file is not on it.
 	Steps []step
 	// Missing says that the store does not have the file, although it should.
@@ -224,12 +226,13 @@ func (s *Server) file(ctx context.Context, of owner, j archive.Job) (annotationB
 	if jv.Stage == "" || jv.State == archive.Planned {
 		body.Expected, body.Late = s.outlook(of, j)
 	}
-	there, err := s.there(ctx, jv)
+	there, err := s.there(ctx, &body.Job)
 	if err != nil {
 		return annotationBody{}, err
 	}
 	if body.Missing = jv.State == archive.Available && !there; body.Missing {
-		body.Job.Look = look{Label: "Needs attention", Icon: "cross", Tone: "bad"}
+		body.Job.Look = notThere
 	}
+	body.Size = body.Job.Weight()
 	return body, nil
 }

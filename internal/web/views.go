@@ -178,8 +178,8 @@ func (v *jobView) appendRow(b []byte) []byte {
 	b = append(b, "</a>\n<span class=\"when\">"...)
 	b = appendTime(b, v.SubmittedAt, "")
 	b = append(b, "</span>\n<span class=\"size\">"...)
-	if v.ArchiveID != "" && v.ArchiveSize > 0 {
-		b = append(b, humanBytes(v.ArchiveSize)...)
+	if size := v.Weight(); size > 0 {
+		b = append(b, humanBytes(size)...)
 	}
 	b = append(b, "</span>\n"...)
 	return append(appendBadge(b, v.Look), "\n</li>\n"...)

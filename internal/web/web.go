@@ -53,6 +53,7 @@ type Server struct {
 	hub      *hub
 	limits   *limits
 	archived *overviews
+	objects  objects
 	// origin is the base URL without a slash at its end.
 	origin string
 	secure bool
