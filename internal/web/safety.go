@@ -55,8 +55,9 @@ func (s *Server) frame(c fiber.Ctx) (err error) {
 	if s.secure {
 		c.Set(fiber.HeaderStrictTransportSecurity, "max-age=31536000")
 	}
-	if err := misframed(c); err != nil {
-		return err
+	if p := misframed(string(c.Request().Header.Protocol()), c.Request().Header.RawHeaders()); p != nil {
+		c.RequestCtx().SetConnectionClose()
+		return p
 	}
 	pace := s.limits.requests
 	if c.Path() == backChannelPath {
@@ -123,6 +124,10 @@ func pageOf(action string) string {
 	}
 	return action
 }
+
+// field returns a field of a form in the request's body. A query is no form: addresses get
+// into logs.
+func field(c fiber.Ctx, name string) string { return string(c.Request().PostArgs().Peek(name)) }
 
 // again returns the address of another try of a request.
 func again(c fiber.Ctx) string {
