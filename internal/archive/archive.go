@@ -118,6 +118,9 @@ type Job struct {
 	Due time.Time
 	// Nudges counts how often a sweep handled the request or the retrieval.
 	Nudges int
+	// ResultSize is the size of the file in S3 since its archive was restored, in bytes; zero if
+	// nobody knows it.
+	ResultSize int64
 	// RestoredBy is the retrieval that brought the file back the last time.
 	RestoredBy events.RetrievalID
 	// Unreadable names each attribute of the job that cannot be understood, with its

@@ -88,6 +88,8 @@ type apiJob struct {
 	CompletedAt time.Time     `json:"completed_at,omitzero"`
 	// ArchiveSize is in bytes. It is 0 if the result is not in the archive.
 	ArchiveSize int64 `json:"archive_size,omitempty"`
+	// Size is the size of the result, if the object is there. Only a single job has it.
+	Size int64 `json:"size,omitempty"`
 	// Stage is how far a retrieval is, and BytesCopied says how much of ArchiveSize is copied.
 	// Only a single job has them.
 	Stage       archive.State `json:"stage,omitempty"`
@@ -96,6 +98,8 @@ type apiJob struct {
 	RequestedAt time.Time     `json:"requested_at,omitzero"`
 	// Expected is when the archive usually hands the file over.
 	Expected *apiSpan `json:"expected,omitempty"`
+	// LateSince is when the archive should have handed the file over, if that is over.
+	LateSince time.Time `json:"late_since,omitzero"`
 	// Fallback says which tiers were full. Only a single job has it.
 	Fallback string `json:"fallback,omitempty"`
 	// Download is the address of the result, if the object is there. Only a single job has it.
@@ -119,8 +123,10 @@ func (s *Server) apiJobOf(v jobView, of owner) apiJob {
 	if v.RetrievalID != "" {
 		j.Tier, j.RequestedAt = v.Tier, v.RetrievalRequestedAt.UTC()
 	}
-	if at := expected(s.cfg.Tiers, of, v.Job); at != nil {
+	if at, late := s.outlook(of, v.Job); at != nil {
 		j.Expected = &apiSpan{at.From.UTC(), at.To.UTC()}
+	} else if v.Stage == "" && !late.IsZero() {
+		j.LateSince = late.UTC()
 	}
 	return j
 }
@@ -178,15 +184,15 @@ func (s *Server) apiJob(c fiber.Ctx) error {
 	s.stage(c.Context(), &jv)
 	out := s.apiJobOf(jv, v.owner())
 	out.Fallback = s.fallback(jv)
-	there, err := s.there(c.Context(), jv)
+	there, err := s.there(c.Context(), &jv)
 	if err != nil {
 		return err
 	}
 	switch {
 	case there:
-		out.Download = jv.Link + "/download"
+		out.Download, out.Size = jv.Link+"/download", jv.ResultSize
 	case jv.State == archive.Available:
-		out.Sentence = missing
+		out.Label, out.Sentence = notThere.Label, missing
 	}
 	return c.JSON(out)
 }
@@ -245,7 +251,10 @@ func (s *Server) apiArchive(c fiber.Ctx) error {
 		// More says that there are more files than were counted.
 		More bool     `json:"more,omitempty"`
 		By   *apiSpan `json:"by,omitempty"`
-	}{Files: over.Files, Coming: over.Coming, Waiting: over.Waiting, Attention: over.Attention, Bytes: over.Bytes, More: over.More}
+		// Late is how many of those that come are late, and LateSince is since when.
+		Late      int64     `json:"late,omitempty"`
+		LateSince time.Time `json:"late_since,omitzero"`
+	}{Files: over.Files, Coming: over.Coming, Waiting: over.Waiting, Attention: over.Attention, Late: over.Late, LateSince: over.LateSince.UTC(), Bytes: over.Bytes, More: over.More}
 	if over.By != nil {
 		out.By = &apiSpan{over.By.From.UTC(), over.By.To.UTC()}
 	}

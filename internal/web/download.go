@@ -7,25 +7,118 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"sync"
+	"time"
 	"unicode"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/text"
 )
 
-// there reports whether the result is available and its object is in the store.
-func (s *Server) there(ctx context.Context, jv jobView) (bool, error) {
+// there reports whether the result is available and its object is in the store. It sets the
+// view's size.
+func (s *Server) there(ctx context.Context, jv *jobView) (bool, error) {
 	if jv.State != archive.Available {
 		return false, nil
 	}
-	return s.deps.Downloads.Exists(ctx, jv.Result)
+	size, there, err := s.deps.Downloads.Size(ctx, jv.Result)
+	if there {
+		jv.ResultSize = size
+		s.objects.add(jv.Result, size, s.cfg.Now())
+	}
+	return there, err
 }
 
-// downloadLink returns the short-lived address of the user's result. If the result is not
-// there, the error has the words that say so.
-func (s *Server) downloadLink(ctx context.Context, of owner, j archive.Job) (string, error) {
+// thereAll does so for the rows of a list. It marks the rows without an object, and leaves
+// a row as it is if nobody knows. An object that was there a moment ago is there.
+func (s *Server) thereAll(ctx context.Context, rows []jobView) {
+	var g errgroup.Group
+	g.SetLimit(8)
+	for i := range rows {
+		jv := &rows[i]
+		if jv.State != archive.Available {
+			continue
+		}
+		if size, ok := s.objects.get(jv.Result, s.cfg.Now()); ok {
+			jv.ResultSize = size
+			continue
+		}
+		g.Go(func() error {
+			there, err := s.there(ctx, jv)
+			if err == nil && !there {
+				jv.Look = notThere
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		s.log.Warn("a list does not say whether each file is there", "request", requestOf(ctx).id, "error", err.Error())
+	}
+}
+
+// notThere is the look of a file that the catalog has and the store does not have.
+var notThere = look{Label: "Needs attention", Icon: "cross", Tone: "bad", Sentence: missing}
+
+const (
+	// objectAge is how long an object is believed to be there.
+	objectAge = time.Minute
+	// maxObjects bounds how many are remembered.
+	maxObjects = 50_000
+)
+
+// objects remembers the objects that were there a moment ago. The zero value is ready.
+type objects struct {
+	mu    sync.Mutex // guards known
+	known map[archive.Object]knownObject
+}
+
+type knownObject struct {
+	size int64
+	at   time.Time
+}
+
+func (o *objects) get(key archive.Object, now time.Time) (size int64, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	k, ok := o.known[key]
+	age := now.Sub(k.at)
+	return k.size, ok && age >= 0 && age < objectAge
+}
+
+func (o *objects) add(key archive.Object, size int64, now time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.known == nil || len(o.known) >= maxObjects {
+		o.known = map[archive.Object]knownObject{}
+	}
+	o.known[key] = knownObject{size, now}
+}
+
+const (
+	// shortestLink is how long a link to a file works at least. slowest is the number of bytes
+	// a second with which a browser should be able to fetch a file while the link works: a
+	// browser that lost its connection resumes with the same link.
+	shortestLink = 5 * time.Minute
+	slowest      = 250_000
+)
+
+// linkTime returns how long a link to a file works. It does not outlive the session by more
+// than shortestLink.
+func linkTime(size int64, session time.Duration) time.Duration {
+	most := max(session, shortestLink)
+	if seconds := size / slowest; seconds < int64(most/time.Second) {
+		return min(shortestLink+time.Duration(seconds)*time.Second, most)
+	}
+	return most
+}
+
+// downloadLink returns the short-lived address of the user's result, for a session that
+// ends at a time. If the result is not there, the error has the words that say so.
+func (s *Server) downloadLink(ctx context.Context, of owner, j archive.Job, ends time.Time) (string, error) {
 	jv := viewJob(j, of)
-	there, err := s.there(ctx, jv)
+	there, err := s.there(ctx, &jv)
 	if err != nil {
 		return "", err
 	}
@@ -39,7 +132,7 @@ func (s *Server) downloadLink(ctx context.Context, of owner, j archive.Job) (str
 			link: jv.Link, linkText: "Back to " + jv.Name,
 		}
 	}
-	to, err := s.deps.Downloads.PresignGet(ctx, j.Result, fileName(j))
+	to, err := s.deps.Downloads.PresignGet(ctx, j.Result, fileName(j), linkTime(jv.ResultSize, ends.Sub(s.cfg.Now())))
 	if err != nil {
 		return "", err
 	}
@@ -72,10 +165,28 @@ func fileName(j archive.Job) string {
 		}
 		return '_'
 	}, base)
-	name = strings.TrimRight(text.Clip(name, maxFileName), " .")
+	name = text.Clip(name, len(name))
+	if ext := extension(name); len(name) > maxFileName {
+		name = text.Clip(strings.TrimSuffix(name, ext), maxFileName-len(ext)) + ext
+	}
+	name = strings.TrimRight(name, " .")
 	name = strings.TrimLeft(name, " .-")
 	if name == "" {
 		return "result"
 	}
 	return name
+}
+
+// extension returns the end of a name that says what is in the file, such as .annot.vcf.gz.
+// The name keeps it when it is cut.
+func extension(name string) string {
+	const most, each = 32, 12
+	begin := len(name)
+	for {
+		i := strings.LastIndexByte(name[:begin], '.')
+		if i < 1 || begin-i > each || len(name)-i > most || strings.ContainsRune(name[i:begin], ' ') {
+			return name[begin:]
+		}
+		begin = i
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -320,20 +321,20 @@ func (w *fixturePorts) AnnounceUpgrade(_ context.Context, m events.UpgradeMessag
 	return nil
 }
 
-func (w *fixturePorts) Exists(_ context.Context, o archive.Object) (bool, error) {
+func (w *fixturePorts) Size(_ context.Context, o archive.Object) (int64, bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	_, ok := w.objects[o]
-	return ok, nil
+	body, ok := w.objects[o]
+	return int64(len(body)), ok, w.fault("Size")
 }
 
-func (w *fixturePorts) PresignGet(_ context.Context, o archive.Object, name string) (string, error) {
+func (w *fixturePorts) PresignGet(_ context.Context, o archive.Object, name string, valid time.Duration) (string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.names = append(w.names, name)
 	return w.store.URL + "/" + o.Bucket + "/" + (&url.URL{Path: o.Key}).EscapedPath() + "?" + url.Values{
 		"response-content-disposition": {mime.FormatMediaType("attachment", map[string]string{"filename": name})},
-		"X-Amz-Expires":                {"300"}, "X-Amz-Signature": {"x"},
+		"X-Amz-Expires":                {strconv.Itoa(int(valid / time.Second))}, "X-Amz-Signature": {"x"},
 	}.Encode(), nil
 }
 
@@ -453,6 +454,7 @@ func (w *fixturePorts) restored(id events.JobID, content string) {
 	w.change(func() {
 		j := w.jobs[id]
 		w.objects[j.Result] = content
+		j.ResultSize = j.ArchiveSize
 		j.ArchiveID, j.RetrievalID, j.Tier, j.RetrievalRequestedAt = "", "", "", time.Time{}
 		w.jobs[id] = j
 	})

@@ -177,3 +177,57 @@ func TestWhatAnOperatorOrderedComesBackToAFreeUser(t *testing.T) {
 		}
 	}
 }
+
+func TestTimesAreNeverInThePast(t *testing.T) {
+	b := newFixture(t, func(c *Config, _ *Deps) { c.Tiers, c.SessionIdle = archive.DefaultTiers(), 12*time.Hour })
+	ada := upgraded(t, b, "j1", "j2", "j3")
+	begin := b.clock.Now()
+	at := func(d time.Duration) string { return utc(begin.Add(d)) }
+	// Nothing is requested yet, so any tier may be used.
+	ada.wants(ada.get("/annotations"), 200, "Usually all back between "+at(time.Minute)+" and "+at(5*time.Hour))
+
+	// As soon as the tiers are known, the banner knows better.
+	for _, id := range []events.JobID{"j1", "j2", "j3"} {
+		b.ports.requested(id, archive.Expedited, begin)
+	}
+	b.moves("ada")
+	b.clock.Add(overviewAge)
+	ada.wants(ada.get("/annotations"), 200, "Usually all back between "+at(time.Minute)+" and "+at(5*time.Minute))
+
+	b.ports.requested("j3", archive.Standard, begin)
+	b.clock.Add(10 * time.Minute)
+	ada.wants(ada.get("/annotations"), 200, "2 of them take longer than usual: the archive should have handed the first over by "+at(5*time.Minute), "Usually the others back between "+at(3*time.Hour)+" and "+at(5*time.Hour))
+	page := ada.get("/annotation/j1")
+	ada.wants(page, 200, archive.Restoring, "longer than usual: the archive should have handed the file over by "+at(5*time.Minute), "We keep checking")
+	if strings.Contains(page.text(t), "Usually out of") {
+		t.Errorf("the page of a late file says when it usually comes: %s", page.text(t))
+	}
+	var j apiJob
+	if ada.get("/api/v1/jobs/j1").into(t, &j); j.Expected != nil || !j.LateSince.Equal(begin.Add(5*time.Minute).UTC().Truncate(0)) {
+		t.Errorf("the API says %+v", j)
+	}
+	ada.wants(ada.get("/subscribe"), 200, "on its way")
+
+	// A file that is being copied is not late: the archive has handed it over.
+	copying := status("ada", "j2", archive.Copying)
+	copying.At = b.clock.Now()
+	b.ports.tell(copying)
+	b.clock.Add(overviewQuiet)
+	ada.wants(ada.get("/annotations"), 200, "1 of them takes longer than usual")
+	if page := ada.get("/annotation/j2").text(t); strings.Contains(page, "longer than usual") {
+		t.Errorf("the page of a file that is copied says %s", page)
+	}
+
+	b.clock.Add(6 * time.Hour)
+	list := ada.get("/annotations")
+	ada.wants(list, 200, "3 files are coming back", "2 of them take longer than usual")
+	if strings.Contains(list.text(t), "Usually") {
+		t.Errorf("when all are late, the list says %s", list.text(t))
+	}
+	// Nobody knows when a file comes that was not requested in time.
+	b.ports.archived("ada", "j4", begin)
+	b.clock.Add(overviewQuiet)
+	if page := ada.get("/annotation/j4").text(t); promise.MatchString(strings.ReplaceAll(page, "starts automatically", "")) {
+		t.Errorf("the page of a file that was not requested in time says %s", page)
+	}
+}

@@ -16,12 +16,16 @@ import (
 
 type annotationBody struct {
 	Job jobView
+	// Size is the size of the file in bytes; 0 if nobody knows it.
+	Size int64
 	// Steps are the steps of the way back; nil if the file is not on it.
 	Steps []step
 	// Missing says that the store does not have the file, although it should.
 	Missing bool
 	// Expected is when Glacier will usually be done; nil if nobody knows.
 	Expected *span
+	// Late is when Glacier should have been done, if that is over; zero otherwise.
+	Late time.Time
 	// Fallback says why a slower tier is used; empty if none is.
 	Fallback string
 }
@@ -59,6 +63,26 @@ func expected(tiers archive.Tiers, of owner, j archive.Job) *span {
 		return &span{j.RetrievalRequestedAt.Add(from), j.RetrievalRequestedAt.Add(to)}
 	}
 	return nil
+}
+
+// outlook returns when the archive will usually hand the file over. If that time is over,
+// outlook returns since when the file is late instead. It returns neither if nobody knows.
+func (s *Server) outlook(of owner, j archive.Job) (at *span, late time.Time) {
+	at = expected(s.cfg.Tiers, of, j)
+	switch {
+	case at == nil || at.To.After(s.cfg.Now()):
+		return at, time.Time{}
+	case of.state(j) == archive.Requested:
+		return nil, at.To
+	}
+	return nil, time.Time{}
+}
+
+// handed reports whether the archive handed the file over, as far as the stream says.
+func (s *Server) handed(ctx context.Context, of owner, j archive.Job) bool {
+	jv := viewJob(j, of)
+	s.stage(ctx, &jv)
+	return jv.Stage != ""
 }
 
 // after returns when a file of the class is usually handed over that is requested at a time,
@@ -200,14 +224,15 @@ func (s *Server) file(ctx context.Context, of owner, j archive.Job) (annotationB
 	body := annotationBody{Job: jv, Steps: stepsAt(jv.Look.Step), Fallback: s.fallback(jv)}
 	// A second retrieval takes as long as the first one.
 	if jv.Stage == "" || jv.State == archive.Planned {
-		body.Expected = expected(s.cfg.Tiers, of, j)
+		body.Expected, body.Late = s.outlook(of, j)
 	}
-	there, err := s.there(ctx, jv)
+	there, err := s.there(ctx, &body.Job)
 	if err != nil {
 		return annotationBody{}, err
 	}
 	if body.Missing = jv.State == archive.Available && !there; body.Missing {
-		body.Job.Look = look{Label: "Needs attention", Icon: "cross", Tone: "bad"}
+		body.Job.Look = notThere
 	}
+	body.Size = body.Job.Weight()
 	return body, nil
 }

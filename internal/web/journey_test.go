@@ -57,7 +57,7 @@ func TestAUserGetsTheirFilesBack(t *testing.T) {
 
 	b.ports.requested("j1", archive.Expedited, at)
 	detail = ada.get("/annotation/j1")
-	ada.wants(detail, 200, archive.Restoring, "Expedited", "between 1 Mar 2026, 12:01 UTC and 1 Mar 2026, 12:05 UTC")
+	ada.wants(detail, 200, archive.Restoring, "Expedited", "should have handed the file over by 1 Mar 2026, 12:05 UTC")
 	if n := strings.Count(detail.body, archive.Restoring); n != 1 {
 		t.Errorf("the sentence stands %d times", n)
 	}

@@ -26,6 +26,8 @@ type jobView struct {
 	Bytes, Size int64
 	Name        string
 	Link        string
+	// ResultSize is the size of the file while it is in the store; 0 if nobody knows it.
+	ResultSize int64
 	// Note is one more sentence, if Look's does not say enough.
 	Note string
 }
@@ -42,7 +44,19 @@ func viewJob(j archive.Job, of owner) jobView {
 		// Other systems look for the sentence of a retrieval.
 		l.Sentence, note = archive.Restoring, attention
 	}
-	return jobView{Job: j, State: st, Look: l, Note: note, Name: nameOf(j), Link: "/annotation/" + url.PathEscape(string(j.ID))}
+	size := int64(0)
+	if j.ArchiveID == "" {
+		size = j.ResultSize
+	}
+	return jobView{Job: j, ResultSize: size, State: st, Look: l, Note: note, Name: nameOf(j), Link: "/annotation/" + url.PathEscape(string(j.ID))}
+}
+
+// Weight is the size that a page shows, in bytes; 0 if nobody knows it.
+func (v *jobView) Weight() int64 {
+	if v.ArchiveID != "" {
+		return max(v.ArchiveSize, 0)
+	}
+	return v.ResultSize
 }
 
 func nameOf(j archive.Job) string {
@@ -252,6 +266,7 @@ func (s *Server) listPage(ctx context.Context, of owner, f filter) (annotationsB
 		return annotationsBody{}, err
 	}
 	s.stageAll(ctx, l.Jobs)
+	s.thereAll(ctx, l.Jobs)
 	f.Sort = l.sort
 	body := annotationsBody{listing: l, Filter: f, Columns: columns(f)}
 	if l.tooMany {

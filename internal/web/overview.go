@@ -25,7 +25,11 @@ type overview struct {
 	Coming, Waiting int64
 	// Attention is how many need an operator.
 	Attention int64
-	// By is when the files that come are usually back. For a Free user, it is when the files
+	// Late is how many of those that come should have been handed over by now, and LateSince is
+	// when the first of them should have been.
+	Late      int64
+	LateSince time.Time
+	// By is when the files that come, and are not late, are usually back. For a Free user, it is when the files
 	// would be back with Premium from now on. It is nil if there are none.
 	By *span
 	// Cost is a limit on the cost of retrieving the files that were not requested yet. It is
@@ -44,6 +48,8 @@ const (
 	overviewQuiet = time.Minute
 	// overviewSettles is how long the index may lag behind a change.
 	overviewSettles = 5 * time.Second
+	// mostLate is for how many late files the site finds out whether they were handed over.
+	mostLate = 20
 	// maxOverviews bounds how many are kept.
 	maxOverviews = 10_000
 )
@@ -56,6 +62,8 @@ type overviews struct {
 	prices  cost.Prices
 	assumed int64
 	now     func() time.Time
+	// handed reports whether the archive handed a file over.
+	handed func(context.Context, owner, archive.Job) bool
 	// owner returns a user for the time of a context.
 	owner func(context.Context, archive.Account, halt) owner
 	group singleflight.Group
@@ -81,8 +89,8 @@ type knownOverview struct {
 	at time.Time
 }
 
-func newOverviews(jobs Jobs, cfg Config, of func(context.Context, archive.Account, halt) owner) *overviews {
-	return &overviews{jobs: jobs, owner: of, tiers: cfg.Tiers, prices: cfg.Prices, assumed: cfg.AssumedSize, now: cfg.Now,
+func newOverviews(jobs Jobs, cfg Config, of func(context.Context, archive.Account, halt) owner, handed func(context.Context, owner, archive.Job) bool) *overviews {
+	return &overviews{jobs: jobs, owner: of, handed: handed, tiers: cfg.Tiers, prices: cfg.Prices, assumed: cfg.AssumedSize, now: cfg.Now,
 		known: map[overviewKey]knownOverview{}, moved: map[events.UserID]time.Time{}}
 }
 
@@ -152,6 +160,7 @@ func (o *overviews) count(ctx context.Context, user owner) (overview, error) {
 	now := o.now()
 	var over overview
 	var all spans
+	late := 0
 	var ask cost.Estimate
 	for page, cursor := 0, ""; ; page++ {
 		if page == maxCounted {
@@ -172,7 +181,21 @@ func (o *overviews) count(ctx context.Context, user owner) (overview, error) {
 			switch st := user.state(j); st {
 			case archive.Planned, archive.Requested:
 				over.Coming++
-				all.add(expected(o.tiers, user, j))
+				at := expected(o.tiers, user, j)
+				switch {
+				case at == nil || at.To.After(now):
+					all.add(at)
+				case st == archive.Planned:
+					all.add(nil) // it was not requested in time, and nobody knows when it is
+				case late < mostLate && o.handed(ctx, user, j):
+					late++ // it is here in a moment
+				default:
+					late++
+					over.Late++
+					if over.LateSince.IsZero() || at.To.Before(over.LateSince) {
+						over.LateSince = at.To
+					}
+				}
 			case summary.Held, paused:
 				over.Waiting++
 			case summary.Attention:
@@ -189,8 +212,7 @@ func (o *overviews) count(ctx context.Context, user owner) (overview, error) {
 		}
 	}
 	over.Cost = ask.AtMost(o.prices, o.tiers)
-	// If it is overdue, nobody knows when it comes.
-	if all.known() && all.To.After(now) {
+	if all.known() {
 		over.By = &all.span
 	}
 	return over, nil

@@ -97,7 +97,7 @@ func (s *Server) download(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	to, err := s.downloadLink(c.Context(), v.owner(), j)
+	to, err := s.downloadLink(c.Context(), v.owner(), j, v.session.ExpiresAt)
 	if err != nil {
 		return err
 	}

@@ -67,12 +67,13 @@ type Announcer interface {
 
 // Downloads hands out result files.
 type Downloads interface {
-	// Exists reports whether the object is there.
-	Exists(ctx context.Context, object archive.Object) (bool, error)
-	// PresignGet returns a URL of the object that works for some minutes. A browser saves the
+	// Size returns the object's size in bytes, and whether the object is there.
+	Size(ctx context.Context, object archive.Object) (bytes int64, there bool, err error)
+	// PresignGet returns a URL of the object that works for the time valid, or less if the
+	// credentials of the site end before. A browser can resume a download for so long. It saves the
 	// object as filename. The name has no quotes, slashes or control characters, but letters
 	// of any script: [mime.FormatMediaType] makes a header with the name.
-	PresignGet(ctx context.Context, object archive.Object, filename string) (url string, err error)
+	PresignGet(ctx context.Context, object archive.Object, filename string, valid time.Duration) (url string, err error)
 }
 
 // Statuses is the stream of status changes.

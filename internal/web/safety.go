@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"strconv"
+	"strings"
 
 	"github.com/gofiber/fiber/v3"
 
@@ -54,6 +55,10 @@ func (s *Server) frame(c fiber.Ctx) (err error) {
 	if s.secure {
 		c.Set(fiber.HeaderStrictTransportSecurity, "max-age=31536000")
 	}
+	if p := misframed(string(c.Request().Header.Protocol()), c.Request().Header.RawHeaders()); p != nil {
+		c.RequestCtx().SetConnectionClose()
+		return p
+	}
 	pace := s.limits.requests
 	if c.Path() == backChannelPath {
 		pace = s.limits.logouts
@@ -87,7 +92,7 @@ func (s *Server) checkForm(c fiber.Ctx, v *viewer) error {
 	}
 	token := c.Get(csrfHeader)
 	if token == "" {
-		token = c.FormValue("csrf")
+		token = field(c, "csrf")
 	}
 	site, origin := c.Get("Sec-Fetch-Site"), c.Get(fiber.HeaderOrigin)
 	var reason string
@@ -104,9 +109,36 @@ func (s *Server) checkForm(c fiber.Ctx, v *viewer) error {
 	s.audit(c.Context(), "form refused", "user", v.account.ID, "reason", reason)
 	return &problem{
 		status: fiber.StatusForbidden, title: "That form is not valid any more",
-		sentence: "It may be from before you signed in. Go back, reload the page and try again.",
-		link:     c.Path(), linkText: "Reload the page", err: errors.New(reason),
+		sentence: "It may be from before you signed in. Nothing was changed. Please try again.",
+		link:     pageOf(c.Path()), linkText: "Go back to the page", err: errors.New(reason),
 	}
+}
+
+// pageOf returns the page of a form's address.
+func pageOf(action string) string {
+	switch action {
+	case "/account/free":
+		return "/account"
+	case "/logout":
+		return "/"
+	}
+	return action
+}
+
+// field returns a field of a form in the request's body. A query is no form: addresses get
+// into logs.
+func field(c fiber.Ctx, name string) string { return string(c.Request().PostArgs().Peek(name)) }
+
+// again returns the address of another try of a request.
+func again(c fiber.Ctx) string {
+	to := c.OriginalURL()
+	if c.Method() != fiber.MethodGet {
+		to = pageOf(c.Path())
+	}
+	if to == "/login" || strings.HasPrefix(to, "/login?") || isLocal(to) {
+		return to
+	}
+	return "/"
 }
 
 // problemOf returns the words for err.
@@ -134,10 +166,15 @@ func (s *Server) fail(c fiber.Ctx, err error) error {
 		return problemJSON(c, p)
 	}
 	c.Status(p.status)
+	body := problemBody{Status: p.status, Sentence: p.sentence, Link: p.link, LinkText: p.linkText}
+	passes := p.status == fiber.StatusServiceUnavailable || p.status == fiber.StatusTooManyRequests
+	if passes && p.link == "" {
+		body.Link, body.LinkText = again(c), "Try again"
+	}
 	v, _ := c.Locals(viewerLocal).(*viewer)
-	return s.show(c, "problem", frame{Title: p.title, Viewer: v, Request: requestOf(c.Context()).id, Body: problemBody{
-		Status: p.status, Sentence: p.sentence, Link: p.link, LinkText: p.linkText,
-	}})
+	// In trouble nobody knows, but a browser that has a session should not see "Sign in".
+	perhaps := v == nil && (passes || p.status >= 500) && c.Cookies(s.cookieName(sessionCookie)) != ""
+	return s.show(c, "problem", frame{Title: p.title, Viewer: v, Perhaps: perhaps, Request: requestOf(c.Context()).id, Body: body})
 }
 
 // maxLogged bounds the text of an error in the log, in bytes: an error of the provider has

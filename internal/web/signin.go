@@ -120,7 +120,7 @@ func (s *Server) logout(c fiber.Ctx) error {
 // token is the credential: there is no cookie, and no form of ours. The answer is 503 if the
 // token cannot be verified now, and 400 if the token is wrong.
 func (s *Server) backChannel(c fiber.Ctx) error {
-	err := s.signedOutBy(c.Context(), c.FormValue("logout_token"))
+	err := s.signedOutBy(c.Context(), field(c, "logout_token"))
 	if errors.Is(err, errLogoutToken) {
 		return c.Status(http.StatusBadRequest).JSON(map[string]string{"error": "invalid_request"})
 	}

@@ -65,12 +65,16 @@ func orders() map[string]func(archive.Job, owner) place {
 		return place{Key: text.Clip(strings.ToLower(nameOf(j)), 200)}
 	}
 	size := func(j archive.Job, _ owner) place {
-		if j.ArchiveID == "" || j.ArchiveSize < 0 {
+		size := j.ArchiveSize
+		if j.ArchiveID == "" {
+			size = j.ResultSize
+		}
+		if size < 0 || size == 0 && j.ArchiveID == "" {
 			// A job of unknown size comes after all others.
 			return place{Num: 1}
 		}
 		// The largest first.
-		return place{Num: -j.ArchiveSize}
+		return place{Num: -size}
 	}
 	return map[string]func(archive.Job, owner) place{
 		newest: nil,

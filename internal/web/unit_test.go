@@ -54,7 +54,10 @@ func TestFileNamesAreHarmless(t *testing.T) {
 		"a/\xff\xfe.vcf":                "vcf",
 		"a/" + strings.Repeat("é", 150): strings.Repeat("é", 100),
 		"a/name. . ":                    "name",
-		"a/j1~":                         "result",
+		"a/" + strings.Repeat("x", 300) + ".annot.vcf.gz": strings.Repeat("x", 187) + ".annot.vcf.gz",
+		"a/" + strings.Repeat("é", 150) + ".vcf":          strings.Repeat("é", 98) + ".vcf",
+		"a/x." + strings.Repeat("y", 300):                 "x." + strings.Repeat("y", 198),
+		"a/j1~":                                           "result",
 	} {
 		got := fileName(archive.Job{ID: "j1", Result: archive.Object{Key: key}})
 		if got != want {

@@ -43,9 +43,9 @@ func (v *viewer) ID() events.UserID { return v.account.ID }
 // Email is the viewer's address, if the provider told it.
 func (v *viewer) Email() string { return v.account.Email }
 
-// Who returns a name that all tabs of the session share. The name tells nothing about the
+// Tabs returns a name for the tabs of the session. The name tells nothing about the
 // session.
-func (v *viewer) Who() string { return hashOf("tabs " + v.session.token)[:16] }
+func (v *viewer) Tabs() string { return hashOf("tabs " + v.session.token)[:16] }
 
 // Since is the time of the last change of the viewer's plan; zero if it never changed.
 func (v *viewer) Since() time.Time { return v.account.RoleChangedAt }

@@ -26,8 +26,10 @@ var assetFiles embed.FS
 // frame is what every page has.
 type frame struct {
 	Title string
-	// Viewer is nil if nobody is signed in.
-	Viewer *viewer
+	// Viewer is nil if nobody is signed in. Perhaps says that somebody may be, and that the site
+	// could not find out.
+	Viewer  *viewer
+	Perhaps bool
 	// Waits says in a sentence that the viewer's files wait for somebody at the service. It is
 	// empty if none does.
 	Waits string
@@ -176,8 +178,8 @@ func (v *jobView) appendRow(b []byte) []byte {
 	b = append(b, "</a>\n<span class=\"when\">"...)
 	b = appendTime(b, v.SubmittedAt, "")
 	b = append(b, "</span>\n<span class=\"size\">"...)
-	if v.ArchiveID != "" && v.ArchiveSize > 0 {
-		b = append(b, humanBytes(v.ArchiveSize)...)
+	if size := v.Weight(); size > 0 {
+		b = append(b, humanBytes(size)...)
 	}
 	b = append(b, "</span>\n"...)
 	return append(appendBadge(b, v.Look), "\n</li>\n"...)

@@ -18,7 +18,7 @@ import (
 const asTemplate = `<ul>{{range .Rows}}<li data-job="{{.ID}}" data-state="{{if .Stage}}{{.Stage}}{{else}}{{.State}}{{end}}">
 <a href="{{.Link}}" data-name>{{.Name}}</a>
 <span class="when"><time datetime="{{rfc .SubmittedAt}}">{{utc .SubmittedAt}}</time></span>
-<span class="size">{{if and .ArchiveID (gt .ArchiveSize 0)}}{{bytes .ArchiveSize}}{{end}}</span>
+<span class="size">{{with .Weight}}{{bytes .}}{{end}}</span>
 <span class="badge" data-badge data-tone="{{.Look.Tone}}"><svg aria-hidden="true"><use href="#{{.Look.Icon}}"></use></svg><span data-label>{{.Look.Label}}</span></span>
 </li>
 {{end}}</ul>`
@@ -33,8 +33,9 @@ func TestRowsAreWhatATemplateWouldMakeOfThem(t *testing.T) {
 	}))
 	rapid.Check(t, func(rt *rapid.T) {
 		var in struct {
-			Rows []jobView
+			Rows []*jobView
 		}
+		var rows []jobView
 		for range rapid.IntRange(0, 3).Draw(rt, "rows") {
 			j := archive.Job{
 				ID: events.JobID(text.Draw(rt, "id")), UserID: "ada", InputFileName: text.Draw(rt, "name"), Status: "COMPLETED",
@@ -42,18 +43,20 @@ func TestRowsAreWhatATemplateWouldMakeOfThem(t *testing.T) {
 			}
 			if rapid.Bool().Draw(rt, "archived") {
 				j.ArchiveID, j.ArchiveSize = "a", rapid.Int64Range(-1, 1e15).Draw(rt, "size")
+			} else {
+				j.ResultSize = rapid.Int64Range(0, 1e15).Draw(rt, "size")
 			}
 			v := viewJob(j, owner{Account: archive.Account{Role: archive.Premium}})
 			if rapid.Bool().Draw(rt, "copying") {
 				v.Stage = archive.Copying
 			}
-			in.Rows = append(in.Rows, v)
+			in.Rows, rows = append(in.Rows, &v), append(rows, v)
 		}
 		var theirs strings.Builder
 		if err := want.Execute(&theirs, in); err != nil {
 			rt.Fatal(err)
 		}
-		ours := "<ul>" + string(rowsHTML(in.Rows)) + "</ul>"
+		ours := "<ul>" + string(rowsHTML(rows)) + "</ul>"
 		if got, want := parsed(rt, ours), parsed(rt, theirs.String()); got != want {
 			rt.Fatalf("got\n%s\nwant\n%s", got, want)
 		}

@@ -53,6 +53,7 @@ type Server struct {
 	hub      *hub
 	limits   *limits
 	archived *overviews
+	objects  objects
 	// origin is the base URL without a slash at its end.
 	origin string
 	secure bool
@@ -92,7 +93,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		Issuer: cfg.Issuer, ClientID: cfg.ClientID, Secret: cfg.secret, Scopes: cfg.Scopes, Redirect: s.origin + CallbackPath,
 		HTTPClient: cfg.HTTPClient, Logger: cfg.Logger, Now: cfg.Now,
 	})
-	s.archived = newOverviews(deps.Jobs, cfg, s.ownerOf)
+	s.archived = newOverviews(deps.Jobs, cfg, s.ownerOf, s.handed)
 	s.hub = newHub(deps.Statuses, cfg, s.archived.move)
 	s.app = s.routes()
 	return s, nil
@@ -165,6 +166,12 @@ func (s *Server) routes() *fiber.App {
 	app.Get(CallbackPath, s.callback)
 	app.Post(backChannelPath, s.backChannel)
 	app.Post("/logout", s.logout)
+	// Somebody may reload the answer to a form, or come back to it.
+	for _, action := range []string{"/logout", "/account/free"} {
+		app.Get(action, func(c fiber.Ctx) error {
+			return c.Redirect().Status(fiber.StatusSeeOther).To(pageOf(action))
+		})
+	}
 	app.Get("/annotations", s.annotations)
 	app.Get("/annotation/:id", s.annotation)
 	app.Get("/annotation/:id/download", s.download)

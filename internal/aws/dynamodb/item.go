@@ -45,6 +45,7 @@ const (
 	attrDue        = "due_at"
 	attrNudges     = "sweep_nudges"
 	attrRestoredBy = "restored_by"
+	attrResultSize = "restored_size"
 	attrOrdered    = "retrieval_ordered"
 )
 
@@ -161,6 +162,10 @@ func readJob(it item) (archive.Job, *fields) {
 	}
 	if billed, ok := f.ours(attrBilled); ok {
 		job.Billed = archive.MicroUSD(billed)
+	}
+	// Only lists show it, so a value that means nothing does no harm.
+	if size, ok := number(f.it, attrResultSize); ok && size > 0 {
+		job.ResultSize = size
 	}
 	job.Intent = f.intent()
 	if job.ArchiveID != "" {

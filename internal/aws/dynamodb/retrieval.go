@@ -106,7 +106,8 @@ func retrievalValues(job archive.Job) item {
 
 // ClearArchive removes archive_id, retrieval_request_id and our own attributes, if the
 // job still has this archive and this retrieval: the file is back. It keeps the id of the
-// retrieval that brought the file back, so that a late worker can see that.
+// retrieval that brought the file back, so that a late worker can see that, and the file's
+// size for lists.
 func (c *Catalog) ClearArchive(ctx context.Context, job archive.Job) error {
 	history := []string{attrTries, attrAllowed, attrNotBefore, attrOrdered}
 	for _, f := range archive.Failures() {
@@ -118,8 +119,13 @@ func (c *Catalog) ClearArchive(ctx context.Context, job archive.Job) error {
 		condition = "archive_id = :archive AND attribute_not_exists(retrieval_request_id)"
 		values[":retrieval"] = str(string(job.RestoredBy))
 	}
+	set := " SET restored_by = :retrieval"
+	if job.ArchiveSize >= 0 {
+		set += ", restored_size = :size"
+		values[":size"] = num(job.ArchiveSize)
+	}
 	return c.update(ctx, "clear archive", job.ID,
-		"REMOVE archive_id, archive_locator, retrieval_request_id, archive_size, tree_hash, "+strings.Join(history, ", ")+", "+ours+" SET restored_by = :retrieval",
+		"REMOVE archive_id, archive_locator, retrieval_request_id, archive_size, tree_hash, "+strings.Join(history, ", ")+", "+ours+set,
 		condition, values)
 }
 

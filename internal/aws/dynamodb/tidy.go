@@ -20,7 +20,7 @@ import (
 func compared() (job, account []string) {
 	job = []string{
 		attrArchiveID, attrRetrievalID, attrIntent, attrTier, attrRequestedAt, attrArchiveSize, attrTreeHash, attrBilled, attrBilledTier,
-		attrPlanOf, attrTries, attrAllowed, attrNotBefore, attrNudges, attrRestoredBy, attrOrdered,
+		attrPlanOf, attrTries, attrAllowed, attrNotBefore, attrNudges, attrRestoredBy, attrResultSize, attrOrdered,
 	}
 	for _, f := range archive.Failures() {
 		job = append(job, failedAttr(f))

@@ -80,6 +80,15 @@ func (b *Bucket) Stat(ctx context.Context, o archive.Object) (archive.Found, err
 	return found, nil
 }
 
+// Size returns the size of the object at o, and whether there is one.
+func (b *Bucket) Size(ctx context.Context, o archive.Object) (bytes int64, there bool, err error) {
+	found, err := b.Stat(ctx, o)
+	if fault.Is(err, fault.NotFound) {
+		return 0, false, nil
+	}
+	return found.Size, err == nil, err
+}
+
 // Exists reports whether there is an object at o.
 func (b *Bucket) Exists(ctx context.Context, o archive.Object) (bool, error) {
 	_, err := b.Stat(ctx, o)
@@ -130,18 +139,15 @@ func (b *Bucket) Read(ctx context.Context, found archive.Found, offset int64) (i
 	return out.Body, nil
 }
 
-// presignedFor is how long a download link works.
-const presignedFor = 5 * time.Minute
-
-// PresignGet returns a link to download o, which works for five minutes. A
-// browser saves it as filename.
-func (b *Bucket) PresignGet(ctx context.Context, o archive.Object, filename string) (string, error) {
+// PresignGet returns a link to download o, which works for the time valid. A browser saves
+// the file as filename.
+func (b *Bucket) PresignGet(ctx context.Context, o archive.Object, filename string, valid time.Duration) (string, error) {
 	disposition := mime.FormatMediaType("attachment", map[string]string{"filename": filename})
 	req, err := b.presign.PresignGetObject(ctx, &s3.GetObjectInput{
 		Bucket:                     &o.Bucket,
 		Key:                        &o.Key,
 		ResponseContentDisposition: aws.String(disposition),
-	}, s3.WithPresignExpires(presignedFor))
+	}, s3.WithPresignExpires(valid))
 	if err != nil {
 		return "", fmt.Errorf("presign %s: %w", o, err)
 	}

@@ -5,21 +5,22 @@ import (
 	"net/http"
 	"net/url"
 	"testing"
+	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
 )
 
 func download(t *testing.T, p Ports) {
 	o := archive.Object{Bucket: p.Bucket, Key: "gas/ada/a1~é +&?#%2f.vcf"}
-	if there, err := p.Downloads.Exists(t.Context(), o); err != nil || there {
+	if _, there, err := p.Downloads.Size(t.Context(), o); err != nil || there {
 		t.Errorf("before it was put: there %v, %v", there, err)
 	}
 	p.PutObject(o, "the result")
-	if there, err := p.Downloads.Exists(t.Context(), o); err != nil || !there {
-		t.Errorf("after it was put: there %v, %v", there, err)
+	if size, there, err := p.Downloads.Size(t.Context(), o); err != nil || !there || size != int64(len("the result")) {
+		t.Errorf("after it was put: %d bytes, there %v, %v", size, there, err)
 	}
 	for _, name := range []string{"out.vcf", "пример é (1).vcf"} {
-		to, err := p.Downloads.PresignGet(t.Context(), o, name)
+		to, err := p.Downloads.PresignGet(t.Context(), o, name, 49*time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -31,8 +32,8 @@ func download(t *testing.T, p Ports) {
 		if kind, params, err := mime.ParseMediaType(q.Get("response-content-disposition")); err != nil || kind != "attachment" || params["filename"] != name {
 			t.Errorf("the link saves as %q, %v; want %q", q.Get("response-content-disposition"), err, name)
 		}
-		if q.Get("X-Amz-Expires") != "300" || q.Get("X-Amz-Signature") == "" {
-			t.Errorf("the link has the parameters %v, want five minutes and a signature", q)
+		if q.Get("X-Amz-Expires") != "2940" || q.Get("X-Amz-Signature") == "" {
+			t.Errorf("the link has the parameters %v, want 49 minutes and a signature", q)
 		}
 		resp, err := p.Get(to)
 		if err != nil {
@@ -48,7 +49,7 @@ func download(t *testing.T, p Ports) {
 			t.Errorf("the answer saves as %q, want %q", resp.Header.Get("Content-Disposition"), name)
 		}
 	}
-	none, err := p.Downloads.PresignGet(t.Context(), archive.Object{Bucket: p.Bucket, Key: "none"}, "none")
+	none, err := p.Downloads.PresignGet(t.Context(), archive.Object{Bucket: p.Bucket, Key: "none"}, "none", time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
