@@ -158,6 +158,8 @@ func newWorld(t *testing.T, how decider) *world {
 	w.cfg.RestoreTopic, w.cfg.RestoreQueue = w.channel("gas-restore")
 	w.cfg.ArchiveBucket = testenv.ColdID
 	w.eventsOfS3()
+	// Twelve simulated hours show no more than two, and cost more time.
+	w.S3.SetRestoreDelay(string(archive.DeepArchive), s3.Standard, time.Hour, 2*time.Hour)
 	return w
 }
 
