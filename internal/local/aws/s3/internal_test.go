@@ -128,3 +128,53 @@ func TestARestartPutsRightWhatACrashLeftOfVersions(t *testing.T) {
 		}
 	}
 }
+
+func FuzzRestoresThatAreTakenHaveDaysAndATier(f *testing.F) {
+	f.Add([]byte("<RestoreRequest><Days>1</Days><GlacierJobParameters><Tier>Bulk</Tier></GlacierJobParameters></RestoreRequest>"))
+	f.Add([]byte("<RestoreRequest><Days>2147483647</Days></RestoreRequest>"))
+	f.Add([]byte("<RestoreRequest><Type>SELECT</Type></RestoreRequest>"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		days, tier, err := parseRestore(body)
+		if err != nil {
+			return
+		}
+		if days < 1 || !slices.Contains(tiers, tier) {
+			t.Fatalf("%s: %d days, tier %q", body, days, tier)
+		}
+		const now = 1_800_000_000_000
+		if at := expiryOf(now, days); at%(24*3600*1000) != 0 || at < now+int64(days)*24*3600*1000 || at >= now+int64(days+1)*24*3600*1000 {
+			t.Fatalf("%d days after %d is %d", days, now, at)
+		}
+	})
+}
+
+func FuzzNotificationConfigurationsNeverPanic(f *testing.F) {
+	f.Add([]byte("<NotificationConfiguration><QueueConfiguration><Queue>q</Queue><Event>s3:ObjectCreated:*</Event><Filter><S3Key><FilterRule><Name>prefix</Name><Value>a</Value></FilterRule></S3Key></Filter></QueueConfiguration><EventBridgeConfiguration/></NotificationConfiguration>"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var in notification
+		if parseXML(body, &in) != nil || in.check() != nil {
+			return
+		}
+		for _, d := range in.all() {
+			if len(d.Event) == 0 || d.target() == "" {
+				t.Fatalf("%s: %+v", body, d)
+			}
+			d.wants("ObjectCreated:Put", "key")
+		}
+	})
+}
+
+func FuzzLifecycleRulesMoveForwards(f *testing.F) {
+	f.Add([]byte("<LifecycleConfiguration><Rule><Status>Enabled</Status><Filter><And><Prefix>a</Prefix><ObjectSizeGreaterThan>1</ObjectSizeGreaterThan></And></Filter><Transition><Days>0</Days><StorageClass>GLACIER</StorageClass></Transition></Rule></LifecycleConfiguration>"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var in lifecycle
+		if parseXML(body, &in) != nil || in.check() != nil {
+			return
+		}
+		for _, r := range in.Rule {
+			if to := r.target(&object{Size: smallest}, true, 1_800_000_000_000); to != "" && slices.Index(waterfall, to) < 1 {
+				t.Fatalf("%s moves to %q", body, to)
+			}
+		}
+	})
+}
