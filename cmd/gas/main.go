@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/gas-restore/gas/internal/daemon"
+	"github.com/gas-restore/gas/internal/text"
 	"github.com/gas-restore/gas/internal/version"
 )
 
@@ -54,6 +55,8 @@ var errReported = errors.New("reported")
 func main() { os.Exit(run(os.Args[1:], streams{os.Stdout, os.Stderr})) }
 
 func run(args []string, std streams) int {
+	// Names and reasons come from outside.
+	std = streams{text.Plain(std.out), text.Plain(std.err)}
 	var c cli
 	code := -1
 	parser, err := kong.New(&c,

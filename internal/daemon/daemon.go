@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/gas-restore/gas/internal/text"
 	"github.com/gas-restore/gas/internal/version"
 )
 
@@ -33,8 +34,10 @@ const (
 	ExitUsage = 2
 )
 
-// Logger returns a logger that writes to w.
+// Logger returns a logger that writes to w. Names from outside steer neither the terminal nor
+// the direction of a line.
 func Logger(w io.Writer, format string, level slog.Level) *slog.Logger {
+	w = text.Plain(w)
 	opts := &slog.HandlerOptions{Level: level}
 	if format == "json" {
 		return slog.New(slog.NewJSONHandler(w, opts))

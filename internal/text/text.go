@@ -1,4 +1,5 @@
-// Package text makes text from outside fit for a log line, a header or an address.
+// Package text makes text from outside fit for a log line, a table, a page, a header or an
+// address.
 package text
 
 import (

@@ -129,7 +129,7 @@ func (s *Server) downloadLink(ctx context.Context, of owner, j archive.Job, ends
 		}
 		return "", &problem{
 			status: http.StatusConflict, title: "This file is not here yet", sentence: sentence,
-			link: jv.Link, linkText: "Back to " + jv.Name,
+			link: jv.Link, linkText: "Back to " + text.Isolate(jv.Name),
 		}
 	}
 	to, err := s.deps.Downloads.PresignGet(ctx, j.Result, fileName(j), linkTime(jv.ResultSize, ends.Sub(s.cfg.Now())))

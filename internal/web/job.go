@@ -30,6 +30,9 @@ type annotationBody struct {
 	Fallback string
 }
 
+// ID is the job's id as a text.
+func (b annotationBody) ID() string { return string(b.Job.ID) }
+
 // moving reports whether the page may change without an event.
 func (b annotationBody) moving() bool {
 	switch b.Job.State {

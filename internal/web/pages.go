@@ -84,7 +84,7 @@ func (s *Server) annotation(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return s.show(c, "annotation", frame{Title: body.Job.Name, Viewer: v, Waits: v.halt.told(nil), Section: "annotations", Live: true, At: at, Poll: body.moving(), Body: body})
+	return s.show(c, "annotation", frame{Title: text.Isolate(body.Job.Name), Viewer: v, Waits: v.halt.told(nil), Section: "annotations", Live: true, At: at, Poll: body.moving(), Body: body})
 }
 
 // download leads to the result file.

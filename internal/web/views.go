@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/text"
 )
 
 //go:embed templates/*.html
@@ -89,6 +90,7 @@ func newViews() (*views, error) {
 		"both":    func(t time.Time) template.HTML { return timeHTML(t, " data-both") },
 		"badge":   badgeHTML,
 		"breaks":  breaksHTML,
+		"name":    nameHTML,
 		"rows":    rowsHTML,
 		"bytes":   humanBytes,
 		"count":   humanCount,
@@ -174,8 +176,8 @@ func (v *jobView) appendRow(b []byte) []byte {
 	b = appendText(append(b, `<li data-job="`...), string(v.ID))
 	b = appendText(append(b, `" data-state="`...), string(state))
 	b = appendText(append(b, "\">\n<a href=\""...), v.Link)
-	b = appendText(append(b, `" data-name>`...), v.Name)
-	b = append(b, "</a>\n<span class=\"when\">"...)
+	b = appendText(append(b, `" data-name><bdi>`...), text.Balance(v.Name))
+	b = append(b, "</bdi></a>\n<span class=\"when\">"...)
 	b = appendTime(b, v.SubmittedAt, "")
 	b = append(b, "</span>\n<span class=\"size\">"...)
 	if size := v.Weight(); size > 0 {
@@ -185,8 +187,15 @@ func (v *jobView) appendRow(b []byte) []byte {
 	return append(appendBadge(b, v.Look), "\n</li>\n"...)
 }
 
+// nameHTML returns a text from outside. It does not change the direction of the text around
+// it.
+func nameHTML(name string) template.HTML {
+	return template.HTML(append(appendText([]byte("<bdi>"), text.Balance(name)), "</bdi>"...))
+}
+
 // breaksHTML returns a file's name in which a line may also break after a word.
 func breaksHTML(name string) template.HTML {
+	name = text.Balance(name)
 	b := make([]byte, 0, 2*len(name))
 	for i, last := 0, 0; i <= len(name); i++ {
 		switch {

@@ -10,13 +10,14 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/gas-restore/gas/internal/archive"
+	balance "github.com/gas-restore/gas/internal/text"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
 // asTemplate has a list's rows as a template. The code must escape as well as the template
 // does.
 const asTemplate = `<ul>{{range .Rows}}<li data-job="{{.ID}}" data-state="{{if .Stage}}{{.Stage}}{{else}}{{.State}}{{end}}">
-<a href="{{.Link}}" data-name>{{.Name}}</a>
+<a href="{{.Link}}" data-name><bdi>{{balance .Name}}</bdi></a>
 <span class="when"><time datetime="{{rfc .SubmittedAt}}">{{utc .SubmittedAt}}</time></span>
 <span class="size">{{with .Weight}}{{bytes .}}{{end}}</span>
 <span class="badge" data-badge data-tone="{{.Look.Tone}}"><svg aria-hidden="true"><use href="#{{.Look.Icon}}"></use></svg><span data-label>{{.Look.Label}}</span></span>
@@ -26,7 +27,7 @@ const asTemplate = `<ul>{{range .Rows}}<li data-job="{{.ID}}" data-state="{{if .
 // TestRowsAreWhatATemplateWouldMakeOfThem compares rows with names of every kind.
 func TestRowsAreWhatATemplateWouldMakeOfThem(t *testing.T) {
 	want := template.Must(template.New("").Funcs(template.FuncMap{
-		"rfc": func(t time.Time) string { return t.UTC().Format(time.RFC3339) }, "utc": utc, "bytes": humanBytes,
+		"rfc": func(t time.Time) string { return t.UTC().Format(time.RFC3339) }, "utc": utc, "bytes": humanBytes, "balance": balance.Balance,
 	}).Parse(asTemplate))
 	text := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{
 		`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `' onmouseover='x`, "a&amp;b&lt;", "\xff\xfe", "a\x00b", "\u2028", "`", "=", "javascript:x", "größe.vcf", "a+b c",
