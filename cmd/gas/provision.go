@@ -66,13 +66,16 @@ func (c *provisionCmd) provisionAWS(ctx context.Context, cfg config.Config, out 
 		return err
 	}
 	fmt.Fprintf(out, "tables %s, %s and %s are there\n", cfg.JobTable, cfg.AccountTable, cfg.PlanTable)
-	if err := try(1, func(ctx context.Context) error { return account.MakeVault(ctx, cfg.Vault) }); err != nil {
-		return err
+	if cfg.Vault != "" { // else all archives are in an S3 class
+		if err := try(1, func(ctx context.Context) error { return account.MakeVault(ctx, cfg.Vault) }); err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "vault %s is there\n", cfg.Vault)
 	}
 	if err := try(1, func(ctx context.Context) error { return account.MakeBucket(ctx, cfg.Bucket) }); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "vault %s and bucket %s are there\n", cfg.Vault, cfg.Bucket)
+	fmt.Fprintf(out, "bucket %s is there\n", cfg.Bucket)
 	set := map[string][2]string{estate.Premium: {cfg.PremiumTopic, cfg.PremiumQueue}, estate.Restore: {cfg.RestoreTopic, cfg.RestoreQueue}}
 	for _, channel := range estate.Channels() {
 		err := try(1, func(ctx context.Context) error {
@@ -96,6 +99,13 @@ func (c *provisionCmd) provisionAWS(ctx context.Context, cfg config.Config, out 
 			}
 			name := strings.ToUpper(channel.Name)
 			fmt.Fprintf(out, "GAS_%s_TOPIC_ARN=%s\nGAS_%s_QUEUE_URL=%s\n", name, arn, name, url)
+			if channel.Name != estate.Restore || cfg.ArchiveBucket == "" {
+				return nil
+			}
+			if err := account.MakeArchiveBucket(ctx, cfg.ArchiveBucket, arn); err != nil {
+				return err
+			}
+			fmt.Fprintf(out, "bucket %s is there, keeps versions, and tells the restore topic about temporary copies\n", cfg.ArchiveBucket)
 			return nil
 		})
 		if err != nil {

@@ -154,6 +154,27 @@ func (b *Bucket) PresignGet(ctx context.Context, o archive.Object, filename stri
 	return req.URL, nil
 }
 
+// coldPages is how many pages of a thousand objects CountCold reads.
+const coldPages = 10
+
+// CountCold counts the objects of the bucket that cannot be read without a retrieval. It reads
+// up to ten thousand objects, and returns how many it read.
+func (b *Bucket) CountCold(ctx context.Context, bucket string) (cold, read int, err error) {
+	pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{Bucket: &bucket})
+	for n := 0; n < coldPages && pages.HasMorePages(); n++ {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return cold, read, awsfault.Wrap(err, "list bucket %s", bucket)
+		}
+		for _, o := range page.Contents {
+			if read++; o.StorageClass == types.ObjectStorageClassGlacier || o.StorageClass == types.ObjectStorageClassDeepArchive {
+				cold++
+			}
+		}
+	}
+	return cold, read, nil
+}
+
 // Check returns an error if the bucket cannot be reached.
 func (b *Bucket) Check(ctx context.Context, bucket string) error {
 	_, err := b.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &bucket})

@@ -255,6 +255,14 @@ func (l *look) bucket(ctx context.Context, sdk aws.Config) {
 		return
 	}
 	l.ok("GAS_RESULTS_BUCKET", "bucket %s is there, and may be read", l.cfg.Bucket)
+	var cold, read int
+	if err := l.try(ctx, func(ctx context.Context) (err error) {
+		cold, read, err = bucket.CountCold(ctx, l.cfg.Bucket)
+		return err
+	}); err == nil && cold > 0 {
+		l.unproven("GAS_RESULTS_BUCKET", fmt.Sprintf("%d of %d objects that were read are in GLACIER or DEEP_ARCHIVE at their own keys, as a lifecycle rule leaves them: "+
+			"they have no archive_id, so no plan brings them back", cold, read), "end the lifecycle rule; restore these objects by hand, or archive them into GAS_ARCHIVE_BUCKET")
+	}
 }
 
 // end is a topic with its queue, as in the configuration.

@@ -12,6 +12,7 @@ import (
 	ddbtypes "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/glacier"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
@@ -382,4 +383,19 @@ func TestWhatIsMissingInJetStreamIsNamed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+func TestObjectsThatALifecycleRuleMovedAreCounted(t *testing.T) {
+	b := newFixture(t, shared(t))
+	key, bucket := "gas/fern/moved", testenv.BucketID
+	if _, err := b.Objects.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: strings.NewReader("x"), StorageClass: s3types.StorageClassGlacier}); err != nil {
+		t.Fatal(err)
+	}
+	defer b.Objects.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: &bucket, Key: &key})
+	for _, f := range b.check() {
+		if f.What == "GAS_RESULTS_BUCKET" && strings.Contains(f.Words, "1 of ") && strings.Contains(f.Words, "GLACIER") {
+			return
+		}
+	}
+	t.Error("the check does not count the object in GLACIER")
 }
