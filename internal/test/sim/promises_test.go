@@ -83,6 +83,9 @@ func (w *world) checkBills() {
 		if charged[r.job] += w.dollars(r); len(w.fired) > 0 && (r.failed || w.troubles[outputExpired] > 0) {
 			failed[r.job] += w.dollars(r)
 		}
+		if w.hands[r.job] {
+			failed[r.job] += w.dollars(r) // no bill of ours has a request by hand
+		}
 		if r.class != "" && len(w.fired) > 0 {
 			// S3 does not tell the tier of a copy that a dead worker requested. It is billed as
 			// the dearest.

@@ -18,7 +18,7 @@ import (
 )
 
 // scenes are all that last.
-var scenes = []lasting{
+var scenes = append([]lasting{
 	{name: "glacier-fails", what: "Glacier fails each retrieval, for 26 hours", before: "482 retrievals in 24 h, $4.82, 0 dead letters",
 		most: bounds{4, 4 * price, 1, 0.5}, ends: "given up after three; an operator allows one more, and the file is back",
 		play: func(w *world) { failing(w, 26*time.Hour) }},
@@ -540,4 +540,4 @@ var scenes = []lasting{
 			}
 			w.loseStreams(events.StreamPremium, events.StreamThaw, events.StreamStatus)
 		}},
-}
+}, coldScenes...)

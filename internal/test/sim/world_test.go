@@ -86,6 +86,7 @@ type world struct {
 	// class says in which class the nth archive of a user is; nil for a vault.
 	class   func(user events.UserID, n int) archive.Class
 	instant map[events.JobID]bool // the archives in GLACIER_IR
+	hands   map[events.JobID]bool // the archives that an operator requested by hand; mu guards it
 	// letters is how many dead letters there may have been.
 	letters uint64
 	// allowed is how many tries more than the bounds say an operator allowed.
@@ -134,7 +135,7 @@ func newWorld(t *testing.T, how decider) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{AWS: testenv.NewAWS(t), t: t, dir: dir, cfg: cfg, bodies: map[events.JobID][]byte{}, instant: map[events.JobID]bool{}, drain: make(chan struct{}),
+	w := &world{AWS: testenv.NewAWS(t), t: t, dir: dir, cfg: cfg, bodies: map[events.JobID][]byte{}, instant: map[events.JobID]bool{}, hands: map[events.JobID]bool{}, drain: make(chan struct{}),
 		config: map[string]func(*config.Config){}, began: time.Now(), how: how, seen: map[string]int{}, fired: map[string]int{}, troubles: map[string]int{},
 		lives: map[string]int{}, stays: map[events.UserID]bool{}, fickle: map[events.UserID]bool{}, alive: map[*process]bool{}}
 	w.prices = cost.Public().In(w.Region())
