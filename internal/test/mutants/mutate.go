@@ -118,7 +118,9 @@ func (w *walker) look(n ast.Node) {
 			w.skip(n)
 		}
 	case *ast.DeferStmt:
-		w.skip(n)
+		if id, ok := n.Call.Fun.(*ast.Ident); !ok || id.Name != "cancel" {
+			w.skip(n) // without its only call, the compiler refuses the function
+		}
 	case *ast.Ident:
 		w.flag(n)
 	case *ast.BasicLit:
@@ -361,11 +363,39 @@ func logs(call *ast.CallExpr) bool {
 	return of == "log" || of == "logger" || of == "slog"
 }
 
+// besides tells whether the current node is a result beside an error or beside a false ok:
+// no caller looks at it.
+func (w *walker) besides() bool {
+	r, ok := w.parent(1).(*ast.ReturnStmt)
+	if !ok || len(r.Results) < 2 || r.Results[len(r.Results)-1] == w.parent(0) {
+		return false
+	}
+	results := w.results()
+	if results.NumFields() != len(r.Results) {
+		return false
+	}
+	kind, _ := results.List[len(results.List)-1].Type.(*ast.Ident)
+	last, _ := r.Results[len(r.Results)-1].(*ast.Ident)
+	switch {
+	case kind == nil:
+		return false
+	case kind.Name == "bool":
+		return last != nil && last.Name == "false"
+	case kind.Name != "error" || last != nil && last.Name == "nil":
+		return false
+	}
+	if call, ok := r.Results[len(r.Results)-1].(*ast.CallExpr); ok && makesError(call) {
+		return true
+	}
+	branch, ok := w.parent(3).(*ast.IfStmt)
+	return ok && strings.Contains(w.text(branch.Cond), "err != nil")
+}
+
 var flags = map[string]string{"true": "false", "false": "true"}
 
 func (w *walker) flag(id *ast.Ident) {
 	to, ok := flags[id.Name]
-	if !ok {
+	if !ok || w.besides() {
 		return
 	}
 	if sel, ok := w.parent(1).(*ast.SelectorExpr); ok && sel.Sel == id {
@@ -383,6 +413,9 @@ func (w *walker) flag(id *ast.Ident) {
 func (w *walker) literal(l *ast.BasicLit) {
 	switch l.Kind {
 	case token.INT:
+		if w.besides() {
+			return
+		}
 		text := "(" + l.Value + " + 1)"
 		if n, err := strconv.ParseInt(l.Value, 10, 64); err == nil {
 			text = strconv.FormatInt(n+1, 10)
