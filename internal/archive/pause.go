@@ -43,9 +43,6 @@ func (s Switches) Of(user events.UserID) (h Hold, ok bool) {
 
 // Open returns the tiers of the order that are not paused.
 func (s Switches) Open(order Tiers) Tiers {
-	if len(s.Tiers) == 0 {
-		return order
-	}
 	var open Tiers
 	for _, t := range order {
 		if _, stopped := s.Tiers[t]; !stopped {

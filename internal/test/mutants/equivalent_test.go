@@ -64,7 +64,7 @@ func TestEveryEquivalentStandsInTheCode(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		ms, _, err := target.mutations()
+		ms, err := target.mutations()
 		if err != nil {
 			t.Error(err)
 			continue

@@ -45,24 +45,3 @@ func TestTheOperatorsMakeTheseMistakes(t *testing.T) {
 		t.Errorf("the mutations are not those of %s (-update writes it):\n%s", golden, got.String())
 	}
 }
-
-func TestAPlaceIsReachedIfABlockAroundItIs(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "c")
-	// Two binaries; the second one reaches the second block.
-	profile := "mode: set\nm/p/a.go:3.10,5.2 1 1\nm/p/a.go:7.10,9.2 1 0\nm/p/a.go:7.10,9.2 1 1\nm/p/a.go:11.1,12.5 2 0\n"
-	if err := os.WriteFile(file, []byte(profile), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	c, err := readCoverage(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range []struct {
-		line, column int
-		want         bool
-	}{{4, 1, true}, {8, 1, true}, {11, 1, false}, {12, 4, false}, {12, 5, true}, {1, 1, true}} {
-		if got := c.reaches("a.go", p.line, p.column); got != p.want {
-			t.Errorf("%d:%d: reached is %t, want %t", p.line, p.column, got, p.want)
-		}
-	}
-}
