@@ -98,7 +98,7 @@ type write struct {
 	call   func(context.Context, *dynamodb.Catalog) error
 	// after are the attributes that differ then; nil is one that is gone.
 	after map[string]av
-	// refused are changes of the item, any of which the write does not expect.
+	// refused are changes of the item. The write expects none of them.
 	refused map[string]map[string]av
 	// quiet: that is no error.
 	quiet bool
@@ -255,7 +255,7 @@ func conditional() []write {
 		{"an announcement", testenv.Accounts, planned, func(ctx context.Context, c *dynamodb.Catalog) error {
 			return c.Announced(ctx, "u", time.UnixMilli(1))
 		}, gone("announce_due"), map[string]map[string]av{"another upgrade": {"announce_due": n("2")}, "none due": {"announce_due": nil}}, true},
-		{"a plan on an account of which nobody knows since when", testenv.Accounts, free, func(ctx context.Context, c *dynamodb.Catalog) error {
+		{"a plan on an account without the time of its role", testenv.Accounts, free, func(ctx context.Context, c *dynamodb.Catalog) error {
 			return c.OpenPlan(ctx, archive.Account{ID: "u", Role: archive.Free}, opened)
 		}, also(maps.Clone(fresh), map[string]av{"plans_opened": n("1")}), map[string]map[string]av{
 			"a plan": {"plan_id": s("x")}, "another role": {"role": s("premium_user")}, "a change of the role": {"role_changed_at": n("300000000000")}, "a plan that came and went": {"plans_opened": n("1")},
@@ -289,7 +289,7 @@ func conditional() []write {
 	}
 }
 
-// TestAWriteThatExpectsSomethingElseChangesNothing breaks each clause of each condition by itself.
+// TestAWriteThatExpectsSomethingElseChangesNothing breaks the clauses of each condition, one at a time.
 func TestAWriteThatExpectsSomethingElseChangesNothing(t *testing.T) {
 	a := testenv.NewAWS(t)
 	for _, w := range conditional() {

@@ -272,7 +272,7 @@ func TestBothSeeTheOther(t *testing.T) {
 		}
 	})
 	for name, c := range map[string]struct {
-		other map[string]av // what becomes of the account; nil removes it
+		other map[string]av // the account afterwards; nil removes it
 		err   error
 		want  map[string]av
 	}{
@@ -359,7 +359,7 @@ func TestBudgetsAreSpentToTheLast(t *testing.T) {
 		}
 		spent(c.all, c.ofUser)
 	}
-	// What an operator approved holds, and no budget does.
+	// The approved amount holds, and the budgets do not.
 	approved := of(3, 1, 1)
 	approved.Approved = 4
 	if got := spend(approved); got != "" {
