@@ -42,7 +42,7 @@ func up(t *testing.T, ctx context.Context, only string, args ...string) *local {
 	t.Helper()
 	l := &local{fixture: &fixture{t: t, bin: binaries(t), env: outside()}, ctx: ctx}
 	file := filepath.Join(t.TempDir(), "env")
-	l.start("gas", append([]string{"up", "--only", only, "--dir", t.TempDir(), "--env-file", file,
+	l.start("gas", append([]string{"up", "--store", "vault", "--only", only, "--dir", t.TempDir(), "--env-file", file,
 		"--aws-addr", free, "--nats-addr", free, "--idp-addr", free, "--webhook-addr", free, "--web-addr", free}, args...)...)
 	l.vars = readEnv(t, ctx, file)
 	for k, v := range l.vars {
