@@ -80,11 +80,11 @@ var coldScenes = []lasting{
 			w.runAll()
 			w.upgrade("ada", true)
 		}},
-	{name: "s3-vanishes", what: "each request to S3 comes to nothing, and S3 tells nobody, for 26 hours", before: "not measured",
+	{name: "s3-vanishes", what: "each request to S3 comes to nothing, and S3 tells nobody, for five hours", before: "not measured",
 		most: bounds{4, 4 * price, 1, 0.5}, ends: "the sweep finds each; given up after three; an operator allows one more, and the file is back",
 		play: func(w *world) {
 			w.in(archive.Glacier)
-			failing(w, 26*time.Hour)
+			failing(w, 5*time.Hour)
 		}},
 	{name: "s3-archived-again", what: "a file comes back from GLACIER, and is archived in a vault when its user is Free; all events come again; then Premium once more", before: "not measured",
 		most: bounds{2, 2 * price, 0, 1}, ends: "nothing until the second upgrade, then back from the vault",
