@@ -4,17 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
-	gas "github.com/gas-restore/gas"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
-	localnats "github.com/gas-restore/gas/internal/local/nats"
 	"github.com/gas-restore/gas/internal/operator/deadletter"
 	"github.com/gas-restore/gas/internal/test/bustest"
 	"github.com/gas-restore/gas/internal/test/testenv"
@@ -123,31 +119,8 @@ func TestALookThatFailsWritesTheLetter(t *testing.T) {
 	}
 }
 
-// without starts a server with nats.conf, but without one permission.
-func without(t *testing.T, permission string) *server.Server {
-	t.Helper()
-	opts := &server.Options{}
-	if err := opts.ProcessConfigString(strings.ReplaceAll(gas.NATSConf, permission, "")); err != nil {
-		t.Fatal(err)
-	}
-	opts.Port, opts.HTTPPort, opts.StoreDir, opts.NoSigs, opts.NoLog = server.RANDOM_PORT, 0, testenv.Memory(t), true, true
-	ns, err := server.NewServer(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ns.Start()
-	t.Cleanup(func() { localnats.Stop(ns) })
-	if !ns.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the server is not ready")
-	}
-	if err := bus.Provision(t.Context(), testenv.Bus(t, ns, "operator").JS, bus.Settings{}); err != nil {
-		t.Fatal(err)
-	}
-	return ns
-}
-
 func TestAServiceThatMayNotLookWritesItsLetters(t *testing.T) {
-	ns := without(t, `"$JS.API.STREAM.MSG.GET.DEAD"`) // as in the nats.conf of an older release
+	ns := testenv.NATSWithout(t, `"$JS.API.STREAM.MSG.GET.DEAD"`) // as in the nats.conf of an older release
 	d := die(t, ns, "key occupied")
 	d.again(t, ns, "j")
 	d.again(t, ns, "j")

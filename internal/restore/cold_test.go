@@ -125,7 +125,6 @@ func TestAnEventOfS3IsAHint(t *testing.T) {
 		// kind is the error's kind, if there is one; then the rest is as it was.
 		kind  fault.Kind
 		fails bool
-		back  bool
 		asked bool // thaw must request another retrieval
 		clear bool // the catalog has no retrieval any more
 	}{

@@ -1,15 +1,9 @@
 package wiring_test
 
 import (
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-
-	gas "github.com/gas-restore/gas"
-	"github.com/gas-restore/gas/internal/bus"
-	localnats "github.com/gas-restore/gas/internal/local/nats"
 	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/internal/wiring"
 	"github.com/gas-restore/gas/pkg/events"
@@ -18,24 +12,7 @@ import (
 // TestAPageDoesNotWaitForLettersThatItMayNotRead has a server with the permissions of an older
 // release.
 func TestAPageDoesNotWaitForLettersThatItMayNotRead(t *testing.T) {
-	older := strings.ReplaceAll(gas.NATSConf, `"$JS.API.STREAM.INFO.DEAD", "$JS.API.STREAM.MSG.GET.DEAD"`, "")
-	opts := &server.Options{}
-	if err := opts.ProcessConfigString(older); err != nil {
-		t.Fatal(err)
-	}
-	opts.Port, opts.HTTPPort, opts.StoreDir, opts.NoSigs, opts.NoLog = server.RANDOM_PORT, 0, testenv.Memory(t), true, true
-	ns, err := server.NewServer(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ns.Start()
-	t.Cleanup(func() { localnats.Stop(ns) })
-	if !ns.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the server is not ready")
-	}
-	if err := bus.Provision(t.Context(), testenv.Bus(t, ns, "operator").JS, bus.Settings{}); err != nil {
-		t.Fatal(err)
-	}
+	ns := testenv.NATSWithout(t, `"$JS.API.STREAM.INFO.DEAD", "$JS.API.STREAM.MSG.GET.DEAD"`)
 	letters := wiring.Letters(testenv.Bus(t, ns, "web"), time.Now)
 	ask := func() time.Duration {
 		begin := time.Now()

@@ -205,6 +205,20 @@ func failing(w *world, d time.Duration) {
 	w.order("ada-00")
 }
 
+// misspelt gives restore alone a wrong setting for 16 hours. Then it is corrected, and an
+// operator replays the dead letter.
+func misspelt(w *world, change func(*config.Config)) {
+	w.config["restore"] = change
+	w.one()
+	w.during(16 * time.Hour)
+	if len(w.standing()) != 1 {
+		w.t.Errorf("letters: %v", w.standing())
+	}
+	w.fixed()
+	w.tell("restore", nil)
+	w.replay()
+}
+
 // noRoom leaves a stream no room while do is done.
 func (w *world) noRoom(stream string, do func()) {
 	ctx := w.t.Context()

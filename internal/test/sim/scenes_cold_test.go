@@ -96,7 +96,7 @@ var coldScenes = []lasting{
 			w.back(2 * time.Hour)
 			w.undo("ada")
 			w.archiveAgain("ada-00")
-			time.Sleep(4 * time.Hour)
+			w.during(4 * time.Hour)
 			if n := w.did(); n != 1 {
 				w.t.Errorf("%d retrievals before the second upgrade", n)
 			}
@@ -122,14 +122,6 @@ var coldScenes = []lasting{
 		most: bounds{1, price, 1, 0.5}, ends: "a dead letter; after the fix and a replay the copy is still there",
 		play: func(w *world) {
 			w.in(archive.Glacier)
-			w.config["restore"] = func(c *config.Config) { c.ArchiveBucket = "misspelt" }
-			w.one()
-			w.during(16 * time.Hour)
-			if len(w.standing()) != 1 {
-				w.t.Errorf("letters: %v", w.standing())
-			}
-			w.fixed()
-			w.tell("restore", nil)
-			w.replay()
+			misspelt(w, func(c *config.Config) { c.ArchiveBucket = "misspelt" })
 		}},
 }

@@ -49,6 +49,40 @@ func NATS(t testing.TB) *server.Server {
 	return ns
 }
 
+// NATSWithout starts a server with nats.conf, but without some of its words, such as a
+// permission.
+func NATSWithout(t testing.TB, words string) *server.Server {
+	t.Helper()
+	conf := strings.ReplaceAll(gas.NATSConf, words, "")
+	if conf == gas.NATSConf {
+		t.Fatalf("nats.conf has no %s", words)
+	}
+	opts := &server.Options{}
+	if err := opts.ProcessConfigString(conf); err != nil {
+		t.Fatal(err)
+	}
+	opts.Port, opts.HTTPPort, opts.StoreDir, opts.NoSigs, opts.NoLog = server.RANDOM_PORT, 0, Memory(t), true, true
+	return provisioned(t, opts)
+}
+
+// provisioned starts a server and makes its streams. The server stops with the test.
+func provisioned(t testing.TB, opts *server.Options) *server.Server {
+	t.Helper()
+	ns, err := server.NewServer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns.Start()
+	if !ns.ReadyForConnections(10 * time.Second) {
+		t.Fatal("nats is not ready after 10 s")
+	}
+	t.Cleanup(func() { localnats.Stop(ns) })
+	if err := bus.Provision(t.Context(), Bus(t, ns, "operator").JS, bus.Settings{}); err != nil {
+		t.Fatal(err)
+	}
+	return ns
+}
+
 // InBubble runs f in a [testing/synctest] bubble with a server that is provisioned. The
 // server has no socket, on which a bubble's time cannot wait, and never syncs.
 func InBubble(t *testing.T, f func(*testing.T, *server.Server)) {
@@ -67,19 +101,7 @@ func bubbleNATS(t testing.TB) *server.Server {
 	}
 	opts.DontListen, opts.HTTPPort, opts.StoreDir, opts.SyncAlways = true, 0, Memory(t), false
 	opts.NoSigs, opts.NoLog, opts.SyncInterval = true, true, 365*24*time.Hour
-	ns, err := server.NewServer(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ns.Start()
-	if !ns.ReadyForConnections(10 * time.Second) {
-		t.Fatal("nats is not ready after 10 s")
-	}
-	t.Cleanup(func() { localnats.Stop(ns) })
-	if err := bus.Provision(t.Context(), Bus(t, ns, "operator").JS, bus.Settings{}); err != nil {
-		t.Fatal(err)
-	}
-	return ns
+	return provisioned(t, opts)
 }
 
 // Memory returns a folder that is gone after the test. It is in memory where the

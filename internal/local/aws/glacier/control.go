@@ -26,10 +26,7 @@ const inventoryTier Tier = ""
 // control is what a test or the demo can set.
 type control struct {
 	delays   map[Tier][2]time.Duration
-	capacity int // Expedited retrievals a window; negative: no limit
-	window   time.Duration
-	accepted []int64 // when Expedited retrievals were accepted, within the window
-	refusal  float64
+	capacity world.Capacity
 	fail     func(Job) string
 	deny     map[string]bool
 	empty    bool // archives of 0 bytes are taken
@@ -44,7 +41,7 @@ func defaultControl() control {
 			Bulk:          {5 * time.Hour, 12 * time.Hour},
 			inventoryTier: {3 * time.Hour, 5 * time.Hour},
 		},
-		capacity: -1,
+		capacity: world.Unlimited(),
 		deny:     map[string]bool{},
 	}
 }
@@ -89,7 +86,7 @@ func (s *Service) SetDelays(d time.Duration) {
 func (s *Service) SetExpeditedCapacity(perWindow int, window time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.control.capacity, s.control.window, s.control.accepted = perWindow, window, nil
+	s.control.capacity.Set(perWindow, window)
 }
 
 // SetExpeditedRefusal makes Expedited retrievals be refused with a probability,
@@ -97,7 +94,7 @@ func (s *Service) SetExpeditedCapacity(perWindow int, window time.Duration) {
 func (s *Service) SetExpeditedRefusal(p float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.control.refusal = p
+	s.control.capacity.Refuse(p)
 }
 
 // FailWhen lets reason decide, when a job is due, whether it fails: what it
@@ -157,14 +154,8 @@ func (s *Service) admit(j *job) *world.Error {
 }
 
 func (s *Service) admitExpedited() *world.Error {
-	c := &s.control
-	now := s.now()
-	c.accepted = slices.DeleteFunc(c.accepted, func(at int64) bool { return at <= now-c.window.Milliseconds() })
-	if c.capacity >= 0 && len(c.accepted) >= c.capacity || c.refusal > 0 && s.random.Float64() < c.refusal {
+	if !s.control.capacity.Admit(s.now(), s.random) {
 		return world.Errorf(http.StatusServiceUnavailable, "InsufficientCapacityException", "There is insufficient capacity to process the expedited request. Try again later, or use the Standard tier.")
-	}
-	if c.capacity >= 0 {
-		c.accepted = append(c.accepted, now)
 	}
 	return nil
 }

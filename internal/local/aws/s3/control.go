@@ -15,10 +15,7 @@ type span [2]time.Duration
 // control is what a test or the demo can set.
 type control struct {
 	delays   map[string]map[Tier]span // by class
-	capacity int                      // Expedited restores a window; negative: no limit
-	window   time.Duration
-	accepted []int64 // when Expedited restores were accepted, within the window
-	refusal  float64
+	capacity world.Capacity
 	fail     func(Restore) bool
 	copies   func(Event) []time.Duration
 	bridges  map[string]string // ARNs of queues by bucket
@@ -37,7 +34,7 @@ func defaultControl() control {
 				Bulk:     {12 * time.Hour, 48 * time.Hour},
 			},
 		},
-		capacity: -1,
+		capacity: world.Unlimited(),
 		bridges:  map[string]string{},
 	}
 }
@@ -80,7 +77,7 @@ func (s *Service) SetRestoreDelays(d time.Duration) {
 func (s *Service) SetExpeditedCapacity(perWindow int, window time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.control.capacity, s.control.window, s.control.accepted = perWindow, window, nil
+	s.control.capacity.Set(perWindow, window)
 }
 
 // SetExpeditedRefusal makes Expedited restores be refused with a probability, 0 to 1, on
@@ -88,7 +85,7 @@ func (s *Service) SetExpeditedCapacity(perWindow int, window time.Duration) {
 func (s *Service) SetExpeditedRefusal(p float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.control.refusal = p
+	s.control.capacity.Refuse(p)
 }
 
 // FailRestores lets when decide, as a restore is due, whether it fails. A failed restore
@@ -175,14 +172,8 @@ func (s *Service) PendingEvents() int {
 // admitExpedited refuses an Expedited restore for which there is no capacity. The caller
 // holds s.mu.
 func (s *Service) admitExpedited() *world.Error {
-	c := &s.control
-	now := s.now()
-	c.accepted = slices.DeleteFunc(c.accepted, func(at int64) bool { return at <= now-c.window.Milliseconds() })
-	if c.capacity >= 0 && len(c.accepted) >= c.capacity || c.refusal > 0 && s.random.Float64() < c.refusal {
+	if !s.control.capacity.Admit(s.now(), s.random) {
 		return world.Errorf(503, "GlacierExpeditedRetrievalNotAvailable", "Glacier expedited retrievals are currently not available, please try again later")
-	}
-	if c.capacity >= 0 {
-		c.accepted = append(c.accepted, now)
 	}
 	return nil
 }

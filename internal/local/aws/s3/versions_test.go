@@ -325,7 +325,7 @@ func TestVersionsAreWhatAModelSays(t *testing.T) {
 			"delete a version": func(rt *rapid.T) {
 				key := keys.Draw(rt, "key")
 				if len(model[key]) == 0 {
-					rt.Skip("no version")
+					return // this key has no version to delete
 				}
 				i := rapid.IntRange(0, len(model[key])-1).Draw(rt, "version")
 				v := model[key][i]
