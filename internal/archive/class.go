@@ -33,10 +33,6 @@ type Ability struct {
 	// Listed: the store lists its retrievals with their ids. If it does not, only a look at
 	// the archive shows whether there is a retrieval.
 	Listed bool
-	// PaysTwice: a second request in the same tier is a second retrieval, and a second bill.
-	PaysTwice bool
-	// Hastens: a retrieval under way can be requested again in a faster tier.
-	Hastens bool
 }
 
 // TierTime says how long a retrieval in a tier takes, from and to.
@@ -45,26 +41,24 @@ type TierTime struct {
 	From, To time.Duration
 }
 
+// abilities is the one table of the abilities of all classes.
 var abilities = []Ability{
 	{
-		Class: Vault, OutputLifetime: 24 * time.Hour, Listed: true, PaysTwice: true,
+		Class: Vault, OutputLifetime: 24 * time.Hour, Listed: true,
 		Tiers: []TierTime{{Expedited, time.Minute, 5 * time.Minute}, {Standard, 3 * time.Hour, 5 * time.Hour}, {Bulk, 5 * time.Hour, 12 * time.Hour}},
 	},
 	{
 		// A temporary copy lives for the days of its request, and then until the next midnight
 		// of UTC. A request has one day at least.
-		Class: Glacier, OutputLifetime: 24 * time.Hour, Hastens: true,
+		Class: Glacier, OutputLifetime: 24 * time.Hour,
 		Tiers: []TierTime{{Expedited, time.Minute, 5 * time.Minute}, {Standard, 3 * time.Hour, 5 * time.Hour}, {Bulk, 5 * time.Hour, 12 * time.Hour}},
 	},
 	{
-		Class: DeepArchive, OutputLifetime: 24 * time.Hour, Hastens: true,
+		Class: DeepArchive, OutputLifetime: 24 * time.Hour,
 		Tiers: []TierTime{{Standard, 9 * time.Hour, 12 * time.Hour}, {Bulk, 12 * time.Hour, 48 * time.Hour}},
 	},
 	{Class: Instant, Tiers: []TierTime{{Tier: Standard}}},
 }
-
-// Classes returns what each class can do.
-func Classes() []Ability { return abilities }
 
 // Ability returns what the class can do. An unknown class is an error.
 func (c Class) Ability() (Ability, error) {
@@ -99,13 +93,9 @@ func (c Class) Longest(t Tier) time.Duration {
 		return to
 	}
 	var longest time.Duration
-	for _, a := range abilities {
-		if a.Class != cmp.Or(c, Vault) {
-			continue
-		}
-		for _, known := range a.Tiers {
-			longest = max(longest, known.To)
-		}
+	a, _ := cmp.Or(c, Vault).Ability() // an unknown class has no tiers
+	for _, known := range a.Tiers {
+		longest = max(longest, known.To)
 	}
 	return longest
 }

@@ -10,7 +10,7 @@ import (
 // Tier is the speed and price of a retrieval.
 type Tier events.Tier
 
-// The tiers. [Classes] says which class has which of them.
+// The tiers. [Ability] says which class has which of them.
 const (
 	Expedited = Tier(events.TierExpedited)
 	Standard  = Tier(events.TierStandard)
