@@ -161,9 +161,10 @@ const (
 // while. Then the tasks of the plan end, without a dead letter for each archive. The sweep
 // carries the plan out again each hour, until Glacier takes a request. heldIfDenied returns
 // nil if it held the plan, and else the error of the request. An archive that an operator
-// ordered has no plan that could wait.
+// ordered has no plan that could wait. A deployment with two kinds of storage holds nothing,
+// see [Requester.Mixed].
 func (r *Requester) heldIfDenied(ctx context.Context, log *slog.Logger, job archive.Job, account archive.Account, denied error) error {
-	if !RetryOf(fault.KindOf(denied), "").Hold || job.Ordered || account.Plan == nil || r.Plans == nil {
+	if !RetryOf(fault.KindOf(denied), "").Hold || job.Ordered || r.Mixed || account.Plan == nil || r.Plans == nil {
 		return denied
 	}
 	lasts := r.Pace.Denied(ctx)

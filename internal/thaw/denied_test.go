@@ -38,6 +38,7 @@ func TestAPlanIsHeldIfAWSDeniesEveryRetrievalForAWhile(t *testing.T) {
 		lasts     time.Duration
 		err       error
 		ordered   bool
+		mixed     bool
 		held      bool
 	}{
 		{name: "for a quarter of an hour", lasts: 15 * time.Minute, err: denied, held: true},
@@ -45,6 +46,7 @@ func TestAPlanIsHeldIfAWSDeniesEveryRetrievalForAWhile(t *testing.T) {
 		{name: "but takes another worker's request", lasts: time.Hour, err: denied,
 			meanwhile: func(t *testing.T, b *fixture, _ *deniedVault) { b.Pace.Took(t.Context(), archive.Standard) }},
 		{name: "with an order of an operator, which has no plan", lasts: time.Hour, err: denied, ordered: true},
+		{name: "in one of two kinds of storage", lasts: time.Hour, err: denied, mixed: true},
 		{name: "but then it only throttles", lasts: time.Hour, err: fault.New(fault.Throttled, errors.New("slower"))},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -61,6 +63,7 @@ func TestAPlanIsHeldIfAWSDeniesEveryRetrievalForAWhile(t *testing.T) {
 				}
 			}
 			vault := &deniedVault{Vault: b.Vault, err: denied}
+			b.Mixed = c.mixed
 			b.Vault, b.Pace = vault, &thaw.Pace{Now: func() time.Time { return b.now }}
 			var out testenv.Emitted
 			if err := b.Request(t.Context(), tasks[0], out.Emit); !fault.Is(err, fault.Denied) {

@@ -59,6 +59,10 @@ type Requester struct {
 	OnRequested  func(r archive.Retrieval, fallback bool)
 	OnAdopted    func(archive.Retrieval)
 	OnDuplicates func(n int)
+	// Mixed means that the deployment has two kinds of cold storage. Then a kind that denies
+	// everything holds no plan: the plan may have archives of the other kind, and they would
+	// wait too.
+	Mixed bool
 	// Completions publishes the completion of a retrieval that is finished when it is
 	// requested. It is another port than emit, because only the sweep's user of NATS may
 	// publish completions. Without it, the sweep finds the retrieval.

@@ -98,6 +98,7 @@ func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
 		Now:          e.clock(),
 		Log:          e.Log,
 		Completions:  streams{sweepBus},
+		Mixed:        e.Config.Vault != "" && e.Config.ArchiveBucket != "",
 		OnRequested:  tm.requested,
 		OnAdopted:    tm.adopt,
 		OnDuplicates: func(n int) { tm.duplicates.Add(float64(n)) },

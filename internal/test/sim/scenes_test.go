@@ -32,15 +32,7 @@ var scenes = append([]lasting{
 	{name: "wrong-vault", what: "restore alone has a wrong GAS_VAULT, for 16 hours", before: "482 retrievals in 24 h",
 		most: bounds{1, price, 1, 0.5}, ends: "a dead letter; after the fix and a replay the output is still there",
 		play: func(w *world) {
-			w.config["restore"] = func(c *config.Config) { c.Vault = "misspelt" }
-			w.one()
-			w.during(16 * time.Hour)
-			if len(w.standing()) != 1 {
-				w.t.Errorf("letters: %v", w.standing())
-			}
-			w.fixed()
-			w.tell("restore", nil)
-			w.replay()
+			misspelt(w, func(c *config.Config) { c.Vault = "misspelt" })
 		}},
 	{name: "s3-denies", what: "S3 denies puts, for 26 hours", before: "a new retrieval each day",
 		most: bounds{2, 2 * price, 1, 0.5}, ends: "a dead letter; after the fix and a replay one more retrieval: the output had expired",
@@ -106,6 +98,7 @@ var scenes = append([]lasting{
 	{name: "no-vaults", what: "the account may not use vaults: Glacier refuses every call, for 26 hours", before: "720 requests, a dead letter for each archive",
 		most: bounds{12, 12 * price, 0, 1.2}, ends: "the plan is held; when the account may, all are back without help",
 		play: func(w *world) {
+			w.cfg.ArchiveBucket = "" // a plan with archives of two kinds is not held
 			w.archived("ada", make([]int, 12)...)
 			w.faults(localaws.Fault{Service: "glacier", Code: "NoLongerSupportedException", Status: 400})
 			w.runAll()
