@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	ddbtypes "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
@@ -127,9 +128,21 @@ func TestAnEventOfS3IsAHint(t *testing.T) {
 		fails bool
 		asked bool // thaw must request another retrieval
 		clear bool // the catalog has no retrieval any more
+		none  bool // the job has no archive, and nothing is reported
 	}{
 		{name: "a copy that nobody of us requested", asked: true, clear: true,
 			event: func(b *coldFixture, job archive.Job) events.RetrievalCompleted {
+				return b.event(job, archive.Succeeded)
+			}},
+		{name: "a copy of an object of a job that has no archive, and never had one", clear: true, none: true,
+			event: func(b *coldFixture, job archive.Job) events.RetrievalCompleted {
+				table, change := testenv.Jobs, "REMOVE archive_id"
+				if _, err := dynamodb.NewFromConfig(b.Config).UpdateItem(b.t.Context(), &dynamodb.UpdateItemInput{
+					TableName: &table, Key: map[string]ddbtypes.AttributeValue{"job_id": &ddbtypes.AttributeValueMemberS{Value: string(job.ID)}},
+					UpdateExpression: &change,
+				}); err != nil {
+					b.t.Fatal(err)
+				}
 				return b.event(job, archive.Succeeded)
 			}},
 		{name: "a copy of another object", clear: true,
@@ -188,7 +201,7 @@ func TestAnEventOfS3IsAHint(t *testing.T) {
 				asked = asked || is
 			}
 			job := b.Job("j1")
-			if asked != c.asked || (job.RetrievalID == "") != (c.clear || before.RetrievalID == "") || job.ArchiveID == "" || b.objectsLeft() != 1 {
+			if asked != c.asked || (job.RetrievalID == "") != (c.clear || before.RetrievalID == "") || (job.ArchiveID == "") != c.none || c.none && len(out.All()) > 0 || b.objectsLeft() != 1 {
 				t.Errorf("thaw is asked: %t, retrieval %q, archive %q, %d objects in the archive bucket", asked, job.RetrievalID, job.ArchiveID, b.objectsLeft())
 			}
 			if _, there := b.object(job.Result); there {

@@ -68,7 +68,8 @@ func (r *Restorer) lookAtCatalog(ctx context.Context, f *file) error {
 		}
 		notification = f.notification
 	}
-	switch restored := job.RestoredBy == notification.RetrievalID; {
+	// A notification without a retrieval's id is about a job that nobody restored.
+	switch restored := notification.RetrievalID != "" && job.RestoredBy == notification.RetrievalID; {
 	case job.ArchiveID == "" && restored:
 		return stopf(RestoredAlready, "the file is not archived any more")
 	case job.ArchiveID == "":

@@ -85,16 +85,19 @@ func (s *Store) Retrieve(ctx context.Context, job archive.Job, tier archive.Tier
 	if err := s.mine(at); err != nil {
 		return archive.Retrieval{}, err
 	}
-	if at.Class == archive.Instant {
+	if at.Class == archive.Instant && job.ArchiveSize >= 0 {
 		r := s.retrieval(job, archive.Succeeded)
 		r.Tier = tier
 		return r, nil
 	}
 	found, restored, err := s.look(ctx, job)
-	if err != nil {
+	switch {
+	case err != nil:
 		return archive.Retrieval{}, err
-	}
-	if restored {
+	case restored && at.Class == archive.Instant:
+		found.Tier = tier // the look was only for the size
+		return found, nil
+	case restored:
 		found.Found = true
 		return found, nil
 	}

@@ -155,6 +155,22 @@ func TestARequestThatAnotherOneOvertookFindsIt(t *testing.T) {
 	}
 }
 
+func TestAnInstantArchiveOfUnknownSizeIsLookedAt(t *testing.T) {
+	f := newFixture(t)
+	for size, calls := range map[int64]int{-1: 1, int64(len(body)): 0} {
+		job := f.job(archive.Instant, events.JobID(fmt.Sprint("j", size)))
+		job.ArchiveSize = size
+		before := f.Counts()["s3.HeadObject"]
+		r, err := f.Retrieve(t.Context(), job, archive.Standard)
+		if err != nil || r.Size != int64(len(body)) || r.Found || r.Status != archive.Succeeded || r.Tier != archive.Standard {
+			t.Errorf("size %d: got %+v, %v", size, r, err)
+		}
+		if n := int(f.Counts()["s3.HeadObject"] - before); n != calls {
+			t.Errorf("size %d: %d looks, want %d", size, n, calls)
+		}
+	}
+}
+
 func TestALookSaysHowFarTheCopyIs(t *testing.T) {
 	f := newFixture(t)
 	job := f.job(archive.Glacier, "j1")

@@ -57,7 +57,7 @@ var lasts = []bug{
 	{"what AWS denies is tried archive by archive for ever", "internal/thaw/retry.go",
 		"{Kind: fault.Denied, Action: Later, Hold: true,", "{Kind: fault.Denied, Action: Later,", in("no-vaults"), nil},
 	{"a request to S3 does not look first", "internal/aws/s3cold/s3cold.go",
-		"	if restored {\n		found.Found = true", "	if restored && found.Found {\n		found.Found = true", in("s3-by-hand", "s3-copy-there"), nil},
+		"	case restored:\n		found.Found = true", "	case restored && found.Found:\n		found.Found = true", in("s3-by-hand", "s3-copy-there"), nil},
 	{"a copy that is there is told by nobody", "internal/thaw/request.go",
 		"retrieval.Status != archive.Succeeded || r.Completions == nil", "retrieval.Status != archive.Succeeded || r.Completions != nil", in("s3-copy-there", "s3-events-twice"), nil},
 	{"an object that has no copy is on its way", "internal/aws/s3cold/s3cold.go",
