@@ -113,9 +113,6 @@ func (c Config) Check(services ...Service) error {
 			word("GAS_ARCHIVE_BUCKET", c.ArchiveBucket)
 			apart("GAS_ARCHIVE_BUCKET", c.ArchiveBucket, "GAS_RESULTS_BUCKET", c.Bucket)
 		}
-		if c.ArchiveDays < 1 || c.ArchiveDays > 30 {
-			bad("GAS_ARCHIVE_DAYS", "%d is not from 1 to 30", c.ArchiveDays)
-		}
 	}
 	if need(Bridge, Web) {
 		arn("GAS_PREMIUM_TOPIC_ARN", c.PremiumTopic)
@@ -136,6 +133,9 @@ func (c Config) Check(services ...Service) error {
 		}
 	}
 	if need(Thaw, Web) {
+		if c.ArchiveDays < 1 || c.ArchiveDays > 30 {
+			bad("GAS_ARCHIVE_DAYS", "%d is not from 1 to 30", c.ArchiveDays)
+		}
 		if err := c.TierOrder().Check(); err != nil {
 			bad("GAS_TIERS", "%v", err)
 		}

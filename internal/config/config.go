@@ -40,7 +40,7 @@ type Config struct {
 
 	Vault         string `env:"GAS_VAULT" envDefault:"gas-archive" for:"thaw,restore" help:"the Glacier vault; GAS_VAULT= if all archives are in an S3 class"`
 	ArchiveBucket string `env:"GAS_ARCHIVE_BUCKET" for:"thaw,restore" help:"the S3 bucket of archives in the classes GLACIER, DEEP_ARCHIVE and GLACIER_IR; empty: all archives are in the vault"`
-	ArchiveDays   int    `env:"GAS_ARCHIVE_DAYS" envDefault:"1" for:"thaw" help:"days for which S3 keeps a temporary copy of an archive, from 1 to 30"`
+	ArchiveDays   int    `env:"GAS_ARCHIVE_DAYS" envDefault:"1" for:"thaw,web" help:"days for which S3 keeps a temporary copy of an archive, from 1 to 30"`
 	Bucket        string `env:"GAS_RESULTS_BUCKET" envDefault:"gas-results" for:"restore,web" help:"the S3 bucket of result files"`
 	PremiumTopic  string `env:"GAS_PREMIUM_TOPIC_ARN" for:"bridge,web" help:"the ARN of the SNS topic that upgrades are announced on"`
 	RestoreTopic  string `env:"GAS_RESTORE_TOPIC_ARN" for:"bridge,thaw" help:"the ARN of the SNS topic for Glacier's notifications of finished retrievals"`

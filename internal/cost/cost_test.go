@@ -126,3 +126,82 @@ func FuzzPriceList(f *testing.F) {
 		}
 	})
 }
+
+func TestEachClassHasItsPrices(t *testing.T) {
+	const gib = 1 << 30
+	for _, c := range []struct {
+		class archive.Class
+		tier  archive.Tier
+		days  int
+		want  archive.MicroUSD // of 1,000 retrievals of one GiB together
+		early archive.MicroUSD // of one GiB
+	}{
+		{archive.Vault, archive.Standard, 1, 60_000, 11_572},
+		{"", archive.Standard, 1, 60_000, 11_572},
+		// The temporary copy costs 0.023 dollars for 28 days: two of them, or eight.
+		{archive.Glacier, archive.Expedited, 1, 10_031_643, 11_572},
+		{archive.Glacier, archive.Standard, 1, 61_643, 11_572},
+		{archive.Glacier, archive.Standard, 7, 66_572, 11_572},
+		{archive.Glacier, archive.Bulk, 1, 1_643, 11_572},
+		{archive.DeepArchive, archive.Standard, 1, 121_643, 6_365},
+		{archive.DeepArchive, archive.Bulk, 1, 29_143, 6_365},
+		{archive.DeepArchive, archive.Expedited, 1, 121_643, 6_365}, // the dearest that it has
+		{archive.Instant, archive.Standard, 1, 40_000, 12_858},
+	} {
+		p := cost.Public().In("us-east-1")
+		p.CopyDays = c.days
+		if got := p.Of(c.class, c.tier, 1000, gib); got != c.want {
+			t.Errorf("%s %s for %d days: got %d, want %d", c.class, c.tier, c.days, got, c.want)
+		}
+		if got := p.EarlyAtMost(c.class, gib); got != c.early {
+			t.Errorf("%s deleted early: got %d, want %d", c.class, got, c.early)
+		}
+	}
+}
+
+func TestAPlanOfSeveralClassesCostsTheSumOfEach(t *testing.T) {
+	p := cost.Public().In("us-east-1")
+	var e cost.Estimate
+	for _, class := range []archive.Class{"", archive.Glacier, archive.DeepArchive, archive.Instant} {
+		e.Add(archive.Job{ArchiveSize: 1 << 30, Copy: archive.Copy{Class: class}}, 0)
+	}
+	want := p.Of("", archive.Expedited, 1, 1<<30) + p.Of(archive.Glacier, archive.Expedited, 1, 1<<30) +
+		p.Of(archive.DeepArchive, archive.Standard, 1, 1<<30) + p.Of(archive.Instant, archive.Standard, 1, 1<<30)
+	if got := e.AtMost(p, archive.DefaultTiers()); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if e.Archives != 4 || e.Bytes != 4<<30 || len(e.ByClass) != 4 {
+		t.Errorf("got %+v", e)
+	}
+}
+
+func TestAPriceListMayHaveClassesOfItsOwn(t *testing.T) {
+	list := func(classes string) string {
+		return strings.TrimSuffix(own, "}") + `, "classes": {"eu-west-1": ` + classes + `}}`
+	}
+	const deep = `{"DEEP_ARCHIVE": {"per_gib_month": 0.002, "minimum_days": 180, "copy_per_gib_month": 0, "tiers": {"Standard": {"per_1000_requests": 0.5, "per_gib": 0.04}, "Bulk": {"per_1000_requests": 0, "per_gib": 0}}}}`
+	table, err := cost.Read(strings.NewReader(list(deep)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := table.In("eu-west-1")
+	if got := p.Of(archive.DeepArchive, archive.Standard, 1000, 0); got != 500_000 {
+		t.Errorf("got %s, want the price of the list", got)
+	}
+	if got := p.Of(archive.Glacier, archive.Standard, 1000, 0); got != 50_000 {
+		t.Errorf("got %s, want the built-in price of a class that the list does not have", got)
+	}
+	for name, c := range map[string]struct{ old, new, says string }{
+		"an unknown class":       {"DEEP_ARCHIVE", "GLACIERS", "no class of cold storage"},
+		"a vault":                {"DEEP_ARCHIVE", "VAULT", "in regions"},
+		"a tier too few":         {`"Bulk"`, `"Bulks"`, "tier Bulk"},
+		"a tier that it has not": {`"tiers": {`, `"tiers": {"Expedited": {"per_1000_requests": 1, "per_gib": 1}, `, "has 3 tiers"},
+		"a negative storage":     {"0.002", "-0.002", "per_gib_month"},
+		"years of least time":    {"180", "18000", "minimum_days"},
+		"a negative price":       {"0.04", "-0.04", "tier Standard"},
+	} {
+		if _, err := cost.Read(strings.NewReader(list(strings.Replace(deep, c.old, c.new, 1)))); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: got %v, want an error that says %q", name, err, c.says)
+		}
+	}
+}

@@ -21,19 +21,30 @@ import (
 // Prices returns the prices of retrievals in the region. They come from GAS_PRICES_FILE if
 // that is set, otherwise from the built-in list.
 func Prices(cfg config.Config, region string) (cost.Prices, error) {
+	table, err := priceTable(cfg)
+	if err != nil {
+		return cost.Prices{}, err
+	}
+	prices := table.In(region)
+	prices.CopyDays = cfg.ArchiveDays
+	return prices, nil
+}
+
+// priceTable returns the price list of GAS_PRICES_FILE, or the built-in one.
+func priceTable(cfg config.Config) (cost.Table, error) {
 	if cfg.PricesFile == "" {
-		return cost.Public().In(region), nil
+		return cost.Public(), nil
 	}
 	f, err := os.Open(cfg.PricesFile)
 	if err != nil {
-		return cost.Prices{}, fmt.Errorf("GAS_PRICES_FILE: %w", err)
+		return cost.Table{}, fmt.Errorf("GAS_PRICES_FILE: %w", err)
 	}
 	defer f.Close()
 	table, err := cost.Read(f)
 	if err != nil {
-		return cost.Prices{}, fmt.Errorf("GAS_PRICES_FILE: %s: %w", cfg.PricesFile, err)
+		return cost.Table{}, fmt.Errorf("GAS_PRICES_FILE: %s: %w", cfg.PricesFile, err)
 	}
-	return table.In(region), nil
+	return table, nil
 }
 
 // Thaw returns the planner, the requester and the sweeper. Only one replica sweeps at a
