@@ -141,9 +141,10 @@ func TestAPageIsLiveAgainAfterEveryAnswerThatPasses(t *testing.T) {
 	if len(asked) != 4 {
 		t.Fatalf("the page asked %d times, want 4", len(asked))
 	}
-	for i := 2; i < len(asked); i++ {
-		if before, now := asked[i-1].Sub(asked[i-2]), asked[i].Sub(asked[i-1]); now <= before {
-			t.Errorf("it asked again after %s and then after %s, want a growing delay", before, now)
+	// A page's timer may ring late and never early. So only the shortest wait can be claimed.
+	for i, shortest := 1, time.Second; i < len(asked); i, shortest = i+1, 2*shortest {
+		if waited := asked[i].Sub(asked[i-1]); waited < shortest-5*time.Millisecond {
+			t.Errorf("after refusal %d the page asked again after %s, want at least %s", i, waited, shortest)
 		}
 	}
 }
