@@ -66,8 +66,8 @@ bench-bridge: ## messages/s from SQS to PubAck and deletion, beside its limits
 crash-thaw: ## 10,000 archives, four thaws, 30 % without capacity, 5 % throttled, kill -9 at random
 	GAS_CRASH_FILES=10000 GAS_CRASH_WORKERS=4 GAS_CRASH_KILLS=40 go test -count=1 -timeout 60m -run TestKilledThaws -v ./internal/test/e2e
 
-bench-thaw: ## how fast archives are requested and planned, beside the bare SDK
-	go run ./bench/thaw
+bench-thaw: ## how fast archives are requested and planned, beside the bare SDK (BENCHFLAGS="--store s3")
+	go run ./bench/thaw $(BENCHFLAGS)
 
 bench-sweep: ## in what time the sweep makes up for what was lost, and what it reads, beside 1,000,000 Free users
 	go run ./bench/sweep $(BENCHFLAGS)
@@ -112,7 +112,7 @@ stress: ## each package's tests STRESS_ROUNDS times beside a load, at 1, 2, 4 an
 mutants: ## mistakes of one line that no test notices (PKG="internal/thaw ...", MUTANTS_SAMPLE=50 of each)
 	go run ./internal/test/mutants $(MUTANTSFLAGS) $(PKG)
 
-bench-restore: ## how fast archives come back, with what memory and calls, beside a bare pipe
+bench-restore: ## how fast archives come back, with what memory and calls, beside a bare pipe (BENCHFLAGS="--store s3")
 	go run ./bench/restore $(BENCHFLAGS)
 
 clean: ## remove the local state
