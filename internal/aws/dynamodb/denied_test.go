@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -28,7 +29,11 @@ type wire struct {
 	before func(call string) error
 	// stale are reads that may return an older item.
 	stale []string
+	// limits are the greatest numbers of items that queries and scans asked for.
+	limits []string
 }
+
+var limit = regexp.MustCompile(`"Limit":(\d+)`)
 
 func (w *wire) Do(r *http.Request) (*http.Response, error) {
 	_, call, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
@@ -38,6 +43,9 @@ func (w *wire) Do(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
+	if m := limit.FindSubmatch(body); m != nil {
+		w.limits = append(w.limits, string(m[1]))
+	}
 	want := 0
 	switch call {
 	case "GetItem":
