@@ -115,5 +115,19 @@ mutants: ## mistakes of one line that no test notices (PKG="internal/thaw ...", 
 bench-restore: ## how fast archives come back, with what memory and calls, beside a bare pipe
 	go run ./bench/restore $(BENCHFLAGS)
 
+.PHONY: install systemd-test
+
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+COMMANDS = bridge thaw restore web
+
+install: ## build gas, gas-bridge, gas-thaw, gas-restore and gas-web, and put them into BINDIR (or PREFIX/bin)
+	install -d $(DESTDIR)$(BINDIR)
+	go build -trimpath -o $(DESTDIR)$(BINDIR)/gas ./cmd/gas
+	for name in $(COMMANDS); do go build -trimpath -o $(DESTDIR)$(BINDIR)/gas-$$name ./cmd/$$name || exit 1; done
+
+systemd-test: ## let systemd check the units of deploy/systemd
+	./deploy/systemd/try
+
 clean: ## remove the local state
 	rm -rf .gas bench/results
