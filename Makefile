@@ -115,7 +115,7 @@ mutants: ## mistakes of one line that no test notices (PKG="internal/thaw ...", 
 bench-restore: ## how fast archives come back, with what memory and calls, beside a bare pipe
 	go run ./bench/restore $(BENCHFLAGS)
 
-.PHONY: install systemd-test
+.PHONY: install systemd-test ci-chart
 
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
@@ -128,6 +128,10 @@ install: ## build gas, gas-bridge, gas-thaw, gas-restore and gas-web, and put th
 
 systemd-test: ## let systemd check the units of deploy/systemd
 	./deploy/systemd/try
+
+# The chart's tests are a module of their own: nothing else needs Helm, Kubernetes and KEDA.
+ci-chart: ## render the chart, and hold it to the types of Kubernetes
+	cd deploy/chart/test && go vet . ./render && go test -count=1 .
 
 clean: ## remove the local state
 	rm -rf .gas bench/results
