@@ -115,7 +115,7 @@ mutants: ## mistakes of one line that no test notices (PKG="internal/thaw ...", 
 bench-restore: ## how fast archives come back, with what memory and calls, beside a bare pipe
 	go run ./bench/restore $(BENCHFLAGS)
 
-.PHONY: install systemd-test ci-chart
+.PHONY: install image-test systemd-test ci-chart
 
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
@@ -125,6 +125,9 @@ install: ## build gas, gas-bridge, gas-thaw, gas-restore and gas-web, and put th
 	install -d $(DESTDIR)$(BINDIR)
 	go build -trimpath -o $(DESTDIR)$(BINDIR)/gas ./cmd/gas
 	for name in $(COMMANDS); do go build -trimpath -o $(DESTDIR)$(BINDIR)/gas-$$name ./cmd/$$name || exit 1; done
+
+image-test: ## build all images without an engine, push and pull them, and run what is in the layers
+	./deploy/images/try
 
 systemd-test: ## let systemd check the units of deploy/systemd
 	./deploy/systemd/try
