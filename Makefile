@@ -118,5 +118,26 @@ bench-restore: ## how fast archives come back, with what memory and calls, besid
 peers: ## the S3 adapters and the restorer against S3 servers that others wrote
 	@./scripts/peers
 
+.PHONY: install image-test systemd-test ci-chart
+
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+COMMANDS = bridge thaw restore web
+
+install: ## build gas, gas-bridge, gas-thaw, gas-restore and gas-web, and put them into BINDIR (or PREFIX/bin)
+	install -d $(DESTDIR)$(BINDIR)
+	go build -trimpath -o $(DESTDIR)$(BINDIR)/gas ./cmd/gas
+	for name in $(COMMANDS); do go build -trimpath -o $(DESTDIR)$(BINDIR)/gas-$$name ./cmd/$$name || exit 1; done
+
+image-test: ## build all images without an engine, push and pull them, and run what is in the layers
+	./deploy/images/try
+
+systemd-test: ## let systemd check the units of deploy/systemd
+	./deploy/systemd/try
+
+# The chart's tests are a module of their own: nothing else needs Helm, Kubernetes and KEDA.
+ci-chart: ## render the chart, and hold it to the types of Kubernetes
+	cd deploy/chart/test && go vet . ./render && go test -count=1 .
+
 clean: ## remove the local state
 	rm -rf .gas bench/results
