@@ -16,7 +16,7 @@ lint: ## gofmt, go vet, staticcheck, go mod tidy, the words
 
 verify: lint test ## most of what CI runs: it adds the simulation and the browser
 
-.PHONY: ci-test ci-faults ci-browser newest vuln
+.PHONY: ci-test ci-faults ci-browser ci-alerts newest vuln
 
 ci-test: ## the tests as CI runs them: race detector, no skips (LONG="./internal/thaw ..." go first)
 	@./scripts/ci-test $(LONG)
@@ -26,6 +26,9 @@ ci-faults: ## the simulation as CI runs it: each fault point in each mode once, 
 
 ci-browser: ## the site in Chromium, which is installed from Debian's packages if it is not there
 	@./scripts/ci-browser
+
+ci-alerts: ## promtool tests the alert rules; it is installed from Debian's packages if it is not there
+	@./scripts/ci-alerts
 
 newest: ## the tests with the newest release of every dependency; go.mod stays as it is
 	@./scripts/newest

@@ -89,7 +89,10 @@ type Drain struct {
 	// crash, the messages come again at the end of the lease. A living bridge renews it
 	// three times in that time.
 	Lease time.Duration
-	Tally Tally
+	// OnStored is called for each stored message, with the time since it was sent to the
+	// queue. It may be nil.
+	OnStored func(age time.Duration)
+	Tally    Tally
 
 	wakeOnce sync.Once
 	wake     chan struct{}

@@ -40,6 +40,9 @@ const (
 	Lost       Outcome = "lease-lost"
 )
 
+// Outcomes returns all outcomes.
+func Outcomes() []Outcome { return []Outcome{Acked, Retried, Waited, HandedBack, Dead, Lost} }
+
 // Worker runs a handler over the messages of a durable consumer. Any number of workers in
 // any number of processes share the work.
 type Worker[E events.Event] struct {

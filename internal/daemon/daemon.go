@@ -163,6 +163,7 @@ func Health(addr string, log *slog.Logger, parts ...Part) (Part, error) {
 	for _, p := range parts {
 		registry.MustRegister(p.Metrics...)
 	}
+	registry.MustRegister(readiness(parts))
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
@@ -178,11 +179,9 @@ func Health(addr string, log *slog.Logger, parts ...Part) (Part, error) {
 					answer[p.Name] += "; " + err.Error()
 				}
 			}
-			for _, check := range p.Ready {
-				if err := check(ctx); err != nil {
-					answer[p.Name] = err.Error()
-					status = http.StatusServiceUnavailable
-				}
+			if err := p.notReady(ctx); err != nil {
+				answer[p.Name] = err.Error()
+				status = http.StatusServiceUnavailable
 			}
 		}
 		w.WriteHeader(status)
@@ -191,6 +190,37 @@ func Health(addr string, log *slog.Logger, parts ...Part) (Part, error) {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	log.Info("health and metrics", "url", "http://"+ln.Addr().String()+"/readyz")
 	return HTTP("health", ln, mux), nil
+}
+
+// notReady returns the errors of the part's checks.
+func (p Part) notReady(ctx context.Context) error {
+	var errs []error
+	for _, check := range p.Ready {
+		errs = append(errs, check(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// readiness exports at each scrape what /readyz answers.
+type readiness []Part
+
+// scrapeTime bounds the checks of a scrape.
+const scrapeTime = 3 * time.Second
+
+var readyDesc = prometheus.NewDesc("gas_ready", "1 while the part is ready: its next piece of work would succeed.", []string{"part"}, nil)
+
+func (r readiness) Describe(ch chan<- *prometheus.Desc) { ch <- readyDesc }
+
+func (r readiness) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTime)
+	defer cancel()
+	for _, p := range r {
+		ready := 1.0
+		if p.notReady(ctx) != nil {
+			ready = 0
+		}
+		ch <- prometheus.MustNewConstMetric(readyDesc, prometheus.GaugeValue, ready, p.Name)
+	}
 }
 
 // buildInfo is a metric that names the running build.

@@ -22,6 +22,7 @@ const backlog = 64
 type hub struct {
 	statuses Statuses
 	log      *slog.Logger
+	meter    Meter
 	tiers    archive.Tiers
 	// moved is called with the user of each change.
 	moved func(events.UserID)
@@ -55,7 +56,7 @@ type delivery struct {
 }
 
 func newHub(statuses Statuses, cfg Config, moved func(events.UserID)) *hub {
-	return &hub{statuses: statuses, log: cfg.Logger, tiers: cfg.Tiers, moved: moved, ready: make(chan struct{}), listeners: map[events.UserID]map[*listener]struct{}{}}
+	return &hub{statuses: statuses, log: cfg.Logger, meter: meterOf(cfg.Meter), tiers: cfg.Tiers, moved: moved, ready: make(chan struct{}), listeners: map[events.UserID]map[*listener]struct{}{}}
 }
 
 // hubPause is how long the hub waits after trouble.
@@ -114,7 +115,7 @@ func (h *hub) resume(at events.Position) events.Position {
 	}
 	for _, readers := range h.listeners {
 		for l := range readers {
-			h.end(l)
+			h.end(l, cutAnew)
 		}
 	}
 	return h.last
@@ -135,7 +136,7 @@ func (h *hub) publish(st Status) {
 		case l.changes <- d:
 		default:
 			h.dropped++
-			h.end(l)
+			h.end(l, cutSlow)
 		}
 	}
 }
@@ -166,7 +167,8 @@ func (h *hub) listen(ctx context.Context, user events.UserID, cut func()) (*list
 }
 
 // end cuts a reader. Its browser comes back.
-func (h *hub) end(l *listener) {
+func (h *hub) end(l *listener, why string) {
+	h.meter.Cut(why)
 	h.remove(l)
 	close(l.changes)
 	l.cut()

@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gofiber/fiber/v3"
 
@@ -40,7 +41,7 @@ func (s *Server) policy() string {
 // frame is around every request. It adds an id, the headers of a careful site and a time
 // limit, and catches panics.
 func (s *Server) frame(c fiber.Ctx) (err error) {
-	id := rand.Text()
+	began, id := time.Now(), rand.Text()
 	c.SetContext(withRequest(context.Background(), request{id: id, ip: c.IP()}))
 	c.Set(fiber.HeaderXRequestID, id)
 	c.Set(fiber.HeaderContentSecurityPolicy, s.policy())
@@ -55,6 +56,10 @@ func (s *Server) frame(c fiber.Ctx) (err error) {
 	if s.secure {
 		c.Set(fiber.HeaderStrictTransportSecurity, "max-age=31536000")
 	}
+	path := ""
+	defer func() {
+		s.measure(c.Method(), path, c.Response().StatusCode(), err, time.Since(began))
+	}()
 	if p := misframed(string(c.Request().Header.Protocol()), c.Request().Header.RawHeaders()); p != nil {
 		c.RequestCtx().SetConnectionClose()
 		return p
@@ -76,6 +81,7 @@ func (s *Server) frame(c fiber.Ctx) (err error) {
 		}
 	}()
 	err = c.Next()
+	path = c.Route().Path
 	if err != nil && c.Locals(viewerLocal) == nil && problemOf(err).status < 500 {
 		// The page with the sentence should show who is signed in.
 		_, _ = s.viewer(c, false)

@@ -26,6 +26,8 @@ type Options struct {
 	AccessKey string
 	SecretKey string
 	Transport http.RoundTripper
+	// Observe, if set, is called with the outcome of each call.
+	Observe func(Call)
 }
 
 // Load returns the SDK's configuration. Attempts are few and short: the bus
@@ -62,6 +64,9 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	cfg.HTTPClient = plainBodies{cfg.HTTPClient}
 	if cfg.Credentials != nil {
 		cfg.Credentials = named{cfg.Credentials}
+	}
+	if o.Observe != nil {
+		cfg.APIOptions = append(cfg.APIOptions, observed(o.Observe))
 	}
 	if o.Endpoint != "" {
 		cfg.BaseEndpoint = aws.String(o.Endpoint)
