@@ -128,11 +128,12 @@ func kindIn(service string, err error) fault.Kind {
 			return kind
 		}
 	}
-	if resp, ok := errors.AsType[*smithyhttp.ResponseError](err); ok {
-		return ofStatus(resp.HTTPStatusCode())
-	}
+	// A request that was not answered has both errors, and the status 0.
 	if _, ok := errors.AsType[*smithyhttp.RequestSendError](err); ok {
 		return fault.Transient
+	}
+	if resp, ok := errors.AsType[*smithyhttp.ResponseError](err); ok && resp.HTTPStatusCode() != 0 {
+		return ofStatus(resp.HTTPStatusCode())
 	}
 	if _, ok := errors.AsType[net.Error](err); ok {
 		return fault.Transient
