@@ -1,4 +1,4 @@
-.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders disk-full bench-bridge crash-thaw bench-thaw bench-sweep stall browser screenshots bench-web long-restore crash-restore faults faults-bugs faults-report model stress mutants bench-restore faults-lasting clean
+.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders disk-full bench-bridge crash-thaw bench-thaw bench-sweep stall browser screenshots bench-web long-restore crash-restore faults faults-bugs faults-report model stress mutants alerts-outages bench-restore faults-lasting clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -10,6 +10,7 @@ lint: ## gofmt, go vet, staticcheck, go mod tidy, the words
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "not gofmt'ed"; exit 1; }
 	go vet ./...
 	go vet -tags 'browser disk faults' ./internal/test/browser ./internal/test/e2e ./internal/test/sim
+	go vet -tags alerts ./deploy/observability
 	go tool staticcheck ./...
 	go mod tidy -diff
 	go test ./internal/test/words
@@ -99,6 +100,9 @@ faults: ## the pipeline in simulated time: all fault points in all modes, 1,000 
 
 faults-bugs: ## plant each bug of the list, and see the simulation find it
 	cd internal/test/sim && GAS_SIM_BUGS=1000 go test -vet=off -timeout 4h -run TestPlanted
+
+alerts-outages: ## take away each dependency, and see a real Prometheus raise its alert and no other (18 min)
+	go test -tags alerts -count=1 -timeout 60m -run TestAnOutage -v ./deploy/observability | grep -v level=
 
 faults-report: ## all of both, written to docs/faults.md
 	cd internal/test/sim && GAS_SIM_DOCS=$(CURDIR)/docs/faults.md go test -tags faults -vet=off -timeout 48h -run 'TestReport$$'

@@ -66,7 +66,7 @@ func start(t *testing.T, people []stack.Person, store stack.Store) *running {
 	parts := s.Parts
 	for _, p := range s.Parts {
 		var log strings.Builder
-		health, err := daemon.Health(free, slog.New(slog.NewTextHandler(&log, nil)), p)
+		health, err := daemon.Health(daemon.HealthOptions{Addr: free}, slog.New(slog.NewTextHandler(&log, nil)), p)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/outage"
 	"github.com/gas-restore/gas/internal/wait"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -23,6 +24,7 @@ type hub struct {
 	statuses Statuses
 	log      *slog.Logger
 	meter    Meter
+	trouble  outage.Log
 	tiers    archive.Tiers
 	// moved is called with the user of each change.
 	moved func(events.UserID)
@@ -69,7 +71,7 @@ func (h *hub) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		h.log.Warn("live updates are interrupted", "error", fmt.Sprint(err))
+		h.trouble.Failed(h.log, "live updates are interrupted", "error", fmt.Sprint(err))
 		wait.For(ctx, hubPause)
 	}
 }
@@ -79,6 +81,7 @@ func (h *hub) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	h.trouble.Over(h.log, "live updates go on")
 	for st, err := range h.statuses.Follow(ctx, h.resume(at)) {
 		if err != nil {
 			return err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gofiber/fiber/v3"
 
+	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/signin"
 	"github.com/gas-restore/gas/internal/text"
 )
@@ -195,6 +196,10 @@ func (s *Server) note(c fiber.Ctx, p *problem) {
 	case p.blame != signin.BlameNobody:
 		what, level = cmp.Or(p.what, "sign-in refused"), levelOf(p.blame)
 		args = append(args, "ip", c.IP(), "fault", p.blame.String())
+	case p.status == fiber.StatusServiceUnavailable && (fault.Is(p.err, fault.Transient) || fault.Is(p.err, fault.Throttled)):
+		// Everybody gets this answer now. The line of each request is for debugging.
+		s.lacks.log(what).FailedAt(slog.LevelError, s.log, what, append(args, "error", text.Clip(p.Error(), maxLogged))...)
+		return
 	case p.status >= 500:
 		level = slog.LevelError
 	}

@@ -54,6 +54,7 @@ type Server struct {
 	limits   *limits
 	archived *overviews
 	objects  objects
+	lacks    lacks
 	// routeNames are sorted.
 	routeNames []string
 	// origin is the base URL without a slash at its end.

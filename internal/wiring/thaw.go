@@ -37,12 +37,12 @@ func priceTable(cfg config.Config) (cost.Table, error) {
 	}
 	f, err := os.Open(cfg.PricesFile)
 	if err != nil {
-		return cost.Table{}, fmt.Errorf("GAS_PRICES_FILE: %w", err)
+		return cost.Table{}, config.Fault{Variable: "GAS_PRICES_FILE", Problem: err.Error()}
 	}
 	defer f.Close()
 	table, err := cost.Read(f)
 	if err != nil {
-		return cost.Table{}, fmt.Errorf("GAS_PRICES_FILE: %s: %w", cfg.PricesFile, err)
+		return cost.Table{}, config.Fault{Variable: "GAS_PRICES_FILE", Problem: fmt.Sprintf("%s: %v", cfg.PricesFile, err)}
 	}
 	return table, nil
 }

@@ -81,7 +81,7 @@ func (e Env) web(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Part, 
 		return daemon.Part{}, err
 	}
 	meter.know(server.Routes())
-	ln, err := listen(e.Web, e.Config.WebListen, "the web site")
+	ln, err := listen(e.Web, "GAS_WEB_LISTEN", e.Config.WebListen, "the web site")
 	if err != nil {
 		return daemon.Part{}, err
 	}

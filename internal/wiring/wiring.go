@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -61,13 +62,16 @@ func (e Env) clock() func() time.Time {
 }
 
 // listen returns the given listener, or a new one on addr if it is nil.
-func listen(given net.Listener, addr, what string) (net.Listener, error) {
+func listen(given net.Listener, setting, addr, what string) (net.Listener, error) {
 	if given != nil {
 		return given, nil
 	}
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("listen for %s: %w", what, err)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return nil, fmt.Errorf("%s: listen for %s on %s: %w", setting, what, addr, err)
+		}
+		return nil, config.Fault{Variable: setting, Problem: fmt.Sprintf("listen for %s on %s: %v", what, addr, err)}
 	}
 	return ln, nil
 }
@@ -83,7 +87,15 @@ type base struct {
 func (e Env) connect(ctx context.Context, service config.Service, password config.Secret) (base, error) {
 	calls := newAWSCalls(service, e.clock())
 	e.AWS.Observe = calls.observe
+	if e.Config.NATSCAFile != "" {
+		if _, err := os.ReadFile(e.Config.NATSCAFile); err != nil {
+			return base{}, config.Fault{Variable: "GAS_NATS_CA_FILE", Problem: err.Error()}
+		}
+	}
 	cfg, err := awsclient.Load(ctx, e.AWS)
+	if errors.Is(err, awsclient.ErrNoRegion) {
+		return base{}, config.Fault{Variable: "AWS_REGION", Problem: "is not set"}
+	}
 	if err != nil {
 		return base{}, err
 	}
@@ -164,7 +176,7 @@ func (e Env) bridge(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Par
 		if err != nil {
 			return daemon.Part{}, err
 		}
-		ln, err := listen(e.Webhook, e.Config.WebhookListen, "the webhook")
+		ln, err := listen(e.Webhook, "GAS_WEBHOOK_LISTEN", e.Config.WebhookListen, "the webhook")
 		if err != nil {
 			return daemon.Part{}, err
 		}
@@ -201,11 +213,11 @@ func rootsFrom(file string) (*x509.CertPool, error) {
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("GAS_SNS_CA_FILE: %w", err)
+		return nil, config.Fault{Variable: "GAS_SNS_CA_FILE", Problem: err.Error()}
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("GAS_SNS_CA_FILE: no certificate in %s", file)
+		return nil, config.Fault{Variable: "GAS_SNS_CA_FILE", Problem: "no certificate in " + file}
 	}
 	return pool, nil
 }
@@ -218,7 +230,7 @@ func chainFrom(file string) ([]*x509.Certificate, error) {
 	}
 	rest, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("GAS_SNS_CHAIN_FILE: %w", err)
+		return nil, config.Fault{Variable: "GAS_SNS_CHAIN_FILE", Problem: err.Error()}
 	}
 	var chain []*x509.Certificate
 	for {
@@ -228,12 +240,12 @@ func chainFrom(file string) ([]*x509.Certificate, error) {
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, fmt.Errorf("GAS_SNS_CHAIN_FILE: certificate %d in %s: %w", len(chain)+1, file, err)
+			return nil, config.Fault{Variable: "GAS_SNS_CHAIN_FILE", Problem: fmt.Sprintf("certificate %d in %s: %v", len(chain)+1, file, err)}
 		}
 		chain = append(chain, cert)
 	}
 	if len(chain) == 0 {
-		return nil, fmt.Errorf("GAS_SNS_CHAIN_FILE: no certificate in %s", file)
+		return nil, config.Fault{Variable: "GAS_SNS_CHAIN_FILE", Problem: "no certificate in " + file}
 	}
 	return chain, nil
 }

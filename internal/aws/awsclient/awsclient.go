@@ -3,6 +3,7 @@ package awsclient
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -29,6 +30,9 @@ type Options struct {
 	// Observe, if set, is called with the outcome of each call.
 	Observe func(Call)
 }
+
+// ErrNoRegion says that neither the options nor the environment name a region.
+var ErrNoRegion = errors.New("no region: set AWS_REGION")
 
 // Load returns the SDK's configuration. Attempts are few and short: the bus
 // tries a message again with a longer breath than the SDK has.
@@ -72,7 +76,7 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 		cfg.BaseEndpoint = aws.String(o.Endpoint)
 	}
 	if cfg.Region == "" {
-		return aws.Config{}, fmt.Errorf("configure the aws sdk: no region: set AWS_REGION")
+		return aws.Config{}, fmt.Errorf("configure the aws sdk: %w", ErrNoRegion)
 	}
 	return cfg, nil
 }
