@@ -1,4 +1,4 @@
-.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders disk-full bench-bridge crash-thaw bench-thaw bench-sweep stall browser screenshots bench-web long-restore crash-restore faults faults-bugs faults-report model stress mutants bench-restore faults-lasting peers clean
+.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders disk-full bench-bridge crash-thaw bench-thaw bench-sweep stall browser screenshots bench-web long-restore crash-restore faults faults-bugs faults-report model stress mutants alerts-outages bench-restore faults-lasting peers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -10,13 +10,14 @@ lint: ## gofmt, go vet, staticcheck, go mod tidy, the words
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "not gofmt'ed"; exit 1; }
 	go vet ./...
 	go vet -tags 'browser disk faults peers' ./internal/test/browser ./internal/test/e2e ./internal/test/sim ./internal/test/peers
+	go vet -tags alerts ./deploy/observability
 	go tool staticcheck ./...
 	go mod tidy -diff
 	go test ./internal/test/words
 
 verify: lint test ## most of what CI runs: it adds the simulation and the browser
 
-.PHONY: ci-test ci-faults ci-browser newest vuln
+.PHONY: ci-test ci-faults ci-browser ci-alerts newest vuln
 
 ci-test: ## the tests as CI runs them: race detector, no skips (LONG="./internal/thaw ..." go first)
 	@./scripts/ci-test $(LONG)
@@ -26,6 +27,9 @@ ci-faults: ## the simulation as CI runs it: each fault point in each mode once, 
 
 ci-browser: ## the site in Chromium, which is installed from Debian's packages if it is not there
 	@./scripts/ci-browser
+
+ci-alerts: ## promtool tests the alert rules; it is installed from Debian's packages if it is not there
+	@./scripts/ci-alerts
 
 newest: ## the tests with the newest release of every dependency; go.mod stays as it is
 	@./scripts/newest
@@ -96,6 +100,9 @@ faults: ## the pipeline in simulated time: all fault points in all modes, 1,000 
 
 faults-bugs: ## plant each bug of the list, and see the simulation find it
 	cd internal/test/sim && GAS_SIM_BUGS=1000 go test -vet=off -timeout 4h -run TestPlanted
+
+alerts-outages: ## take away each dependency, and see a real Prometheus raise its alert and no other (18 min)
+	go test -tags alerts -count=1 -timeout 60m -run TestAnOutage -v ./deploy/observability | grep -v level=
 
 faults-report: ## all of both, written to docs/faults.md
 	cd internal/test/sim && GAS_SIM_DOCS=$(CURDIR)/docs/faults.md go test -tags faults -vet=off -timeout 48h -run 'TestReport$$'

@@ -54,7 +54,7 @@ func (c *demoCmd) Run(ctx context.Context, std streams) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	bars := newBars(std.err, c.JSON || c.Verbose, c.Files)
+	bars := newBars(std, c.JSON || c.Verbose, c.Files)
 	report, err := demo.Run(ctx, demo.Options{
 		Dir: dir, Files: c.Files, Size: size, Store: c.Store, Workers: c.Workers,
 		ExpeditedDelay: c.TierDelay, Log: log, Progress: bars.show,
@@ -85,24 +85,39 @@ func (c *demoCmd) Run(ctx context.Context, std streams) error {
 
 // bars shows the progress of the files.
 type bars struct {
+	// Without a terminal there is a line now and then.
+	lines io.Writer
+	told  time.Time
+	files int
+
 	all                                 *mpb.Progress
 	planned, requested, ready, restored *mpb.Bar
 }
 
-func newBars(w io.Writer, off bool, files int) *bars {
+// lineEvery is the time between two lines.
+const lineEvery = 5 * time.Second
+
+func newBars(std streams, off bool, files int) *bars {
 	if off {
 		return &bars{}
 	}
-	all := mpb.New(mpb.WithOutput(w), mpb.WithWidth(48), mpb.WithAutoRefresh())
+	if !std.terminal {
+		return &bars{lines: std.err, told: time.Now(), files: files}
+	}
+	all := mpb.New(mpb.WithOutput(std.err), mpb.WithWidth(48), mpb.WithAutoRefresh())
 	bar := func(name string) *mpb.Bar {
 		return all.AddBar(int64(files),
 			mpb.PrependDecorators(decor.Name(name, decor.WC{W: 10, C: decor.DindentRight})),
 			mpb.AppendDecorators(decor.CountersNoUnit("%d / %d", decor.WCSyncSpace), decor.Elapsed(decor.ET_STYLE_MMSS, decor.WCSyncSpace)))
 	}
-	return &bars{all, bar("planned"), bar("requested"), bar("ready"), bar("restored")}
+	return &bars{all: all, planned: bar("planned"), requested: bar("requested"), ready: bar("ready"), restored: bar("restored")}
 }
 
 func (b *bars) show(p demo.Progress) {
+	if b.lines != nil && time.Since(b.told) >= lineEvery {
+		b.told = time.Now()
+		fmt.Fprintf(b.lines, "of %d files: planned %d, requested %d, ready %d, restored %d\n", b.files, p.Planned, p.Requested, p.Ready, p.Restored)
+	}
 	if b.all == nil {
 		return
 	}

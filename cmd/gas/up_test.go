@@ -32,7 +32,7 @@ func TestUpTellsOfNothingThatDoesNotRun(t *testing.T) {
 				s.Close()
 			}()
 			var out bytes.Buffer
-			(&upCmd{Dir: "state"}).welcome(streams{&out, &out}, s, people)
+			(&upCmd{Dir: "state"}).welcome(streams{out: &out, err: &out}, s, people)
 			for part, words := range of {
 				runs := only == nil || slices.Contains(only, part)
 				for _, w := range words {

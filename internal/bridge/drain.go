@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/gas-restore/gas/internal/outage"
 	"github.com/gas-restore/gas/internal/queue"
 	"github.com/gas-restore/gas/internal/wait"
 	"github.com/gas-restore/gas/pkg/events"
@@ -89,7 +90,10 @@ type Drain struct {
 	// crash, the messages come again at the end of the lease. A living bridge renews it
 	// three times in that time.
 	Lease time.Duration
-	Tally Tally
+	// OnStored is called for each stored message, with the time since it was sent to the
+	// queue. It may be nil.
+	OnStored func(age time.Duration)
+	Tally    Tally
 
 	wakeOnce sync.Once
 	wake     chan struct{}
@@ -206,6 +210,7 @@ type run struct {
 		failures int       // in a row
 		until    time.Time // the end of the last pause
 		err      error
+		log      outage.Log
 	}
 	notUntil time.Time       // no receive starts before this time
 	loans    map[string]loan // of the messages that are received and not settled, by receipt

@@ -117,6 +117,9 @@ func (r *run) try(ctx context.Context, batch []parcel, again bool, settling *syn
 		default:
 			r.Tally.Published.Add(1)
 		}
+		if r.OnStored != nil && !p.SentAt.IsZero() {
+			r.OnStored(r.Now().Sub(p.SentAt))
+		}
 		stored = append(stored, p.Message)
 	}
 	if trouble != nil {

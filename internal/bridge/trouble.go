@@ -43,7 +43,7 @@ func (r *run) failed(what stage, err error) {
 	if same {
 		return
 	}
-	r.Log.Warn("drain pauses", "queue", r.Queue.Name(), "while", what, "pause", pause, "err", err)
+	st.log.Failed(r.Log, "drain pauses", "queue", r.Queue.Name(), "while", what, "pause", pause, "err", err)
 }
 
 // worked ends the trouble of a stage.
@@ -52,6 +52,7 @@ func (r *run) worked(what stage) {
 	defer r.mu.Unlock()
 	if st := &r.stages[what]; st.failures > 0 {
 		st.failures, st.err = 0, nil
+		st.log.Over(r.Log, "drain works again", "queue", r.Queue.Name(), "after", what)
 		r.tell()
 		r.nudge()
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/gas-restore/gas/internal/outage"
 	"github.com/gas-restore/gas/internal/snsverify"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -37,6 +38,8 @@ type Webhook struct {
 
 	mu      sync.Mutex // guards refused
 	refused map[snsverify.Reason]int64
+
+	publishing outage.Log
 }
 
 // WebhookTally counts the outcomes of posted messages: received = published + duplicate +
@@ -163,7 +166,7 @@ func (h *Webhook) notification(w http.ResponseWriter, r *http.Request, d *Drain,
 	duplicates, errs := d.Publish.Publish(r.Context(), []events.Event{e})
 	if errs[0] != nil {
 		h.Tally.Failed.Add(1)
-		h.Log.Warn("webhook could not publish", "source", d.Source.Name, "message", m.ID, "err", errs[0])
+		h.publishing.Failed(h.Log, "webhook could not publish", "source", d.Source.Name, "message", m.ID, "err", errs[0])
 		http.Error(w, "not stored, try again", http.StatusServiceUnavailable)
 		return
 	}

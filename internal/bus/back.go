@@ -49,7 +49,7 @@ func (rd *reader[E]) run(ctx, drain context.Context) {
 		}
 		behind = rd.back(ctx, drain, got)
 		if err != nil && drain.Err() == nil {
-			rd.r.log.Warn("fetch messages that were put aside", "class", rd.class.name, "err", err)
+			rd.r.bringing.Failed(rd.r.log, "messages that were put aside cannot be brought back", "class", rd.class.name, "err", err)
 			wait.For(drain, 5*time.Second)
 		}
 	}
@@ -82,6 +82,7 @@ func (rd *reader[E]) back(ctx, drain context.Context, got []held) bool {
 			}
 			if s.err == nil {
 				rd.r.confirm(fctx, s.Msg)
+				rd.r.bringing.Worked(rd.r.log, "messages that were put aside come back again")
 			} else {
 				rd.stuck(ctx, s.held, s.err)
 			}
@@ -150,7 +151,7 @@ func (rd *reader[E]) stuck(ctx context.Context, m held, err error) {
 	r := rd.r
 	log := r.log.With("subject", m.Subject(), "class", rd.class.name)
 	if !fault.Is(err, fault.Throttled) {
-		log.Warn("not brought back", "err", err)
+		r.bringing.Failed(log, "messages that were put aside cannot be brought back", "err", err)
 		r.nak(log, m, 5*time.Second)
 		return
 	}

@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -20,6 +22,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/gas-restore/gas/internal/outage"
 )
 
 // Config says where NATS is and who connects.
@@ -51,6 +55,7 @@ type Bus struct {
 	failover failover
 	storing  storing
 	pulls    pulls
+	feeding  outage.Log // of the status feeds
 
 	closing atomic.Bool   // Close was called
 	gone    chan struct{} // closed when the connection is closed for good
@@ -114,7 +119,7 @@ func Connect(ctx context.Context, cfg Config) (*Bus, error) {
 	opts = append(opts, nats.ClosedHandler(b.closed))
 	nc, err := nats.Connect(cfg.URL, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("connect to nats as %s: %w%s", cfg.User, err, hint(err))
+		return nil, fmt.Errorf("connect to nats at %s as %s: %w%s", hosts(cfg.URL), cfg.User, err, hint(err))
 	}
 	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(maxPending), jetstream.WithPublishAsyncTimeout(publishWait))
 	b.Conn, b.JS = nc, js
@@ -148,12 +153,28 @@ func (cfg Config) credentials(log *slog.Logger) nats.Option {
 	})
 }
 
+// hosts returns the URLs without the passwords that they may have.
+func hosts(urls string) string {
+	var all []string
+	for one := range strings.SplitSeq(urls, ",") {
+		u, err := url.Parse(strings.TrimSpace(one))
+		if err != nil {
+			continue // it was checked before
+		}
+		all = append(all, u.Redacted())
+	}
+	return strings.Join(all, ",")
+}
+
 // hint returns a likely reason for an error of connecting that does not name it.
 func hint(err error) string {
 	for _, e := range []error{syscall.EPIPE, syscall.ECONNRESET, io.EOF} {
 		if errors.Is(err, e) {
 			return ": the server closes connections before they begin; it may have reached its limit (max_connections)"
 		}
+	}
+	if errors.Is(err, nats.ErrNoServers) || errors.Is(err, syscall.ECONNREFUSED) {
+		return ": start the server, or correct GAS_NATS_URL"
 	}
 	return ""
 }

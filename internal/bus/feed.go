@@ -125,7 +125,7 @@ func (b *Bus) follow(ctx context.Context, subject string, after events.Position)
 			case errors.Is(err, errReset):
 				b.log.Debug("status feed begins anew", "subject", subject, "after", after.String())
 			default:
-				b.log.Warn("status feed interrupted", "subject", subject, "err", err)
+				b.feeding.Failed(b.log, "status feed interrupted", "subject", subject, "err", err)
 				wait.For(ctx, time.Second)
 			}
 		}

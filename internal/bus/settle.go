@@ -25,6 +25,7 @@ func (r *run[E]) settle(ctx context.Context, m jetstream.Msg, meta *jetstream.Ms
 			// sees that the work is done.
 			log.Warn("ack not confirmed", "err", err)
 		}
+		r.trying.Worked(r.log, "messages are handled without failures again")
 		if meta.NumDelivered > 1 {
 			if err := r.attempts.Forget(ctx, seq); err != nil {
 				log.Debug("forget attempts", "err", err)
@@ -51,7 +52,7 @@ func (r *run[E]) settle(ctx context.Context, m jetstream.Msg, meta *jetstream.Ms
 	a, lerr := r.attempts.load(ctx, seq, meta.Timestamp, noted(m.Headers()).Attempt)
 	if lerr != nil {
 		// The count is unknown. A message must not be given up without it.
-		log.Warn("attempts unknown", "err", lerr)
+		r.trying.Failed(log, "messages fail, and will be tried again: their attempts are unknown", "err", lerr)
 		r.nak(log, m, rule.delay(int(meta.NumDelivered), fault.DelayOf(err)))
 		return Retried
 	}
@@ -84,7 +85,13 @@ func (r *run[E]) settle(ctx context.Context, m jetstream.Msg, meta *jetstream.Ms
 			log.Debug("waits", "how", how, "delay", delay.Round(time.Millisecond), "why", err)
 			return Waited
 		}
-		log.Warn("will be tried again", "kind", kind, "attempts", a.Failures, "how", how, "delay", delay.Round(time.Millisecond), "err", err)
+		args := []any{"kind", kind, "attempts", a.Failures, "how", how, "delay", delay.Round(time.Millisecond), "err", err}
+		switch kind {
+		case fault.Transient, fault.Throttled, fault.Denied: // others fail for the same reason
+			r.trying.Failed(log, "messages fail, and will be tried again", args...)
+		default:
+			log.Warn("will be tried again", args...)
+		}
 		return Retried
 	}
 	if delay >= classes[0].wait {
@@ -94,10 +101,10 @@ func (r *run[E]) settle(ctx context.Context, m jetstream.Msg, meta *jetstream.Ms
 		}
 		// The message waits as a delayed nak and keeps its place among the pending ones.
 		// That is better than no wait.
-		log.Warn("not put aside", "err", perr)
+		r.trying.Failed(log, "messages fail, and cannot be put aside", "err", perr)
 	}
 	if err := r.attempts.save(ctx, seq, a); err != nil {
-		log.Warn("attempts not saved", "err", err)
+		r.trying.Failed(log, "messages fail, and will be tried again: their attempts are not saved", "err", err)
 		// Without this, the delay would never grow.
 		delay = rule.delay(max(*count, int(meta.NumDelivered)), fault.DelayOf(err))
 	}
@@ -107,7 +114,7 @@ func (r *run[E]) settle(ctx context.Context, m jetstream.Msg, meta *jetstream.Ms
 
 func (r *run[E]) nak(log *slog.Logger, m jetstream.Msg, delay time.Duration) {
 	if err := m.NakWithDelay(delay); err != nil {
-		log.Warn("nak", "err", err) // it comes back when its lease ends
+		r.trying.Failed(log, "messages fail, and cannot be given back: they come when their lease ends", "err", err)
 	}
 }
 

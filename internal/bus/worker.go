@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/outage"
 	"github.com/gas-restore/gas/internal/wait"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -39,6 +40,9 @@ const (
 	Dead       Outcome = "dead"
 	Lost       Outcome = "lease-lost"
 )
+
+// Outcomes returns all outcomes.
+func Outcomes() []Outcome { return []Outcome{Acked, Retried, Waited, HandedBack, Dead, Lost} }
 
 // Worker runs a handler over the messages of a durable consumer. Any number of workers in
 // any number of processes share the work.
@@ -141,8 +145,11 @@ func (w *Worker[E]) Run(ctx context.Context, drain <-chan struct{}) error {
 		for ; used < free; used++ {
 			<-r.slots
 		}
-		if err != nil && fetchCtx.Err() == nil {
-			r.log.Warn("fetch", "err", err)
+		switch {
+		case err == nil:
+			r.fetching.Over(r.log, "messages can be fetched again")
+		case fetchCtx.Err() == nil:
+			r.fetching.Failed(r.log, "no message can be fetched", "err", err)
 			wait.For(fetchCtx, time.Second)
 		}
 	}
@@ -167,6 +174,8 @@ type run[E events.Event] struct {
 	slots    chan struct{}
 	breaker  breaker
 	log      *slog.Logger
+	// The trouble of all messages together: an outage has one line, not one for each message.
+	fetching, bringing, trying outage.Log
 
 	mu     sync.Mutex // guards leases
 	leases map[jetstream.Msg]context.CancelCauseFunc

@@ -103,10 +103,12 @@ type Config struct {
 
 	// HealthListen is the address of /healthz, /readyz and /metrics. With port 0, each
 	// process takes a free port and logs it, so several can run on one machine.
-	HealthListen string        `env:"GAS_HEALTH_LISTEN" envDefault:"127.0.0.1:0" help:"where /healthz, /readyz and /metrics are, host:port; port 0 takes a free one and logs it"`
-	LogLevel     slog.Level    `env:"GAS_LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error"`
-	LogFormat    string        `env:"GAS_LOG_FORMAT" envDefault:"text" help:"text or json"`
-	StopGrace    time.Duration `env:"GAS_STOP_GRACE" envDefault:"25s" help:"how long a stop waits for work that has begun"`
+	HealthListen string `env:"GAS_HEALTH_LISTEN" envDefault:"127.0.0.1:0" help:"where /healthz, /readyz and /metrics are, host:port; port 0 takes a free one and logs it"`
+	// Profiles serves net/http/pprof there too.
+	Profiles  bool          `env:"GAS_PPROF" envDefault:"false" help:"true: profiles of the process are at /debug/pprof/ of GAS_HEALTH_LISTEN"`
+	LogLevel  slog.Level    `env:"GAS_LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error"`
+	LogFormat string        `env:"GAS_LOG_FORMAT" envDefault:"text" help:"text or json"`
+	StopGrace time.Duration `env:"GAS_STOP_GRACE" envDefault:"25s" help:"how long a stop waits for work that has begun"`
 }
 
 // Service is a part of the pipeline. [Config.Check] checks only the settings that it reads.

@@ -106,6 +106,8 @@ func kindOf(t reflect.Type) string {
 		return "a level: debug, info, warn or error"
 	case t.Kind() == reflect.Map:
 		return "name=value pairs with commas in between"
+	case t.Kind() == reflect.Bool:
+		return "true or false"
 	case t.Kind() == reflect.Float64:
 		return "a number"
 	}

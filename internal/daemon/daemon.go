@@ -4,6 +4,7 @@ package daemon
 
 import (
 	"context"
+	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"os"
 	"os/signal"
 	"sync"
@@ -38,11 +40,23 @@ const (
 // the direction of a line.
 func Logger(w io.Writer, format string, level slog.Level) *slog.Logger {
 	w = text.Plain(w)
-	opts := &slog.HandlerOptions{Level: level}
+	opts := &slog.HandlerOptions{Level: level, ReplaceAttr: readable}
 	if format == "json" {
 		return slog.New(slog.NewJSONHandler(w, opts))
 	}
 	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+// readable writes durations and named values with their words: JSON would have numbers.
+func readable(_ []string, a slog.Attr) slog.Attr {
+	switch v := a.Value.Any().(type) {
+	case time.Duration:
+		a.Value = slog.StringValue(v.String())
+	case error, json.Marshaler, encoding.TextMarshaler: // JSON has words for these
+	case fmt.Stringer:
+		a.Value = slog.StringValue(v.String())
+	}
+	return a
 }
 
 // Check returns an error while the process lacks something that it needs.
@@ -151,18 +165,29 @@ func Run(ctx context.Context, s *Stopper, grace time.Duration, parts ...Part) er
 	return errors.Join(errs...)
 }
 
+// HealthOptions say how the health of a process can be asked.
+type HealthOptions struct {
+	// Addr is the address to listen on.
+	Addr string
+	// Profiles adds net/http/pprof, below /debug/pprof/.
+	Profiles bool
+	// Drain is closed when the process begins to stop: then it is not ready. It may be nil.
+	Drain <-chan struct{}
+}
+
 // Health returns a part that serves three addresses for the other parts: /healthz (the
 // process lives), /readyz (it has what it needs) and /metrics.
-func Health(addr string, log *slog.Logger, parts ...Part) (Part, error) {
-	ln, err := net.Listen("tcp", addr)
+func Health(o HealthOptions, log *slog.Logger, parts ...Part) (Part, error) {
+	ln, err := net.Listen("tcp", o.Addr)
 	if err != nil {
-		return Part{}, fmt.Errorf("listen for health checks: %w", err)
+		return Part{}, fmt.Errorf("GAS_HEALTH_LISTEN: listen for health checks on %s: %w", o.Addr, err)
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(buildInfo(version.Read()), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, p := range parts {
 		registry.MustRegister(p.Metrics...)
 	}
+	registry.MustRegister(readiness(parts))
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
@@ -171,6 +196,11 @@ func Health(addr string, log *slog.Logger, parts ...Part) (Part, error) {
 		w.Header().Set("Content-Type", "application/json")
 		answer := map[string]string{}
 		status := http.StatusOK
+		select {
+		case <-o.Drain:
+			answer["process"], status = "stopping", http.StatusServiceUnavailable
+		default:
+		}
 		for _, p := range parts {
 			answer[p.Name] = "ready"
 			for _, note := range p.Notes {
@@ -178,19 +208,59 @@ func Health(addr string, log *slog.Logger, parts ...Part) (Part, error) {
 					answer[p.Name] += "; " + err.Error()
 				}
 			}
-			for _, check := range p.Ready {
-				if err := check(ctx); err != nil {
-					answer[p.Name] = err.Error()
-					status = http.StatusServiceUnavailable
-				}
+			if err := p.notReady(ctx); err != nil {
+				answer[p.Name] = err.Error()
+				status = http.StatusServiceUnavailable
 			}
 		}
 		w.WriteHeader(status)
 		json.NewEncoder(w).Encode(answer)
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	if o.Profiles {
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}
 	log.Info("health and metrics", "url", "http://"+ln.Addr().String()+"/readyz")
-	return HTTP("health", ln, mux), nil
+	return serve("health", ln, mux, profileTime), nil
+}
+
+// profileTime is the longest time of an answer of the health address. A profile takes 30 s
+// unless its reader says otherwise.
+const profileTime = 2 * time.Minute
+
+// notReady returns the errors of the part's checks.
+func (p Part) notReady(ctx context.Context) error {
+	var errs []error
+	for _, check := range p.Ready {
+		errs = append(errs, check(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// readiness exports at each scrape what /readyz answers.
+type readiness []Part
+
+// scrapeTime bounds the checks of a scrape.
+const scrapeTime = 3 * time.Second
+
+var readyDesc = prometheus.NewDesc("gas_ready", "1 while the part is ready: its next piece of work would succeed.", []string{"part"}, nil)
+
+func (r readiness) Describe(ch chan<- *prometheus.Desc) { ch <- readyDesc }
+
+func (r readiness) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTime)
+	defer cancel()
+	for _, p := range r {
+		ready := 1.0
+		if p.notReady(ctx) != nil {
+			ready = 0
+		}
+		ch <- prometheus.MustNewConstMetric(readyDesc, prometheus.GaugeValue, ready, p.Name)
+	}
 }
 
 // buildInfo is a metric that names the running build.
@@ -203,11 +273,15 @@ func buildInfo(b version.Build) prometheus.Collector {
 
 // HTTP returns a part that serves h on ln. It closes the connections of slow clients.
 func HTTP(name string, ln net.Listener, h http.Handler) Part {
+	return serve(name, ln, h, 30*time.Second)
+}
+
+func serve(name string, ln net.Listener, h http.Handler, write time.Duration) Part {
 	server := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
-		WriteTimeout:      30 * time.Second,
+		WriteTimeout:      write,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
@@ -237,10 +311,28 @@ func Serve(ctx context.Context, drain <-chan struct{}, server *http.Server, ln n
 	}
 }
 
+// Misconfigured is an error of the configuration that shows only when a service starts: a
+// file that is not there, for example. It does not help to start the service again.
+type Misconfigured struct{ Err error }
+
+// Error implements error.
+func (m Misconfigured) Error() string { return m.Err.Error() }
+
+// Unwrap returns the cause.
+func (m Misconfigured) Unwrap() error { return m.Err }
+
+// codeOf returns the exit code for an error.
+func codeOf(err error) int {
+	if _, ours := errors.AsType[Misconfigured](err); ours {
+		return ExitUsage
+	}
+	return ExitFailure
+}
+
 // Main does everything that a service's main does. It runs the parts that build makes, and a
-// part for health, until a signal, and returns the exit code. configErr is the error of
-// reading the configuration.
-func Main(name string, log *slog.Logger, grace time.Duration, healthAddr string, configErr error, build func(context.Context, *slog.Logger) ([]Part, error)) int {
+// part for health, until a signal, and returns the exit code. The health is there until all
+// other parts have ended. configErr is the error of reading the configuration.
+func Main(name string, log *slog.Logger, grace time.Duration, health HealthOptions, configErr error, build func(context.Context, *slog.Logger) ([]Part, error)) int {
 	log = log.With("service", name)
 	if configErr != nil {
 		log.Error("the configuration is not usable", "err", configErr)
@@ -251,18 +343,40 @@ func Main(name string, log *slog.Logger, grace time.Duration, healthAddr string,
 	parts, err := build(ctx, log)
 	if err != nil {
 		log.Error("not started", "err", err)
-		return ExitFailure
+		return codeOf(err)
 	}
-	health, err := Health(healthAddr, log, parts...)
+	health.Drain = stopper.Drain()
+	healthPart, err := Health(health, log, parts...)
 	if err != nil {
 		log.Error("not started", "err", err)
 		return ExitFailure
 	}
+	undo := beside(healthPart, log)
+	defer undo()
 	log.Info("started", "version", version.Read().String())
-	if err := Run(ctx, stopper, grace, append(parts, health)...); err != nil {
+	if err := Run(ctx, stopper, grace, parts...); err != nil {
 		log.Error("stopped", "err", err)
-		return ExitFailure
+		return codeOf(err)
 	}
 	log.Info("stopped")
 	return ExitOK
+}
+
+// beside runs a part until stop is called, which waits for its end.
+func beside(p Part, log *slog.Logger) (stop func()) {
+	drain, done := make(chan struct{}), make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		defer close(done)
+		if err := p.Run(ctx, drain); err != nil {
+			log.Error("ended before the others", "part", p.Name, "err", err)
+		}
+	}()
+	return func() {
+		close(drain)
+		late := time.AfterFunc(time.Second, cancel) // an answer under way may finish
+		<-done
+		late.Stop()
+		cancel()
+	}
 }

@@ -24,7 +24,7 @@ func TestANoteIsSaidAndReadinessStaysGreen(t *testing.T) {
 		Ready: []daemon.Check{func(context.Context) error { return red }},
 		Notes: []daemon.Check{func(context.Context) error { return errors.New("by the queues alone") }, func(context.Context) error { return nil }},
 	}
-	health, err := daemon.Health("127.0.0.1:0", slog.New(slog.NewTextHandler(&log, nil)), part)
+	health, err := daemon.Health(daemon.HealthOptions{Addr: "127.0.0.1:0"}, slog.New(slog.NewTextHandler(&log, nil)), part)
 	if err != nil {
 		t.Fatal(err)
 	}

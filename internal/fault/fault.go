@@ -59,6 +59,15 @@ func (k Kind) String() string {
 	return string(names[k])
 }
 
+// Kinds returns all kinds.
+func Kinds() []Kind {
+	all := make([]Kind, len(names))
+	for i := range all {
+		all[i] = Kind(i)
+	}
+	return all
+}
+
 // Error is an error with a kind.
 type Error struct {
 	Kind Kind

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/outage"
 	"github.com/gas-restore/gas/internal/wait"
 )
 
@@ -35,6 +36,8 @@ type Runner struct {
 	// leading. They may be nil.
 	OnSweep func(Report, error)
 	OnLead  func(bool)
+
+	failing outage.Log
 }
 
 // Run sweeps while this replica leads, until drain is closed or ctx ends. If a leader was
@@ -140,7 +143,9 @@ func (r *Runner) sweepAll(ctx context.Context) {
 			return
 		}
 		if err != nil {
-			r.Log.Warn("the sweep did not see everything", "err", err)
+			r.failing.Failed(r.Log, "the sweep did not see everything", "err", err)
+		} else {
+			r.failing.Over(r.Log, "the sweep sees everything again")
 		}
 		r.Log.Info("swept", "archives", report.Archives, "calls", report.Calls, "took", report.Took.Round(time.Millisecond), "done", report.Done)
 		if r.OnSweep != nil {

@@ -106,6 +106,9 @@ func (p *sweep) plan(ctx context.Context, account archive.Account) error {
 		return err
 	}
 	p.report.Closed++
+	if p.OnClosed != nil {
+		p.OnClosed(plan)
+	}
 	p.Log.Info("plan closed: everything is back", "user", account.ID, "plan", plan.ID, "opened", plan.OpenedAt)
 	return nil
 }

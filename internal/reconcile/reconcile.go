@@ -88,6 +88,8 @@ type Sweeper struct {
 	Calls int
 	Now   func() time.Time
 	Log   *slog.Logger
+	// OnClosed is called with each plan that ended because everything is back. It may be nil.
+	OnClosed func(archive.Plan)
 
 	limit *rate.Limiter
 }

@@ -33,6 +33,17 @@ const (
 	Late Finding = "late"
 )
 
+// Findings returns all findings.
+func Findings() (all []Finding) {
+	for _, r := range Rules() {
+		all = append(all, r.Finding)
+	}
+	return all
+}
+
+// Actions returns all actions.
+func Actions() []Action { return []Action{Leave, Plan, Ask, Complete, GiveBack, OnceADay, Flag} }
+
 // Action is a sweep's answer to a finding.
 type Action string
 

@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/kv"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -45,9 +46,10 @@ type Restorer struct {
 	MaxParts int
 	Now      func() time.Time
 	Log      *slog.Logger
-	// OnRestored is called for each restored file. OnKept is called for each archive that
-	// cannot be deleted because the vault is locked. Both may be nil.
-	OnRestored func(bytes int64)
+	// OnRestored is called for each restored file, with the job as it was before. OnKept is
+	// called for each archive that cannot be deleted because the vault is locked. Both may be
+	// nil.
+	OnRestored func(job archive.Job, bytes int64)
 	OnKept     func()
 	// OnForeign is called for each retrieval of another tool. It may be nil.
 	OnForeign func()

@@ -56,6 +56,11 @@ const (
 	TypeHeader Reason = "type-header" // the header and the signed type differ
 )
 
+// Reasons returns all reasons.
+func Reasons() []Reason {
+	return []Reason{Malformed, Topic, Version, CertURL, CertFetch, CertTrust, Signature, Stale, TypeHeader}
+}
+
 // Refusal is the error of a message that was refused.
 type Refusal struct {
 	Reason Reason

@@ -32,6 +32,11 @@ const (
 	NotEntitled Outcome = "not entitled"
 )
 
+// Outcomes returns all outcomes.
+func Outcomes() []Outcome {
+	return []Outcome{Planning, Held, Planned, Thawing, HalfThawed, NothingArchived, NotEntitled}
+}
+
 // Progress says how far a plan is carried out for one message. It is a value in the PLANS
 // bucket. The plan itself is on the account.
 type Progress struct {

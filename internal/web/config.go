@@ -83,6 +83,8 @@ type Config struct {
 	// seconds.
 	Drain time.Duration
 
+	// Meter counts what the site does; nil means that nobody counts.
+	Meter Meter
 	// Logger gets the audit and the errors; nil means [slog.Default].
 	Logger *slog.Logger
 	// Now is the clock of sessions; nil means [time.Now].
@@ -147,6 +149,7 @@ func (c Config) withDefaults() Config {
 	if c.Drain == 0 {
 		c.Drain = 20 * time.Second
 	}
+	c.Meter = meterOf(c.Meter)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}

@@ -54,7 +54,7 @@ func (s *Server) thereAll(ctx context.Context, rows []jobView) {
 		})
 	}
 	if err := g.Wait(); err != nil {
-		s.log.Warn("a list does not say whether each file is there", "request", requestOf(ctx).id, "error", err.Error())
+		s.lack(ctx, "a list does not say whether each file is there", err)
 	}
 }
 

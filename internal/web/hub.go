@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/outage"
 	"github.com/gas-restore/gas/internal/wait"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -22,6 +23,8 @@ const backlog = 64
 type hub struct {
 	statuses Statuses
 	log      *slog.Logger
+	meter    Meter
+	trouble  outage.Log
 	tiers    archive.Tiers
 	// moved is called with the user of each change.
 	moved func(events.UserID)
@@ -55,7 +58,7 @@ type delivery struct {
 }
 
 func newHub(statuses Statuses, cfg Config, moved func(events.UserID)) *hub {
-	return &hub{statuses: statuses, log: cfg.Logger, tiers: cfg.Tiers, moved: moved, ready: make(chan struct{}), listeners: map[events.UserID]map[*listener]struct{}{}}
+	return &hub{statuses: statuses, log: cfg.Logger, meter: meterOf(cfg.Meter), tiers: cfg.Tiers, moved: moved, ready: make(chan struct{}), listeners: map[events.UserID]map[*listener]struct{}{}}
 }
 
 // hubPause is how long the hub waits after trouble.
@@ -68,7 +71,7 @@ func (h *hub) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		h.log.Warn("live updates are interrupted", "error", fmt.Sprint(err))
+		h.trouble.Failed(h.log, "live updates are interrupted", "error", fmt.Sprint(err))
 		wait.For(ctx, hubPause)
 	}
 }
@@ -78,6 +81,7 @@ func (h *hub) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	h.trouble.Over(h.log, "live updates go on")
 	for st, err := range h.statuses.Follow(ctx, h.resume(at)) {
 		if err != nil {
 			return err
@@ -114,7 +118,7 @@ func (h *hub) resume(at events.Position) events.Position {
 	}
 	for _, readers := range h.listeners {
 		for l := range readers {
-			h.end(l)
+			h.end(l, cutAnew)
 		}
 	}
 	return h.last
@@ -135,7 +139,7 @@ func (h *hub) publish(st Status) {
 		case l.changes <- d:
 		default:
 			h.dropped++
-			h.end(l)
+			h.end(l, cutSlow)
 		}
 	}
 }
@@ -166,7 +170,8 @@ func (h *hub) listen(ctx context.Context, user events.UserID, cut func()) (*list
 }
 
 // end cuts a reader. Its browser comes back.
-func (h *hub) end(l *listener) {
+func (h *hub) end(l *listener, why string) {
+	h.meter.Cut(why)
 	h.remove(l)
 	close(l.changes)
 	l.cut()

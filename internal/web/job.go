@@ -145,7 +145,7 @@ func (s *Server) stage(ctx context.Context, jv *jobView) {
 	}
 	e, ok, err := s.deps.Statuses.Last(ctx, jv.UserID, jv.ID)
 	if err != nil {
-		s.log.Warn("a page does not say how far a file is", "job", jv.ID, "request", requestOf(ctx).id, "error", err.Error())
+		s.lack(ctx, "a page does not say how far a file is", err, "job", jv.ID)
 		return
 	}
 	if !ok || e.At.Before(jv.RetrievalRequestedAt) {
@@ -205,7 +205,7 @@ func fallback(tiers archive.Tiers, tier archive.Tier) string {
 func (s *Server) position(ctx context.Context) string {
 	at, err := s.where(ctx)
 	if err != nil {
-		s.log.Warn("a page is shown without live updates", "request", requestOf(ctx).id, "error", err.Error())
+		s.lack(ctx, "a page is shown without live updates", err)
 		return ""
 	}
 	return at.String()

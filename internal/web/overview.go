@@ -223,7 +223,7 @@ func (o *overviews) count(ctx context.Context, user owner) (overview, error) {
 func (s *Server) overviewOf(ctx context.Context, user owner, page string) *overview {
 	over, err := s.archived.of(ctx, user)
 	if err != nil {
-		s.log.Warn(page+" is shown without what is in the archive", "request", requestOf(ctx).id, "error", err.Error())
+		s.lack(ctx, page+" is shown without what is in the archive", err)
 		return nil
 	}
 	return over

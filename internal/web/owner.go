@@ -61,7 +61,7 @@ func (s *Server) haltOf(ctx context.Context, account archive.Account) halt {
 	if s.deps.Switches != nil {
 		// The page can do without this.
 		if stops, err := s.deps.Switches.Switches(ctx); err != nil {
-			s.log.Warn("the site does not know what operators have stopped", "request", requestOf(ctx).id, "error", err.Error())
+			s.lack(ctx, "the site does not know what operators have stopped", err)
 		} else if reason, ok := stopOf(stops, account, s.cfg.Tiers); ok {
 			return halt{paused, "The service has paused bringing files back: " + strings.TrimSuffix(reason, ".") + "."}
 		}
@@ -100,7 +100,7 @@ func (s *Server) givenUp(ctx context.Context, account archive.Account) func(arch
 		_, yes, err := summary.GivenUp(j, account, letters)
 		if err != nil {
 			once.Do(func() {
-				s.log.Warn("the site does not know which files need an operator", "request", requestOf(ctx).id, "error", err.Error())
+				s.lack(ctx, "the site does not know which files need an operator", err)
 			})
 		}
 		return yes

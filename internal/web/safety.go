@@ -11,9 +11,11 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gofiber/fiber/v3"
 
+	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/signin"
 	"github.com/gas-restore/gas/internal/text"
 )
@@ -40,7 +42,7 @@ func (s *Server) policy() string {
 // frame is around every request. It adds an id, the headers of a careful site and a time
 // limit, and catches panics.
 func (s *Server) frame(c fiber.Ctx) (err error) {
-	id := rand.Text()
+	began, id := time.Now(), rand.Text()
 	c.SetContext(withRequest(context.Background(), request{id: id, ip: c.IP()}))
 	c.Set(fiber.HeaderXRequestID, id)
 	c.Set(fiber.HeaderContentSecurityPolicy, s.policy())
@@ -55,6 +57,10 @@ func (s *Server) frame(c fiber.Ctx) (err error) {
 	if s.secure {
 		c.Set(fiber.HeaderStrictTransportSecurity, "max-age=31536000")
 	}
+	path := ""
+	defer func() {
+		s.measure(c.Method(), path, c.Response().StatusCode(), err, time.Since(began))
+	}()
 	if p := misframed(string(c.Request().Header.Protocol()), c.Request().Header.RawHeaders()); p != nil {
 		c.RequestCtx().SetConnectionClose()
 		return p
@@ -76,6 +82,7 @@ func (s *Server) frame(c fiber.Ctx) (err error) {
 		}
 	}()
 	err = c.Next()
+	path = c.Route().Path
 	if err != nil && c.Locals(viewerLocal) == nil && problemOf(err).status < 500 {
 		// The page with the sentence should show who is signed in.
 		_, _ = s.viewer(c, false)
@@ -189,6 +196,10 @@ func (s *Server) note(c fiber.Ctx, p *problem) {
 	case p.blame != signin.BlameNobody:
 		what, level = cmp.Or(p.what, "sign-in refused"), levelOf(p.blame)
 		args = append(args, "ip", c.IP(), "fault", p.blame.String())
+	case p.status == fiber.StatusServiceUnavailable && (fault.Is(p.err, fault.Transient) || fault.Is(p.err, fault.Throttled)):
+		// Everybody gets this answer now. The line of each request is for debugging.
+		s.lacks.log(what).FailedAt(slog.LevelError, s.log, what, append(args, "error", text.Clip(p.Error(), maxLogged))...)
+		return
 	case p.status >= 500:
 		level = slog.LevelError
 	}

@@ -13,7 +13,8 @@ const maxStreams = 16
 type streams struct {
 	// wg counts the streams. Code adds to it under mu, and only while closed is false: so
 	// nothing is added when close waits.
-	wg sync.WaitGroup
+	wg    sync.WaitGroup
+	meter Meter
 
 	// mu guards closed and open.
 	mu     sync.Mutex
@@ -27,7 +28,7 @@ type stream struct {
 	stop func()
 }
 
-func newStreams() *streams { return &streams{open: make(map[string][]*stream)} }
+func newStreams(m Meter) *streams { return &streams{meter: m, open: make(map[string][]*stream)} }
 
 // enter adds a stream. stop must end the stream soon, even if nobody reads it, and must not
 // wait. Call done once, when the stream has ended. If the session has too many streams,
@@ -40,13 +41,16 @@ func (s *streams) enter(session string, stop func()) (done func(), ok bool) {
 	}
 	if of := s.open[session]; len(of) >= maxStreams {
 		of[0].stop()
+		s.meter.Cut(cutTooMany)
 		s.open[session] = of[1:]
 	}
 	st := &stream{stop: stop}
 	s.open[session] = append(s.open[session], st)
 	s.wg.Add(1)
+	s.meter.Stream(1)
 	return func() {
 		defer s.wg.Done()
+		s.meter.Stream(-1)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.open[session] = slices.DeleteFunc(s.open[session], func(o *stream) bool { return o == st })
@@ -61,6 +65,7 @@ func (s *streams) leave(session string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, st := range s.open[session] {
+		s.meter.Cut(cutSignedOut)
 		st.stop()
 	}
 }
@@ -71,6 +76,7 @@ func (s *streams) close() {
 	s.closed = true
 	for _, of := range s.open {
 		for _, st := range of {
+			s.meter.Cut(cutStopping)
 			st.stop()
 		}
 	}

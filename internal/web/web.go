@@ -54,6 +54,9 @@ type Server struct {
 	limits   *limits
 	archived *overviews
 	objects  objects
+	lacks    lacks
+	// routeNames are sorted.
+	routeNames []string
 	// origin is the base URL without a slash at its end.
 	origin string
 	secure bool
@@ -82,7 +85,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		deps:    deps,
 		log:     cfg.Logger,
 		views:   v,
-		streams: newStreams(),
+		streams: newStreams(cfg.Meter),
 		limits:  newLimits(cfg),
 		origin:  strings.TrimSuffix(cfg.BaseURL, "/"),
 		secure:  strings.HasPrefix(cfg.BaseURL, "https://"),
@@ -96,6 +99,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.archived = newOverviews(deps.Jobs, cfg, s.ownerOf, s.handed)
 	s.hub = newHub(deps.Statuses, cfg, s.archived.move)
 	s.app = s.routes()
+	s.routeNames = s.routeNamesOf()
 	return s, nil
 }
 

@@ -2,6 +2,7 @@ package wiring
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 
@@ -18,9 +19,12 @@ func Main(name config.Service, build func(context.Context, Env) (daemon.Part, er
 	cfg, err := config.Load(name)
 	log := daemon.Logger(os.Stderr, cfg.LogFormat, cfg.LogLevel)
 	warnOfUnknown(os.Environ(), log.Warn)
-	return daemon.Main(string(name), log, cfg.StopGrace, cfg.HealthListen, err,
+	return daemon.Main(string(name), log, cfg.StopGrace, daemon.HealthOptions{Addr: cfg.HealthListen, Profiles: cfg.Profiles}, err,
 		func(ctx context.Context, log *slog.Logger) ([]daemon.Part, error) {
 			part, err := build(ctx, Env{Config: cfg, Log: log})
+			if _, ours := errors.AsType[config.Fault](err); ours {
+				err = daemon.Misconfigured{Err: err}
+			}
 			return []daemon.Part{part}, err
 		})
 }

@@ -33,12 +33,12 @@ func TestTheBridgesAccountsAreExported(t *testing.T) {
 	promhttp.HandlerFor(r, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	body, _ := io.ReadAll(w.Body)
 	for _, want := range []string{
-		`gas_bridge_messages_total{outcome="received",source="premium"} 10`,
+		`gas_bridge_received_total{source="premium"} 10`,
 		`gas_bridge_messages_total{outcome="published",source="premium"} 5`,
 		`gas_bridge_messages_total{outcome="returned",source="premium"} 1`,
-		`gas_bridge_in_hand{source="premium"} 2`,
+		`gas_bridge_in_flight_messages{source="premium"} 2`,
 		`gas_bridge_receives_total{source="premium"} 77`,
-		`gas_webhook_messages_total{outcome="received"} 2`,
+		`gas_webhook_received_total 2`,
 		`gas_webhook_refused_total{reason="` + string(snsverify.Malformed) + `"} 2`,
 	} {
 		if !strings.Contains(string(body), want+"\n") {

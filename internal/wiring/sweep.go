@@ -5,10 +5,12 @@ import (
 	"crypto/rand"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/reconcile"
@@ -34,13 +36,15 @@ func (e Env) sweeper(ctx context.Context, cfg aws.Config, catalog *dynamodb.Cata
 			Calls:   e.Config.SweepCalls,
 			Now:     e.clock(),
 			Log:     e.Log.With("part", "sweep"),
+
+			OnClosed: m.planClosed,
 		},
 		Name:    fmt.Sprintf("%s-%d-%s", host, os.Getpid(), rand.Text()[:6]),
 		Every:   e.Config.SweepEvery,
 		Log:     e.Log.With("part", "sweep"),
 		OnSweep: m.swept,
 		OnLead:  m.lead,
-	}, b, m.all(), nil
+	}, b, slices.Concat(m.all(), busMetrics("sweep", b), []prometheus.Collector{&backlogs{bus: b, now: e.clock()}}), nil
 }
 
 // streams puts the bus behind the sweeper's port.
@@ -64,12 +68,13 @@ type sweepMetrics struct {
 	done                  *prometheus.CounterVec
 	sweeps                *prometheus.CounterVec
 	calls                 prometheus.Counter
+	allBack               prometheus.Histogram
 }
 
 func newSweepMetrics() *sweepMetrics {
-	return &sweepMetrics{
+	m := &sweepMetrics{
 		leads:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "gas_sweep_leader", Help: "1 while this replica sweeps."}),
-		last:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "gas_sweep_last_seconds", Help: "When this replica last finished a sweep, in Unix time."}),
+		last:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "gas_sweep_last_timestamp_seconds", Help: "When this replica last finished a sweep, in Unix time."}),
 		archives: prometheus.NewGauge(prometheus.GaugeOpts{Name: "gas_sweep_archives", Help: "Archives that the last sweep compared with their owners' roles."}),
 		due:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "gas_sweep_due", Help: "Requests and retrievals that were overdue at the last sweep."}),
 		plans:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "gas_sweep_plans", Help: "Plans that the last sweep checked."}),
@@ -83,11 +88,24 @@ func newSweepMetrics() *sweepMetrics {
 			Name: "gas_sweeps_total", Help: "Sweeps, by whether they saw everything.",
 		}, []string{"whole"}),
 		calls: prometheus.NewCounter(prometheus.CounterOpts{Name: "gas_sweep_calls_total", Help: "Calls to AWS that count against GAS_SWEEP_CALLS."}),
+		allBack: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "gas_plan_all_back_seconds", Help: "Time from the upgrade of a user until all archives of the user are back.",
+			Buckets: []float64{60, 600, hour, 3 * hour, 6 * hour, 12 * hour, 24 * hour, 48 * hour, 7 * 24 * hour},
+		}),
 	}
+	for _, f := range reconcile.Findings() {
+		m.found.WithLabelValues(string(f))
+	}
+	for _, a := range reconcile.Actions() {
+		m.done.WithLabelValues(string(a))
+	}
+	m.sweeps.WithLabelValues(yesNo(true))
+	m.sweeps.WithLabelValues(yesNo(false))
+	return m
 }
 
 func (m *sweepMetrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.leads, m.last, m.archives, m.due, m.plans, m.found, m.done, m.sweeps, m.calls}
+	return []prometheus.Collector{m.leads, m.last, m.archives, m.due, m.plans, m.found, m.done, m.sweeps, m.calls, m.allBack}
 }
 
 func (m *sweepMetrics) lead(now bool) {
@@ -98,14 +116,25 @@ func (m *sweepMetrics) lead(now bool) {
 	m.leads.Set(0)
 }
 
+// hour is an hour in seconds.
+const hour = 60 * 60
+
+// planClosed records how long a user waited for all files.
+func (m *sweepMetrics) planClosed(p archive.Plan) {
+	began := p.UpgradedAt
+	if began.IsZero() {
+		began = p.OpenedAt
+	}
+	m.allBack.Observe(p.EmptySince.Sub(began).Seconds())
+}
+
 func (m *sweepMetrics) swept(r reconcile.Report, err error) {
 	m.last.SetToCurrentTime()
 	m.archives.Set(float64(r.Archives))
 	m.due.Set(float64(r.Due))
 	m.plans.Set(float64(r.Plans))
-	m.found.Reset()
-	for f, n := range r.Found {
-		m.found.WithLabelValues(string(f)).Set(float64(n))
+	for _, f := range reconcile.Findings() {
+		m.found.WithLabelValues(string(f)).Set(float64(r.Found[f]))
 	}
 	for a, n := range r.Done {
 		m.done.WithLabelValues(string(a)).Add(float64(n))

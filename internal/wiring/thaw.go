@@ -37,12 +37,12 @@ func priceTable(cfg config.Config) (cost.Table, error) {
 	}
 	f, err := os.Open(cfg.PricesFile)
 	if err != nil {
-		return cost.Table{}, fmt.Errorf("GAS_PRICES_FILE: %w", err)
+		return cost.Table{}, config.Fault{Variable: "GAS_PRICES_FILE", Problem: err.Error()}
 	}
 	defer f.Close()
 	table, err := cost.Read(f)
 	if err != nil {
-		return cost.Table{}, fmt.Errorf("GAS_PRICES_FILE: %s: %w", cfg.PricesFile, err)
+		return cost.Table{}, config.Fault{Variable: "GAS_PRICES_FILE", Problem: fmt.Sprintf("%s: %v", cfg.PricesFile, err)}
 	}
 	return table, nil
 }
@@ -50,10 +50,11 @@ func priceTable(cfg config.Config) (cost.Table, error) {
 // Thaw returns the planner, the requester and the sweeper. Only one replica sweeps at a
 // time.
 func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
-	b, cfg, err := e.connect(ctx, config.Thaw, e.Config.ThawPassword)
+	base, err := e.connect(ctx, config.Thaw, e.Config.ThawPassword)
 	if err != nil {
 		return daemon.Part{}, err
 	}
+	b, cfg := base.bus, base.aws
 	prices, err := Prices(e.Config, cfg.Region)
 	if err != nil {
 		b.Close()
@@ -63,7 +64,7 @@ func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
 		e.Log.Warn("the price list does not have this region: set GAS_PRICES_FILE", "region", prices.Region, "prices_of", prices.StandIn)
 	}
 	catalog := dynamodb.New(cfg, Tables(e.Config))
-	m, tm := newWorkMetrics(), newThawMetrics()
+	m, tm := newWorkMetrics(bus.ConsumerPlan, bus.ConsumerRequest), newThawMetrics()
 	stops := thaw.NewStops(catalog, e.clock())
 	planner := &thaw.Planner{
 		Accounts:    catalog,
@@ -125,8 +126,8 @@ func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
 	return daemon.Part{
 		Name:    string(config.Thaw),
 		Run:     together(b.Watch, sweepBus.Watch, plan.Run, request.Run, sweep.Run),
-		Ready:   []daemon.Check{b.Outlook("thaw").Err, sweepBus.Outlook("sweep").Err},
-		Metrics: slices.Concat(m.all(), tm.all(), paceMetrics(pace), sweepMetrics),
+		Ready:   []daemon.Check{b.Outlook("thaw").Err, sweepBus.Outlook("sweep").Err, base.calls.Err},
+		Metrics: slices.Concat(base.metrics, m.all(), tm.all(), paceMetrics(pace), sweepMetrics),
 		Close:   func() { b.Close(); sweepBus.Close() },
 	}, nil
 }
@@ -139,7 +140,7 @@ type thawMetrics struct {
 }
 
 func newThawMetrics() *thawMetrics {
-	return &thawMetrics{
+	m := &thawMetrics{
 		retrievals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gas_retrievals_requested_total", Help: "Retrievals requested from Glacier.",
 		}, []string{"tier", "fallback"}),
@@ -156,6 +157,15 @@ func newThawMetrics() *thawMetrics {
 			Name: "gas_duplicate_retrievals_total", Help: "Retrievals that turned out to be one too many for their archive.",
 		}),
 	}
+	for _, tier := range archive.AllTiers() {
+		m.retrievals.WithLabelValues(string(tier), "no")
+		m.retrievals.WithLabelValues(string(tier), "yes")
+		m.cost.WithLabelValues(string(tier))
+	}
+	for _, outcome := range thaw.Outcomes() {
+		m.plans.WithLabelValues(string(outcome))
+	}
+	return m
 }
 
 func (m *thawMetrics) all() []prometheus.Collector {

@@ -22,14 +22,15 @@ import (
 
 // Web returns the web site.
 func Web(ctx context.Context, e Env) (daemon.Part, error) {
-	b, cfg, err := e.connect(ctx, config.Web, e.Config.WebPassword)
+	base, err := e.connect(ctx, config.Web, e.Config.WebPassword)
 	if err != nil {
 		return daemon.Part{}, err
 	}
-	part, err := e.web(ctx, b, cfg)
+	part, err := e.web(ctx, base.bus, base.aws)
 	if err != nil {
-		b.Close()
+		base.bus.Close()
 	}
+	part.Metrics = append(part.Metrics, base.metrics...)
 	return part, err
 }
 
@@ -47,6 +48,7 @@ func (e Env) web(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Part, 
 		return daemon.Part{}, err
 	}
 	catalog := dynamodb.New(cfg, Tables(e.Config))
+	meter := newWebMetrics()
 	server, err := web.New(web.Config{
 		BaseURL:       e.Config.WebBaseURL,
 		Issuer:        e.Config.OIDCIssuer,
@@ -62,6 +64,7 @@ func (e Env) web(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Part, 
 		TrustProxy:    e.Config.WebProxies,
 		Drain:         e.Config.StopGrace,
 		Now:           e.Now,
+		Meter:         meter,
 		Logger:        e.Log,
 	}, web.Deps{
 		Accounts:  catalog,
@@ -77,7 +80,8 @@ func (e Env) web(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Part, 
 	if err != nil {
 		return daemon.Part{}, err
 	}
-	ln, err := listen(e.Web, e.Config.WebListen, "the web site")
+	meter.know(server.Routes())
+	ln, err := listen(e.Web, "GAS_WEB_LISTEN", e.Config.WebListen, "the web site")
 	if err != nil {
 		return daemon.Part{}, err
 	}
@@ -89,8 +93,10 @@ func (e Env) web(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Part, 
 			defer stop()
 			return server.Serve(serveCtx, ln)
 		}),
-		Ready: []daemon.Check{b.Outlook("web").Err},
-		Close: b.Close,
+		// A site without AWS still says what is wrong; no other replica could do more.
+		Ready:   []daemon.Check{b.Outlook("web").Err},
+		Metrics: meter.all(),
+		Close:   b.Close,
 	}, nil
 }
 

@@ -13,6 +13,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
+	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -60,24 +62,48 @@ func (e Env) clock() func() time.Time {
 }
 
 // listen returns the given listener, or a new one on addr if it is nil.
-func listen(given net.Listener, addr, what string) (net.Listener, error) {
+func listen(given net.Listener, setting, addr, what string) (net.Listener, error) {
 	if given != nil {
 		return given, nil
 	}
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("listen for %s: %w", what, err)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return nil, fmt.Errorf("%s: listen for %s on %s: %w", setting, what, addr, err)
+		}
+		return nil, config.Fault{Variable: setting, Problem: fmt.Sprintf("listen for %s on %s: %v", what, addr, err)}
 	}
 	return ln, nil
 }
 
-func (e Env) connect(ctx context.Context, service config.Service, password config.Secret) (*bus.Bus, aws.Config, error) {
+// base is a service's connections, and the metrics that all services have.
+type base struct {
+	bus     *bus.Bus
+	aws     aws.Config
+	calls   *awsCalls
+	metrics []prometheus.Collector
+}
+
+func (e Env) connect(ctx context.Context, service config.Service, password config.Secret) (base, error) {
+	calls := newAWSCalls(service, e.clock())
+	e.AWS.Observe = calls.observe
+	if e.Config.NATSCAFile != "" {
+		if _, err := os.ReadFile(e.Config.NATSCAFile); err != nil {
+			return base{}, config.Fault{Variable: "GAS_NATS_CA_FILE", Problem: err.Error()}
+		}
+	}
 	cfg, err := awsclient.Load(ctx, e.AWS)
+	if errors.Is(err, awsclient.ErrNoRegion) {
+		return base{}, config.Fault{Variable: "AWS_REGION", Problem: "is not set"}
+	}
 	if err != nil {
-		return nil, aws.Config{}, err
+		return base{}, err
 	}
 	b, err := e.connectNATS(ctx, string(service), password)
-	return b, cfg, err
+	if err != nil {
+		return base{}, err
+	}
+	return base{bus: b, aws: cfg, calls: calls, metrics: append(calls.all(), busMetrics(string(service), b)...)}, nil
 }
 
 func (e Env) connectNATS(ctx context.Context, user string, password config.Secret) (*bus.Bus, error) {
@@ -94,14 +120,15 @@ func (e Env) connectNATS(ctx context.Context, user string, password config.Secre
 
 // Bridge returns the bridge.
 func Bridge(ctx context.Context, e Env) (daemon.Part, error) {
-	b, cfg, err := e.connect(ctx, config.Bridge, e.Config.BridgePassword)
+	base, err := e.connect(ctx, config.Bridge, e.Config.BridgePassword)
 	if err != nil {
 		return daemon.Part{}, err
 	}
-	part, err := e.bridge(ctx, b, cfg)
+	part, err := e.bridge(ctx, base.bus, base.aws)
 	if err != nil {
-		b.Close()
+		base.bus.Close()
 	}
+	part.Metrics = append(part.Metrics, base.metrics...)
 	return part, err
 }
 
@@ -111,13 +138,20 @@ func (e Env) bridge(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Par
 	}
 	// Both queues share one probe: they wait for the same answer.
 	publish := publisher{b, bus.NewProbe(b, events.SubjectPremium, events.SubjectRestore, "dead.SQS.*")}
+	ages := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "gas_bridge_message_age_seconds", Help: "Time from the sending of an SQS message until it is stored in JetStream.",
+		Buckets: []float64{0.1, 1, 10, 60, 300, 900, hour, 4 * hour, 24 * hour},
+	}, []string{"source"})
 	drain := func(source bridge.Source, queueURL string) *bridge.Drain {
+		age := ages.WithLabelValues(source.Name)
 		return &bridge.Drain{
 			Source:  source,
 			Queue:   sqs.New(cfg, queueURL),
 			Publish: publish,
 			Now:     e.clock(),
 			Log:     e.Log.With("source", source.Name),
+
+			OnStored: func(d time.Duration) { age.Observe(max(d.Seconds(), 0)) },
 		}
 	}
 	premium := drain(bridge.PremiumSource(e.Config.PremiumTopic), e.Config.PremiumQueue)
@@ -125,7 +159,7 @@ func (e Env) bridge(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Par
 	part := daemon.Part{
 		Name:    string(config.Bridge),
 		Ready:   []daemon.Check{b.Outlook("bridge").Err, premium.Ready, restored.Ready},
-		Metrics: append(tally(premium), tally(restored)...),
+		Metrics: append(append(tally(premium), tally(restored)...), ages),
 		Close:   b.Close,
 	}
 	runs := []func(context.Context, <-chan struct{}) error{
@@ -142,7 +176,7 @@ func (e Env) bridge(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Par
 		if err != nil {
 			return daemon.Part{}, err
 		}
-		ln, err := listen(e.Webhook, e.Config.WebhookListen, "the webhook")
+		ln, err := listen(e.Webhook, "GAS_WEBHOOK_LISTEN", e.Config.WebhookListen, "the webhook")
 		if err != nil {
 			return daemon.Part{}, err
 		}
@@ -179,11 +213,11 @@ func rootsFrom(file string) (*x509.CertPool, error) {
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("GAS_SNS_CA_FILE: %w", err)
+		return nil, config.Fault{Variable: "GAS_SNS_CA_FILE", Problem: err.Error()}
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("GAS_SNS_CA_FILE: no certificate in %s", file)
+		return nil, config.Fault{Variable: "GAS_SNS_CA_FILE", Problem: "no certificate in " + file}
 	}
 	return pool, nil
 }
@@ -196,7 +230,7 @@ func chainFrom(file string) ([]*x509.Certificate, error) {
 	}
 	rest, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("GAS_SNS_CHAIN_FILE: %w", err)
+		return nil, config.Fault{Variable: "GAS_SNS_CHAIN_FILE", Problem: err.Error()}
 	}
 	var chain []*x509.Certificate
 	for {
@@ -206,25 +240,24 @@ func chainFrom(file string) ([]*x509.Certificate, error) {
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, fmt.Errorf("GAS_SNS_CHAIN_FILE: certificate %d in %s: %w", len(chain)+1, file, err)
+			return nil, config.Fault{Variable: "GAS_SNS_CHAIN_FILE", Problem: fmt.Sprintf("certificate %d in %s: %v", len(chain)+1, file, err)}
 		}
 		chain = append(chain, cert)
 	}
 	if len(chain) == 0 {
-		return nil, fmt.Errorf("GAS_SNS_CHAIN_FILE: no certificate in %s", file)
+		return nil, config.Fault{Variable: "GAS_SNS_CHAIN_FILE", Problem: "no certificate in " + file}
 	}
 	return chain, nil
 }
 
 // Restore returns the restorer.
 func Restore(ctx context.Context, e Env) (daemon.Part, error) {
-	b, cfg, err := e.connect(ctx, config.Restore, e.Config.RestorePassword)
+	base, err := e.connect(ctx, config.Restore, e.Config.RestorePassword)
 	if err != nil {
 		return daemon.Part{}, err
 	}
-	m := newWorkMetrics()
-	files := prometheus.NewCounter(prometheus.CounterOpts{Name: "gas_restored_files_total", Help: "Archives restored."})
-	bytes := prometheus.NewCounter(prometheus.CounterOpts{Name: "gas_restored_bytes_total", Help: "Bytes restored."})
+	b, cfg := base.bus, base.aws
+	m, rm := newWorkMetrics(bus.ConsumerRestore), newRestoreMetrics(e.clock())
 	left := prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "gas_output_left_seconds", Help: "How much of a retrieval's output's 24 hours is left when its copy begins.",
 		Buckets: []float64{0, 3600, 2 * 3600, 4 * 3600, 6 * 3600, 12 * 3600, 18 * 3600, 23 * 3600},
@@ -246,7 +279,7 @@ func Restore(ctx context.Context, e Env) (daemon.Part, error) {
 		PartSize:   e.Config.PartSize,
 		Now:        e.clock(),
 		Log:        e.Log,
-		OnRestored: func(n int64) { files.Inc(); bytes.Add(float64(n)) },
+		OnRestored: rm.restored,
 		OnKept:     kept.Inc,
 		OnForeign:  foreign.Inc,
 		OnOutput:   func(d time.Duration) { left.Observe(d.Seconds()) },
@@ -258,8 +291,8 @@ func Restore(ctx context.Context, e Env) (daemon.Part, error) {
 	return daemon.Part{
 		Name:    string(config.Restore),
 		Run:     together(b.Watch, worker.Run),
-		Ready:   []daemon.Check{b.Outlook("restore").Err},
-		Metrics: append(m.all(), files, bytes, kept, left, foreign),
+		Ready:   []daemon.Check{b.Outlook("restore").Err, base.calls.Err},
+		Metrics: slices.Concat(base.metrics, m.all(), rm.all(), []prometheus.Collector{kept, left, foreign}),
 		Close:   b.Close,
 	}, nil
 }

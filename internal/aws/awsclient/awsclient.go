@@ -3,6 +3,7 @@ package awsclient
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -26,7 +27,12 @@ type Options struct {
 	AccessKey string
 	SecretKey string
 	Transport http.RoundTripper
+	// Observe, if set, is called with the outcome of each call.
+	Observe func(Call)
 }
+
+// ErrNoRegion says that neither the options nor the environment name a region.
+var ErrNoRegion = errors.New("no region: set AWS_REGION")
 
 // Load returns the SDK's configuration. Attempts are few and short: the bus
 // tries a message again with a longer breath than the SDK has.
@@ -63,11 +69,14 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	if cfg.Credentials != nil {
 		cfg.Credentials = named{cfg.Credentials}
 	}
+	if o.Observe != nil {
+		cfg.APIOptions = append(cfg.APIOptions, observed(o.Observe))
+	}
 	if o.Endpoint != "" {
 		cfg.BaseEndpoint = aws.String(o.Endpoint)
 	}
 	if cfg.Region == "" {
-		return aws.Config{}, fmt.Errorf("configure the aws sdk: no region: set AWS_REGION")
+		return aws.Config{}, fmt.Errorf("configure the aws sdk: %w", ErrNoRegion)
 	}
 	return cfg, nil
 }

@@ -92,24 +92,48 @@ func ofCode(service, code, message string) (fault.Kind, bool) {
 	return fault.Unknown, false
 }
 
-func kindOf(err error) fault.Kind {
-	if classified, ok := errors.AsType[*fault.Error](err); ok {
-		return classified.Kind
+// Of returns the kind of an error of a service's call, and AWS's code for it. The code is
+// empty if AWS did not answer, and [Other] if no table here has it: so there is a bounded
+// number of codes. The SDK does not name the service in an error that a middleware sees.
+func Of(service string, err error) (fault.Kind, string) {
+	kind, code := kindIn(service, err), Code(err)
+	if i := strings.LastIndexByte(code, '#'); i >= 0 {
+		code = code[i+1:]
 	}
+	_, general := codes[code]
+	_, own := byService[service][code]
+	if code != "" && !general && !own {
+		code = Other
+	}
+	return kind, code
+}
+
+// Other is the code of an error with a code that no table here has.
+const Other = "other"
+
+func kindOf(err error) fault.Kind {
 	var service string
 	if op, ok := errors.AsType[*smithy.OperationError](err); ok {
 		service = op.ServiceID
+	}
+	return kindIn(service, err)
+}
+
+func kindIn(service string, err error) fault.Kind {
+	if classified, ok := errors.AsType[*fault.Error](err); ok {
+		return classified.Kind
 	}
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		if kind, ok := ofCode(service, api.ErrorCode(), api.ErrorMessage()); ok {
 			return kind
 		}
 	}
-	if resp, ok := errors.AsType[*smithyhttp.ResponseError](err); ok {
-		return ofStatus(resp.HTTPStatusCode())
-	}
+	// A request that was not answered has both errors, and the status 0.
 	if _, ok := errors.AsType[*smithyhttp.RequestSendError](err); ok {
 		return fault.Transient
+	}
+	if resp, ok := errors.AsType[*smithyhttp.ResponseError](err); ok && resp.HTTPStatusCode() != 0 {
+		return ofStatus(resp.HTTPStatusCode())
 	}
 	if _, ok := errors.AsType[net.Error](err); ok {
 		return fault.Transient

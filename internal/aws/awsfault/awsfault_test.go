@@ -213,6 +213,8 @@ func TestAnErrorWithoutACodeIsOfTheKindOfItsCause(t *testing.T) {
 	}{
 		{context.DeadlineExceeded, fault.Transient},
 		{&smithyhttp.RequestSendError{Err: errors.New("cut off")}, fault.Transient},
+		// The SDK wraps a call without an answer in an answer without a status.
+		{&smithyhttp.ResponseError{Response: &smithyhttp.Response{Response: &http.Response{}}, Err: &smithyhttp.RequestSendError{Err: errors.New("cut off")}}, fault.Transient},
 		{fmt.Errorf("wrapped: %w", fault.New(fault.Corrupt, errors.New("x"))), fault.Corrupt},
 		{errors.New("something"), fault.Unknown},
 	} {

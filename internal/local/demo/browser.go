@@ -118,8 +118,8 @@ func (p page) find(what string, ok func(form) bool) (form, error) {
 	return form{}, fmt.Errorf("no form on %s to %s", p.url, what)
 }
 
-// subscribe signs in as the person and upgrades.
-func subscribe(ctx context.Context, base, person string) error {
+// Subscribe signs in at the site as the person, and upgrades.
+func Subscribe(ctx context.Context, base, person string) error {
 	b, err := newBrowser()
 	if err != nil {
 		return err

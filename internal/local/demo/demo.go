@@ -117,7 +117,7 @@ type drive struct {
 func (d *drive) run(ctx context.Context) (Report, error) {
 	before := d.s.AWS.Counts()
 	began := time.Now()
-	if err := subscribe(ctx, d.s.Config.WebBaseURL, d.person.ID); err != nil {
+	if err := Subscribe(ctx, d.s.Config.WebBaseURL, d.person.ID); err != nil {
 		return Report{}, err
 	}
 	d.watch(ctx)

@@ -109,6 +109,8 @@ type Stack struct {
 	Config config.Config
 	AWS    *localaws.Server
 	NATS   *server.Server
+	// IDP is the sign-in provider.
+	IDP *localidp.Provider
 	// AWSConfig makes the AWS SDK talk to the stand-in over HTTP.
 	AWSConfig aws.Config
 	// Bus is connected as the operator; nil without NATS.
@@ -345,6 +347,7 @@ func (s *Stack) startIDP(people []Person) error {
 		ln.Close()
 		return err
 	}
+	s.IDP = provider
 	srv := &http.Server{Handler: provider, ReadHeaderTimeout: 10 * time.Second}
 	go srv.Serve(ln)
 	s.onClose(func() { srv.Close() })

@@ -81,6 +81,7 @@ func breaks(t *testing.T) map[string][][2]string {
 		"GAS_OIDC_CLIENT_ID":              {{"", "not set"}, {"another", "does not know client"}},
 		"GAS_OIDC_CLIENT_SECRET":          {{"", "not set"}, {"wrong", "refuses client"}},
 		"GAS_HEALTH_LISTEN":               {{"nowhere", "no host:port"}, {"192.0.2.1:0", "cannot assign"}},
+		"GAS_PPROF":                       {{"perhaps", "true or false"}},
 		"GAS_LOG_LEVEL":                   {{"loud", "a level"}},
 		"GAS_LOG_FORMAT":                  {{"xml", "neither text nor json"}},
 		"GAS_STOP_GRACE":                  {{"-1s", "not positive"}, {"long", "a duration"}},
