@@ -153,7 +153,14 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 		return r.tell(ctx, job, known, emit)
 	case gate.Done, gate.Drop:
 		log.Info("nothing to request", "why", answer.Why)
-		return nil
+		if job.ArchiveID != "" || job.RestoredBy == "" {
+			return nil
+		}
+		// The planner told "planned" by an index that was behind. The file is back, and this
+		// would stay the last word.
+		return emit(ctx, events.StatusChanged{
+			JobID: job.ID, UserID: job.UserID, State: archive.Restored, At: r.Now().UTC(), Size: job.ResultSize, Step: e.ID,
+		})
 	}
 	return refused(answer, job)
 }

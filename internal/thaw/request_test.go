@@ -3,6 +3,7 @@ package thaw_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -109,6 +110,28 @@ func TestAnArchiveIsRequestedExpeditedAndItsRetrievalIsInTheCatalog(t *testing.T
 	// The account is read once for all tasks of a user.
 	if counts["dynamodb.GetItem"] > 3 || counts["dynamodb.UpdateItem"] != 2 || counts["glacier.InitiateJob"] != 1 {
 		t.Errorf("calls: %v", counts)
+	}
+}
+
+// TestATaskOfAFileThatIsBackTellsSo has a second plan that read an index that was behind: it
+// told "planned" after the file was restored.
+func TestATaskOfAFileThatIsBackTellsSo(t *testing.T) {
+	b := newFixture(t)
+	b.Account("u", archive.Premium)
+	job := b.Archive("u", "j1", []byte("result"))
+	var out testenv.Emitted
+	b.deliver(t, b.task(job), &out)
+	if err := b.AWS.Catalog.ClearArchive(t.Context(), b.Job("j1")); err != nil {
+		t.Fatal(err)
+	}
+	late := b.task(job)
+	late.ID = "another"
+	b.deliver(t, late, &out)
+	if got := out.States(); !slices.Equal(got, []string{"requested", "restored"}) {
+		t.Errorf("told: %v", got)
+	}
+	if e := out.All()[1].(events.StatusChanged); e.Size != int64(len("result")) || e.Step != "another" || e.UserID != "u" {
+		t.Errorf("told: %+v", e)
 	}
 }
 
