@@ -1,4 +1,4 @@
-.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders disk-full bench-bridge crash-thaw bench-thaw bench-sweep stall browser screenshots bench-web long-restore crash-restore faults faults-bugs faults-report model stress mutants bench-restore faults-lasting clean
+.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders disk-full bench-bridge crash-thaw bench-thaw bench-sweep stall browser screenshots bench-web long-restore crash-restore faults faults-bugs faults-report model stress mutants bench-restore faults-lasting peers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -9,7 +9,7 @@ test: ## run the tests, with the race detector
 lint: ## gofmt, go vet, staticcheck, go mod tidy, the words
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "not gofmt'ed"; exit 1; }
 	go vet ./...
-	go vet -tags 'browser disk faults' ./internal/test/browser ./internal/test/e2e ./internal/test/sim
+	go vet -tags 'browser disk faults peers' ./internal/test/browser ./internal/test/e2e ./internal/test/sim ./internal/test/peers
 	go tool staticcheck ./...
 	go mod tidy -diff
 	go test ./internal/test/words
@@ -66,8 +66,8 @@ bench-bridge: ## messages/s from SQS to PubAck and deletion, beside its limits
 crash-thaw: ## 10,000 archives, four thaws, 30 % without capacity, 5 % throttled, kill -9 at random
 	GAS_CRASH_FILES=10000 GAS_CRASH_WORKERS=4 GAS_CRASH_KILLS=40 go test -count=1 -timeout 60m -run TestKilledThaws -v ./internal/test/e2e
 
-bench-thaw: ## how fast archives are requested and planned, beside the bare SDK
-	go run ./bench/thaw
+bench-thaw: ## how fast archives are requested and planned, beside the bare SDK (BENCHFLAGS="--store s3")
+	go run ./bench/thaw $(BENCHFLAGS)
 
 bench-sweep: ## in what time the sweep makes up for what was lost, and what it reads, beside 1,000,000 Free users
 	go run ./bench/sweep $(BENCHFLAGS)
@@ -112,8 +112,11 @@ stress: ## each package's tests STRESS_ROUNDS times beside a load, at 1, 2, 4 an
 mutants: ## mistakes of one line that no test notices (PKG="internal/thaw ...", MUTANTS_SAMPLE=50 of each)
 	go run ./internal/test/mutants $(MUTANTSFLAGS) $(PKG)
 
-bench-restore: ## how fast archives come back, with what memory and calls, beside a bare pipe
+bench-restore: ## how fast archives come back, with what memory and calls, beside a bare pipe (BENCHFLAGS="--store s3")
 	go run ./bench/restore $(BENCHFLAGS)
+
+peers: ## the S3 adapters and the restorer against S3 servers that others wrote
+	@./scripts/peers
 
 .PHONY: install image-test systemd-test chart ci-chart rehearse
 
