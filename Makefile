@@ -125,7 +125,7 @@ bench-restore: ## how fast archives come back, with what memory and calls, besid
 peers: ## the S3 adapters and the restorer against S3 servers that others wrote
 	@./scripts/peers
 
-.PHONY: install image-test systemd-test ci-chart
+.PHONY: install image-test systemd-test chart ci-chart rehearse
 
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
@@ -143,8 +143,15 @@ systemd-test: ## let systemd check the units of deploy/systemd
 	./deploy/systemd/try
 
 # The chart's tests are a module of their own: nothing else needs Helm, Kubernetes and KEDA.
-ci-chart: ## render the chart, and hold it to the types of Kubernetes
+chart: ## render the chart, hold it to the types of Kubernetes, and run KEDA's scaler (NATS_CHART=folder of the official chart)
+	cd deploy/chart/test && go vet ./... && go test -count=1 -timeout 20m . && go test -count=1 -timeout 20m -v -run TestKEDA ./keda && go test -count=1 -timeout 20m -run TestServers ./keda
+	$(if $(NATS_CHART),cd deploy/chart/test && GAS_NATS_CHART=$(abspath $(NATS_CHART)) go test -count=1 -tags natschart -run TestTheOfficial -v .)
+
+ci-chart: ## the same without KEDA's scaler, which takes long to build
 	cd deploy/chart/test && go vet . ./render && go test -count=1 .
+
+rehearse: ## replicas as the chart says, as processes: killed, stopped, frozen, while NATS and AWS restart; all files come back
+	cd deploy/chart/test && go vet -tags rehearse ./rehearse && go test -count=1 -tags rehearse -timeout 30m -v ./rehearse
 
 clean: ## remove the local state
 	rm -rf .gas bench/results

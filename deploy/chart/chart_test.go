@@ -5,6 +5,7 @@ package chart_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"io/fs"
 	"os"
@@ -22,7 +23,7 @@ import (
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-var update = flag.Bool("update", false, "write files/settings.json anew")
+var update = flag.Bool("update", false, "write files/settings.json and files/rules.yaml anew")
 
 // text returns all files of the chart under a path, one after the other.
 func text(t *testing.T, under ...string) string {
@@ -67,6 +68,27 @@ func TestTheChartKnowsWhoReadsEachSetting(t *testing.T) {
 	}
 	if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("%s is not what internal/config says (%v): go test ./deploy/chart -update writes it", file, err)
+	}
+}
+
+// TestTheAlertsOfTheChartAreThoseOfThisRepository: Helm reads no file outside of a chart, so the
+// chart has a copy of the rules that are tested beside the dashboard.
+func TestTheAlertsOfTheChartAreThoseOfThisRepository(t *testing.T) {
+	want, err := os.ReadFile(filepath.Join("..", "observability", "rules.yaml"))
+	if errors.Is(err, fs.ErrNotExist) {
+		want, err = nil, nil // then the chart has none either
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join("gas", "files", "rules.yaml")
+	if *update && want != nil {
+		if err := os.WriteFile(file, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(file); !bytes.Equal(got, want) {
+		t.Errorf("%s is not deploy/observability/rules.yaml (%v): go test ./deploy/chart -update copies it", file, err)
 	}
 }
 

@@ -6,6 +6,8 @@ package chart_test
 import (
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -570,4 +572,50 @@ func TestTheChartRefusesWhatCannotWork(t *testing.T) {
 			t.Errorf("%s: got %v, want an error with %q", name, err, c.want)
 		}
 	}
+}
+
+// TestTheAlertsAreTheFileOfTheChart: what Prometheus replaces in a rule looks like a template of
+// Helm, and must come through as it is.
+func TestTheAlertsAreTheFileOfTheChart(t *testing.T) {
+	on := map[string]any{"rules": map[string]any{"enabled": true, "labels": map[string]any{"release": "prometheus"}}}
+	dir, err := render.Chart()
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Join(t.TempDir(), "gas")
+	if err := os.CopyFS(folder, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(folder, "files", "rules.yaml")
+	os.Remove(file) // a release may have it already
+	values, err := render.Values("ha")
+	if err != nil {
+		t.Fatal(err)
+	}
+	values["monitoring"] = on
+	if _, err := render.Folder(folder, render.Release, values); err == nil || !strings.Contains(err.Error(), "no files/rules.yaml") {
+		t.Errorf("without the file: got %v, want an error that names it", err)
+	}
+	const summary = "{{ $labels.job }} is not ready"
+	rules := "groups:\n  - name: gas\n    rules:\n      - alert: NotReady\n        expr: up == 0\n        for: 5m\n        annotations: {summary: '" + summary + "'}\n"
+	if err := os.WriteFile(file, []byte(rules), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	docs, err := render.Folder(folder, render.Release, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, err := render.Objects(docs, decoder(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range objects {
+		if r, ok := o.(*monitoringv1.PrometheusRule); ok {
+			if got := r.Spec.Groups[0].Rules[0]; got.Annotations["summary"] != summary || got.Alert != "NotReady" || r.Labels["release"] != "prometheus" {
+				t.Errorf("got %+v with labels %v", got, r.Labels)
+			}
+			return
+		}
+	}
+	t.Error("there is no PrometheusRule")
 }
