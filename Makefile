@@ -1,4 +1,4 @@
-.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders disk-full bench-bridge crash-thaw bench-thaw bench-sweep stall browser screenshots bench-web long-restore crash-restore faults faults-bugs faults-report model stress mutants alerts-outages bench-restore faults-lasting clean
+.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders disk-full bench-bridge crash-thaw bench-thaw bench-sweep stall browser screenshots bench-web long-restore crash-restore faults faults-bugs faults-report model stress mutants alerts-outages bench-restore faults-lasting peers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -9,7 +9,7 @@ test: ## run the tests, with the race detector
 lint: ## gofmt, go vet, staticcheck, go mod tidy, the words
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "not gofmt'ed"; exit 1; }
 	go vet ./...
-	go vet -tags 'browser disk faults' ./internal/test/browser ./internal/test/e2e ./internal/test/sim
+	go vet -tags 'browser disk faults peers' ./internal/test/browser ./internal/test/e2e ./internal/test/sim ./internal/test/peers
 	go vet -tags alerts ./deploy/observability
 	go tool staticcheck ./...
 	go mod tidy -diff
@@ -70,8 +70,8 @@ bench-bridge: ## messages/s from SQS to PubAck and deletion, beside its limits
 crash-thaw: ## 10,000 archives, four thaws, 30 % without capacity, 5 % throttled, kill -9 at random
 	GAS_CRASH_FILES=10000 GAS_CRASH_WORKERS=4 GAS_CRASH_KILLS=40 go test -count=1 -timeout 60m -run TestKilledThaws -v ./internal/test/e2e
 
-bench-thaw: ## how fast archives are requested and planned, beside the bare SDK
-	go run ./bench/thaw
+bench-thaw: ## how fast archives are requested and planned, beside the bare SDK (BENCHFLAGS="--store s3")
+	go run ./bench/thaw $(BENCHFLAGS)
 
 bench-sweep: ## in what time the sweep makes up for what was lost, and what it reads, beside 1,000,000 Free users
 	go run ./bench/sweep $(BENCHFLAGS)
@@ -119,8 +119,32 @@ stress: ## each package's tests STRESS_ROUNDS times beside a load, at 1, 2, 4 an
 mutants: ## mistakes of one line that no test notices (PKG="internal/thaw ...", MUTANTS_SAMPLE=50 of each)
 	go run ./internal/test/mutants $(MUTANTSFLAGS) $(PKG)
 
-bench-restore: ## how fast archives come back, with what memory and calls, beside a bare pipe
+bench-restore: ## how fast archives come back, with what memory and calls, beside a bare pipe (BENCHFLAGS="--store s3")
 	go run ./bench/restore $(BENCHFLAGS)
+
+peers: ## the S3 adapters and the restorer against S3 servers that others wrote
+	@./scripts/peers
+
+.PHONY: install image-test systemd-test ci-chart
+
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+COMMANDS = bridge thaw restore web
+
+install: ## build gas, gas-bridge, gas-thaw, gas-restore and gas-web, and put them into BINDIR (or PREFIX/bin)
+	install -d $(DESTDIR)$(BINDIR)
+	go build -trimpath -o $(DESTDIR)$(BINDIR)/gas ./cmd/gas
+	for name in $(COMMANDS); do go build -trimpath -o $(DESTDIR)$(BINDIR)/gas-$$name ./cmd/$$name || exit 1; done
+
+image-test: ## build all images without an engine, push and pull them, and run what is in the layers
+	./deploy/images/try
+
+systemd-test: ## let systemd check the units of deploy/systemd
+	./deploy/systemd/try
+
+# The chart's tests are a module of their own: nothing else needs Helm, Kubernetes and KEDA.
+ci-chart: ## render the chart, and hold it to the types of Kubernetes
+	cd deploy/chart/test && go vet . ./render && go test -count=1 .
 
 clean: ## remove the local state
 	rm -rf .gas bench/results

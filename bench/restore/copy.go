@@ -12,7 +12,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
-	"github.com/aws/aws-sdk-go-v2/service/glacier"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"golang.org/x/sync/errgroup"
@@ -20,7 +19,6 @@ import (
 	"github.com/gas-restore/gas/bench/internal/benchworld"
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
-	adapter "github.com/gas-restore/gas/internal/aws/glacier"
 	"github.com/gas-restore/gas/internal/aws/s3"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/checksum/treehash"
@@ -35,32 +33,38 @@ var quiet = slog.New(slog.DiscardHandler)
 func plain(o *awss3.Options) {
 	o.UsePathStyle = true
 	o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
+	o.DisableLogOutputChecksumValidationSkipped = true
 	o.APIOptions = append(o.APIOptions, v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware)
 }
 
-// job has an archive retrieved and puts the job into the catalog as thaw leaves it.
-func (w *world) job(ctx context.Context, id, archiveID, hash string, size int64) (events.RetrievalCompleted, error) {
-	v := adapter.New(w.Config, benchworld.Vault, benchworld.RestoreTopic)
-	r, err := v.Retrieve(ctx, archive.Job{ID: events.JobID(id), ArchiveID: events.ArchiveID(archiveID)}, archive.Expedited)
-	if err != nil {
-		return events.RetrievalCompleted{}, err
-	}
-	err = w.Catalog.AddJob(ctx, archive.Job{
+// job has an archive retrieved, and puts the job into the catalog as thaw leaves it. It
+// returns the job, and the notification as the bridge stores it.
+func (w *world) job(ctx context.Context, id string, p planted, size int64) (archive.Job, events.RetrievalCompleted, error) {
+	job := archive.Job{
 		ID: events.JobID(id), UserID: "bench", SubmittedAt: time.Now(), Status: "COMPLETED", CompletedAt: time.Now(),
 		Result:    archive.Object{Bucket: benchworld.Bucket, Key: "bench/" + id},
-		ArchiveID: events.ArchiveID(archiveID), ArchiveSize: size, TreeHash: hash, RetrievalID: r.ID, Tier: archive.Expedited,
-	})
-	return events.RetrievalCompleted{
-		ID: id, JobID: events.JobID(id), ArchiveID: events.ArchiveID(archiveID), RetrievalID: r.ID,
-		Status: archive.Succeeded, Size: size, TreeHash: hash, CompletedAt: time.Now(),
-	}, err
+		ArchiveID: events.ArchiveID(p.ID), Copy: p.Copy, ArchiveSize: size, TreeHash: p.TreeHash, Tier: archive.Expedited,
+		Intent: &archive.Intent{Token: "ticket-" + id, At: time.Now()},
+	}
+	r, err := w.Cold(w.Config).Retrieve(ctx, job, archive.Expedited)
+	if err != nil {
+		return job, events.RetrievalCompleted{}, err
+	}
+	job.RetrievalID, job.Intent = r.ID, nil
+	e := events.RetrievalCompleted{ID: id, JobID: job.ID, Status: archive.Succeeded, Size: size, CompletedAt: time.Now()}
+	if w.store == benchworld.InVault {
+		e.ArchiveID, e.RetrievalID, e.TreeHash = job.ArchiveID, r.ID, p.TreeHash
+	} else {
+		e.Object = &events.ObjectRef{Bucket: p.Copy.Bucket, Key: p.Copy.Key, Version: p.Copy.Version}
+	}
+	return job, e, w.Catalog.AddJob(ctx, job)
 }
 
-// ready waits until the retrieval is.
-func (w *world) ready(ctx context.Context, id events.RetrievalID) error {
-	v := adapter.New(w.Config, benchworld.Vault, benchworld.RestoreTopic)
+// ready waits until the job's retrieval is.
+func (w *world) ready(ctx context.Context, job archive.Job) error {
+	store := w.Cold(w.Config)
 	for {
-		r, err := v.Describe(ctx, archive.Job{RetrievalID: id})
+		r, err := store.Describe(ctx, job)
 		if err != nil || r.Status == archive.Succeeded {
 			return err
 		}
@@ -92,7 +96,7 @@ func (w *world) work(ctx context.Context, es []events.Event, workers int) (perSe
 		}
 		objects := s3.New(cfg)
 		r := &restore.Restorer{
-			Catalog: dynamodb.New(cfg, benchworld.Tables()), Vault: adapter.New(cfg, benchworld.Vault, benchworld.RestoreTopic), Bucket: objects, Uploads: objects,
+			Catalog: dynamodb.New(cfg, benchworld.Tables()), Vault: w.Cold(cfg), Bucket: objects, Uploads: objects,
 			KV: b.KV(bus.BucketCopies), PartSize: span, Parallel: parallel, Now: time.Now, Log: quiet,
 		}
 		handle := func(ctx context.Context, e events.RetrievalCompleted, emit bus.Emit) error {
@@ -136,15 +140,15 @@ func (w *world) work(ctx context.Context, es []events.Event, workers int) (perSe
 // restoreLarge returns how long the product takes for one archive, how many calls
 // of AWS it makes, and the tree hash that the file has to have.
 func (w *world) restoreLarge(ctx context.Context, id string, size int64) (took time.Duration, calls int64, hash string, err error) {
-	p, err := w.plant(size)
+	p, err := w.plant(id, size)
 	if err != nil {
 		return 0, 0, "", err
 	}
-	e, err := w.job(ctx, id, p.ID, p.TreeHash, size)
+	job, e, err := w.job(ctx, id, p, size)
 	if err != nil {
 		return 0, 0, "", err
 	}
-	if err := w.ready(ctx, e.RetrievalID); err != nil {
+	if err := w.ready(ctx, job); err != nil {
 		return 0, 0, "", err
 	}
 	rate, counts, err := w.work(ctx, []events.Event{e}, 1)
@@ -182,18 +186,18 @@ func (w *world) drop(ctx context.Context, id string) error {
 
 // pipeLarge returns how long the pipe takes; each buffer of bytes is shown to look.
 func (w *world) pipeLarge(ctx context.Context, id string, size int64, look func([]byte)) (time.Duration, error) {
-	p, err := w.plant(size)
+	p, err := w.plant(id, size)
 	if err != nil {
 		return 0, err
 	}
-	e, err := w.job(ctx, id, p.ID, p.TreeHash, size)
+	job, _, err := w.job(ctx, id, p, size)
 	if err != nil {
 		return 0, err
 	}
-	if err := w.ready(ctx, e.RetrievalID); err != nil {
+	if err := w.ready(ctx, job); err != nil {
 		return 0, err
 	}
-	from, to, object := glacier.NewFromConfig(w.Config), awss3.NewFromConfig(w.Config, plain), key(id)
+	to, object := w.plain, key(id)
 	began := time.Now()
 	up, err := to.CreateMultipartUpload(ctx, &awss3.CreateMultipartUploadInput{Bucket: aws.String(benchworld.Bucket), Key: object})
 	if err != nil {
@@ -212,16 +216,7 @@ func (w *world) pipeLarge(ctx context.Context, id string, size int64, look func(
 			defer func() { buffers <- buf }()
 			offset := int64(i) * span
 			n := min(span, size-offset)
-			out, err := from.GetJobOutput(gctx, &glacier.GetJobOutputInput{
-				AccountId: aws.String("-"), VaultName: aws.String(benchworld.Vault), JobId: aws.String(string(e.RetrievalID)),
-				Range: aws.String(fmt.Sprintf("bytes=%d-%d", offset, offset+n-1)),
-			})
-			if err != nil {
-				return err
-			}
-			_, err = io.ReadFull(out.Body, buf[:n])
-			out.Body.Close()
-			if err != nil {
+			if err := w.read(gctx, job, offset, buf[:n]); err != nil {
 				return err
 			}
 			look(buf[:n])
@@ -252,52 +247,42 @@ func (w *world) smalls(ctx context.Context, name string, files, workers int, lat
 	if err := w.Latency(0); err != nil {
 		return 0, 0, nil, err
 	}
-	es := make([]events.Event, files)
+	es, jobs := make([]events.Event, files), make([]archive.Job, files)
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
-	client := glacier.NewFromConfig(w.Config)
 	for i := range es {
 		g.Go(func() error {
-			body := make([]byte, 64<<10)
+			body, id := make([]byte, 64<<10), fmt.Sprintf("%s-%d", name, i)
 			binary.BigEndian.PutUint64(body, uint64(i))
-			out, err := client.UploadArchive(gctx, &glacier.UploadArchiveInput{AccountId: aws.String("-"), VaultName: aws.String(benchworld.Vault), Body: bytes.NewReader(body)})
+			p, err := w.upload(gctx, id, body)
 			if err != nil {
 				return err
 			}
-			es[i], err = w.job(gctx, fmt.Sprintf("%s-%d", name, i), *out.ArchiveId, treehash.Of(body).String(), int64(len(body)))
+			jobs[i], es[i], err = w.job(gctx, id, p, int64(len(body)))
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return 0, 0, nil, err
 	}
-	for _, e := range []events.Event{es[0], es[files/2], es[files-1]} {
-		if err := w.ready(ctx, e.(events.RetrievalCompleted).RetrievalID); err != nil {
+	for _, job := range []archive.Job{jobs[0], jobs[files/2], jobs[files-1]} {
+		if err := w.ready(ctx, job); err != nil {
 			return 0, 0, nil, err
 		}
 	}
 	if err := w.Latency(latency); err != nil {
 		return 0, 0, nil, err
 	}
-	to := awss3.NewFromConfig(w.Config, plain)
 	began := time.Now()
 	g, gctx = errgroup.WithContext(ctx)
 	g.SetLimit(slots * workers)
-	for _, e := range es {
+	for _, job := range jobs {
 		g.Go(func() error {
-			e := e.(events.RetrievalCompleted)
-			out, err := client.GetJobOutput(gctx, &glacier.GetJobOutputInput{
-				AccountId: aws.String("-"), VaultName: aws.String(benchworld.Vault), JobId: aws.String(string(e.RetrievalID)),
-			})
-			if err != nil {
+			body := make([]byte, job.ArchiveSize)
+			if err := w.read(gctx, job, 0, body); err != nil {
 				return err
 			}
-			body, err := io.ReadAll(out.Body)
-			out.Body.Close()
-			if err != nil {
-				return err
-			}
-			_, err = to.PutObject(gctx, &awss3.PutObjectInput{Bucket: aws.String(benchworld.Bucket), Key: aws.String("pipe/" + string(e.JobID)), Body: bytes.NewReader(body)})
+			_, err := w.plain.PutObject(gctx, &awss3.PutObjectInput{Bucket: aws.String(benchworld.Bucket), Key: aws.String("pipe/" + string(job.ID)), Body: bytes.NewReader(body)})
 			return err
 		})
 	}

@@ -16,9 +16,11 @@ import (
 	"runtime/debug"
 	"runtime/pprof"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gas-restore/gas/bench/internal/benchtab"
+	"github.com/gas-restore/gas/bench/internal/benchworld"
 	"github.com/gas-restore/gas/internal/checksum/treehash"
 )
 
@@ -43,23 +45,24 @@ func main() {
 	files := flag.Int("files", 10_000, "small files without latency")
 	slow := flag.Int("slow", 500, "small files for each worker with latency")
 	rounds := flag.Int("rounds", 3, "rounds of the large archive")
+	store := benchworld.StoreFlag()
 	profiles := flag.String("profile", "", "folder for a CPU profile of each process")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *profiles, *large*mib, *largest*mib, *files, *slow, *rounds); err != nil {
+	if err := run(ctx, *store, *profiles, *large*mib, *largest*mib, *files, *slow, *rounds); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-restore:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, profiles string, large, largest int64, files, slow, rounds int) error {
+func run(ctx context.Context, store benchworld.Store, profiles string, large, largest int64, files, slow, rounds int) error {
 	endProfile, err := profile(profiles, "worker")
 	if err != nil {
 		return err
 	}
 	defer endProfile()
-	w, err := startWorld(ctx, profiles)
+	w, err := startWorld(ctx, store, profiles)
 	if err != nil {
 		return err
 	}
@@ -81,7 +84,7 @@ func run(ctx context.Context, profiles string, large, largest int64, files, slow
 			return err
 		}
 	}
-	return benchtab.Save("restore", tables...)
+	return benchtab.Save("restore-"+string(store), tables...)
 }
 
 // profile writes a CPU profile of this process into a folder, until end is
@@ -148,7 +151,7 @@ func (w *world) large(ctx context.Context, size int64, rounds int, latency time.
 			size/mib, span/mib, parallel, latency, rounds),
 		Columns: []string{"", "MB/s", "of the pipe", "slowest", "fastest", "its CPU s/GB", "stand-in's CPU s/GB", "cores busy"},
 		Notes: []string{
-			"pipe: GetJobOutput of a range into a buffer, UploadPart of the buffer, nothing hashed, nothing compared, nothing deleted.",
+			"pipe: a range of the output into a buffer, UploadPart of the buffer, nothing hashed, nothing compared, nothing deleted.",
 			"pipe that hashes: the same with the tree hash of each buffer: the least that whoever compares with Glacier has to do.",
 			"restore: the product over NATS and DynamoDB: CRC, tree hash, note, S3's checksum, deletion, catalog.",
 			"The stand-in is on the same cores: MD5 and CRC of what it gets. With all cores busy, each second of hashing is one that the pipe has for itself.",
@@ -195,7 +198,7 @@ func (w *world) large(ctx context.Context, size int64, rounds int, latency time.
 // memory is the table of what a worker needs at the most, by the archive's size.
 func (w *world) memory(ctx context.Context, sizes []int64) (*benchtab.Table, error) {
 	t := &benchtab.Table{
-		Title:   "memory of a worker",
+		Title:   fmt.Sprintf("memory of a worker, archives in %s", w.store),
 		Columns: []string{"archive MiB", "idle MiB", "peak MiB", "above idle MiB", "MB/s", "calls a part"},
 		Notes:   []string{"resident memory of the process with the worker alone; the stand-in and NATS are in another. Each file is read back and compared, after the peak was taken."},
 	}
@@ -227,10 +230,13 @@ func (w *world) memory(ctx context.Context, sizes []int64) (*benchtab.Table, err
 // small is the table of many small files.
 func (w *world) small(ctx context.Context, files, slow int) (*benchtab.Table, error) {
 	t := &benchtab.Table{
-		Title: fmt.Sprintf("files of 64 KiB, %d at a time a worker", slots),
-		Columns: []string{"", "latency ms", "files", "files/s", "of the pipe", "of 1 worker",
-			"GetItem", "GetJobOutput", "PutObject", "DeleteArchive", "UpdateItem", "all calls", "peak MiB above idle"},
-		Notes: []string{"pipe: GetJobOutput and PutObject in a loop over the SDK, as many at a time: 2 calls of 5."},
+		Title:   fmt.Sprintf("files of 64 KiB, %d at a time a worker", slots),
+		Columns: []string{"", "latency ms", "files", "files/s", "of the pipe", "of 1 worker", "peak MiB above idle", "all calls"},
+		Notes:   []string{fmt.Sprintf("pipe: the output's GET and PutObject in a loop over the SDK, as many at a time: 2 calls of %d.", len(w.calls()))},
+	}
+	for _, call := range w.calls() {
+		_, operation, _ := strings.Cut(call, ".")
+		t.Columns = append(t.Columns, operation)
 	}
 	var one float64
 	for i, c := range []struct {
@@ -256,10 +262,12 @@ func (w *world) small(ctx context.Context, files, slow int) (*benchtab.Table, er
 		for _, n := range per {
 			total += n
 		}
-		t.Add(fmt.Sprintf("pipe, as %d workers", c.workers), c.latency.Milliseconds(), c.files, f0(pipe), "1.00", "", "", "1.00", "1.00", "", "", "2.00", "")
-		t.Add(fmt.Sprintf("%d workers", c.workers), c.latency.Milliseconds(), c.files, f0(ours), f2(ours/pipe), scale,
-			f2(per["dynamodb.GetItem"]), f2(per["glacier.GetJobOutput"]), f2(per["s3.PutObject"]), f2(per["glacier.DeleteArchive"]), f2(per["dynamodb.UpdateItem"]), f2(total),
-			(benchtab.PeakRSS()-idle)/mib)
+		t.Add(fmt.Sprintf("pipe, as %d workers", c.workers), c.latency.Milliseconds(), c.files, f0(pipe), "1.00", "", "", "2.00")
+		row := []any{fmt.Sprintf("%d workers", c.workers), c.latency.Milliseconds(), c.files, f0(ours), f2(ours / pipe), scale, (benchtab.PeakRSS() - idle) / mib, f2(total)}
+		for _, call := range w.calls() {
+			row = append(row, f2(per[call]))
+		}
+		t.Add(row...)
 	}
 	return t, nil
 }

@@ -1,4 +1,4 @@
-// Thaw measures how fast archives are requested from Glacier and planned, beside
+// Thaw measures how fast archives are requested from cold storage and planned, beside
 // what the bare SDK can do against the same stand-in in the same run.
 package main
 
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/bench/internal/benchtab"
+	"github.com/gas-restore/gas/bench/internal/benchworld"
 )
 
 const (
@@ -35,24 +36,22 @@ func main() {
 	rounds := flag.Int("rounds", 3, "rounds of each measurement")
 	jobs := flag.Int("jobs", 100_000, "jobs of the users with few archives")
 	most := flag.Int("archives", 100_000, "archives of the largest plan; a tenth and a hundredth are planned too; 0 for none")
+	store := benchworld.StoreFlag()
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *perWorker, *calls, *rounds, *jobs, *most); err != nil {
+	if err := run(ctx, *store, *perWorker, *calls, *rounds, *jobs, *most); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-thaw:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, perWorker, calls, rounds, jobs, most int) error {
-	w, err := startWorld(ctx)
+func run(ctx context.Context, store benchworld.Store, perWorker, calls, rounds, jobs, most int) error {
+	w, err := startWorld(ctx, store)
 	if err != nil {
 		return err
 	}
 	defer w.Stop()
-	if err := w.upload(ctx, 4*perWorker); err != nil {
-		return err
-	}
 	var tables []*benchtab.Table
 	show := func(t *benchtab.Table, err error) error {
 		if err != nil {
@@ -75,5 +74,5 @@ func run(ctx context.Context, perWorker, calls, rounds, jobs, most int) error {
 			return err
 		}
 	}
-	return benchtab.Save("thaw", tables...)
+	return benchtab.Save("thaw-"+string(store), tables...)
 }

@@ -139,6 +139,9 @@ func (w *world) watch(ctx context.Context, user string, st jetstream.Stream, dra
 	}
 }
 
+// someArchive is an archive that is only planned, never requested.
+func someArchive(i int) cold { return cold{id: events.ArchiveID(fmt.Sprintf("archive-%07d", i))} }
+
 // sparse is the table of what planning costs by how much of the user's jobs is
 // archived.
 func (w *world) sparse(ctx context.Context, jobs int) (*benchtab.Table, error) {
@@ -149,7 +152,7 @@ func (w *world) sparse(ctx context.Context, jobs int) (*benchtab.Table, error) {
 	}
 	for _, percent := range []int{1, 10, 100} {
 		user, archived := fmt.Sprint("sparse-", percent), jobs*percent/100
-		if err := w.addJobs(ctx, user, jobs, archived, func(i int) string { return fmt.Sprintf("archive-%07d", i) }); err != nil {
+		if err := w.addJobs(ctx, user, jobs, archived, someArchive); err != nil {
 			return nil, err
 		}
 		p, err := w.plan(ctx, user)
@@ -174,7 +177,7 @@ func (w *world) large(ctx context.Context, most int) (*benchtab.Table, error) {
 	}
 	for n := most / 100; n <= most; n *= 10 {
 		user := fmt.Sprint("large-", n)
-		if err := w.addJobs(ctx, user, n, n, func(i int) string { return fmt.Sprintf("archive-%07d", i) }); err != nil {
+		if err := w.addJobs(ctx, user, n, n, someArchive); err != nil {
 			return nil, err
 		}
 		p, err := w.plan(ctx, user)

@@ -12,13 +12,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/glacier"
 	"github.com/aws/aws-sdk-go-v2/service/glacier/types"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gas-restore/gas/bench/internal/benchtab"
 	"github.com/gas-restore/gas/bench/internal/benchworld"
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
-	adapter "github.com/gas-restore/gas/internal/aws/glacier"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/cost"
 	"github.com/gas-restore/gas/internal/fault"
@@ -30,14 +31,65 @@ var quiet = slog.New(slog.DiscardHandler)
 
 func newBody(i int) *strings.Reader { return strings.NewReader(fmt.Sprint("archive ", i)) }
 
-// bare calls InitiateJob for n archives, so many at a time, with nothing around
-// it. It returns the calls a second.
-func (w *world) bare(ctx context.Context, n, atATime int) (float64, error) {
+// request is the store's call for a retrieval.
+func (w *world) request() string {
+	if w.store == benchworld.InVault {
+		return "InitiateJob"
+	}
+	return "RestoreObject"
+}
+
+// service is the service with that call.
+func (w *world) service() string {
+	if w.store == benchworld.InVault {
+		return "glacier"
+	}
+	return "s3"
+}
+
+// ask returns a function that requests an archive with one call of the bare SDK.
+func (w *world) ask(cfg aws.Config) func(context.Context, cold) error {
+	if w.store == benchworld.InVault {
+		client := glacier.NewFromConfig(cfg)
+		return func(ctx context.Context, c cold) error {
+			_, err := client.InitiateJob(ctx, &glacier.InitiateJobInput{
+				AccountId: aws.String("-"), VaultName: aws.String(benchworld.Vault),
+				JobParameters: &types.JobParameters{
+					Type: aws.String("archive-retrieval"), ArchiveId: aws.String(string(c.id)),
+					Description: aws.String("bare"), SNSTopic: aws.String(benchworld.RestoreTopic), Tier: aws.String("Standard"),
+				},
+			})
+			return err
+		}
+	}
+	client := awss3.NewFromConfig(cfg, func(o *awss3.Options) { o.UsePathStyle = true })
+	return func(ctx context.Context, c cold) error {
+		_, err := client.RestoreObject(ctx, &awss3.RestoreObjectInput{
+			Bucket: &c.at.Bucket, Key: &c.at.Key,
+			RestoreRequest: &s3types.RestoreRequest{Days: aws.Int32(1), GlacierJobParameters: &s3types.GlacierJobParameters{Tier: s3types.TierStandard}},
+		})
+		return err
+	}
+}
+
+// bare requests n archives, so many at a time, with nothing around the calls. It returns the
+// calls a second.
+func (w *world) bare(ctx context.Context, user string, n, atATime int) (float64, error) {
+	if err := w.Latency(0); err != nil {
+		return 0, err
+	}
+	archives, err := w.archives(ctx, user, n)
+	if err != nil {
+		return 0, err
+	}
+	if err := w.Latency(latency); err != nil {
+		return 0, err
+	}
 	cfg, err := w.SDK(ctx)
 	if err != nil {
 		return 0, err
 	}
-	client := glacier.NewFromConfig(cfg)
+	request := w.ask(cfg)
 	g, ctx := errgroup.WithContext(ctx)
 	began := time.Now()
 	var next atomic.Int64
@@ -48,13 +100,7 @@ func (w *world) bare(ctx context.Context, n, atATime int) (float64, error) {
 				if i >= n {
 					return nil
 				}
-				if _, err := client.InitiateJob(ctx, &glacier.InitiateJobInput{
-					AccountId: aws.String("-"), VaultName: aws.String(benchworld.Vault),
-					JobParameters: &types.JobParameters{
-						Type: aws.String("archive-retrieval"), ArchiveId: aws.String(string(w.archives[i%len(w.archives)])),
-						Description: aws.String("bare"), SNSTopic: aws.String(benchworld.RestoreTopic), Tier: aws.String("Standard"),
-					},
-				}); err != nil {
+				if err := request(ctx, archives[i]); err != nil {
 					return err
 				}
 			}
@@ -70,13 +116,17 @@ func (w *world) ours(ctx context.Context, user string, n, workers, calls int) (r
 	if err := w.Latency(0); err != nil {
 		return 0, nil, err
 	}
-	if err := w.addJobs(ctx, user, n, n, func(i int) string { return string(w.archives[i%len(w.archives)]) }); err != nil {
+	archives, err := w.archives(ctx, user, n)
+	if err != nil {
+		return 0, nil, err
+	}
+	if err := w.addJobs(ctx, user, n, n, func(i int) cold { return archives[i] }); err != nil {
 		return 0, nil, err
 	}
 	tasks := make([]events.Event, n)
 	for i := range tasks {
 		tasks[i] = events.ThawRequested{ID: user, JobID: events.JobID(jobID(user, i)), UserID: events.UserID(user),
-			ArchiveID: w.archives[i%len(w.archives)], UpgradedAt: time.Now()}
+			ArchiveID: archives[i].id, UpgradedAt: time.Now()}
 	}
 	if err := (bus.Tasks{Bus: w.Operator}).Publish(ctx, tasks); err != nil {
 		return 0, nil, err
@@ -92,6 +142,8 @@ func (w *world) ours(ctx context.Context, user string, n, workers, calls int) (r
 	drain, done := make(chan struct{}), make(chan struct{})
 	var left atomic.Int64
 	left.Store(int64(n))
+	var bad atomic.Value
+	bad.Store("none")
 	runs := make([]func() error, workers)
 	for i := range runs {
 		b, err := w.Connect(ctx, "thaw")
@@ -105,12 +157,19 @@ func (w *world) ours(ctx context.Context, user string, n, workers, calls int) (r
 		}
 		catalog := dynamodb.New(cfg, benchworld.Tables())
 		r := &thaw.Requester{
-			Accounts: catalog, Catalog: catalog, Plans: catalog, Budgets: catalog, Switches: thaw.NewStops(catalog, time.Now), Vault: adapter.New(cfg, benchworld.Vault, benchworld.RestoreTopic), Tiers: archive.Tiers{archive.Standard},
+			Accounts: catalog, Catalog: catalog, Plans: catalog, Budgets: catalog, Switches: thaw.NewStops(catalog, time.Now), Vault: w.Cold(cfg), Tiers: archive.Tiers{archive.Standard},
 			Pace:   &thaw.Pace{KV: b.KV(bus.BucketPace), Calls: calls},
 			Prices: cost.Public().In(w.Region), Now: time.Now, Log: quiet,
 		}
+		handle := func(ctx context.Context, e events.ThawRequested, emit bus.Emit) error {
+			err := r.Request(ctx, e, emit)
+			if err != nil {
+				bad.Store(err.Error())
+			}
+			return err
+		}
 		worker := &bus.Worker[events.ThawRequested]{
-			Bus: b, Stream: events.StreamThaw, Consumer: bus.ConsumerRequest, Slots: slotsPerCall * calls, Handle: r.Request, Logger: quiet,
+			Bus: b, Stream: events.StreamThaw, Consumer: bus.ConsumerRequest, Slots: slotsPerCall * calls, Handle: handle, Logger: quiet,
 			Observe: func(o bus.Outcome, _ fault.Kind, _ time.Duration) {
 				if o == bus.Acked && left.Add(-1) == 0 {
 					close(done)
@@ -127,11 +186,11 @@ func (w *world) ours(ctx context.Context, user string, n, workers, calls int) (r
 	select {
 	case <-done:
 	case <-time.After(5 * time.Minute):
-		return 0, nil, fmt.Errorf("%d of %d tasks are left", left.Load(), n)
+		return 0, nil, fmt.Errorf("%d of %d tasks are left; the last error: %v", left.Load(), n, bad.Load())
 	}
 	took := time.Since(began)
 	counts, err := w.Counts()
-	if asked := counts["glacier.InitiateJob"]; err == nil && asked < int64(n) {
+	if asked := counts[w.service()+"."+w.request()]; err == nil && asked < int64(n) {
 		err = fmt.Errorf("%d of %d archives were requested", asked, n)
 	}
 	if err != nil {
@@ -151,33 +210,27 @@ func (w *world) ours(ctx context.Context, user string, n, workers, calls int) (r
 // requests is the table of how fast archives are requested.
 func (w *world) requests(ctx context.Context, perWorker, calls, rounds int) (*benchtab.Table, error) {
 	t := &benchtab.Table{
-		Title: fmt.Sprintf("InitiateJob a second, every call of AWS taking %s, %d calls in flight a worker", latency, calls),
+		Title: fmt.Sprintf("%s a second, every call of AWS taking %s, %d calls in flight a worker", w.request(), latency, calls),
 		Columns: []string{"", "calls in flight", "a second", "of the bare loop", "of 1 worker", "of one by one",
-			"GetItem", "UpdateItem", "InitiateJob", "calls an archive"},
+			"GetItem", "UpdateItem", "HeadObject", w.request(), "calls an archive"},
 		Notes: []string{
-			"bare: InitiateJob in a loop over the SDK, nothing read, nothing saved: what an archive costs at the least.",
+			"bare: the request in a loop over the SDK, nothing read, nothing saved: what an archive costs at the least.",
 			fmt.Sprintf("workers: the product, over NATS and DynamoDB, with %d messages in flight for each call; each median of %d rounds beside the bare loop's.", slotsPerCall, rounds),
-			"calls an archive: read, intent, InitiateJob, id. Accounts are read once a second a worker, and what operators stopped every two.",
+			"calls an archive: read, intent, look (S3 alone), request, id. Accounts are read once a second a worker, and what operators stopped every two.",
 		},
 	}
-	if err := w.Latency(latency); err != nil {
-		return nil, err
-	}
-	serial, err := w.bare(ctx, perWorker/4, 1)
+	serial, err := w.bare(ctx, "one", perWorker/4, 1)
 	if err != nil {
 		return nil, err
 	}
-	t.Add("one by one", 1, f0(serial), "", "", "1.00", "", "", "1.00", "1.00")
+	t.Add("one by one", 1, f0(serial), "", "", "1.00", "", "", "", "1.00", "1.00")
 	var one float64
 	for _, workers := range []int{1, 2, 4} {
 		var bares, rates, ratios []float64
 		var per map[string]float64
 		for round := range rounds {
 			n := perWorker * workers
-			if err := w.Latency(latency); err != nil {
-				return nil, err
-			}
-			bare, err := w.bare(ctx, n, workers*calls)
+			bare, err := w.bare(ctx, fmt.Sprintf("b%d-%d", workers, round), n, workers*calls)
 			if err != nil {
 				return nil, err
 			}
@@ -195,9 +248,9 @@ func (w *world) requests(ctx context.Context, perWorker, calls, rounds int) (*be
 		for _, c := range per {
 			total += c
 		}
-		t.Add(fmt.Sprintf("bare, as %d workers", workers), workers*calls, f0(median(bares)), "1.00", "", f2(median(bares)/serial), "", "", "1.00", "1.00")
+		t.Add(fmt.Sprintf("bare, as %d workers", workers), workers*calls, f0(median(bares)), "1.00", "", f2(median(bares)/serial), "", "", "", "1.00", "1.00")
 		t.Add(fmt.Sprintf("%d workers", workers), workers*calls, f0(rate), f2(median(ratios)), f2(rate/one), f2(rate/serial),
-			f2(per["dynamodb.GetItem"]), f2(per["dynamodb.UpdateItem"]), f2(per["glacier.InitiateJob"]), f2(total))
+			f2(per["dynamodb.GetItem"]), f2(per["dynamodb.UpdateItem"]), f2(per["s3.HeadObject"]), f2(per[w.service()+"."+w.request()]), f2(total))
 	}
 	return t, nil
 }

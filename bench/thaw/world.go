@@ -5,24 +5,36 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	ddb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/glacier"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gas-restore/gas/bench/internal/benchworld"
 	"github.com/gas-restore/gas/internal/archive"
 	localaws "github.com/gas-restore/gas/internal/local/aws"
 	standin "github.com/gas-restore/gas/internal/local/aws/glacier"
+	"github.com/gas-restore/gas/internal/local/aws/s3"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
 type world struct {
 	*benchworld.World
-	archives []events.ArchiveID
+	store benchworld.Store
+	// vault are the archives of the vault. Each may be retrieved many times.
+	vault []cold
+}
+
+// cold is an archive in cold storage.
+type cold struct {
+	id events.ArchiveID
+	at archive.Copy
 }
 
 // serveWorld makes this process the world if the environment says so.
@@ -30,6 +42,7 @@ func serveWorld() (was bool, err error) {
 	return benchworld.Serve(func(srv *localaws.Server) error {
 		for _, tier := range []standin.Tier{standin.Expedited, standin.Standard, standin.Bulk} {
 			srv.Glacier.SetDelay(tier, 24*time.Hour, 24*time.Hour)
+			srv.S3.SetRestoreDelay(string(archive.Glacier), s3.Tier(tier), 24*time.Hour, 24*time.Hour)
 		}
 		return nil
 	}, func(_ *localaws.Server, question string) (any, error) {
@@ -37,34 +50,54 @@ func serveWorld() (was bool, err error) {
 	})
 }
 
-func startWorld(ctx context.Context) (*world, error) {
+func startWorld(ctx context.Context, store benchworld.Store) (*world, error) {
 	w, err := benchworld.Start(ctx, "bench-thaw")
-	return &world{World: w}, err
+	return &world{World: w, store: store}, err
 }
 
-// upload puts n archives into the vault.
-func (w *world) upload(ctx context.Context, n int) error {
-	client := glacier.NewFromConfig(w.Config)
-	w.archives = make([]events.ArchiveID, n)
-	g, ctx := errgroup.WithContext(ctx)
+// archives returns n archives of the jobs of a user. In a vault, an archive can be retrieved
+// again and again, so the calls share them. An object of S3 has one temporary copy, so each
+// call puts new objects into the bucket.
+func (w *world) archives(ctx context.Context, user string, n int) ([]cold, error) {
+	made := w.vault
+	if w.store == benchworld.InS3 {
+		made = nil
+	}
+	have := len(made)
+	made = append(made, make([]cold, max(0, n-have))...)
+	client, objects := glacier.NewFromConfig(w.Config), w.S3()
+	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
-	for i := range n {
+	for i := have; i < n; i++ {
 		g.Go(func() error {
-			out, err := client.UploadArchive(ctx, &glacier.UploadArchiveInput{
-				AccountId: aws.String("-"), VaultName: aws.String(benchworld.Vault), Body: newBody(i),
-			})
-			if err != nil {
+			if w.store == benchworld.InVault {
+				out, err := client.UploadArchive(gctx, &glacier.UploadArchiveInput{AccountId: aws.String("-"), VaultName: aws.String(benchworld.Vault), Body: newBody(i)})
+				if err == nil {
+					made[i].id = events.ArchiveID(*out.ArchiveId)
+				}
 				return err
 			}
-			w.archives[i] = events.ArchiveID(*out.ArchiveId)
-			return nil
+			job := jobID(user, i)
+			at := archive.Copy{Class: archive.Glacier, Bucket: benchworld.ColdBucket, Key: archive.KeyOf("cold/", events.JobID(job), "archive")}
+			out, err := objects.PutObject(gctx, &awss3.PutObjectInput{Bucket: &at.Bucket, Key: &at.Key, StorageClass: s3types.StorageClassGlacier, Body: newBody(i)})
+			if err == nil {
+				at.ETag = strings.Trim(*out.ETag, `"`)
+				made[i] = cold{events.ArchiveID("cold-" + job), at}
+			}
+			return err
 		})
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	if w.store == benchworld.InVault {
+		w.vault = made
+	}
+	return made[:n], nil
 }
 
 // addJobs writes n jobs of a user. The first ones have an archive.
-func (w *world) addJobs(ctx context.Context, user string, n, archived int, archiveOf func(int) string) error {
+func (w *world) addJobs(ctx context.Context, user string, n, archived int, archiveOf func(int) cold) error {
 	client := ddb.NewFromConfig(w.Config)
 	account := archive.Account{ID: events.UserID(user), Role: archive.Premium}
 	err := w.Catalog.EnsureAccount(ctx, account)
@@ -90,7 +123,13 @@ func (w *world) addJobs(ctx context.Context, user string, n, archived int, archi
 					"s3_key_result_file": str("gas/" + user + "/" + jobID(user, i) + "~panel.annot.vcf"),
 				}
 				if i < archived {
-					item["archive_id"], item["archive_size"] = str(archiveOf(i)), num(1<<20)
+					c := archiveOf(i)
+					item["archive_id"], item["archive_size"] = str(string(c.id)), num(1<<20)
+					if !c.at.InVault() {
+						item["archive_locator"] = &types.AttributeValueMemberM{Value: map[string]types.AttributeValue{
+							"kind": str("object"), "class": str(string(c.at.Class)), "bucket": str(c.at.Bucket), "key": str(c.at.Key), "etag": str(c.at.ETag),
+						}}
+					}
 				}
 				puts = append(puts, types.WriteRequest{PutRequest: &types.PutRequest{Item: item}})
 			}

@@ -23,6 +23,7 @@ type thawCmd struct {
 	Approve bool          `help:"Let the user's plan continue beyond the budgets, for up to its present cost."`
 	Force   bool          `help:"Thaw the archives of a Free user too."`
 	Again   bool          `help:"Allow one more request for the job's archive than the limits say."`
+	Tier    archive.Tier  `help:"Move retrievals that are on their way to this faster tier: Expedited or Standard. S3 can do that, a vault cannot. It costs another retrieval each." placeholder:"TIER"`
 	JSON    bool          `help:"Write JSON."`
 	Timeout time.Duration `default:"5m" help:"How long to try."`
 }
@@ -51,6 +52,10 @@ func (c *thawCmd) Run(ctx context.Context, std streams) error {
 		return errors.New("--again is for one job: name it with --job")
 	case c.DryRun && c.Approve:
 		return errors.New("--dry-run does nothing, --approve does: give one of them")
+	case c.Tier != "" && (c.Approve || c.Again || c.Force):
+		return errors.New("--tier is for retrievals that are on their way: leave out --approve, --again and --force")
+	case c.Tier != "" && c.Tier != archive.Expedited && c.Tier != archive.Standard:
+		return fmt.Errorf("--tier is %q: want %s or %s", c.Tier, archive.Expedited, archive.Standard)
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
@@ -59,6 +64,9 @@ func (c *thawCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	defer d.close()
+	if c.Tier != "" {
+		return c.faster(ctx, d, std)
+	}
 	var r thawReport
 	if c.Job != "" {
 		r, err = c.job(ctx, d)

@@ -3,6 +3,7 @@ package archive
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -30,6 +31,8 @@ type Ability struct {
 	Tiers []TierTime
 	// OutputLifetime is how long an output can be read at least; zero if it never expires.
 	OutputLifetime time.Duration
+	// Faster: a retrieval on its way can be moved to a faster tier.
+	Faster bool
 	// Listed: the store lists its retrievals with their ids. If it does not, only a look at
 	// the archive shows whether there is a retrieval.
 	Listed bool
@@ -50,11 +53,11 @@ var abilities = []Ability{
 	{
 		// A temporary copy lives for the days of its request, and then until the next midnight
 		// of UTC. A request has one day at least.
-		Class: Glacier, OutputLifetime: 24 * time.Hour,
+		Class: Glacier, OutputLifetime: 24 * time.Hour, Faster: true,
 		Tiers: []TierTime{{Expedited, time.Minute, 5 * time.Minute}, {Standard, 3 * time.Hour, 5 * time.Hour}, {Bulk, 5 * time.Hour, 12 * time.Hour}},
 	},
 	{
-		Class: DeepArchive, OutputLifetime: 24 * time.Hour,
+		Class: DeepArchive, OutputLifetime: 24 * time.Hour, Faster: true,
 		Tiers: []TierTime{{Standard, 9 * time.Hour, 12 * time.Hour}, {Bulk, 12 * time.Hour, 48 * time.Hour}},
 	},
 	{Class: Instant, Tiers: []TierTime{{Tier: Standard}}},
@@ -108,6 +111,18 @@ func (c Class) OutputLifetime() time.Duration {
 		return 0
 	}
 	return a.OutputLifetime
+}
+
+// CanMove reports whether a retrieval of the class that is on its way in the tier from can be
+// moved to the tier to. A retrieval of an unknown tier may be slower than any.
+func (c Class) CanMove(from, to Tier) bool {
+	a, err := cmp.Or(c, Vault).Ability()
+	if err != nil || !a.Faster {
+		return false
+	}
+	order := AllTiers()
+	_, _, err = c.Typically(to)
+	return err == nil && (from == "" || slices.Index(order, to) < slices.Index(order, from))
 }
 
 // In returns the tiers of the order that the class has. If it has none of them, In returns

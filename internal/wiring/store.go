@@ -6,16 +6,18 @@ import (
 	"github.com/gas-restore/gas/internal/aws/cold"
 	"github.com/gas-restore/gas/internal/aws/glacier"
 	"github.com/gas-restore/gas/internal/aws/s3cold"
+	"github.com/gas-restore/gas/internal/config"
 )
 
-// store returns the cold storage: the vault, the bucket of archives, or both.
-func (e Env) store(cfg aws.Config) cold.Store {
+// Store returns the cold storage that the configuration names: the vault, the bucket of
+// archives, or both.
+func Store(c config.Config, cfg aws.Config) cold.Store {
 	var s cold.Store
-	if e.Config.Vault != "" {
-		s.Vault = glacier.New(cfg, e.Config.Vault, e.Config.RestoreTopic)
+	if c.Vault != "" {
+		s.Vault = glacier.New(cfg, c.Vault, c.RestoreTopic)
 	}
-	if e.Config.ArchiveBucket != "" {
-		s.Objects = s3cold.New(cfg, e.Config.ArchiveBucket, e.Config.ArchiveDays)
+	if c.ArchiveBucket != "" {
+		s.Objects = s3cold.New(cfg, c.ArchiveBucket, c.ArchiveDays)
 	}
 	return s
 }

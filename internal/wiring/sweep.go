@@ -29,7 +29,7 @@ func (e Env) sweeper(ctx context.Context, cfg aws.Config, catalog *dynamodb.Cata
 	return &reconcile.Runner{
 		Sweeper: &reconcile.Sweeper{
 			Catalog: catalog,
-			Vault:   e.store(cfg),
+			Vault:   Store(e.Config, cfg),
 			Streams: streams{b},
 			KV:      b.KV(bus.BucketSweep),
 			Slack:   e.Config.SweepSlack,

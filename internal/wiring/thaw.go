@@ -101,7 +101,7 @@ func Thaw(ctx context.Context, e Env) (daemon.Part, error) {
 		Budgets:      catalog,
 		Switches:     stops,
 		Limits:       planner.Limits,
-		Vault:        e.store(cfg),
+		Vault:        Store(e.Config, cfg),
 		Tiers:        e.Config.TierOrder(),
 		Pace:         pace,
 		CallTime:     e.Config.ThawCallTime,

@@ -272,7 +272,7 @@ func Restore(ctx context.Context, e Env) (daemon.Part, error) {
 	bucket := s3.New(cfg)
 	restorer := &restore.Restorer{
 		Catalog:    dynamodb.New(cfg, Tables(e.Config)),
-		Vault:      e.store(cfg),
+		Vault:      Store(e.Config, cfg),
 		Bucket:     bucket,
 		Uploads:    bucket,
 		KV:         b.KV(bus.BucketCopies),

@@ -21,7 +21,10 @@ import (
 
 	"github.com/gas-restore/gas/bench/internal/benchtab"
 	"github.com/gas-restore/gas/internal/aws/awsclient"
+	"github.com/gas-restore/gas/internal/aws/cold"
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
+	glacieradapter "github.com/gas-restore/gas/internal/aws/glacier"
+	"github.com/gas-restore/gas/internal/aws/s3cold"
 	"github.com/gas-restore/gas/internal/bus"
 	localaws "github.com/gas-restore/gas/internal/local/aws"
 	localnats "github.com/gas-restore/gas/internal/local/nats"
@@ -34,6 +37,7 @@ const (
 	PlanTable    = "gas-plans"
 	Vault        = "gas-archive"
 	Bucket       = "gas-results"
+	ColdBucket   = "gas-cold"
 	RestoreTopic = "arn:aws:sns:us-east-1:000000000000:gas-restore"
 )
 
@@ -119,8 +123,8 @@ type World struct {
 	end  func()
 }
 
-// Start starts this program again as the world, with an empty vault and bucket, the
-// tables, and the streams. args are for the other process, name is the connections'.
+// Start starts this program again as the world, with an empty vault and
+// empty buckets, the tables, and the streams. args are for the other process, name is the connections'.
 func Start(ctx context.Context, name string, args ...string) (*World, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -170,8 +174,10 @@ func (w *World) start(ctx context.Context) (err error) {
 	if _, err := glacier.NewFromConfig(w.Config).CreateVault(ctx, &glacier.CreateVaultInput{AccountId: aws.String("-"), VaultName: aws.String(Vault)}); err != nil {
 		return err
 	}
-	if _, err := w.S3().CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(Bucket)}); err != nil {
-		return err
+	for _, name := range []string{Bucket, ColdBucket} {
+		if _, err := w.S3().CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(name)}); err != nil {
+			return err
+		}
 	}
 	if w.Operator, err = w.Connect(ctx, "operator"); err != nil {
 		return err
@@ -185,6 +191,12 @@ func (w *World) Stop() {
 		w.Operator.Close()
 	}
 	w.end()
+}
+
+// Cold returns the product's cold storage, over a client of the configuration. A temporary
+// copy lives for a day.
+func (w *World) Cold(cfg aws.Config) cold.Store {
+	return cold.Store{Vault: glacieradapter.New(cfg, Vault, RestoreTopic), Objects: s3cold.New(cfg, ColdBucket, 1)}
 }
 
 // SDK returns a configuration with connections of its own, as a process has.

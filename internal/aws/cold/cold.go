@@ -76,6 +76,22 @@ func (s Store) Delete(ctx context.Context, proof archive.Verified) error {
 	return kind.Delete(ctx, proof)
 }
 
+// Faster moves the retrieval of the job's archive to a faster tier, see package s3cold.
+// The error's kind is Invalid if the kind of storage cannot do that.
+func (s Store) Faster(ctx context.Context, job archive.Job, tier archive.Tier) (archive.Retrieval, error) {
+	kind, err := s.of(job.Copy)
+	if err != nil {
+		return archive.Retrieval{}, err
+	}
+	faster, can := kind.(interface {
+		Faster(context.Context, archive.Job, archive.Tier) (archive.Retrieval, error)
+	})
+	if !can {
+		return archive.Retrieval{}, fault.Errorf(fault.Invalid, "a retrieval from %s cannot be made faster", job.Copy)
+	}
+	return faster.Faster(ctx, job, tier)
+}
+
 // Retrievals yields the retrievals that the lists of both kinds have. It reads a list only if
 // some of the jobs are of its kind, or if there are no jobs: then it reads the vault's.
 func (s Store) Retrievals(ctx context.Context, jobs []archive.Job, turn func(context.Context) error) iter.Seq2[archive.Retrieval, error] {

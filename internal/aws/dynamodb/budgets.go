@@ -65,9 +65,12 @@ func (c *Catalog) Spend(ctx context.Context, s archive.Spending) (refused string
 		limit archive.MicroUSD
 		what  string
 	}
+	// The day comes last, so that nothing is ever taken back from the day. Otherwise a request
+	// that the user's budget refuses could take the day's last room for a moment, and another
+	// user's plan would be held for nothing.
 	entries := []entry{
-		{dayID(s.Day), s.DayLimit, "for all users today"},
 		{userDayID(s.Day, s.User), s.UserLimit, "for this user today"},
+		{dayID(s.Day), s.DayLimit, "for all users today"},
 	}
 	if s.Approved > 0 {
 		// The amount that an operator approved counts, and no budget holds it up.

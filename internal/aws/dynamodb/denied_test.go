@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -28,7 +29,11 @@ type wire struct {
 	before func(call string) error
 	// stale are reads that may return an older item.
 	stale []string
+	// limits are the greatest numbers of items that queries and scans asked for.
+	limits []string
 }
+
+var limit = regexp.MustCompile(`"Limit":(\d+)`)
 
 func (w *wire) Do(r *http.Request) (*http.Response, error) {
 	_, call, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
@@ -38,6 +43,9 @@ func (w *wire) Do(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
+	if m := limit.FindSubmatch(body); m != nil {
+		w.limits = append(w.limits, string(m[1]))
+	}
 	want := 0
 	switch call {
 	case "GetItem":
@@ -72,7 +80,7 @@ func TestACallThatIsDeniedIsAnErrorOfItsMethod(t *testing.T) {
 	job := archive.Job{ID: "j", UserID: "u", Status: "COMPLETED", ArchiveID: "a", ArchiveSize: 1}
 	spending := archive.Spending{Amount: 3, Day: "2026-11-26", User: "u", Plan: "p"}
 	approved, tooMuch := spending, spending
-	approved.Approved, tooMuch.UserLimit = 5, 2
+	approved.Approved, tooMuch.DayLimit = 5, 2
 	methods := map[string]func(ctx context.Context, c *dynamodb.Catalog) (any, error){
 		"Job":     func(ctx context.Context, c *dynamodb.Catalog) (any, error) { return c.Job(ctx, "j") },
 		"Account": func(ctx context.Context, c *dynamodb.Catalog) (any, error) { return c.Account(ctx, "u") },
@@ -318,6 +326,35 @@ func TestBothSeeTheOther(t *testing.T) {
 			t.Errorf("got %v after %v, want a transient error after five tries", err, w.calls)
 		}
 	})
+}
+
+// TestARequestThatTheUsersBudgetRefusesNeverTakesTheDaysLastRoom has another user's request
+// before each call of a request that the budget refuses.
+func TestARequestThatTheUsersBudgetRefusesNeverTakesTheDaysLastRoom(t *testing.T) {
+	a := testenv.NewAWS(t)
+	spend := func(c *dynamodb.Catalog, user events.UserID, amount archive.MicroUSD) string {
+		t.Helper()
+		refused, err := c.Spend(t.Context(), archive.Spending{Amount: amount, Day: "d", User: user, UserLimit: 5, DayLimit: 6})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return refused
+	}
+	if refused := spend(a.Catalog, "u", 5); refused != "" {
+		t.Fatal(refused)
+	}
+	w, catalog := wired(a)
+	w.before = func(string) error {
+		if len(w.calls) == 2 {
+			if refused := spend(a.Catalog, "v", 1); refused != "" {
+				t.Errorf("the other user: %s", refused)
+			}
+		}
+		return nil
+	}
+	if refused := spend(catalog, "u", 1); refused == "" {
+		t.Error("the user spends more than the budget")
+	}
 }
 
 func TestBudgetsAreSpentToTheLast(t *testing.T) {

@@ -23,7 +23,7 @@ const duePage = 500
 func (c *Catalog) DueJobs(ctx context.Context, by time.Time) iter.Seq2[events.JobID, error] {
 	return func(yield func(events.JobID, error) bool) {
 		for it, err := range c.due(ctx, c.jobs, DueIndex, attrDueShard, attrDue, by) {
-			if !yield(events.JobID(text(it, attrJobID)), err) || err != nil {
+			if !yield(events.JobID(text(it, attrJobID)), err) {
 				return
 			}
 		}
@@ -35,7 +35,7 @@ func (c *Catalog) DueJobs(ctx context.Context, by time.Time) iter.Seq2[events.Jo
 func (c *Catalog) DuePlans(ctx context.Context, by time.Time) iter.Seq2[events.UserID, error] {
 	return func(yield func(events.UserID, error) bool) {
 		for it, err := range c.due(ctx, c.accounts, PlanIndex, attrPlanShard, attrPlanDue, by) {
-			if !yield(events.UserID(text(it, attrUserID)), err) || err != nil {
+			if !yield(events.UserID(text(it, attrUserID)), err) {
 				return
 			}
 		}

@@ -45,7 +45,7 @@ func (c *Catalog) Select(ctx context.Context, user events.UserID, sel archive.Se
 	}
 	if next == "" {
 		// It is the first page, which may have grown since.
-		sel.Cursor, sel.Before = "", false
+		sel.Cursor = ""
 		return c.Select(ctx, user, sel)
 	}
 	slices.Reverse(jobs)

@@ -92,6 +92,40 @@ func (c *Catalog) SaveRetrieval(ctx context.Context, job archive.Job, intent arc
 		"archive_id = :archive AND attribute_not_exists(retrieval_request_id) AND retrieval_intent.#t = :token", values)
 }
 
+// SaveFaster writes that the job's retrieval is in a faster tier since the time at, and adds
+// the price to the job's bill. Its condition: the job still has this archive and this
+// retrieval, in the tier that job has.
+func (c *Catalog) SaveFaster(ctx context.Context, job archive.Job, tier archive.Tier, at time.Time, cost archive.MicroUSD) error {
+	return c.saveTier(ctx, "save faster tier", job, job.Tier, tier, at, int64(cost))
+}
+
+// TakeBackFaster undoes [Catalog.SaveFaster] after a refusal: it writes the tier and the time
+// that job has, and takes the price off the bill. Its condition: the job still has this
+// retrieval, in the faster tier.
+func (c *Catalog) TakeBackFaster(ctx context.Context, job archive.Job, tier archive.Tier, cost archive.MicroUSD) error {
+	return c.saveTier(ctx, "take back faster tier", job, tier, job.Tier, job.RetrievalRequestedAt, -int64(cost))
+}
+
+func (c *Catalog) saveTier(ctx context.Context, what string, job archive.Job, from, to archive.Tier, at time.Time, cost int64) error {
+	values := retrievalValues(job)
+	values[":at"], values[":cost"] = num(at.UnixMilli()), num(cost)
+	values[":due"] = num(dueOf(job, archive.Retrieval{Tier: to, RequestedAt: at}).UnixMilli())
+	set, remove, condition := "SET retrieval_requested_at = :at, due_at = :due", "", sameRetrieval+" AND "
+	if to != "" {
+		set += ", retrieval_tier = :tier, billed_tier = :tier"
+		values[":tier"] = str(string(to))
+	} else {
+		remove = " REMOVE retrieval_tier"
+	}
+	if from != "" {
+		condition += "retrieval_tier = :from"
+		values[":from"] = str(string(from))
+	} else {
+		condition += "attribute_not_exists(retrieval_tier)"
+	}
+	return c.update(ctx, what, job.ID, set+remove+" ADD billed_micro_usd :cost", condition, values)
+}
+
 // dueOf returns when there should be news of the job's retrieval.
 func dueOf(job archive.Job, r archive.Retrieval) time.Time {
 	r.Copy = job.Copy

@@ -101,10 +101,7 @@ func (s *Store) Retrieve(ctx context.Context, job archive.Job, tier archive.Tier
 		found.Found = true
 		return found, nil
 	}
-	out, err := s.client.RestoreObject(ctx, &s3.RestoreObjectInput{
-		Bucket: &at.Bucket, Key: &at.Key, VersionId: version(at),
-		RestoreRequest: &types.RestoreRequest{Days: aws.Int32(s.days), GlacierJobParameters: &types.GlacierJobParameters{Tier: types.Tier(tier)}},
-	}, once)
+	out, err := s.client.RestoreObject(ctx, s.request(at, tier), once)
 	found.Tier = tier
 	switch code := awsfault.Code(err); {
 	case code == inProgress:
@@ -117,11 +114,52 @@ func (s *Store) Retrieve(ctx context.Context, job archive.Job, tier archive.Tier
 	case err != nil:
 		return archive.Retrieval{}, s.judge(ctx, awsfault.Wrap(err, "request %s copy of %s", tier, at))
 	}
-	if resp, ok := middleware.GetRawResponse(out.ResultMetadata).(*smithyhttp.Response); ok && resp.StatusCode == http.StatusOK {
-		// The copy was made since the look. Only its expiry has moved.
+	if there(out) { // since the look
 		found.Found, found.Tier, found.Status = true, "", archive.Succeeded
 	}
 	return found, nil
+}
+
+// Faster moves the temporary copy that is on its way for the job's archive to a faster tier.
+// S3 bills this as another retrieval. The returned retrieval has the status Succeeded, and
+// nothing was requested, if the copy is there already.
+//
+// The error's kind is NotFound if no copy is on its way, Conflict if S3 refuses because the
+// copy is in that tier already, in a faster one, or was requested for another number of days,
+// and Capacity if the tier has no capacity.
+func (s *Store) Faster(ctx context.Context, job archive.Job, tier archive.Tier) (archive.Retrieval, error) {
+	at := job.Copy
+	r, err := s.Describe(ctx, job)
+	if err != nil || r.Status == archive.Succeeded {
+		return r, err
+	}
+	out, err := s.client.RestoreObject(ctx, s.request(at, tier), once)
+	switch code := awsfault.Code(err); {
+	case code == inProgress:
+		return r, fault.New(fault.Conflict, awsfault.Wrap(err, "move the copy of %s to %s", at, tier))
+	case err != nil:
+		return r, s.judge(ctx, awsfault.Wrap(err, "move the copy of %s to %s", at, tier))
+	case there(out):
+		r.Status = archive.Succeeded
+		return r, nil
+	}
+	r.Tier = tier
+	return r, nil
+}
+
+// request is the request for a temporary copy.
+func (s *Store) request(at archive.Copy, tier archive.Tier) *s3.RestoreObjectInput {
+	return &s3.RestoreObjectInput{
+		Bucket: &at.Bucket, Key: &at.Key, VersionId: version(at),
+		RestoreRequest: &types.RestoreRequest{Days: aws.Int32(s.days), GlacierJobParameters: &types.GlacierJobParameters{Tier: types.Tier(tier)}},
+	}
+}
+
+// there reports whether S3 answered a request with 200: the copy was there already, and only
+// its expiry has moved.
+func there(out *s3.RestoreObjectOutput) bool {
+	resp, ok := middleware.GetRawResponse(out.ResultMetadata).(*smithyhttp.Response)
+	return ok && resp.StatusCode == http.StatusOK
 }
 
 // retrieval returns a retrieval of the job's archive.

@@ -86,7 +86,7 @@ func main() {
 		write(w, all)
 	}
 	if err == nil && docs != "" {
-		err = writeSection(docs, section(all, time.Since(began)))
+		err = writeSection(docs, all)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
@@ -120,8 +120,9 @@ func run(ctx context.Context, o options, packages []string) (all []scored, err e
 		if err != nil {
 			return all, err
 		}
-		s := scored{name: t.name}
+		s, began := scored{name: t.name}, time.Now()
 		s.results, s.alone, err = t.mutate(ctx, o)
+		s.took = time.Since(began)
 		all = append(all, s)
 		if err != nil {
 			return all, fmt.Errorf("%s: %w", t.name, err)

@@ -3,8 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
-	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -47,6 +48,7 @@ type scored struct {
 	name    string
 	results []result
 	alone   int // how many had a build of their own
+	took    time.Duration
 }
 
 // score returns how many of a hundred mutants the tests notice, of those that change anything.
@@ -59,22 +61,21 @@ func score(results []result) string {
 	return fmt.Sprintf("%.1f %%", float64(1000*noticed/all)/10) // never rounded up to 100
 }
 
-// table writes a row for each package. Mutants that the compiler refuses are none.
+const columns = "| package | mutants | tried | killed | timed out | survived | equivalent | not covered | score | own build | minutes |\n" +
+	"| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+
+// row is a package's row. Mutants that the compiler refuses are none.
+func (s scored) row() string {
+	return fmt.Sprintf("| `%s` | %d | %d | %d | %d | %d | %d | %d | %s | %d | %.0f |", s.name, len(s.results)-count(s.results, notBuilt),
+		count(s.results, killed, timedOut, survived), count(s.results, killed), count(s.results, timedOut), count(s.results, survived),
+		count(s.results, equal), count(s.results, notReached), score(s.results), s.alone, s.took.Minutes())
+}
+
+// table writes a row for each package.
 func table(w io.Writer, all []scored) {
-	fmt.Fprintln(w, "| package | mutants | tried | killed | timed out | survived | equivalent | not covered | score |")
-	fmt.Fprintln(w, "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-	row := func(name string, results []result) {
-		fmt.Fprintf(w, "| %s | %d | %d | %d | %d | %d | %d | %d | %s |\n", name, len(results)-count(results, notBuilt),
-			count(results, killed, timedOut, survived), count(results, killed), count(results, timedOut), count(results, survived),
-			count(results, equal), count(results, notReached), score(results))
-	}
-	var sum []result
+	fmt.Fprint(w, columns)
 	for _, s := range all {
-		row("`"+s.name+"`", s.results)
-		sum = append(sum, s.results...)
-	}
-	if len(all) > 1 {
-		row("all", sum)
+		fmt.Fprintln(w, s.row())
 	}
 }
 
@@ -106,33 +107,39 @@ func details(w io.Writer, all []scored) {
 // title begins the section of the report on faults that this program writes.
 const title = "## Mutations\n"
 
-// section is what the report says.
-func section(all []scored, took time.Duration) string {
-	var out strings.Builder
-	alone := 0
-	for _, s := range all {
-		alone += s.alone
-	}
-	fmt.Fprintf(&out, "%s\nWritten by `MUTANTS_DOCS=docs/faults.md make mutants`, in %s on %d processors. Each mutant is one mistake in one line. "+
-		"The tests\nthat come to the line run with it, until one fails. A mutant is timed out if the tests take more than five times as long "+
-		"as\nusual; it is equivalent if it has a proof in `internal/test/mutants/equivalent.txt`. The score is the part that is killed or "+
-		"timed out,\nof those that are not equivalent. Of the mutants tried, %d could not share one build with the others.\n\n",
-		title, took.Round(time.Minute), runtime.NumCPU(), alone)
-	table(&out, all)
-	return out.String()
-}
+const preface = title + `
+Written by ` + "`MUTANTS_DOCS=docs/faults.md make mutants`" + `, which replaces the rows of the packages that it runs. Each mutant is one
+mistake in one line. The tests that come to the line run with it, until one fails. A mutant is timed out if the tests take more
+than five times as long as usual. It is equivalent if ` + "`internal/test/mutants/equivalent.txt`" + ` has a proof. The score is the part
+that is killed or timed out, of all mutants that are not equivalent. “Own build” counts those that could not share one build
+with the others.
 
-// writeSection puts a section into a report, in place of the one that is there, or at the end.
-func writeSection(file, section string) error {
+`
+
+// writeSection puts the rows into the section of a report. The section keeps its rows of other
+// packages. If the report has no such section yet, it becomes the last one.
+func writeSection(file string, all []scored) error {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	before, after, ok := strings.Cut(string(data), "\n"+title)
-	if ok {
-		if _, after, ok = strings.Cut(after, "\n## "); ok {
-			after = "\n## " + after
+	before, old, _ := strings.Cut(string(data), "\n"+title)
+	old, after, more := strings.Cut(old, "\n## ")
+	if more {
+		after = "\n## " + after
+	}
+	rows := map[string]string{}
+	for line := range strings.Lines(old) {
+		if name, _, ok := strings.Cut(strings.TrimPrefix(line, "| `"), "` |"); ok && strings.HasPrefix(line, "| `") {
+			rows[name] = strings.TrimSpace(line)
 		}
+	}
+	for _, s := range all {
+		rows[s.name] = s.row()
+	}
+	section := preface + columns
+	for _, name := range slices.Sorted(maps.Keys(rows)) {
+		section += rows[name] + "\n"
 	}
 	return os.WriteFile(file, []byte(strings.TrimRight(before, "\n")+"\n\n"+section+after), 0o644)
 }

@@ -52,7 +52,7 @@ func TestP(t *testing.T) {
 	out := play()
 	for _, want := range []string{
 		// Those of Larger are to negate, >= and no return; those of Count to negate and <=.
-		"| `p` | 6 | 5 | 4 | 0 | 1 | 0 | 1 | 66.6 % |",
+		"| `p` | 6 | 5 | 4 | 0 | 1 | 0 | 1 | 66.6 % | 0 | 0 |",
 		"| survived | Larger, `p.go:4` | `if a > b {` | > becomes >= in a > b |",
 		"| not covered | Unseen, `p.go:17` | `func Unseen() bool { return true }` | true becomes false in return true |",
 	} {

@@ -74,26 +74,46 @@ func TestAllMistakesOfAFileStandBehindOneSwitch(t *testing.T) {
 	}
 }
 
-func TestASectionTakesThePlaceOfTheOneBefore(t *testing.T) {
-	const old, one, two = "# Report\n\n## First\n\na\n", title + "\none\n", title + "\ntwo\n"
+func TestTheSectionKeepsTheRowsOfOtherPackages(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "report.md")
-	for _, c := range []struct{ before, section, want string }{
-		{old, one, old + "\n" + one},
-		{old + "\n" + one, two, old + "\n" + two},
-		{old + "\n" + one + "\n## Last\n\nb\n", two, old + "\n" + two + "\n## Last\n\nb\n"},
+	row := func(pkg string, of outcome) scored { return scored{name: pkg, results: []result{{outcome: of}}} }
+	for _, c := range []struct {
+		name, before, after string // what is around the section
+		rows                []scored
+		want                []string
+	}{
+		{"the first time", "# Report\n\n## First\n\na\n", "", []scored{row("p", killed), row("q", survived)},
+			[]string{"| `p` | 1 | 1 | 1 | 0 | 0 | 0 | 0 | 100.0 % | 0 | 0 |\n", "| `q` | 1 | 1 | 0 | 0 | 1 | 0 | 0 | 0.0 % | 0 | 0 |\n"}},
+		{"one package again", "", "", []scored{row("q", killed)},
+			[]string{"| `p` | 1 | 1 | 1 | 0 | 0 | 0 | 0 | 100.0 % | 0 | 0 |\n", "| `q` | 1 | 1 | 1 | 0 | 0 | 0 | 0 | 100.0 % | 0 | 0 |\n"}},
+		{"a section follows", "", "\n## Last\n\nb\n", []scored{row("r", equal)},
+			[]string{"| `p` | 1 | 1 | 1", "| `q` | 1 | 1 | 1", "| `r` | 1 | 0 | 0 | 0 | 0 | 1 | 0 |  | 0 | 0 |\n"}},
 	} {
-		if err := os.WriteFile(file, []byte(c.before), 0o644); err != nil {
+		data := c.before
+		if data == "" {
+			was, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			data = string(was) + c.after
+		}
+		if err := os.WriteFile(file, []byte(data), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if err := writeSection(file, c.section); err != nil {
+		if err := writeSection(file, c.rows); err != nil {
 			t.Fatal(err)
 		}
 		got, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if string(got) != c.want {
-			t.Errorf("%q: got %q, want %q", c.before, got, c.want)
+		if !strings.HasPrefix(string(got), "# Report\n\n## First\n\na\n\n"+title) || !strings.HasSuffix(string(got), c.after) || strings.Count(string(got), title) != 1 {
+			t.Errorf("%s: the report is\n%s", c.name, got)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(string(got), want) {
+				t.Errorf("%s: got\n%s\nwant a row %s", c.name, got, want)
+			}
 		}
 	}
 }

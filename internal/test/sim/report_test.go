@@ -181,6 +181,13 @@ func TestReport(t *testing.T) {
 		say("| %s | `%s` | `%s` | %s |", c.what, c.file, c.world, says)
 	}
 	if file := os.Getenv("GAS_SIM_DOCS"); file != "" {
+		// The last section is written by internal/test/mutants.
+		const mutations = "\n## Mutations\n"
+		if was, err := os.ReadFile(file); err == nil {
+			if _, section, ok := strings.Cut(string(was), mutations); ok {
+				out.WriteString(mutations + section)
+			}
+		}
 		if err := os.WriteFile(file, []byte(out.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,202 @@
+package thaw_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/aws/cold"
+	"github.com/gas-restore/gas/internal/aws/glacier"
+	"github.com/gas-restore/gas/internal/aws/s3cold"
+	"github.com/gas-restore/gas/internal/cost"
+	"github.com/gas-restore/gas/internal/fault"
+	localaws "github.com/gas-restore/gas/internal/local/aws"
+	"github.com/gas-restore/gas/internal/test/testenv"
+	"github.com/gas-restore/gas/internal/thaw"
+)
+
+// mover moves retrievals to faster tiers, beside a stand-in.
+type mover struct {
+	*testenv.AWS
+	*thaw.Faster
+	t     *testing.T
+	store cold.Store
+	spent archive.MicroUSD // for the first retrieval of each job
+}
+
+func newMover(t *testing.T) *mover {
+	a := testenv.NewAWS(t)
+	a.Account("u", archive.Premium)
+	store := cold.Store{Vault: glacier.New(a.Config, testenv.VaultID, topic), Objects: s3cold.New(a.Config, testenv.ColdID, 1)}
+	return &mover{AWS: a, t: t, store: store, Faster: &thaw.Faster{
+		Catalog: a.Catalog, Store: store, Budgets: a.Catalog, Prices: cost.Public().In("us-east-1"), Now: a.World.Clock.Now,
+	}}
+}
+
+// requested has the job's archive on its way in the tier, as thaw leaves it.
+func (m *mover) requested(job archive.Job, tier archive.Tier) archive.Job {
+	m.t.Helper()
+	intent := archive.Intent{Token: "t-" + string(job.ID), At: m.Now()}
+	if err := m.AWS.Catalog.SaveIntent(m.t.Context(), job, intent); err != nil {
+		m.t.Fatal(err)
+	}
+	job.Intent = &intent
+	r, err := m.store.Retrieve(m.t.Context(), job, tier)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	r.RequestedAt, r.Cost = m.Now(), m.Prices.Of(job.Copy.Class, tier, 1, job.ArchiveSize)
+	m.spent = r.Cost
+	if err := m.AWS.Catalog.SaveRetrieval(m.t.Context(), job, intent, r); err != nil {
+		m.t.Fatal(err)
+	}
+	return m.Job(job.ID)
+}
+
+// paid is how many retrievals S3 has billed.
+func (m *mover) paid() (n int) {
+	for _, jobs := range m.S3.Restores() {
+		n += jobs
+	}
+	return n
+}
+
+func TestAnOrderForAFasterTierPaysOnceAndSaysWhatItDid(t *testing.T) {
+	const (
+		exp, std, bulk = archive.Expedited, archive.Standard, archive.Bulk
+	)
+	restore := func(f localaws.Fault) func(*mover, archive.Job) {
+		f.Service, f.Operation, f.Times = "s3", "RestoreObject", 1
+		return func(m *mover, _ archive.Job) {
+			if err := m.Faults.Add(f); err != nil {
+				m.t.Fatal(err)
+			}
+		}
+	}
+	for _, c := range []struct {
+		name     string
+		class    archive.Class
+		from, to archive.Tier // from empty: not requested
+		before   func(*mover, archive.Job)
+		want     thaw.Move
+		kind     fault.Kind   // of the error
+		billed   archive.Tier // the order adds the price in this tier to the bill; empty for nothing
+		tier     archive.Tier // in the catalog afterwards
+		paid     int          // retrievals that S3 billed in all
+		again    thaw.Move    // the same order once more; empty for none
+		paidThen int
+	}{
+		{name: "GLACIER from Standard", class: archive.Glacier, from: std, to: exp, want: thaw.Moved, billed: exp, tier: exp, paid: 2, again: thaw.AsFast, paidThen: 2},
+		{name: "GLACIER from Bulk", class: archive.Glacier, from: bulk, to: std, want: thaw.Moved, billed: std, tier: std, paid: 2, again: thaw.AsFast, paidThen: 2},
+		{name: "DEEP_ARCHIVE from Bulk", class: archive.DeepArchive, from: bulk, to: std, want: thaw.Moved, billed: std, tier: std, paid: 2, again: thaw.AsFast, paidThen: 2},
+		{name: "DEEP_ARCHIVE has no Expedited", class: archive.DeepArchive, from: std, to: exp, want: thaw.Fixed, tier: std, paid: 1},
+		{name: "GLACIER_IR needs nothing", class: archive.Instant, from: std, to: exp, want: thaw.Fixed, tier: std},
+		{name: "a vault moves nothing", class: archive.Vault, from: std, to: exp, want: thaw.Fixed, tier: std},
+		{name: "not requested", class: archive.Glacier, to: exp, want: thaw.NotRequested},
+		{name: "already Expedited", class: archive.Glacier, from: exp, to: exp, want: thaw.AsFast, tier: exp, paid: 1},
+		{name: "faster than the order", class: archive.Glacier, from: exp, to: std, want: thaw.AsFast, tier: exp, paid: 1},
+		{name: "the copy is there", class: archive.Glacier, from: std, to: exp, want: thaw.CopyThere, tier: std, paid: 1,
+			before: func(m *mover, _ archive.Job) { m.World.Clock.Advance(6 * time.Hour) }},
+		{name: "the copy failed", class: archive.Glacier, from: std, to: exp, kind: fault.NotFound, tier: std, paid: 1,
+			before: func(m *mover, _ archive.Job) { m.S3.FailNextRestores(1); m.World.Clock.Advance(6 * time.Hour) }},
+		{name: "somebody made it faster by hand", class: archive.Glacier, from: std, to: exp, want: thaw.AsFast, tier: std, paid: 2,
+			before: func(m *mover, job archive.Job) {
+				if _, err := m.store.Faster(m.t.Context(), job, exp); err != nil {
+					m.t.Fatal(err)
+				}
+			}},
+		{name: "no Expedited capacity", class: archive.Glacier, from: std, to: exp, kind: fault.Capacity, tier: std, paid: 1,
+			before: func(m *mover, _ archive.Job) { m.S3.SetExpeditedRefusal(1) }},
+		{name: "not allowed", class: archive.Glacier, from: std, to: exp, kind: fault.Denied, tier: std, paid: 1,
+			before: restore(localaws.Fault{Code: "AccessDenied", Status: 403}), again: thaw.Moved, paidThen: 2},
+		{name: "S3 fails before it takes the order", class: archive.Glacier, from: std, to: exp, kind: fault.Transient, billed: exp, tier: exp, paid: 1,
+			before: restore(localaws.Fault{Code: "InternalError", Status: 500}), again: thaw.AsFast, paidThen: 2},
+		{name: "S3 takes the order and its answer is lost", class: archive.Glacier, from: std, to: exp, kind: fault.Transient, billed: exp, tier: exp, paid: 2,
+			before: restore(localaws.Fault{Code: "InternalError", Status: 500, After: true}), again: thaw.AsFast, paidThen: 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := newMover(t)
+			var job archive.Job
+			if c.class == archive.Vault {
+				job = m.Archive("u", "j1", []byte("result"))
+			} else {
+				job = m.ArchiveIn(c.class, "u", "j1", []byte("result"))
+			}
+			if c.from != "" {
+				job = m.requested(job, c.from)
+			}
+			if c.before != nil {
+				c.before(m, job)
+			}
+			move, cost, err := m.Move(t.Context(), job, c.to)
+			if move != c.want || (err == nil) != (c.want != "") || err != nil && fault.KindOf(err) != c.kind {
+				t.Errorf("got %q and %v of kind %s, want %q and kind %s", move, err, fault.KindOf(err), c.want, c.kind)
+			}
+			var added archive.MicroUSD
+			if c.billed != "" {
+				added = m.Prices.Of(c.class, c.billed, 1, job.ArchiveSize)
+			}
+			check := func(when string) {
+				now := m.Job("j1")
+				if now.Tier != c.tier || now.Billed != m.spent.Plus(added) || now.RetrievalID != job.RetrievalID {
+					t.Errorf("%s: tier %q, billed %s, retrieval %q; want %q, %s and %q", when, now.Tier, now.Billed, now.RetrievalID, c.tier, m.spent.Plus(added), job.RetrievalID)
+				}
+				if now.Billed == m.spent && !now.RetrievalRequestedAt.Equal(job.RetrievalRequestedAt) {
+					t.Errorf("%s: requested at %s, want %s", when, now.RetrievalRequestedAt, job.RetrievalRequestedAt)
+				}
+				if all, _, err := m.AWS.Catalog.Spent(t.Context(), m.Now().UTC().Format(time.DateOnly), "u"); err != nil || all != added {
+					t.Errorf("%s: %s is entered into the budgets, %v; want %s", when, all, err, added)
+				}
+			}
+			if cost != added {
+				t.Errorf("it says that it cost %s, want %s", cost, added)
+			}
+			check("then")
+			if n := m.paid(); n != c.paid {
+				t.Errorf("S3 billed %d retrievals, want %d", n, c.paid)
+			}
+			if c.again == "" {
+				return
+			}
+			move, cost, err = m.Move(t.Context(), m.Job("j1"), c.to)
+			if move != c.again || err != nil {
+				t.Errorf("once more: got %q, %v; want %q", move, err, c.again)
+			}
+			if added, c.tier = added.Plus(cost), c.to; c.again != thaw.Moved && cost != 0 {
+				t.Errorf("once more: it cost %s", cost)
+			}
+			check("once more")
+			if n := m.paid(); n != c.paidThen {
+				t.Errorf("once more: S3 billed %d retrievals, want %d", n, c.paidThen)
+			}
+		})
+	}
+}
+
+func TestAMovedRetrievalIsThereSooner(t *testing.T) {
+	m := newMover(t)
+	job := m.requested(m.ArchiveIn(archive.Glacier, "u", "j1", []byte("result")), archive.Standard)
+	if _, _, err := m.Move(t.Context(), job, archive.Expedited); err != nil {
+		t.Fatal(err)
+	}
+	m.World.Clock.Advance(5 * time.Minute)
+	if r, err := m.store.Describe(t.Context(), m.Job("j1")); err != nil || r.Status != archive.Succeeded {
+		t.Errorf("five minutes later: %+v, %v", r, err)
+	}
+}
+
+// TestAnOrderForAFasterTierLeavesAnotherRetrievalAlone has a job that changed after it was read.
+func TestAnOrderForAFasterTierLeavesAnotherRetrievalAlone(t *testing.T) {
+	m := newMover(t)
+	job := m.requested(m.ArchiveIn(archive.Glacier, "u", "j1", []byte("result")), archive.Standard)
+	if err := m.AWS.Catalog.ClearRetrieval(t.Context(), job, archive.GlacierFailed, m.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := m.Move(t.Context(), job, archive.Expedited); !fault.Is(err, fault.Conflict) {
+		t.Errorf("got %v, want a conflict", err)
+	}
+	all, _, err := m.AWS.Catalog.Spent(t.Context(), m.Now().UTC().Format(time.DateOnly), "u")
+	if n := m.paid(); n != 1 || all != 0 || err != nil {
+		t.Errorf("S3 billed %d retrievals, and %s is entered into the budgets, %v; want 1 and nothing", n, all, err)
+	}
+}
