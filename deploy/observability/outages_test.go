@@ -265,7 +265,7 @@ func (w *watched) prometheus(targets []string) {
 	}
 	write("rules.yaml", shortened(w.t, string(text)))
 	addr := freeAddress(w.t)
-	conf := write("prometheus.yaml", fmt.Sprintf("global: {scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: 2s}\nrule_files: [rules.yaml]\n"+
+	conf := write("prometheus.yaml", fmt.Sprintf("global: {scrape_interval: 4s, scrape_timeout: 4s, evaluation_interval: 2s}\nrule_files: [rules.yaml]\n"+
 		"scrape_configs:\n  - job_name: gas\n    static_configs: [{targets: [%s]}]\n", strings.Join(targets, ", ")))
 	cmd := exec.Command("prometheus", "--config.file="+conf, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+addr, "--log.level=error")
 	cmd.Stderr = os.Stderr

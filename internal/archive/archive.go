@@ -104,6 +104,8 @@ type Job struct {
 	Tier Tier
 	// RetrievalRequestedAt is the time of the request.
 	RetrievalRequestedAt time.Time
+	// Trace is the step that requested the retrieval; empty if nobody traces. It decides nothing.
+	Trace string
 	// Billed is the price of all retrievals of this job by the price list, and BilledTier
 	// the tier of the latest. They stay after the file is restored.
 	Billed     MicroUSD

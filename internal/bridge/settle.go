@@ -237,7 +237,11 @@ func (d *Drain) event(m queue.Message) (events.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.Source.Parse(n)
+	e, err := d.Source.Parse(n)
+	if err != nil {
+		return nil, err
+	}
+	return d.traced(n, e), nil
 }
 
 func (d *Drain) deadLetter(m queue.Message, reason error) events.DeadLetter {

@@ -6,6 +6,7 @@ package bridge
 
 import (
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/queue"
+	"github.com/gas-restore/gas/internal/trace"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -27,6 +29,9 @@ type Notification struct {
 	// Via is [events.ViaSNS] for a message with an envelope, from the queue or the
 	// webhook, and [events.ViaSQSRaw] for one without.
 	Via events.Via
+	// Trace is the step of the sender; empty if nobody traces. It is not signed, and decides
+	// nothing.
+	Trace string
 }
 
 // Source is one topic with its queue, and the meaning of its messages.
@@ -49,6 +54,27 @@ type envelope struct {
 	TopicARN  string `json:"TopicArn"`
 	Message   *string
 	Timestamp string
+
+	MessageAttributes json.RawMessage
+}
+
+// traceOf returns the step that SNS's message attributes name; empty if there is none.
+func traceOf(attributes []byte) string {
+	var of map[string]struct{ Value string }
+	if json.Unmarshal(attributes, &of) != nil {
+		return ""
+	}
+	return of[trace.Key].Value
+}
+
+// traced returns the event as a part of the sender's step.
+func (d *Drain) traced(n Notification, e events.Event) events.Event {
+	ctx, step := trace.Start(trace.In(context.Background(), n.Trace), "bridge", "take "+d.Source.Name+" message")
+	defer step.Done(nil)
+	if of := trace.Of(ctx); of != "" {
+		return events.Traced{Event: e, TraceParent: of}
+	}
+	return e
 }
 
 // unwrap takes the notification out of an SQS message's body: the SNS envelope, or with
@@ -86,7 +112,7 @@ func unwrap(m queue.Message, topic string) (Notification, error) {
 	if err := events.CheckID("SNS envelope: MessageId", e.MessageID); err != nil {
 		return Notification{}, err
 	}
-	return Notification{ID: e.MessageID, At: at, Body: *e.Message, Via: events.ViaSNS}, nil
+	return Notification{ID: e.MessageID, At: at, Body: *e.Message, Via: events.ViaSNS, Trace: traceOf(e.MessageAttributes)}, nil
 }
 
 // PremiumSource reads the premium topic. Its messages are [events.UpgradeMessage]s.

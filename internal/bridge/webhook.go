@@ -144,13 +144,14 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.Tally.Handshakes.Add(1)
 		h.Log.Warn("the webhook was unsubscribed from its topic", "source", d.Source.Name, "topic", m.TopicARN)
 	default:
-		h.notification(w, r, d, m)
+		h.notification(w, r, d, m, body)
 	}
 }
 
-func (h *Webhook) notification(w http.ResponseWriter, r *http.Request, d *Drain, m snsverify.Message) {
+func (h *Webhook) notification(w http.ResponseWriter, r *http.Request, d *Drain, m snsverify.Message, body []byte) {
 	// The queue has the same message, and the drain makes its dead letter.
-	e, err := d.Source.Parse(Notification{ID: m.ID, At: m.Timestamp, Body: m.Message, Via: events.ViaSNS})
+	n := Notification{ID: m.ID, At: m.Timestamp, Body: m.Message, Via: events.ViaSNS}
+	e, err := d.Source.Parse(n)
 	d.Wake()
 	if other, ok := errors.AsType[*NotOurs](err); ok {
 		h.Tally.Foreign.Add(1)
@@ -163,7 +164,11 @@ func (h *Webhook) notification(w http.ResponseWriter, r *http.Request, d *Drain,
 		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
 		return
 	}
-	duplicates, errs := d.Publish.Publish(r.Context(), []events.Event{e})
+	var unsigned envelope
+	if events.UnmarshalObject(body, &unsigned) == nil {
+		n.Trace = traceOf(unsigned.MessageAttributes)
+	}
+	duplicates, errs := d.Publish.Publish(r.Context(), []events.Event{d.traced(n, e)})
 	if errs[0] != nil {
 		h.Tally.Failed.Add(1)
 		h.publishing.Failed(h.Log, "webhook could not publish", "source", d.Source.Name, "message", m.ID, "err", errs[0])

@@ -46,7 +46,7 @@ func (b *Bus) PublishAll(ctx context.Context, es []events.Event) ([]Ack, []error
 	var single []int
 	seen := make(map[string]bool, len(es))
 	for i, e := range es {
-		m, err := events.Encode(e)
+		m, err := events.Encode(traced(ctx, e))
 		if err != nil {
 			errs[i] = fault.New(fault.Invalid, err)
 			continue

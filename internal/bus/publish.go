@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/trace"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -23,11 +24,22 @@ type Ack struct {
 
 // Publish publishes e and returns when JetStream has stored it.
 func (b *Bus) Publish(ctx context.Context, e events.Event) (Ack, error) {
-	f, err := b.publishAsync(e)
+	f, err := b.publishAsync(ctx, e)
 	if err != nil {
 		return Ack{}, err
 	}
 	return f.wait(ctx)
+}
+
+// traced returns the event with the step that ctx belongs to, if there is one.
+func traced(ctx context.Context, e events.Event) events.Event {
+	if _, has := e.(events.Traced); has {
+		return e
+	}
+	if step := trace.Of(ctx); step != "" {
+		return events.Traced{Event: e, TraceParent: step}
+	}
+	return e
 }
 
 type future struct {
@@ -36,8 +48,8 @@ type future struct {
 	ack     jetstream.PubAckFuture
 }
 
-func (b *Bus) publishAsync(e events.Event) (future, error) {
-	m, err := events.Encode(e)
+func (b *Bus) publishAsync(ctx context.Context, e events.Event) (future, error) {
+	m, err := events.Encode(traced(ctx, e))
 	if err != nil {
 		return future{}, fault.New(fault.Invalid, err)
 	}
@@ -126,7 +138,7 @@ type stream struct {
 const maxUnflushed = 512
 
 func (s *stream) emit(ctx context.Context, e events.Event) error {
-	f, err := s.bus.publishAsync(e)
+	f, err := s.bus.publishAsync(ctx, e)
 	if err != nil {
 		return err
 	}

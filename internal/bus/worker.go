@@ -14,6 +14,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/outage"
+	"github.com/gas-restore/gas/internal/trace"
 	"github.com/gas-restore/gas/internal/wait"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -354,6 +355,8 @@ func (r *run[E]) ended(ctx context.Context, meta *jetstream.MsgMetadata, before 
 // handle decodes the message and runs the handler. A panic of the handler becomes an
 // error.
 func (r *run[E]) handle(ctx context.Context, m jetstream.Msg) (err error) {
+	ctx, step := trace.Start(trace.In(ctx, m.Headers().Get(events.HeaderTrace)), r.Consumer, r.Consumer+" "+WorkSubject(m.Subject()))
+	defer func() { step.Done(err) }()
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("panic: %v", v)

@@ -7,6 +7,7 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/checksum/treehash"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/trace"
 )
 
 // look reads what the catalog, the notification and Glacier say about the file.
@@ -58,6 +59,7 @@ func (r *Restorer) lookAtCatalog(ctx context.Context, f *file) error {
 	if err != nil {
 		return err
 	}
+	trace.Link(ctx, job.Trace)
 	if doubt := job.Doubt(); doubt != "" {
 		return stopf(UnreadableJob, "the catalog's job %q of user %s cannot be worked with: %s", job.ID, job.UserID, doubt)
 	}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/kv"
+	"github.com/gas-restore/gas/internal/trace"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -86,13 +87,19 @@ func (r *Restorer) Restore(ctx context.Context, notification events.RetrievalCom
 	f := &file{
 		notification: notification,
 		emit:         emit,
-		log:          r.Log.With("job", notification.JobID, "retrieval", notification.RetrievalID),
+		log:          trace.Log(ctx, r.Log).With("job", notification.JobID, "retrieval", notification.RetrievalID),
 	}
 	defer r.free(f)
-	for _, step := range []func(context.Context, *file) error{
-		r.look, r.fetch, r.put, r.prove, r.tidy, r.release, r.clear, r.tell,
+	for _, step := range []struct {
+		name string
+		do   func(context.Context, *file) error
+	}{
+		{"look", r.look}, {"fetch", r.fetch}, {"put", r.put}, {"prove", r.prove}, {"tidy", r.tidy}, {"release", r.release}, {"clear", r.clear}, {"tell", r.tell},
 	} {
-		if err := step(ctx, f); err != nil {
+		stepCtx, span := trace.Child(ctx, "restore", step.name)
+		err := step.do(stepCtx, f)
+		span.Done(err)
+		if err != nil {
 			return r.leave(ctx, f, err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/gas-restore/gas/internal/cost"
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/kv"
+	"github.com/gas-restore/gas/internal/trace"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -64,7 +65,7 @@ const (
 // publishes the same ids. If it was interrupted, it goes on where it was. A plan that would
 // cost too much is held; that is no error. An unknown user is an error of kind Invalid.
 func (p *Planner) Plan(ctx context.Context, e events.UserUpgraded, _ Emit) error {
-	log := p.Log.With("user", e.UserID, "message", e.ID)
+	log := trace.Log(ctx, p.Log).With("user", e.UserID, "message", e.ID)
 	progress := Progress{ID: e.ID, User: e.UserID, Via: e.Via}
 	account, err := p.Accounts.Account(ctx, e.UserID)
 	if fault.Is(err, fault.NotFound) {

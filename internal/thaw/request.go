@@ -11,6 +11,7 @@ import (
 	"github.com/gas-restore/gas/internal/cost"
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/gate"
+	"github.com/gas-restore/gas/internal/trace"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -95,7 +96,7 @@ func (r *Requester) intentLife() time.Duration { return intentCalls * r.CallTime
 // with the task.
 func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Emit) error {
 	r.once.Do(r.init)
-	log := r.Log.With("user", e.UserID, "job", e.JobID)
+	log := trace.Log(ctx, r.Log).With("user", e.UserID, "job", e.JobID)
 	job, err := r.Catalog.Job(ctx, e.JobID)
 	if fault.Is(err, fault.NotFound) {
 		return fault.Errorf(fault.Invalid, "unknown job %q: not in the catalog", e.JobID)

@@ -1,6 +1,10 @@
 package web
 
-import "context"
+import (
+	"context"
+
+	"github.com/gas-restore/gas/internal/trace"
+)
 
 // request is what the log says about a request.
 type request struct {
@@ -25,5 +29,5 @@ func requestOf(ctx context.Context) request {
 // audit writes to the log what somebody did, or what was refused.
 func (s *Server) audit(ctx context.Context, what string, args ...any) {
 	r := requestOf(ctx)
-	s.log.Info(what, append(args, "request", r.id, "ip", r.ip)...)
+	trace.Log(ctx, s.log).Info(what, append(args, "request", r.id, "ip", r.ip)...)
 }

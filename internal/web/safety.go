@@ -18,6 +18,7 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/signin"
 	"github.com/gas-restore/gas/internal/text"
+	"github.com/gas-restore/gas/internal/trace"
 )
 
 // viewerLocal is the key of a request's viewer.
@@ -43,7 +44,9 @@ func (s *Server) policy() string {
 // limit, and catches panics.
 func (s *Server) frame(c fiber.Ctx) (err error) {
 	began, id := time.Now(), rand.Text()
-	c.SetContext(withRequest(context.Background(), request{id: id, ip: c.IP()}))
+	// A browser's own trace is not believed: anybody could make the site trace everything.
+	ctx, step := trace.Start(withRequest(context.Background(), request{id: id, ip: c.IP()}), "web", c.Method())
+	c.SetContext(ctx)
 	c.Set(fiber.HeaderXRequestID, id)
 	c.Set(fiber.HeaderContentSecurityPolicy, s.policy())
 	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
@@ -59,6 +62,8 @@ func (s *Server) frame(c fiber.Ctx) (err error) {
 	}
 	path := ""
 	defer func() {
+		step.SetName(routeName(c.Method(), path))
+		step.Done(err)
 		s.measure(c.Method(), path, c.Response().StatusCode(), err, time.Since(began))
 	}()
 	if p := misframed(string(c.Request().Header.Protocol()), c.Request().Header.RawHeaders()); p != nil {
@@ -72,7 +77,7 @@ func (s *Server) frame(c fiber.Ctx) (err error) {
 	if !pace.allow(c.IP()) {
 		return errTooMany
 	}
-	ctx, cancel := context.WithTimeout(c.Context(), requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	c.SetContext(ctx)
 	defer func() {
@@ -203,7 +208,7 @@ func (s *Server) note(c fiber.Ctx, p *problem) {
 	case p.status >= 500:
 		level = slog.LevelError
 	}
-	s.log.Log(c.Context(), level, what, append(args, "error", text.Clip(p.Error(), maxLogged))...)
+	trace.Log(c.Context(), s.log).Log(c.Context(), level, what, append(args, "error", text.Clip(p.Error(), maxLogged))...)
 }
 
 type problemBody struct {

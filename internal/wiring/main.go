@@ -21,10 +21,25 @@ func Main(name config.Service, build func(context.Context, Env) (daemon.Part, er
 	warnOfUnknown(os.Environ(), log.Warn)
 	return daemon.Main(string(name), log, cfg.StopGrace, daemon.HealthOptions{Addr: cfg.HealthListen, Profiles: cfg.Profiles}, err,
 		func(ctx context.Context, log *slog.Logger) ([]daemon.Part, error) {
-			part, err := build(ctx, Env{Config: cfg, Log: log})
+			stop, err := Traces(ctx, name)
+			var part daemon.Part
+			if err == nil {
+				part, err = build(ctx, Env{Config: cfg, Log: log})
+				part.Close = both(part.Close, stop)
+			}
 			if _, ours := errors.AsType[config.Fault](err); ours {
 				err = daemon.Misconfigured{Err: err}
 			}
 			return []daemon.Part{part}, err
 		})
+}
+
+// both returns a function that calls both; the first may be nil.
+func both(first, second func()) func() {
+	return func() {
+		if first != nil {
+			first()
+		}
+		second()
+	}
 }

@@ -27,6 +27,13 @@ type Message struct {
 	Data    []byte
 }
 
+// Traced is an event with the step that it belongs to, for [HeaderTrace]. A reader gets the
+// event alone.
+type Traced struct {
+	Event
+	TraceParent string
+}
+
 type envelope struct {
 	Version int             `json:"v"`
 	Type    string          `json:"type"`
@@ -75,6 +82,13 @@ func Types() []TypeInfo { return slices.Clone(types) }
 // ids, and a state, tier, status, way or kind that this release does not know; the error
 // names the field.
 func Encode(e Event) (Message, error) {
+	if t, ok := e.(Traced); ok {
+		m, err := Encode(t.Event)
+		if err == nil && t.TraceParent != "" {
+			m.Header[HeaderTrace] = []string{t.TraceParent}
+		}
+		return m, err
+	}
 	if err := errors.Join(e.validate(), e.values()); err != nil {
 		return Message{}, fmt.Errorf("encode %s: %w", e.Type(), err)
 	}

@@ -48,6 +48,9 @@ const (
 	// HeaderAttempts has, in JSON, the attempts of a message that was put aside; a message
 	// that is new does not have it.
 	HeaderAttempts = "Gas-Attempts"
+	// HeaderTrace has the step that the message belongs to, in the form of W3C Trace Context.
+	// Most messages do not have it.
+	HeaderTrace = "traceparent"
 	// HeaderReplayOf links a replayed message to its dead letters; see
 	// [EncodeDeaths].
 	HeaderReplayOf = "Gas-Replay-Of"

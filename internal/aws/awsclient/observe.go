@@ -10,6 +10,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/aws/awsfault"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/trace"
 )
 
 // Call is the outcome of one call of AWS, with all its tries.
@@ -30,7 +31,9 @@ func observed(observe func(Call)) func(*middleware.Stack) error {
 	return func(stack *middleware.Stack) error {
 		return stack.Finalize.Add(middleware.FinalizeMiddlewareFunc("gas.Observe", func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
 			began := time.Now()
+			ctx, step := trace.Child(ctx, "aws", awsmiddleware.GetServiceID(ctx)+" "+awsmiddleware.GetOperationName(ctx))
 			out, meta, err := next.HandleFinalize(ctx, in)
+			step.Done(err)
 			if err != nil && errors.Is(ctx.Err(), context.Canceled) {
 				return out, meta, err
 			}

@@ -47,6 +47,7 @@ const (
 	attrRestoredBy = "restored_by"
 	attrResultSize = "restored_size"
 	attrOrdered    = "retrieval_ordered"
+	attrTrace      = "retrieval_trace"
 )
 
 // failedAttr is the attribute that counts the retrievals that failed in this way.
@@ -152,6 +153,7 @@ func readJob(it item) (archive.Job, *fields) {
 		TreeHash:             f.hash(attrTreeHash),
 		RetrievalID:          events.RetrievalID(f.text(attrRetrievalID)),
 		Tier:                 archive.Tier(f.text(attrTier)),
+		Trace:                text(it, attrTrace),
 		RetrievalRequestedAt: f.instant(attrRequestedAt),
 		BilledTier:           archive.Tier(f.text(attrBilledTier)),
 		Ordered:              f.yes(attrOrdered),

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/trace"
 )
 
 // intentLife is how long after an intent there should be news, if the intent itself does
@@ -79,6 +80,10 @@ func (c *Catalog) SaveRetrieval(ctx context.Context, job archive.Job, intent arc
 		set = strings.TrimSpace(set) + ", retrieval_tier = :tier, billed_tier = :tier "
 		values[":tier"] = str(string(r.Tier))
 	}
+	if step := trace.Of(ctx); step != "" { // the news comes hours later, and knows no trace
+		set = strings.TrimSpace(set) + ", " + attrTrace + " = :trace "
+		values[":trace"] = str(step)
+	}
 	if job.ArchiveSize < 0 && r.Size > 0 {
 		set = strings.TrimSpace(set) + ", archive_size = :size "
 		values[":size"] = num(r.Size)
@@ -131,7 +136,7 @@ const (
 	sameRetrieval = "archive_id = :archive AND retrieval_request_id = :retrieval"
 	// underWay are the attributes that keep a job in the index of work under way.
 	underWay = "due_shard, due_at, sweep_nudges, retrieval_plan"
-	ours     = "retrieval_intent, retrieval_tier, retrieval_requested_at, " + underWay
+	ours     = "retrieval_intent, retrieval_tier, retrieval_requested_at, " + attrTrace + ", " + underWay
 )
 
 func retrievalValues(job archive.Job) item {

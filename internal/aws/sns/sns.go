@@ -6,8 +6,10 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sns/types"
 
 	"github.com/gas-restore/gas/internal/aws/awsfault"
+	"github.com/gas-restore/gas/internal/trace"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -28,7 +30,11 @@ func (t *Topics) AnnounceUpgrade(ctx context.Context, m events.UpgradeMessage) e
 	if err != nil {
 		return err
 	}
-	_, err = t.client.Publish(ctx, &sns.PublishInput{TopicArn: &t.premium, Message: &body})
+	in := &sns.PublishInput{TopicArn: &t.premium, Message: &body}
+	if step := trace.Of(ctx); step != "" {
+		in.MessageAttributes = map[string]types.MessageAttributeValue{trace.Key: {DataType: aws.String("String"), StringValue: &step}}
+	}
+	_, err = t.client.Publish(ctx, in)
 	return awsfault.Wrap(err, "announce upgrade of %s", m.UserID)
 }
 
