@@ -5,6 +5,7 @@
 package archive
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -221,12 +222,14 @@ type Retrieval struct {
 }
 
 // Due returns when the retrieval should have been heard of: the longest that its tier
-// typically takes after the request. A finished retrieval is due at once.
+// typically takes after the request. A finished retrieval is due at once. S3 does not tell the
+// tier of a retrieval that was found: it counts as the fastest, because a look costs little,
+// and the event of a fast retrieval may be lost.
 func (r Retrieval) Due() time.Time {
 	if r.Status == Succeeded {
 		return r.RequestedAt
 	}
-	return r.RequestedAt.Add(r.Copy.Class.Longest(r.Tier))
+	return r.RequestedAt.Add(r.Copy.Class.Longest(cmp.Or(r.Tier, r.Copy.Class.fastest())))
 }
 
 // OutputUntil returns the time until which the output can be read at least; zero if that is

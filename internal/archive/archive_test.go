@@ -162,6 +162,17 @@ func TestTiersTakeAsLongAsAWSDocuments(t *testing.T) {
 	}
 }
 
+// TestARetrievalOfAnUnknownTierIsDueAsTheFastest: S3 does not tell the tier of a retrieval that
+// a crash left behind, and its event may be lost.
+func TestARetrievalOfAnUnknownTierIsDueAsTheFastest(t *testing.T) {
+	at := time.Now()
+	for class, want := range map[Class]time.Duration{Vault: 5 * time.Minute, Glacier: 5 * time.Minute, DeepArchive: 12 * time.Hour, Instant: 0, "STANDARD": 0} {
+		if due := (Retrieval{Copy: Copy{Class: class}, RequestedAt: at}).Due(); due.Sub(at) != want {
+			t.Errorf("%s: due after %s, want %s", class, due.Sub(at), want)
+		}
+	}
+}
+
 func TestATierOfTheOrderIsTakenIfTheClassHasIt(t *testing.T) {
 	for _, c := range []struct {
 		class       Class

@@ -103,6 +103,15 @@ func (c Class) Longest(t Tier) time.Duration {
 	return longest
 }
 
+// fastest returns the fastest tier of the class; empty if the class is not known.
+func (c Class) fastest() Tier {
+	a, err := cmp.Or(c, Vault).Ability()
+	if err != nil {
+		return ""
+	}
+	return a.Tiers[0].Tier
+}
+
 // OutputLifetime returns how long an output of the class can be read at least; zero if it
 // never expires.
 func (c Class) OutputLifetime() time.Duration {
