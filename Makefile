@@ -115,5 +115,10 @@ mutants: ## mistakes of one line that no test notices (PKG="internal/thaw ...", 
 bench-restore: ## how fast archives come back, with what memory and calls, beside a bare pipe
 	go run ./bench/restore $(BENCHFLAGS)
 
+.PHONY: moto-template
+
+moto-template: ## apply the CloudFormation template to moto, and print what moto leaves out (needs moto_server and aws)
+	./scripts/moto-template
+
 clean: ## remove the local state
 	rm -rf .gas bench/results
