@@ -153,5 +153,10 @@ ci-chart: ## the same without KEDA's scaler, which takes long to build
 rehearse: ## replicas as the chart says, as processes: killed, stopped, frozen, while NATS and AWS restart; all files come back
 	cd deploy/chart/test && go vet -tags rehearse ./rehearse && go test -count=1 -tags rehearse -timeout 30m -v ./rehearse
 
+.PHONY: moto-template
+
+moto-template: ## apply the CloudFormation template to moto, and print what moto leaves out (needs moto_server and aws)
+	./scripts/moto-template
+
 clean: ## remove the local state
 	rm -rf .gas bench/results

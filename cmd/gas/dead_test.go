@@ -15,6 +15,7 @@ import (
 	"github.com/gas-restore/gas/internal/aws/awsclient"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/config"
+	localaws "github.com/gas-restore/gas/internal/local/aws"
 	"github.com/gas-restore/gas/internal/operator/deadletter"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -33,7 +34,8 @@ func makeTrouble(ctx context.Context, what string, args []string) error {
 	if err != nil {
 		return err
 	}
-	sdk, err := awsclient.Load(ctx, awsclient.Options{})
+	// Trouble comes with a key that may do everything.
+	sdk, err := awsclient.Load(ctx, awsclient.Options{AccessKey: localaws.DefaultAccessKey, SecretKey: localaws.DefaultSecretKey})
 	if err != nil {
 		return err
 	}
@@ -50,6 +52,8 @@ func makeTrouble(ctx context.Context, what string, args []string) error {
 		_, err = objects.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &cfg.Bucket, Key: &args[0]})
 	case "send": // BODY, to the premium queue
 		_, err = sqs.NewFromConfig(sdk).SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &cfg.PremiumQueue, MessageBody: &args[0]})
+	case "tell": // BODY, to the restore queue
+		_, err = sqs.NewFromConfig(sdk).SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &cfg.RestoreQueue, MessageBody: &args[0]})
 	case "upgrade": // USER
 		_, err = b.Publish(ctx, events.UserUpgraded{ID: "trouble-" + args[0], UserID: events.UserID(args[0]), UpgradedAt: time.Now().UTC()})
 	case "again": // FILE, of gas dead show --json: the same letter once more

@@ -23,6 +23,7 @@ type demoCmd struct {
 	Size      string        `default:"0" help:"Size of each, such as 64KiB or 100MiB; 0 is a mix."`
 	Store     stack.Store   `enum:"vault,s3,both" default:"both" help:"Where the archives are: in a Glacier vault, in S3's cold storage classes, or in both."`
 	Workers   int           `default:"1" help:"How many thaws and restores run."`
+	IAM       bool          `name:"iam" help:"Give each service a role of its own at the AWS stand-in, which may do what the service must and no more."`
 	TierDelay time.Duration `default:"2s" help:"How long an Expedited retrieval takes at the stand-in."`
 	Timeout   time.Duration `default:"10m" help:"When to give up."`
 	JSON      bool          `help:"Print the report as one JSON object."`
@@ -56,7 +57,7 @@ func (c *demoCmd) Run(ctx context.Context, std streams) error {
 	defer cancel()
 	bars := newBars(std, c.JSON || c.Verbose, c.Files)
 	report, err := demo.Run(ctx, demo.Options{
-		Dir: dir, Files: c.Files, Size: size, Store: c.Store, Workers: c.Workers,
+		Dir: dir, Files: c.Files, Size: size, Store: c.Store, Workers: c.Workers, IAM: c.IAM,
 		ExpeditedDelay: c.TierDelay, Log: log, Progress: bars.show,
 	})
 	bars.end()

@@ -9,6 +9,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/gas-restore/gas/internal/config"
+	"github.com/gas-restore/gas/internal/estate"
 	"github.com/gas-restore/gas/internal/wiring"
 )
 
@@ -42,7 +43,9 @@ func TestMain(m *testing.M) {
 }
 
 func TestCommands(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata", Cmds: commands()})
+	did := newDeeds()
+	t.Run("scripts", func(t *testing.T) { testscript.Run(t, testscript.Params{Dir: "testdata", Cmds: commands(did)}) })
+	did.compare(t, estate.OperatorRole)
 }
 
 func TestASizeIsDigitsAndAUnit(t *testing.T) {

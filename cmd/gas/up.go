@@ -20,6 +20,7 @@ type upCmd struct {
 	TierDelay time.Duration `default:"5s" help:"How long an Expedited retrieval takes; Standard takes 3 to 5 times, Bulk 5 to 12 times as long. 0 is AWS's own pace of minutes and hours."`
 	Store     stack.Store   `enum:"vault,s3,both" default:"both" help:"Where the archives are: in a Glacier vault, in S3's cold storage classes, or in both. It counts when the files are made, in the first run."`
 	Workers   int           `default:"1" help:"How many thaws and restores run."`
+	IAM       bool          `name:"iam" help:"Give each service a role of its own at the AWS stand-in, which may do what the service must and no more. The environment file then has the operator's key, and FILE.ROLE the key of each role."`
 	Files     int           `default:"12" help:"How many archived files the first user has."`
 	Size      string        `default:"0" help:"Size of each of them, such as 64KiB or 100MiB; 0 is a mix."`
 	Verbose   bool          `short:"v" help:"Log more."`
@@ -52,7 +53,7 @@ func (c *upCmd) Run(ctx context.Context, std streams) error {
 
 	people := stack.People(c.Files, size)
 	s, err := stack.Start(ctx, stack.Options{
-		Dir: c.Dir, Only: c.Only, Store: c.Store, ExpeditedDelay: c.TierDelay, Workers: c.Workers, Log: log,
+		Dir: c.Dir, Only: c.Only, Store: c.Store, ExpeditedDelay: c.TierDelay, Workers: c.Workers, IAM: c.IAM, Log: log,
 		AWSAddr: c.AWSAddr, NATSAddr: c.NATSAddr, IDPAddr: c.IDPAddr, WebAddr: c.WebAddr, WebhookAddr: c.WebhookAddr,
 	}, people)
 	if err != nil {

@@ -39,6 +39,8 @@ type FoundQueue struct {
 	// names the KMS key; empty if there is none.
 	MaxMessage int
 	Key        string
+	// Encrypted: SQS encrypts messages with its own key.
+	Encrypted bool
 }
 
 // account returns the account of an ARN.
@@ -59,13 +61,13 @@ func (c Channel) CompareTopic(found *FoundTopic, arn, other string) []Fault {
 	if strings.HasSuffix(arn, ".fifo") {
 		faults = append(faults, Fault{Problem: fmt.Sprintf("topic %s is a FIFO topic", arn), Fix: "make a standard topic"})
 	}
-	if c.Topic.Publisher != "" {
-		const fix = "add a statement to the topic's policy that lets Service glacier.amazonaws.com do SNS:Publish on it, with StringEquals aws:SourceAccount"
-		switch found.admits(c.Topic.Publisher) {
+	for _, publisher := range c.Topic.Publishers {
+		fix := fmt.Sprintf("add a statement to the topic's policy that lets Service %s do SNS:Publish on it, with StringEquals aws:SourceAccount", publisher)
+		switch found.admits(publisher) {
 		case No:
-			faults = append(faults, Fault{Problem: fmt.Sprintf("the policy of topic %s does not let %s publish: retrievals would finish in silence", arn, c.Topic.Publisher), Fix: fix})
+			faults = append(faults, Fault{Problem: fmt.Sprintf("the policy of topic %s does not let %s publish: retrievals would finish in silence", arn, publisher), Fix: fix})
 		case Unsure:
-			faults = append(faults, Fault{Problem: fmt.Sprintf("whether the policy of topic %s lets %s publish depends on conditions that are not known here", arn, c.Topic.Publisher), Fix: fix, Unsure: true})
+			faults = append(faults, Fault{Problem: fmt.Sprintf("whether the policy of topic %s lets %s publish depends on conditions that are not known here", arn, publisher), Fix: fix, Unsure: true})
 		}
 	}
 	for _, s := range found.Subscriptions {
@@ -151,8 +153,8 @@ func (c Channel) compareSubscription(q *FoundQueue, name string, topic, rival *F
 		return nil // CompareTopic reports it
 	}
 	var faults []Fault
-	sub, there := topic.feeds(q)
-	_, other := rival.feeds(q)
+	sub, there := topic.Feeds(q)
+	_, other := rival.Feeds(q)
 	switch {
 	case !there && other:
 		faults = append(faults, Fault{
@@ -192,8 +194,8 @@ func (q *FoundQueue) admits(topic string) Answer {
 // LetsIn reports whether the queue's policy is certain to let the topic send to it.
 func (q *FoundQueue) LetsIn(topic string) bool { return q.admits(topic) == Yes }
 
-// feeds returns the subscription through which the topic's messages go to the queue.
-func (t *FoundTopic) feeds(q *FoundQueue) (Subscription, bool) {
+// Feeds returns the subscription through which the topic's messages go to the queue.
+func (t *FoundTopic) Feeds(q *FoundQueue) (Subscription, bool) {
 	if t == nil {
 		return Subscription{}, false
 	}

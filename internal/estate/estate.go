@@ -8,9 +8,10 @@ import "time"
 
 // Fault is a difference from what the pipeline needs, with advice.
 type Fault struct {
-	Problem, Fix string
+	Problem string `json:"problem"`
+	Fix     string `json:"fix"`
 	// Unsure: there may be no fault at all, but the caller cannot see that.
-	Unsure bool
+	Unsure bool `json:"unsure"`
 }
 
 // Estate is everything that the pipeline needs in AWS.
@@ -29,6 +30,13 @@ func Of(n Names) Estate { return Estate{Tables: Tables(n), Channels: Channels()}
 // archive bucket.
 const S3 = "s3.amazonaws.com"
 
+// UnfinishedRule is the lifecycle rule that ends uploads which nobody completed, and
+// UnfinishedDays is their age in days.
+const (
+	UnfinishedRule = "gas-unfinished-uploads"
+	UnfinishedDays = 14
+)
+
 // The channels.
 const (
 	Premium = "premium"
@@ -38,10 +46,10 @@ const (
 // Channels returns both channels. The messages of a topic come to the bridge on two ways:
 // the queue loses no message, and the webhook is quick.
 func Channels() []Channel {
-	queue := Queue{MinReceives: 10, Retention: 14 * 24 * time.Hour, MinRetention: 4 * 24 * time.Hour, MinMessage: 256 << 10}
+	queue := Queue{MinReceives: 10, Receives: 100, Retention: 14 * 24 * time.Hour, MinRetention: 4 * 24 * time.Hour, MinMessage: 256 << 10}
 	return []Channel{
 		{Name: Premium, Topic: Topic{}, Queue: queue, Webhook: "/sns/premium"},
-		{Name: Restore, Topic: Topic{Publisher: Glacier}, Queue: queue, Webhook: "/sns/restore"},
+		{Name: Restore, Topic: Topic{Publishers: []string{Glacier}}, Queue: queue, Webhook: "/sns/restore"},
 	}
 }
 
@@ -58,9 +66,8 @@ func (c Channel) LocalName() string { return "gas-" + c.Name }
 
 // Topic says how a topic must be.
 type Topic struct {
-	// Publisher is the AWS service that publishes on the topic; empty if only the site
-	// does.
-	Publisher string
+	// Publishers are the AWS services that publish on the topic; none if only the site does.
+	Publishers []string
 }
 
 // Queue says how a queue must be.
@@ -69,6 +76,10 @@ type Queue struct {
 	// a message away. While NATS cannot store a message, the bridge receives it again and
 	// again, although nothing is wrong with the message.
 	MinReceives int
+	// Receives is the number of receives in a redrive policy that we make. The bridge itself
+	// moves messages that it does not understand to DEAD, so only a message that ends the
+	// bridge each time gets there.
+	Receives int
 	// Retention is the time for which a queue of `gas up` keeps a message. Any queue must
 	// keep a message for MinRetention: an outage can last over a long weekend.
 	Retention, MinRetention time.Duration

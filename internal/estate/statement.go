@@ -3,10 +3,17 @@ package estate
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 )
 
-// sid marks the statements that we add to policies.
+// sid begins the ids of the statements that we add to policies.
 const sid = "GasRestorePipeline"
+
+// sidOf is the id of the statement for a service, so that two services have one each.
+func sidOf(service string) string {
+	name, _, _ := strings.Cut(service, ".")
+	return sid + strings.ToUpper(name[:1]) + name[1:]
+}
 
 // LetTopicSend returns the queue's policy, which may be empty, with a statement that lets
 // the topic send to the queue. The error says that the policy cannot be read.
@@ -23,7 +30,7 @@ func LetTopicSend(policy, queue, topic string) (string, error) {
 // read.
 func LetPublish(policy, topic, service string) (string, error) {
 	return with(policy, map[string]any{
-		"Sid": sid, "Effect": "Allow", "Principal": map[string]string{"Service": service},
+		"Sid": sidOf(service), "Effect": "Allow", "Principal": map[string]string{"Service": service},
 		"Action": "SNS:Publish", "Resource": topic,
 		"Condition": map[string]any{"StringEquals": map[string]string{"aws:SourceAccount": account(topic)}},
 	})
@@ -47,7 +54,7 @@ func with(policy string, add map[string]any) (string, error) {
 	}
 	all := []any{}
 	for _, s := range kept {
-		if m, ok := s.(map[string]any); !ok || m["Sid"] != sid {
+		if m, ok := s.(map[string]any); !ok || m["Sid"] != add["Sid"] {
 			all = append(all, s)
 		}
 	}

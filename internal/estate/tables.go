@@ -74,6 +74,17 @@ type FoundTable struct {
 	Indexes    []FoundIndex
 }
 
+// Lacks returns the indexes that the found table does not have.
+func (t Table) Lacks(found *FoundTable) []Index {
+	var lacks []Index
+	for _, want := range t.Indexes {
+		if !slices.ContainsFunc(found.Indexes, func(have FoundIndex) bool { return have.Name == want.Name }) {
+			lacks = append(lacks, want)
+		}
+	}
+	return lacks
+}
+
 // Compare returns the faults of the found table. found is nil if there is no table.
 func (t Table) Compare(found *FoundTable) []Fault {
 	if found == nil {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/aws/awsfault"
 	"github.com/gas-restore/gas/internal/estate"
+	"github.com/gas-restore/gas/internal/fault"
 )
 
 // Account is topics and queues in an account of AWS.
@@ -99,14 +100,17 @@ func (a *Account) Queue(ctx context.Context, url string) (*estate.FoundQueue, er
 	most, _ := strconv.Atoi(all["MaximumMessageSize"])
 	found := &estate.FoundQueue{
 		ARN: all["QueueArn"], Policy: all["Policy"], Redrive: all["RedrivePolicy"],
-		Retention: time.Duration(seconds) * time.Second, MaxMessage: most, Key: all["KmsMasterKeyId"],
+		Retention: time.Duration(seconds) * time.Second, MaxMessage: most, Key: all["KmsMasterKeyId"], Encrypted: all["SqsManagedSseEnabled"] != "false",
 	}
 	if r, ok := estate.ParseRedrive(found.Redrive); ok {
-		url, err := a.queueOf(ctx, r.Target)
-		if err != nil {
+		switch url, err := a.queueOf(ctx, r.Target); {
+		case fault.Is(err, fault.Denied): // somebody else's queue, which is not ours to look at
+			found.DeadThere = true
+		case err != nil:
 			return nil, err
+		default:
+			found.DeadThere = url != ""
 		}
-		found.DeadThere = url != ""
 	}
 	return found, nil
 }

@@ -2,104 +2,63 @@ package awsestate
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"strconv"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/glacier"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
-	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/gas-restore/gas/internal/aws/awsfault"
 	"github.com/gas-restore/gas/internal/estate"
 )
 
-// MakeChannel makes the topic and its queue, with these names, where they are missing. It
-// subscribes the queue, and their policies allow what they must. It does not change what
-// is right. It returns the topic's ARN and the queue's URL.
-func (a *Account) MakeChannel(ctx context.Context, c estate.Channel, topic, queue string) (arn, url string, err error) {
-	t, err := a.topics.CreateTopic(ctx, &sns.CreateTopicInput{Name: &topic})
+// Make makes and repairs everything at the place, and changes existing things without asking.
+func (a *Account) Make(ctx context.Context, tables Tables, at estate.Place) error {
+	plan, err := a.Plan(ctx, tables, at)
 	if err != nil {
-		return "", "", awsfault.Wrap(err, "create topic %s", topic)
-	}
-	arn = *t.TopicArn
-	if err := a.mendTopic(ctx, c, arn); err != nil {
-		return "", "", err
-	}
-	if url, err = a.makeQueue(ctx, c, queue, arn); err != nil {
-		return "", "", err
-	}
-	q, err := a.Queue(ctx, url)
-	if err != nil || q == nil {
-		return "", "", errors.Join(err, fmt.Errorf("queue %s is not there after it was made", queue))
-	}
-	return arn, url, a.Subscribe(ctx, arn, "sqs", q.ARN)
-}
-
-func (a *Account) mendTopic(ctx context.Context, c estate.Channel, arn string) error {
-	found, err := a.Topic(ctx, arn)
-	if err != nil || found == nil {
 		return err
 	}
-	set := func(name, value string) error {
-		_, err := a.topics.SetTopicAttributes(ctx, &sns.SetTopicAttributesInput{TopicArn: &arn, AttributeName: &name, AttributeValue: &value})
-		return awsfault.Wrap(err, "set attribute %s of topic %s", name, arn)
-	}
-	if len(found.Subscriptions) == 0 { // otherwise other subscribers may depend on the present signatures
-		if err := set("SignatureVersion", "2"); err != nil {
+	return plan.run(ctx)
+}
+
+func (p Plan) run(ctx context.Context) error {
+	for _, c := range p.Changes {
+		if err := c.Run(ctx); err != nil {
 			return err
 		}
 	}
-	if c.Topic.Publisher == "" || found.LetsPublish(c.Topic.Publisher) {
-		return nil
-	}
-	policy, err := estate.LetPublish(found.Policy, arn, c.Topic.Publisher)
-	if err != nil {
-		return fmt.Errorf("topic %s: %w", arn, err)
-	}
-	return set("Policy", policy)
+	return nil
 }
 
-// makeQueue makes the queue where it is missing, and lets the topic send to it.
-func (a *Account) makeQueue(ctx context.Context, c estate.Channel, name, topic string) (string, error) {
-	url := ""
-	out, err := a.queues.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &name})
-	if _, none := errors.AsType[*types.QueueDoesNotExist](err); none {
-		made, merr := a.queues.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: &name, Attributes: map[string]string{
-			"MessageRetentionPeriod": strconv.Itoa(int(c.Queue.Retention.Seconds())),
-		}})
-		if merr != nil {
-			return "", awsfault.Wrap(merr, "create queue %s", name)
-		}
-		url = *made.QueueUrl
-	} else if err != nil {
-		return "", awsfault.Wrap(err, "look for queue %s", name)
-	} else {
-		url = *out.QueueUrl
+// MakeChannel makes and repairs the topic and its queue, with these names. It returns the
+// topic's ARN and the queue's URL.
+func (a *Account) MakeChannel(ctx context.Context, c estate.Channel, topic, queue string) (arn, url string, err error) {
+	partition, account, err := a.Identity(ctx)
+	if err != nil {
+		return "", "", err
 	}
-	q, err := a.Queue(ctx, url)
-	if err != nil || q == nil {
-		return url, err
+	at := estate.Place{Partition: partition, Region: a.cfg.Region, Account: account, PremiumTopic: topic, PremiumQueue: queue}
+	arn = at.ARN(estate.PremiumTopic)
+	p := &planner{Account: a}
+	if err := p.topic(ctx, c, topic, arn); err != nil {
+		return "", "", err
 	}
-	change := map[string]string{}
-	if !q.LetsIn(topic) {
-		if change["Policy"], err = estate.LetTopicSend(q.Policy, q.ARN, topic); err != nil {
-			return "", fmt.Errorf("queue %s: %w", name, err)
-		}
+	if err := p.queue(ctx, c, queue, at.ARN(estate.PremiumQueue), arn); err != nil {
+		return "", "", err
 	}
-	if q.Retention < c.Queue.MinRetention {
-		change["MessageRetentionPeriod"] = strconv.Itoa(int(c.Queue.Retention.Seconds()))
+	if err := p.run(ctx); err != nil {
+		return "", "", err
 	}
-	if len(change) > 0 {
-		if _, err := a.queues.SetQueueAttributes(ctx, &sqs.SetQueueAttributesInput{QueueUrl: &url, Attributes: change}); err != nil {
-			return "", awsfault.Wrap(err, "set attributes of queue %s", name)
-		}
-	}
-	return url, nil
+	url, _, err = p.find(ctx, queue)
+	return arn, url, err
+}
+
+// URL returns the URL of the queue; empty if there is none.
+func (a *Account) URL(ctx context.Context, queue string) (string, error) {
+	url, _, err := (&planner{Account: a}).find(ctx, queue)
+	return url, err
 }
 
 // Subscribe subscribes the endpoint to the topic. It is no error if the subscription
@@ -118,50 +77,44 @@ func (a *Account) MakeVault(ctx context.Context, name string) error {
 // notification is the id of the pipeline's part in a bucket's notification configuration.
 const notification = "gas-restore"
 
-// MakeArchiveBucket makes the bucket of archives. The bucket keeps versions, and tells the
-// topic about temporary copies. Other notifications of the bucket stay: S3 replaces the whole
-// configuration, so this adds to the present one.
+// MakeArchiveBucket makes and repairs the bucket of archives. The bucket keeps versions, and
+// tells the topic about temporary copies.
 func (a *Account) MakeArchiveBucket(ctx context.Context, name, topic string) error {
-	if err := a.MakeBucket(ctx, name); err != nil {
+	p := &planner{Account: a}
+	if err := p.topic(ctx, estate.Channel{Topic: estate.Topic{Publishers: []string{estate.S3}}}, estate.LastOf(topic), topic); err != nil {
 		return err
 	}
+	if err := p.archives(ctx, name, topic); err != nil {
+		return err
+	}
+	return p.run(ctx)
+}
+
+func (a *Account) keepVersions(ctx context.Context, bucket string) error {
+	_, err := a.objects().PutBucketVersioning(ctx, &s3.PutBucketVersioningInput{
+		Bucket: &bucket, VersioningConfiguration: &s3types.VersioningConfiguration{Status: s3types.BucketVersioningStatusEnabled},
+	})
+	return awsfault.Wrap(err, "turn on the versions of bucket %s", bucket)
+}
+
+// tell has the bucket tell the topic about temporary copies. Other notifications of the
+// bucket stay: S3 replaces the whole configuration, so this adds to the present one.
+func (a *Account) tell(ctx context.Context, bucket, topic string) error {
 	objects := a.objects()
-	if _, err := objects.PutBucketVersioning(ctx, &s3.PutBucketVersioningInput{
-		Bucket: &name, VersioningConfiguration: &s3types.VersioningConfiguration{Status: s3types.BucketVersioningStatusEnabled},
-	}); err != nil {
-		return awsfault.Wrap(err, "turn on the versions of bucket %s", name)
-	}
-	found, err := a.Topic(ctx, topic)
-	if err != nil || found == nil {
-		return errors.Join(err, fmt.Errorf("topic %s is not there", topic))
-	}
-	if !found.LetsPublish(estate.S3) {
-		policy, err := estate.LetPublish(found.Policy, topic, estate.S3)
-		if err != nil {
-			return fmt.Errorf("topic %s: %w", topic, err)
-		}
-		if _, err := a.topics.SetTopicAttributes(ctx, &sns.SetTopicAttributesInput{TopicArn: &topic, AttributeName: aws.String("Policy"), AttributeValue: &policy}); err != nil {
-			return awsfault.Wrap(err, "set attribute Policy of topic %s", topic)
-		}
-	}
-	have, err := objects.GetBucketNotificationConfiguration(ctx, &s3.GetBucketNotificationConfigurationInput{Bucket: &name})
+	have, err := objects.GetBucketNotificationConfiguration(ctx, &s3.GetBucketNotificationConfigurationInput{Bucket: &bucket})
 	if err != nil {
-		return awsfault.Wrap(err, "read the notifications of bucket %s", name)
+		return awsfault.Wrap(err, "read the notifications of bucket %s", bucket)
 	}
-	for _, t := range have.TopicConfigurations {
-		if aws.ToString(t.Id) == notification {
-			return nil
-		}
-	}
+	topics := slices.DeleteFunc(slices.Clone(have.TopicConfigurations), func(t s3types.TopicConfiguration) bool { return aws.ToString(t.Id) == notification })
 	_, err = objects.PutBucketNotificationConfiguration(ctx, &s3.PutBucketNotificationConfigurationInput{
-		Bucket: &name, NotificationConfiguration: &s3types.NotificationConfiguration{
+		Bucket: &bucket, NotificationConfiguration: &s3types.NotificationConfiguration{
 			QueueConfigurations: have.QueueConfigurations, LambdaFunctionConfigurations: have.LambdaFunctionConfigurations, EventBridgeConfiguration: have.EventBridgeConfiguration,
-			TopicConfigurations: append(have.TopicConfigurations, s3types.TopicConfiguration{
+			TopicConfigurations: append(topics, s3types.TopicConfiguration{
 				Id: aws.String(notification), TopicArn: &topic, Events: []s3types.Event{"s3:ObjectRestore:Completed", "s3:ObjectRestore:Delete"},
 			}),
 		},
 	})
-	return awsfault.Wrap(err, "set the notifications of bucket %s", name)
+	return awsfault.Wrap(err, "set the notifications of bucket %s", bucket)
 }
 
 func (a *Account) objects() *s3.Client {

@@ -127,6 +127,24 @@ func (c *Catalog) Make(ctx context.Context, d estate.Table) error {
 	return err
 }
 
+// Recoverable reports whether point-in-time recovery of the table is on.
+func (c *Catalog) Recoverable(ctx context.Context, table string) (bool, error) {
+	out, err := c.client.DescribeContinuousBackups(ctx, &dynamodb.DescribeContinuousBackupsInput{TableName: &table})
+	if err != nil {
+		return false, awsfault.Wrap(err, "look at the backups of table %s", table)
+	}
+	d := out.ContinuousBackupsDescription
+	return d != nil && d.PointInTimeRecoveryDescription != nil && d.PointInTimeRecoveryDescription.PointInTimeRecoveryStatus == types.PointInTimeRecoveryStatusEnabled, nil
+}
+
+// MakeRecoverable turns on point-in-time recovery of the table.
+func (c *Catalog) MakeRecoverable(ctx context.Context, table string) error {
+	_, err := c.client.UpdateContinuousBackups(ctx, &dynamodb.UpdateContinuousBackupsInput{
+		TableName: &table, PointInTimeRecoverySpecification: &types.PointInTimeRecoverySpecification{PointInTimeRecoveryEnabled: aws.Bool(true)},
+	})
+	return awsfault.Wrap(err, "turn on point-in-time recovery of table %s", table)
+}
+
 // active waits until the table is ready.
 func (c *Catalog) active(ctx context.Context, table string) (*types.TableDescription, error) {
 	waiter := dynamodb.NewTableExistsWaiter(c.client, func(o *dynamodb.TableExistsWaiterOptions) { o.MinDelay = 100 * time.Millisecond })

@@ -70,7 +70,8 @@ func scopeOf(r *http.Request) (s scope, ok bool) {
 // SDK's own signer.
 func (s *Server) authenticate(r *http.Request, sc scope) *world.Error {
 	isS3 := sc.service == "s3"
-	if sc.accessKey != s.cfg.AccessKey {
+	secret, known := s.secretOf(sc.accessKey)
+	if !known {
 		if isS3 {
 			return world.Errorf(403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.")
 		}
@@ -108,7 +109,7 @@ func (s *Server) authenticate(r *http.Request, sc scope) *world.Error {
 			}
 		}
 	}
-	creds := aws.Credentials{AccessKeyID: s.cfg.AccessKey, SecretAccessKey: s.cfg.SecretKey}
+	creds := aws.Credentials{AccessKeyID: sc.accessKey, SecretAccessKey: secret}
 	options := func(o *v4.SignerOptions) {
 		o.DisableURIPathEscaping = isS3 // S3 alone signs the path as it is on the wire
 		o.DisableHeaderHoisting = true

@@ -3,6 +3,7 @@ package localaws
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -181,7 +182,7 @@ func (w *nowhere) Write(p []byte) (int, error) { return len(p), nil }
 func (w *nowhere) WriteHeader(status int)      { w.status = status }
 
 // admin serves what a process beside the stand-in's may do to it: read the
-// counters, add and clear faults, set the latency and how often Expedited has no
+// counters, add and clear faults, make roles and read what they did, set the latency and how often Expedited has no
 // capacity, name the queue for EventBridge's form of S3's events, let vaults take empty
 // archives, move the clock.
 func (s *Server) admin(w http.ResponseWriter, r *http.Request) {
@@ -207,6 +208,25 @@ func (s *Server) admin(w http.ResponseWriter, r *http.Request) {
 		}
 	case "DELETE /_local/faults":
 		s.Faults.Clear()
+	case "GET /_local/roles":
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(s.Roles())
+	case "POST /_local/roles":
+		name := r.URL.Query().Get("name")
+		policy, err := io.ReadAll(r.Body)
+		if err == nil && name == "" {
+			err = fmt.Errorf("name is empty, want the role's name, and its policy as the body")
+		}
+		var access, secret string
+		if err == nil {
+			access, secret, err = s.SetRole(name, string(policy))
+		}
+		if err != nil {
+			fail(err)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(map[string]string{"access_key": access, "secret_key": secret})
 	case "POST /_local/refusal":
 		p, err := strconv.ParseFloat(r.URL.Query().Get("p"), 64)
 		if err != nil || !(p >= 0 && p <= 1) {
@@ -240,6 +260,6 @@ func (s *Server) admin(w http.ResponseWriter, r *http.Request) {
 			s.World.Clock.Advance(d)
 		}
 	default:
-		http.Error(w, "no such path: want counts, fired, faults, refusal, eventbridge, empty-archives, latency or advance", http.StatusNotFound)
+		http.Error(w, "no such path: want counts, fired, faults, roles, refusal, eventbridge, empty-archives, latency or advance", http.StatusNotFound)
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/gas-restore/gas/internal/local/aws/s3"
 	"github.com/gas-restore/gas/internal/local/aws/sns"
 	"github.com/gas-restore/gas/internal/local/aws/sqs"
+	"github.com/gas-restore/gas/internal/local/aws/sts"
 	"github.com/gas-restore/gas/internal/local/aws/world"
 )
 
@@ -35,7 +36,7 @@ type Config struct {
 	// Region and Account are those of the ARNs; us-east-1 and 000000000000.
 	Region  string
 	Account string
-	// AccessKey and SecretKey are the one credential that is accepted.
+	// AccessKey and SecretKey are the credential that may do everything.
 	AccessKey string
 	SecretKey string
 	// Endpoint is where the stand-in is reached, for queue URLs.
@@ -75,8 +76,9 @@ type Server struct {
 	signer   *v4.Signer
 	latency  atomic.Int64 // a time.Duration
 
-	mu     sync.Mutex // guards counts
+	mu     sync.Mutex // guards counts and roles
 	counts map[string]int64
+	roles  map[string]*key // by their access key
 }
 
 // New returns a stand-in with the state that its directory holds. Close it.
@@ -96,6 +98,7 @@ func New(cfg Config) (*Server, error) {
 		cfg:    cfg,
 		signer: v4.NewSigner(),
 		counts: map[string]int64{},
+		roles:  map[string]*key{},
 	}
 	if err := s.assemble(); err != nil {
 		w.Close()
@@ -125,13 +128,13 @@ func (s *Server) assemble() (err error) {
 		return err
 	}
 	s.services = map[string]world.Service{}
-	for _, svc := range []world.Service{s.SQS, s.SNS, s.Glacier, s.S3, s.DynamoDB} {
+	for _, svc := range []world.Service{s.SQS, s.SNS, s.Glacier, s.S3, s.DynamoDB, sts.New(s.World)} {
 		s.services[svc.Name()] = svc
 	}
 	return nil
 }
 
-// Credentials returns the key pair that is accepted.
+// Credentials returns the key pair that may do everything.
 func (s *Server) Credentials() (accessKey, secretKey string) {
 	return s.cfg.AccessKey, s.cfg.SecretKey
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gas-restore/gas/internal/local/aws/access"
 	"github.com/gas-restore/gas/internal/local/aws/world"
 )
 
@@ -55,6 +56,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.count(service.Name(), op.Name)
+	if role := s.roleOf(sc.accessKey); signed && role != nil {
+		absent, e := role.Admit(s.World, access.Request{Service: service.Name(), Operation: op.Name, HTTP: r})
+		if e != nil {
+			// As for a fault, the body is read, so that the client sees the answer.
+			io.Copy(io.Discard, io.LimitReader(r.Body, 1<<30))
+			service.WriteError(w, r, e)
+			return
+		}
+		if absent != nil {
+			w = &hiding{ResponseWriter: w, absent: absent, refuse: func(w http.ResponseWriter, e *world.Error) { service.WriteError(w, r, e) }}
+		}
+	}
 
 	fault, faulty := s.Faults.match(service.Name(), op.Name)
 	if d := time.Duration(s.latency.Load()) + fault.Delay; d > 0 {

@@ -36,7 +36,9 @@ type Options struct {
 	Workers int
 	// ExpeditedDelay is the time that Glacier takes for an Expedited retrieval.
 	ExpeditedDelay time.Duration
-	Log            *slog.Logger
+	// IAM gives each service a role of its own.
+	IAM bool
+	Log *slog.Logger
 	// Progress gets the progress after each change; it may be nil.
 	Progress func(Progress)
 }
@@ -87,7 +89,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	person := stack.People(o.Files, o.Size)[0]
 	const free = "127.0.0.1:0"
 	s, err := stack.Start(ctx, stack.Options{
-		Dir: o.Dir, Store: o.Store, ExpeditedDelay: o.ExpeditedDelay, Workers: o.Workers, Log: o.Log,
+		Dir: o.Dir, Store: o.Store, ExpeditedDelay: o.ExpeditedDelay, Workers: o.Workers, IAM: o.IAM, Log: o.Log,
 		AWSAddr: free, NATSAddr: free, IDPAddr: free, WebAddr: free, WebhookAddr: free,
 	}, []stack.Person{person})
 	if err != nil {

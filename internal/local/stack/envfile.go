@@ -4,13 +4,15 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/gas-restore/gas/internal/estate"
 )
 
 // Variable is a line of an environment file.
 type Variable struct{ Name, Value string }
 
 // Environment returns the variables with which the four services, `gas`, `aws` and `nats`
-// work with this stack.
+// work with this stack. With roles, the access key is that of the operator.
 func (s *Stack) Environment() []Variable {
 	c := s.Config
 	vars := []Variable{}
@@ -20,12 +22,12 @@ func (s *Stack) Environment() []Variable {
 		}
 	}
 	if s.AWS != nil {
-		key, secret := s.AWS.Credentials()
+		operator := s.optionsOf(estate.OperatorRole)
 		add("AWS_ENDPOINT_URL", s.AWS.Endpoint())
 		add("AWS_REGION", s.AWS.Region())
 		add("AWS_DEFAULT_REGION", s.AWS.Region())
-		add("AWS_ACCESS_KEY_ID", key)
-		add("AWS_SECRET_ACCESS_KEY", secret)
+		add("AWS_ACCESS_KEY_ID", operator.AccessKey)
+		add("AWS_SECRET_ACCESS_KEY", operator.SecretKey)
 		add("GAS_JOB_TABLE", c.JobTable)
 		add("GAS_ACCOUNT_TABLE", c.AccountTable)
 		add("GAS_PLAN_TABLE", c.PlanTable)
@@ -64,10 +66,20 @@ func (s *Stack) Environment() []Variable {
 }
 
 // WriteEnvFile writes the environment to a file of KEY=VALUE lines, which a
-// shell takes with `set -a; . FILE; set +a`. Only its owner can read it.
+// shell takes with `set -a; . FILE; set +a`. Only its owner can read it. With roles, it also
+// writes the access key of each role to FILE.ROLE, which must be read after FILE.
 func (s *Stack) WriteEnvFile(path string) error {
+	for name, key := range s.Roles {
+		if err := writeEnv(path+"."+name, []Variable{{"AWS_ACCESS_KEY_ID", key.Access}, {"AWS_SECRET_ACCESS_KEY", key.Secret}}); err != nil {
+			return err
+		}
+	}
+	return writeEnv(path, s.Environment())
+}
+
+func writeEnv(path string, vars []Variable) error {
 	var b strings.Builder
-	for _, v := range s.Environment() {
+	for _, v := range vars {
 		fmt.Fprintf(&b, "%s=%s\n", v.Name, quote(v.Value))
 	}
 	// The rename is one step, so a program that waits for the file reads all its lines.

@@ -15,35 +15,23 @@ import (
 // can run again: it leaves existing things alone.
 func (s *Stack) provisionAWS(ctx context.Context) error {
 	c := &s.Config
-	if err := s.catalog().CreateTables(ctx); err != nil {
-		return err
-	}
 	account := awsestate.New(s.AWSConfig)
-	if s.opts.Store.vault() {
-		if err := account.MakeVault(ctx, c.Vault); err != nil {
-			return err
-		}
+	at := wiring.Place(*c)
+	at.Partition, at.Region, at.Account = "aws", s.AWS.Region(), s.AWS.World.Account
+	if !s.opts.Store.objects() {
+		at.Archives = ""
 	}
-	if err := account.MakeBucket(ctx, c.Bucket); err != nil {
+	channels := estate.Channels()
+	premium, restore := channels[0].LocalName(), channels[1].LocalName()
+	at.PremiumTopic, at.PremiumQueue, at.RestoreTopic, at.RestoreQueue = premium, premium, restore, restore
+	if err := account.Make(ctx, s.catalog(), at); err != nil {
 		return err
 	}
-	hooks := map[string]string{} // the webhooks, by topic
-	for _, channel := range estate.Channels() {
-		topic, queue, err := account.MakeChannel(ctx, channel, channel.LocalName(), channel.LocalName())
-		if err != nil {
-			return err
-		}
-		if channel.Name == estate.Premium {
-			c.PremiumTopic, c.PremiumQueue = topic, queue
-		} else {
-			c.RestoreTopic, c.RestoreQueue = topic, queue
-		}
-		hooks[topic] = "http://" + c.WebhookListen + channel.Webhook
-	}
-	if s.opts.Store.objects() {
-		if err := account.MakeArchiveBucket(ctx, c.ArchiveBucket, c.RestoreTopic); err != nil {
-			return err
-		}
+	c.PremiumTopic, c.PremiumQueue = at.ARN(estate.PremiumTopic), s.AWS.SQS.QueueURL(premium)
+	c.RestoreTopic, c.RestoreQueue = at.ARN(estate.RestoreTopic), s.AWS.SQS.QueueURL(restore)
+	hooks := map[string]string{ // the webhooks, by topic
+		c.PremiumTopic: "http://" + c.WebhookListen + channels[0].Webhook,
+		c.RestoreTopic: "http://" + c.WebhookListen + channels[1].Webhook,
 	}
 	if s.opts.has(Services) {
 		return subscribe(ctx, account, hooks)

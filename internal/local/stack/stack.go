@@ -23,6 +23,7 @@ import (
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/config"
 	"github.com/gas-restore/gas/internal/daemon"
+	"github.com/gas-restore/gas/internal/estate"
 	localaws "github.com/gas-restore/gas/internal/local/aws"
 	awss3 "github.com/gas-restore/gas/internal/local/aws/s3"
 	"github.com/gas-restore/gas/internal/local/folder"
@@ -55,7 +56,10 @@ type Options struct {
 	ExpeditedDelay time.Duration
 	// Workers is the number of thaws, and the number of restores.
 	Workers int
-	Log     *slog.Logger
+	// IAM gives each service a role of its own, which may do what the service must, and no
+	// more. Otherwise, all of them may do everything.
+	IAM bool
+	Log *slog.Logger
 }
 
 func (o Options) has(part string) bool { return len(o.Only) == 0 || slices.Contains(o.Only, part) }
@@ -119,6 +123,9 @@ type Stack struct {
 	Parts []daemon.Part
 	// CAFile is the stand-in's certificate authority for SNS signatures.
 	CAFile string
+	// Roles are the keys of the roles at the stand-in, by their names in [estate]; none without
+	// Options.IAM.
+	Roles map[string]Key
 
 	opts    Options
 	closers []func()
@@ -316,7 +323,35 @@ func (s *Stack) startAWS(ctx context.Context, hookLn net.Listener) error {
 	if s.AWSConfig, err = awsclient.Load(ctx, s.awsOptions()); err != nil {
 		return err
 	}
-	return s.provisionAWS(ctx)
+	if err := s.provisionAWS(ctx); err != nil || !s.opts.IAM {
+		return err
+	}
+	return s.makeRoles()
+}
+
+// Key is an access key with its secret.
+type Key struct{ Access, Secret string }
+
+// makeRoles makes the roles at the stand-in.
+func (s *Stack) makeRoles() error {
+	s.Roles = map[string]Key{}
+	for _, role := range estate.Roles() {
+		access, secret, err := s.AWS.SetRole(role.Name, estate.Document(role.Permits(wiring.Place(s.Config))))
+		if err != nil {
+			return err
+		}
+		s.Roles[role.Name] = Key{access, secret}
+	}
+	return nil
+}
+
+// optionsOf returns the options with which the service calls AWS.
+func (s *Stack) optionsOf(service string) awsclient.Options {
+	o := s.awsOptions()
+	if key, ok := s.Roles[service]; ok {
+		o.AccessKey, o.SecretKey = key.Access, key.Secret
+	}
+	return o
 }
 
 func (s *Stack) awsOptions() awsclient.Options {
@@ -356,9 +391,9 @@ func (s *Stack) startIDP(people []Person) error {
 }
 
 func (s *Stack) startServices(ctx context.Context, webLn, hookLn net.Listener) error {
-	env := wiring.Env{Config: s.Config, AWS: s.awsOptions(), NATS: s.NATS, Web: webLn, Webhook: hookLn}
+	env := wiring.Env{Config: s.Config, NATS: s.NATS, Web: webLn, Webhook: hookLn}
 	add := func(name string, build func(context.Context, wiring.Env) (daemon.Part, error)) error {
-		env.Log = s.opts.Log.With("service", name)
+		env.Log, env.AWS = s.opts.Log.With("service", name), s.optionsOf(name)
 		part, err := build(ctx, env)
 		if err != nil {
 			return fmt.Errorf("start %s: %w", name, err)

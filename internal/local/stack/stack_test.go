@@ -83,11 +83,16 @@ func (l *lines) await(t *testing.T, words ...string) []string {
 func up(t *testing.T, dir string, people []stack.Person) (*stack.Stack, *lines) {
 	t.Helper()
 	log := &lines{}
+	return upWith(t, stack.Options{Dir: dir, Log: slog.New(slog.NewTextHandler(log, nil))}, people), log
+}
+
+// upWith starts everything with the options, at free addresses; it stops with the test.
+func upWith(t *testing.T, o stack.Options, people []stack.Person) *stack.Stack {
+	t.Helper()
 	const free = "127.0.0.1:0"
-	s, err := stack.Start(t.Context(), stack.Options{
-		Dir: dir, ExpeditedDelay: 50 * time.Millisecond, Log: slog.New(slog.NewTextHandler(log, nil)),
-		AWSAddr: free, NATSAddr: free, IDPAddr: free, WebAddr: free, WebhookAddr: free,
-	}, people)
+	o.ExpeditedDelay = 50 * time.Millisecond
+	o.AWSAddr, o.NATSAddr, o.IDPAddr, o.WebAddr, o.WebhookAddr = free, free, free, free, free
+	s, err := stack.Start(t.Context(), o, people)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +106,7 @@ func up(t *testing.T, dir string, people []stack.Person) (*stack.Stack, *lines) 
 		}
 		s.Close()
 	})
-	return s, log
+	return s
 }
 
 // restored waits until the user's jobs have no archive any more.

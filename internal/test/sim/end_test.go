@@ -125,6 +125,9 @@ func (w *world) end(limit time.Duration) {
 		w.t.Errorf("after %s: %s", took, left)
 	}
 	w.check()
+	if _, refused := w.access(); len(refused) > 0 {
+		w.t.Errorf("the roles refused %v", refused)
+	}
 	w.deadEver = w.dead()
 	w.operator.Close()
 	ns := w.server()

@@ -81,6 +81,7 @@ type report struct {
 	Effects    map[string]int // by "service point"
 	Fired      map[string]int // by "service point/mode"
 	Troubles   map[string]int
+	Used       map[string]int // what the roles allow, by "service action resource": how often it was used
 	Files      int
 	Bytes      int64
 	Retrievals int
@@ -92,7 +93,7 @@ type report struct {
 }
 
 func (r *report) add(o report) {
-	for _, m := range []struct{ to, from map[string]int }{{r.Effects, o.Effects}, {r.Fired, o.Fired}, {r.Troubles, o.Troubles}} {
+	for _, m := range []struct{ to, from map[string]int }{{r.Effects, o.Effects}, {r.Fired, o.Fired}, {r.Troubles, o.Troubles}, {r.Used, o.Used}} {
 		for k, n := range m.from {
 			m.to[k] += n
 		}
@@ -102,7 +103,7 @@ func (r *report) add(o report) {
 }
 
 func newReport() report {
-	return report{Effects: map[string]int{}, Fired: map[string]int{}, Troubles: map[string]int{}}
+	return report{Effects: map[string]int{}, Fired: map[string]int{}, Troubles: map[string]int{}, Used: map[string]int{}}
 }
 
 // modes returns how often faults of each mode fired.
@@ -118,6 +119,7 @@ func (r report) modes() map[string]int {
 func (w *world) report() report {
 	r := report{Effects: w.seen, Fired: w.fired, Troubles: w.troubles, Retrievals: len(w.ended),
 		Lost: w.lost, Doubled: w.doubled, Untold: w.untold, Came: w.came, Hours: time.Since(w.began).Hours()}
+	r.Used, _ = w.access()
 	for _, n := range w.Faults.Fired() {
 		w.troubles[answersBad] += n
 	}
@@ -338,6 +340,7 @@ func together(t *testing.T, what string, worlds []string) {
 		fmt.Printf("%s, in %s: %.0f hours simulated, %d files restored by %d retrievals, %d lost, %d archives retrieved again for no reason\n",
 			what, time.Since(began).Round(time.Second), total.Hours, total.Files, total.Retrievals, total.Lost, total.Doubled)
 		fmt.Printf("  effects that broke: %v\n  what else went wrong there: %v\n", total.modes(), total.Troubles)
+		fmt.Printf("  what the roles allow and no service did there: %s\n", strings.Join(unused(total.Used), ", "))
 		for _, w := range wrong {
 			fmt.Println("  failed; to repeat:", again(w))
 		}
@@ -353,6 +356,17 @@ func together(t *testing.T, what string, worlds []string) {
 			}
 		})
 	}
+}
+
+// unused returns what the roles allow and nothing in the worlds used.
+func unused(used map[string]int) (all []string) {
+	for what, n := range used {
+		if n == 0 {
+			all = append(all, what)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 // again is how to run a world once more, with all that is logged.

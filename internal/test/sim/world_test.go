@@ -33,6 +33,7 @@ import (
 	"github.com/gas-restore/gas/internal/config"
 	"github.com/gas-restore/gas/internal/cost"
 	"github.com/gas-restore/gas/internal/daemon"
+	"github.com/gas-restore/gas/internal/estate"
 	"github.com/gas-restore/gas/internal/local/aws/glacier"
 	"github.com/gas-restore/gas/internal/local/aws/s3"
 	"github.com/gas-restore/gas/internal/test/testenv"
@@ -103,6 +104,7 @@ type world struct {
 	lives    map[string]int // processes so far, by their service
 	stays    map[events.UserID]bool
 	fickle   map[events.UserID]bool // Free in the end; their requested archives are back
+	keys     map[string]key         // the access keys of the services' roles
 	lost     int                    // files that are not whole in the end
 	doubled  int                    // archives that were retrieved again for no reason
 	untold   int                    // files that are back, and nobody was told so
@@ -137,7 +139,7 @@ func newWorld(t *testing.T, how decider) *world {
 	}
 	w := &world{AWS: testenv.NewAWS(t), t: t, dir: dir, cfg: cfg, bodies: map[events.JobID][]byte{}, instant: map[events.JobID]bool{}, hands: map[events.JobID]bool{}, drain: make(chan struct{}),
 		config: map[string]func(*config.Config){}, began: time.Now(), how: how, seen: map[string]int{}, fired: map[string]int{}, troubles: map[string]int{},
-		lives: map[string]int{}, stays: map[events.UserID]bool{}, fickle: map[events.UserID]bool{}, alive: map[*process]bool{}}
+		lives: map[string]int{}, stays: map[events.UserID]bool{}, fickle: map[events.UserID]bool{}, alive: map[*process]bool{}, keys: map[string]key{}}
 	w.prices = cost.Public().In(w.Region())
 	w.log = slog.New(slog.DiscardHandler)
 	if level := new(slog.Level); level.UnmarshalText([]byte(os.Getenv("GAS_SIM_LOG"))) == nil {
@@ -170,6 +172,57 @@ func (w *world) eventsOfS3() {
 	if err := awsestate.New(w.Config).MakeArchiveBucket(w.t.Context(), testenv.ColdID, w.cfg.RestoreTopic); err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// key is the access key of a role.
+type key struct{ access, secret string }
+
+// makeRole gives the service its role, so that every world shows whether the roles are
+// enough. cfg is the configuration of one of the service's processes, which may be wrong: the
+// role then allows what that names too.
+func (w *world) makeRole(service string, cfg config.Config) key {
+	w.t.Helper()
+	role, ok := estate.RoleOf(service)
+	if !ok {
+		w.t.Fatalf("there is no role %s", service)
+	}
+	permits := append(role.Permits(wiring.Place(w.cfg)), role.Permits(wiring.Place(cfg))...)
+	access, secret, err := w.SetRole(service, estate.Document(permits))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.keys[service] = key{access, secret}
+	return w.keys[service]
+}
+
+// access returns how often the services used what their roles allow, by "service action
+// resource", and what the roles refused.
+func (w *world) access() (used, refused map[string]int) {
+	used, refused = map[string]int{}, map[string]int{}
+	place := wiring.Place(w.cfg)
+	for service, key := range w.keys {
+		role, _ := estate.RoleOf(service)
+		record := w.Role(key.access)
+		for _, p := range role.Permits(place) {
+			for _, action := range p.Actions {
+				used[service+" "+action+" "+p.Resource] += 0
+			}
+		}
+		for need, n := range record.Used {
+			for _, p := range role.Permits(place) {
+				of, all := strings.CutSuffix(p.Resource, "*")
+				if slices.Contains(p.Actions, need.Action) && (p.Resource == need.Resource || all && strings.HasPrefix(need.Resource, of)) {
+					used[service+" "+need.Action+" "+p.Resource] += n
+				}
+			}
+		}
+		for need, n := range record.Refused {
+			refused[service+" "+need.Action+" "+need.Resource] += n
+		}
+	}
+	return used, refused
 }
 
 // conns connects the operator. The operator's effects belong to no service.
@@ -342,16 +395,16 @@ func (w *world) darken(d time.Duration, server bool) {
 // live runs the process until it dies or the world is over.
 func (p *process) live() {
 	defer p.kill()
-	key, secret := p.w.Credentials()
 	cfg := p.w.cfg
 	if change := p.w.config[p.service]; change != nil {
 		change(&cfg)
 	}
+	key := p.w.makeRole(p.service, cfg)
 	env := wiring.Env{
 		Config:   cfg,
 		Now:      p.now,
 		Log:      p.w.log.With("process", p.service),
-		AWS:      awsclient.Options{Region: p.w.Region(), Endpoint: p.w.Endpoint(), AccessKey: key, SecretKey: secret, Transport: p},
+		AWS:      awsclient.Options{Region: p.w.Region(), Endpoint: p.w.Endpoint(), AccessKey: key.access, SecretKey: key.secret, Transport: p},
 		NATS:     p,
 		Provider: &http.Client{Transport: provider{p}, Timeout: 10 * time.Second},
 	}

@@ -91,6 +91,7 @@ var handlers = map[string]handler{
 	"CreateTable": (*Service).createTable, "DescribeTable": (*Service).describeTable,
 	"ListTables": (*Service).listTables, "UpdateTable": (*Service).updateTable, "DeleteTable": (*Service).deleteTable,
 	"DescribeTimeToLive": (*Service).describeTTL, "UpdateTimeToLive": (*Service).updateTTL,
+	"DescribeContinuousBackups": (*Service).describeBackups, "UpdateContinuousBackups": (*Service).updateBackups,
 	"ListTagsOfResource": (*Service).listTags,
 	"GetItem":            (*Service).getItem, "PutItem": (*Service).putItem,
 	"UpdateItem": (*Service).updateItem, "DeleteItem": (*Service).deleteItem,

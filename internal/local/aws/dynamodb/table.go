@@ -358,6 +358,7 @@ type (
 		Class      string
 		Protected  bool
 		TTL        string // attribute; empty if off
+		Recovery   int64  // since when point-in-time recovery is on, in Unix seconds; 0 if it is off
 		Tags       []tag
 		Dropped    bool // its items are being removed
 	}

@@ -1,5 +1,5 @@
-// Package policy evaluates the policies of topics and queues: who beside the account
-// itself may act on them. It refuses a policy that it cannot evaluate, so that no policy
+// Package policy evaluates the policies of topics and queues, which say who beside the
+// account itself may act on them, and the policies of roles. It refuses a policy that it cannot evaluate, so that no policy
 // allows more here than at AWS.
 package policy
 
@@ -71,9 +71,15 @@ type rawStatement struct {
 	Condition                            map[string]map[string]list
 }
 
-// Parse reads a policy. An error says what is wrong with it; it is [ErrUnsupported] if
-// AWS may take the policy.
-func Parse(text string) (*Policy, error) {
+// Parse reads the policy of a resource. An error says what is wrong with it; it is
+// [ErrUnsupported] if AWS may take the policy.
+func Parse(text string) (*Policy, error) { return parse(text, rawStatement.parse) }
+
+// ParseIdentity reads the policy of a role. Its statements name no principal, because they
+// are about the role. The errors are as those of [Parse].
+func ParseIdentity(text string) (*Policy, error) { return parse(text, rawStatement.parseIdentity) }
+
+func parse(text string, read func(rawStatement) (statement, error)) (*Policy, error) {
 	var doc struct {
 		Version   string
 		ID        string `json:"Id"`
@@ -91,7 +97,7 @@ func Parse(text string) (*Policy, error) {
 	}
 	p := &Policy{}
 	for _, r := range raws {
-		st, err := r.parse()
+		st, err := read(r)
 		if err != nil {
 			return nil, err
 		}
@@ -100,13 +106,44 @@ func Parse(text string) (*Policy, error) {
 	return p, nil
 }
 
-func (r rawStatement) parse() (statement, error) {
+func (r rawStatement) parseIdentity() (statement, error) {
+	st, err := r.parseAll()
+	switch {
+	case err != nil:
+	case r.Principal != nil:
+		err = errors.New("policy document should not specify a principal")
+	case len(r.Resource) == 0:
+		err = errors.New("policy statement must contain resources")
+	}
+	st.everybody = true
+	return st, err
+}
+
+// parseAll reads what all policies have.
+func (r rawStatement) parseAll() (statement, error) {
 	st := statement{deny: r.Effect == "Deny", actions: r.Action, resources: r.Resource}
 	if r.NotPrincipal != nil || r.NotAction != nil || r.NotResource != nil {
 		return st, fmt.Errorf("%w: it has no NotPrincipal, NotAction and NotResource", ErrUnsupported)
 	}
 	if r.Effect != "Allow" && r.Effect != "Deny" || len(r.Action) == 0 {
 		return st, errors.New("every statement needs an Effect (Allow or Deny) and an Action")
+	}
+	for operator, tests := range r.Condition {
+		for key, values := range tests {
+			c, err := parseCondition(operator, key, values)
+			if err != nil {
+				return st, err
+			}
+			st.conditions = append(st.conditions, c)
+		}
+	}
+	return st, nil
+}
+
+func (r rawStatement) parse() (statement, error) {
+	st, err := r.parseAll()
+	if err != nil {
+		return st, err
 	}
 	var star string
 	var who map[string]list
@@ -118,15 +155,6 @@ func (r rawStatement) parse() (statement, error) {
 		st.everybody = slices.Contains(who["AWS"], "*")
 	default:
 		return st, errors.New("every statement needs a Principal")
-	}
-	for operator, tests := range r.Condition {
-		for key, values := range tests {
-			c, err := parseCondition(operator, key, values)
-			if err != nil {
-				return st, err
-			}
-			st.conditions = append(st.conditions, c)
-		}
 	}
 	return st, nil
 }
