@@ -90,14 +90,12 @@ func (r *Restorer) Restore(ctx context.Context, notification events.RetrievalCom
 		log:          trace.Log(ctx, r.Log).With("job", notification.JobID, "retrieval", notification.RetrievalID),
 	}
 	defer r.free(f)
-	for _, step := range []struct {
-		name string
-		do   func(context.Context, *file) error
-	}{
-		{"look", r.look}, {"fetch", r.fetch}, {"put", r.put}, {"prove", r.prove}, {"tidy", r.tidy}, {"release", r.release}, {"clear", r.clear}, {"tell", r.tell},
+	names := [...]string{"look", "fetch", "put", "prove", "tidy", "release", "clear", "tell"}
+	for i, step := range []func(context.Context, *file) error{
+		r.look, r.fetch, r.put, r.prove, r.tidy, r.release, r.clear, r.tell,
 	} {
-		stepCtx, span := trace.Child(ctx, "restore", step.name)
-		err := step.do(stepCtx, f)
+		stepCtx, span := trace.Child(ctx, "restore", names[i])
+		err := step(stepCtx, f)
 		span.Done(err)
 		if err != nil {
 			return r.leave(ctx, f, err)

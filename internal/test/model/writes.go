@@ -25,7 +25,7 @@ func Writes() []Write {
 		open      = "plan_id = :plan, plan_why = :why, plan_state = :state, plan_opened_at = :opened, plan_shard = :shard, plan_due = :due, plan_since = :since"
 		unheld    = "REMOVE plan_held_by, plan_approved_micro_usd, plan_empty_since"
 		underWay  = "due_shard, due_at, sweep_nudges, retrieval_plan"
-		retrieval = "retrieval_intent, retrieval_tier, retrieval_requested_at, " + underWay
+		retrieval = "retrieval_intent, retrieval_tier, retrieval_requested_at, retrieval_trace, " + underWay
 		intent    = "SET retrieval_intent = :intent, due_shard = :shard, due_at = :due, retrieval_plan = :plan"
 	)
 	table := []Write{
