@@ -55,7 +55,7 @@ func account(arn string) string {
 // other is the webhook path of the other channel.
 func (c Channel) CompareTopic(found *FoundTopic, arn, other string) []Fault {
 	if found == nil {
-		return []Fault{{Problem: fmt.Sprintf("there is no topic %s", arn), Fix: "correct the ARN, or make the topic with `gas provision --aws`"}}
+		return []Fault{{Problem: fmt.Sprintf("there is no topic %s", arn), Fix: "correct the ARN, or make the topic with `gas provision aws`"}}
 	}
 	var faults []Fault
 	if strings.HasSuffix(arn, ".fifo") {
@@ -117,7 +117,7 @@ func filtered(s Subscription) Fault {
 // exist.
 func (c Channel) CompareQueue(found *FoundQueue, name string, topic, rival *FoundTopic) []Fault {
 	if found == nil {
-		return []Fault{{Problem: fmt.Sprintf("there is no queue %s", name), Fix: "correct the URL or the region, or make the queue with `gas provision --aws`"}}
+		return []Fault{{Problem: fmt.Sprintf("there is no queue %s", name), Fix: "correct the URL or the region, or make the queue with `gas provision aws`"}}
 	}
 	var faults []Fault
 	if strings.HasSuffix(found.ARN, ".fifo") {

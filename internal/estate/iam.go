@@ -181,7 +181,7 @@ func Roles() []Role {
 			on(AccountPlans, "DynamoDB.Query"),
 			on(Plans, "DynamoDB.DescribeTable", "DynamoDB.GetItem"),
 			on(Vault, "Glacier.DescribeVault", "Glacier.ListJobs"),
-			on(Archives, "S3.HeadBucket", "S3.ListObjectsV2"),
+			on(Archives, "S3.HeadBucket", "S3.ListObjectsV2", "S3.GetBucketVersioning", "S3.GetBucketNotificationConfiguration"),
 			on(Results, "S3.HeadBucket", "S3.HeadObject", "S3.ListObjectsV2"),
 			on(PremiumTopic, "SNS.GetTopicAttributes", "SNS.ListSubscriptionsByTopic", "SNS.GetSubscriptionAttributes"),
 			on(RestoreTopic, "SNS.GetTopicAttributes", "SNS.ListSubscriptionsByTopic", "SNS.GetSubscriptionAttributes"),

@@ -88,7 +88,7 @@ func (t Table) Lacks(found *FoundTable) []Index {
 // Compare returns the faults of the found table. found is nil if there is no table.
 func (t Table) Compare(found *FoundTable) []Fault {
 	if found == nil {
-		return []Fault{{Problem: fmt.Sprintf("there is no table %s", t.Name), Fix: "correct the name or the region, or make it with `gas provision --aws`"}}
+		return []Fault{{Problem: fmt.Sprintf("there is no table %s", t.Name), Fix: "correct the name or the region, or make it with `gas provision aws`"}}
 	}
 	var faults []Fault
 	if !slices.Contains([]string{"ACTIVE", "UPDATING"}, found.Status) {
@@ -97,13 +97,13 @@ func (t Table) Compare(found *FoundTable) []Fault {
 	if found.Hash != t.Hash || found.Sort != (Attribute{}) {
 		faults = append(faults, Fault{
 			Problem: fmt.Sprintf("the keys of table %s are %s and %s, not %s alone", t.Name, found.Hash, found.Sort, t.Hash),
-			Fix:     "keys can't be altered: name another table, and make it with `gas provision --aws`",
+			Fix:     "keys can't be altered: name another table, and make it with `gas provision aws`",
 		})
 	}
 	for _, want := range t.Indexes {
 		i := slices.IndexFunc(found.Indexes, func(have FoundIndex) bool { return have.Name == want.Name })
 		if i < 0 {
-			faults = append(faults, Fault{Problem: fmt.Sprintf("table %s has no index %s", t.Name, want.Name), Fix: "add it with `gas provision --aws`; DynamoDB fills it"})
+			faults = append(faults, Fault{Problem: fmt.Sprintf("table %s has no index %s", t.Name, want.Name), Fix: "add it with `gas provision aws`; DynamoDB fills it"})
 			continue
 		}
 		faults = append(faults, want.compare(t.Name, found.Indexes[i])...)
@@ -113,7 +113,7 @@ func (t Table) Compare(found *FoundTable) []Fault {
 
 func (want Index) compare(table string, have FoundIndex) []Fault {
 	var faults []Fault
-	const replace = "an index can't be altered: delete it, and add it anew with `gas provision --aws`"
+	const replace = "an index can't be altered: delete it, and add it anew with `gas provision aws`"
 	if have.Hash != want.Hash || have.Sort != want.Sort {
 		faults = append(faults, Fault{
 			Problem: fmt.Sprintf("the keys of index %s of table %s are %s and %s, not %s and %s", want.Name, table, have.Hash, have.Sort, want.Hash, want.Sort), Fix: replace,
@@ -127,7 +127,7 @@ func (want Index) compare(table string, have FoundIndex) []Fault {
 	case have.Backfilling:
 		faults = append(faults, Fault{Problem: fmt.Sprintf("index %s of table %s is still being filled, and lacks what was there before", want.Name, table), Fix: "wait until DynamoDB says ACTIVE before you start a service"})
 	case have.Status != "ACTIVE" && have.Status != "UPDATING":
-		faults = append(faults, Fault{Problem: fmt.Sprintf("index %s of table %s is %s", want.Name, table, have.Status), Fix: "wait until DynamoDB says ACTIVE, or add it anew with `gas provision --aws` once it is gone"})
+		faults = append(faults, Fault{Problem: fmt.Sprintf("index %s of table %s is %s", want.Name, table, have.Status), Fix: "wait until DynamoDB says ACTIVE, or add it anew with `gas provision aws` once it is gone"})
 	}
 	return faults
 }

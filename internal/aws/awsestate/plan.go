@@ -380,16 +380,9 @@ func (p *planner) archives(ctx context.Context, bucket, topic string) error {
 	on := "bucket " + bucket
 	versions, told := false, false
 	if there {
-		v, err := p.objects().GetBucketVersioning(ctx, &s3.GetBucketVersioningInput{Bucket: &bucket})
-		if err != nil {
-			return awsfault.Wrap(err, "look at the versions of bucket %s", bucket)
+		if versions, told, err = p.Archives(ctx, bucket, topic); err != nil {
+			return err
 		}
-		versions = v.Status == s3types.BucketVersioningStatusEnabled
-		n, err := p.objects().GetBucketNotificationConfiguration(ctx, &s3.GetBucketNotificationConfigurationInput{Bucket: &bucket})
-		if err != nil {
-			return awsfault.Wrap(err, "read the notifications of bucket %s", bucket)
-		}
-		told = tells(n, topic)
 	}
 	if !versions {
 		p.add(there, on, "keep versions", func(ctx context.Context) error { return p.keepVersions(ctx, bucket) })
@@ -398,6 +391,20 @@ func (p *planner) archives(ctx context.Context, bucket, topic string) error {
 		p.add(there, on, "tell topic "+estate.LastOf(topic)+" about temporary copies", func(ctx context.Context) error { return p.tell(ctx, bucket, topic) })
 	}
 	return nil
+}
+
+// Archives reports whether a bucket of archives keeps versions, and whether it tells the topic
+// about all temporary copies.
+func (a *Account) Archives(ctx context.Context, bucket, topic string) (versions, told bool, err error) {
+	v, err := a.objects().GetBucketVersioning(ctx, &s3.GetBucketVersioningInput{Bucket: &bucket})
+	if err != nil {
+		return false, false, awsfault.Wrap(err, "look at the versions of bucket %s", bucket)
+	}
+	n, err := a.objects().GetBucketNotificationConfiguration(ctx, &s3.GetBucketNotificationConfigurationInput{Bucket: &bucket})
+	if err != nil {
+		return false, false, awsfault.Wrap(err, "read the notifications of bucket %s", bucket)
+	}
+	return v.Status == s3types.BucketVersioningStatusEnabled, tells(n, topic), nil
 }
 
 // tells reports whether the bucket tells the topic about all temporary copies.

@@ -239,6 +239,36 @@ func (l *look) archives(ctx context.Context, sdk aws.Config) {
 		return
 	}
 	l.ok("GAS_ARCHIVE_BUCKET", "bucket %s is there, and its archives can be listed", l.cfg.ArchiveBucket)
+	l.copies(ctx, awsestate.New(sdk))
+}
+
+// copies checks whether the bridge hears of temporary copies, and whether an archive can be
+// told from another object at its key. Neither loses a file, and there are other ways for both.
+func (l *look) copies(ctx context.Context, account *awsestate.Account) {
+	const name = "GAS_ARCHIVE_BUCKET"
+	bucket, fix := l.cfg.ArchiveBucket, "gas provision aws"
+	var versions, told bool
+	if err := l.try(ctx, func(ctx context.Context) (err error) {
+		versions, told, err = account.Archives(ctx, bucket, l.cfg.RestoreTopic)
+		return err
+	}); err != nil {
+		l.unproven(name, err.Error(), "let these credentials read the versions and notifications of the bucket")
+		return
+	}
+	if !versions {
+		l.unproven(name, fmt.Sprintf("bucket %s keeps no versions: each archive_locator needs the ETag of its object", bucket), fix)
+	}
+	if !told {
+		l.unproven(name, fmt.Sprintf("bucket %s does not tell topic %s about temporary copies: unless EventBridge does, a file comes back only when the sweep finds its copy", bucket, l.cfg.RestoreTopic), fix)
+		return
+	}
+	var topic *estate.FoundTopic
+	if err := l.try(ctx, func(ctx context.Context) (err error) {
+		topic, err = account.Topic(ctx, l.cfg.RestoreTopic)
+		return err
+	}); err == nil && topic != nil && !topic.LetsPublish(estate.S3) {
+		l.wrong(name, fmt.Sprintf("the policy of topic %s does not let %s publish: nobody hears of temporary copies until the sweep finds them", l.cfg.RestoreTopic, estate.S3), fix)
+	}
 }
 
 func (l *look) bucket(ctx context.Context, sdk aws.Config) {
