@@ -37,14 +37,14 @@ var calls = map[config.Service]map[string][]string{
 	config.Thaw: {
 		dynamoDB: {"GetItem", "BatchGetItem", "Query", "Scan", "PutItem", "UpdateItem"},
 		glacierA: {"InitiateJob", "DescribeJob", "ListJobs"},
-		s3A:      {"HeadObject", "RestoreObject"},
+		s3A:      {"HeadObject", "RestoreObject", "ListObjectsV2", "HeadBucket"},
 	},
 	config.Restore: {
 		dynamoDB: {"GetItem", "BatchGetItem", "Query", "UpdateItem"},
 		glacierA: {"DescribeJob", "GetJobOutput", "DeleteArchive"},
 		s3A: {
 			"HeadObject", "GetObject", "PutObject", "DeleteObject", "CreateMultipartUpload", "UploadPart",
-			"CompleteMultipartUpload", "AbortMultipartUpload", "ListMultipartUploads", "ListParts",
+			"CompleteMultipartUpload", "AbortMultipartUpload", "ListMultipartUploads", "ListParts", "HeadBucket",
 		},
 	},
 	config.Web: {
