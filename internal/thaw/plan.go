@@ -183,8 +183,11 @@ func (p *Planner) carryOut(ctx context.Context, log *slog.Logger, progress *Prog
 		if err != nil {
 			return err
 		}
-		// The statuses come first: the web page has to hear "planned" before "requested".
-		states, tasks := make([]events.Event, 0, 2*len(jobs)), make([]events.Event, 0, len(jobs))
+		// The statuses come first, and are stored before the tasks: the web page has to hear
+		// "planned" before "requested", and "planned" must not be the last word about a file that
+		// is back. Together, the tasks could be stored and the statuses refused; then the next
+		// delivery would tell "planned" after a fast file was restored.
+		states, tasks := make([]events.Event, 0, len(jobs)), make([]events.Event, 0, len(jobs))
 		for _, job := range jobs {
 			if job.RetrievalID != "" {
 				progress.Thawing++
@@ -197,7 +200,11 @@ func (p *Planner) carryOut(ctx context.Context, log *slog.Logger, progress *Prog
 				ID: progress.ID, JobID: job.ID, UserID: job.UserID, ArchiveID: job.ArchiveID, Plan: progress.Plan, UpgradedAt: progress.UpgradedAt,
 			})
 		}
-		if err := p.Tasks.Publish(ctx, append(states, tasks...)); fault.Is(err, fault.Throttled) {
+		err = p.Tasks.Publish(ctx, states)
+		if err == nil {
+			err = p.Tasks.Publish(ctx, tasks)
+		}
+		if fault.Is(err, fault.Throttled) {
 			// The requesters are behind. The plan waits in its own stream and goes on from its
 			// cursor. It blocks nobody meanwhile, and burns no attempt.
 			return fault.After(fault.Wait, fullWait, fmt.Errorf("%d tasks are planned, and there is no room for more now: %w", progress.Planned, err))
