@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gas-restore/gas/internal/wait"
 )
 
 // node starts processes as a kubelet starts pods: one that ends is started again, one that must
@@ -83,7 +85,9 @@ func (r *replica) run() {
 			r.node.t.Errorf("%s says that its configuration is wrong", r.name)
 			return
 		}
-		time.Sleep(500 * time.Millisecond) // a kubelet waits too
+		if wait.For(r.node.t.Context(), 500*time.Millisecond) != nil { // a kubelet waits too
+			return
+		}
 	}
 }
 

@@ -43,6 +43,7 @@ import (
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/checksum/treehash"
 	"github.com/gas-restore/gas/internal/config"
+	"github.com/gas-restore/gas/internal/wait"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -376,7 +377,7 @@ func (p *pipeline) sample(after string, total int, table io.Writer) {
 				p.T.Errorf("after %s: no two looks agree: %+v, %+v; %v, %v, %v", after, before, now, err, err2, err3)
 				return
 			}
-			time.Sleep(200 * time.Millisecond)
+			wait.For(ctx, 200*time.Millisecond) // its end is seen above
 		}
 	})
 }
@@ -419,7 +420,12 @@ func TestAllFilesComeBackWhateverHappensToTheReplicas(t *testing.T) {
 	p.upgrade("fern")
 	p.upgrade("moss")
 
-	// Each is given some seconds to show what it did.
+	// Files come back for some seconds before each step and after it.
+	pause := func() {
+		if err := wait.For(ctx, 3*time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
 	thawed := func(name string, seconds time.Duration) {
 		r := p.get(name)
 		r.freeze(true)
@@ -436,18 +442,18 @@ func TestAllFilesComeBackWhateverHappensToTheReplicas(t *testing.T) {
 		{"NATS restarts", func() { p.nats.end(syscall.SIGTERM); p.nats.start() }},
 		{"kill -9 bridge-1", func() { p.get("bridge-1").signal(syscall.SIGKILL) }},
 		{"SIGSTOP thaw-1 for 35 s", func() { thawed("thaw-1", 35) }},
-		{"AWS restarts", func() { p.aws.end(syscall.SIGTERM); time.Sleep(3 * time.Second); p.aws.start() }},
+		{"AWS restarts", func() { p.aws.end(syscall.SIGTERM); pause(); p.aws.start() }},
 		{"SIGTERM web-0, web-1", func() { p.get("web-0").replace(); p.get("web-1").replace() }},
-		{"kill -9 NATS", func() { p.nats.end(syscall.SIGKILL); time.Sleep(3 * time.Second); p.nats.start() }},
+		{"kill -9 NATS", func() { p.nats.end(syscall.SIGKILL); pause(); p.nats.start() }},
 		{"kill -9 web-0, restore-3; SIGTERM thaw-2", func() {
 			p.get("web-0").signal(syscall.SIGKILL)
 			p.get("restore-3").signal(syscall.SIGKILL)
 			p.get("thaw-2").replace()
 		}},
 	} {
-		time.Sleep(3 * time.Second)
+		pause()
 		step.do()
-		time.Sleep(3 * time.Second)
+		pause()
 		sample(step.name)
 	}
 
