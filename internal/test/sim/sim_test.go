@@ -224,9 +224,9 @@ func settle(what string) {
 // run runs a world in a process of its own, of the test binary that is given. The
 // error is what the world printed.
 func run(ctx context.Context, binary, what string) (report, error) {
-	limit := 3 * time.Minute
+	limit := 10 * time.Minute // of real time: a world that hangs ends
 	if strings.HasPrefix(what, "lasting=") {
-		limit = 15 * time.Minute // days pass
+		limit = 20 * time.Minute // days pass
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
