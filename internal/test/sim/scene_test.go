@@ -43,6 +43,7 @@ const (
 	published          = "upgrades that an operator announced"
 	roleWritten        = "roles that another system wrote, with a lost message"
 	archivedAgain      = "files archived again after they were back"
+	webhooks           = "scenes in which SNS calls the bridges too"
 	objectsToo         = "scenes with archives in S3's cold storage classes"
 )
 
@@ -82,6 +83,9 @@ func chance(t *testing.T, seed uint64, also decider) *world {
 	}
 	w.retrievals(seed, one(4))
 	w.stores(seed)
+	if dice(seed, "webhook", 0).IntN(4) == 0 {
+		w.webhook()
+	}
 	more := w.surroundings(seed)
 	others := w.others(more, lossy)
 

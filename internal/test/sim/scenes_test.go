@@ -533,7 +533,7 @@ var scenes = append([]lasting{
 			}
 			w.fixed()
 		}},
-	{name: "cut-off", what: "every call of AWS is cut off, for ten hours", before: "dead letters after some hours",
+	{name: "cut-off", what: "every call of AWS is cut off, for four hours", before: "dead letters after two hours",
 		most: bounds{3, 3 * price, 0, 1.5}, ends: "back without help, and no letter is written",
 		play: func(w *world) {
 			w.archived("ada", 1000, 1001, 1002)
@@ -543,7 +543,7 @@ var scenes = append([]lasting{
 				time.Sleep(time.Second)
 			}
 			w.faults(localaws.Fault{Cut: true})
-			time.Sleep(10 * time.Hour)
+			time.Sleep(4 * time.Hour)
 			w.fixed()
 			w.Faults.Clear()
 		}},
