@@ -533,7 +533,7 @@ var scenes = append([]lasting{
 			}
 			w.fixed()
 		}},
-	{name: "cut-off", what: "every call of AWS is cut off, for four hours", before: "dead letters after two hours",
+	{name: "cut-off", what: "every call of DynamoDB, Glacier and S3 is cut off, for four hours", before: "dead letters after two hours",
 		most: bounds{3, 3 * price, 0, 1.5}, ends: "back without help, and no letter is written",
 		play: func(w *world) {
 			w.archived("ada", 1000, 1001, 1002)
@@ -542,7 +542,9 @@ var scenes = append([]lasting{
 			for w.asked() < 1 {
 				time.Sleep(time.Second)
 			}
-			w.faults(localaws.Fault{Cut: true})
+			for _, service := range []string{"dynamodb", "glacier", "s3"} {
+				w.faults(localaws.Fault{Service: service, Cut: true})
+			}
 			time.Sleep(4 * time.Hour)
 			w.fixed()
 			w.Faults.Clear()
