@@ -104,7 +104,7 @@ faults-bugs: ## plant each bug of the list, and see the simulation find it
 alerts-outages: ## take away each dependency, and see a real Prometheus raise its alert and no other (18 min)
 	go test -tags alerts -count=1 -timeout 60m -run TestAnOutage -v ./deploy/observability | grep -v level=
 
-faults-report: ## all of both, written to docs/faults.md
+faults-report: ## all of both, written to docs/faults.md (with GAS_SIM_KEEP=FOLDER, an interrupted run goes on where it was)
 	cd internal/test/sim && GAS_SIM_DOCS=$(CURDIR)/docs/faults.md go test -tags faults -vet=off -timeout 48h -run 'TestReport$$'
 
 faults-lasting: ## play what lasts, and write what it came to into docs/faults.md

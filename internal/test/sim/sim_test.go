@@ -225,6 +225,13 @@ func settle(what string) {
 // run runs a world in a process of its own, of the test binary that is given. The
 // error is what the world printed.
 func run(ctx context.Context, binary, what string) (report, error) {
+	if binary != os.Args[0] {
+		return play(ctx, binary, what)
+	}
+	return kept(what, func() (report, error) { return play(ctx, binary, what) })
+}
+
+func play(ctx context.Context, binary, what string) (report, error) {
 	limit := 10 * time.Minute // of real time: a world that hangs ends
 	if strings.HasPrefix(what, "lasting=") {
 		limit = 20 * time.Minute // days pass
