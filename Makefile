@@ -9,7 +9,7 @@ test: ## run the tests, with the race detector
 lint: ## gofmt, go vet, staticcheck, go mod tidy, the words
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "not gofmt'ed"; exit 1; }
 	go vet ./...
-	go vet -tags 'browser disk faults peers' ./internal/test/browser ./internal/test/e2e ./internal/test/sim ./internal/test/peers
+	go vet -tags 'browser disk faults peers awscontract' ./internal/test/browser ./internal/test/e2e ./internal/test/sim ./internal/test/peers
 	go vet -tags alerts ./deploy/observability
 	go tool staticcheck ./...
 	go mod tidy -diff
@@ -122,8 +122,13 @@ mutants: ## mistakes of one line that no test notices (PKG="internal/thaw ...", 
 bench-restore: ## how fast archives come back, with what memory and calls, beside a bare pipe (BENCHFLAGS="--store s3")
 	go run ./bench/restore $(BENCHFLAGS)
 
-peers: ## the S3 adapters and the restorer against S3 servers that others wrote
+peers: ## the S3 adapters, the restorer and the contract against servers that others wrote
 	@./scripts/peers
+
+.PHONY: aws-contract
+
+aws-contract: ## ask real AWS, in your account, what the stand-in is compared with (about a cent; GAS_CONTRACT_AWS=in-my-account starts it)
+	@./scripts/aws-contract
 
 .PHONY: install image-test systemd-test chart ci-chart rehearse
 

@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 func TestCommands(t *testing.T) {
 	did := newDeeds()
 	t.Run("scripts", func(t *testing.T) { testscript.Run(t, testscript.Params{Dir: "testdata", Cmds: commands(did)}) })
-	did.compare(t, estate.OperatorRole)
+	did.compare(t, estate.OperatorRole, estate.CanaryRole)
 }
 
 func TestASizeIsDigitsAndAUnit(t *testing.T) {
