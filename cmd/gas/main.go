@@ -30,6 +30,7 @@ type cli struct {
 	Thaw       thawCmd       `cmd:"" help:"Bring back the archives of a user or of one job, show the cost, or approve a plan that is over budget."`
 	Dead       deadCmd       `cmd:"" help:"List, show, replay and drop dead letters, the messages that were given up."`
 	Audit      auditCmd      `cmd:"" help:"List what operators did: who, when and why."`
+	Erase      eraseCmd      `cmd:"" help:"Delete everything of a user: archives, files, jobs, messages, sessions, the account."`
 	Account    accountCmd    `cmd:"" help:"Make accounts for users of another system."`
 	Provision  provisionCmd  `cmd:"" help:"Make the JetStream streams, consumers and buckets, or update them; with --aws also make what is missing there."`
 	Canary     canaryCmd     `cmd:"" help:"Bring one small archive back a day, and say how long it took: for a cron job."`

@@ -81,4 +81,4 @@ func (d *deeds) compare(t *testing.T, role string) {
 }
 
 // withRoles is the number of scripts that record what the roles did.
-const withRoles = 5
+const withRoles = 6
