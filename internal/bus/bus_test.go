@@ -379,6 +379,15 @@ func TestAServiceMayNotTouchWhatIsNotItsOwn(t *testing.T) {
 		{"web", "status.u.j"},
 		{"web", "$JS.API.CONSUMER.CREATE.THAW.x"},
 		{"web", "$JS.API.STREAM.UPDATE.STATUS"},
+		{"web", "audit.pause"},
+		{"bridge", "audit.pause"},
+		{"thaw", "audit.approve"},
+		{"restore", "audit.drop"},
+		{"sweep", "audit.thaw"},
+		{"thaw", "$JS.API.STREAM.MSG.GET.AUDIT"},
+		{"operator", "$JS.API.STREAM.DELETE.AUDIT"},
+		{"operator", "$JS.API.STREAM.PURGE.AUDIT"},
+		{"operator", "$JS.API.STREAM.MSG.DELETE.AUDIT"},
 	} {
 		t.Run(c.user+" to "+c.subject, func(t *testing.T) {
 			denied := make(chan error, 1)

@@ -82,13 +82,17 @@ func streams(s Settings) []jetstream.StreamConfig {
 	}
 	dead := keep(events.StreamDead, events.SubjectDead, "Messages that were given up, with the reason: `gas dead` reads, replays and drops them", 90*24*time.Hour, gib)
 	dead.Subjects = deadSubjects()
+	// Nobody can remove a record, or push it out: a full stream refuses the next act. An act has
+	// about 1 KiB in two messages, so a million acts fit.
+	audit := keep(events.StreamAudit, events.SubjectAudit, "What operators did, when and why: `gas audit` lists it", 0, gib)
+	audit.Discard, audit.DenyDelete, audit.DenyPurge, audit.AllowAtomicPublish = jetstream.DiscardNew, true, true, false
 	var all []jetstream.StreamConfig
 	for _, q := range queues {
 		all = append(all, work(q.stream, q.description, append(slices.Clone(q.subjects), asidePrefix+"*."+q.filter)...))
 	}
 	return append(all,
 		keep(events.StreamStatus, events.SubjectStatus, "The steps of each job, for the web pages", 7*24*time.Hour, gib),
-		dead)
+		dead, audit)
 }
 
 // consumers returns the consumers of a work queue: one for the work, and one for each
@@ -198,6 +202,22 @@ func bucketStream(b jetstream.KeyValueConfig) jetstream.StreamConfig {
 		Replicas:          b.Replicas,
 		Metadata:          map[string]string{"gas": "restore-pipeline"},
 	}
+}
+
+// ProvisionAudit makes the stream in which each act of an operator is recorded, or updates it.
+// [Provision] does that too.
+func ProvisionAudit(ctx context.Context, js jetstream.JetStream, s Settings) error {
+	ctx, cancel := context.WithTimeout(ctx, provisionTime)
+	defer cancel()
+	for _, c := range streams(s) {
+		if c.Name != events.StreamAudit {
+			continue
+		}
+		if _, err := js.CreateOrUpdateStream(ctx, c); err != nil {
+			return fmt.Errorf("provision stream %s: %w", c.Name, err)
+		}
+	}
+	return nil
 }
 
 // Provision makes the streams, consumers and buckets, or updates the existing ones. It is

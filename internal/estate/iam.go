@@ -50,6 +50,7 @@ type grant struct {
 var needs = map[string][]grant{
 	"S3.HeadBucket":                         {{"s3:ListBucket", whole}},
 	"S3.ListObjectsV2":                      {{"s3:ListBucket", whole}},
+	"S3.ListObjectVersions":                 {{"s3:ListBucketVersions", whole}},
 	"S3.ListMultipartUploads":               {{"s3:ListBucketMultipartUploads", whole}},
 	"S3.HeadObject":                         {{"s3:GetObject", objects}, {"s3:ListBucket", whole}},
 	"S3.HeadObject of a version":            {{"s3:GetObjectVersion", objects}, {"s3:ListBucket", whole}},
@@ -78,7 +79,7 @@ var needs = map[string][]grant{
 
 // plain are the operations that need the action of their own name on the thing.
 var plain = []string{
-	"DynamoDB.GetItem", "DynamoDB.BatchGetItem", "DynamoDB.PutItem", "DynamoDB.UpdateItem", "DynamoDB.Query", "DynamoDB.Scan",
+	"DynamoDB.GetItem", "DynamoDB.BatchGetItem", "DynamoDB.PutItem", "DynamoDB.UpdateItem", "DynamoDB.DeleteItem", "DynamoDB.Query", "DynamoDB.Scan",
 	"DynamoDB.DescribeTable", "DynamoDB.CreateTable", "DynamoDB.UpdateTable", "DynamoDB.DescribeContinuousBackups", "DynamoDB.UpdateContinuousBackups",
 	"SQS.ReceiveMessage", "SQS.SendMessage", "SQS.GetQueueAttributes", "SQS.GetQueueUrl", "SQS.CreateQueue", "SQS.SetQueueAttributes",
 	"SNS.Publish", "SNS.ConfirmSubscription", "SNS.GetTopicAttributes", "SNS.ListSubscriptionsByTopic", "SNS.CreateTopic", "SNS.SetTopicAttributes", "SNS.Subscribe",
@@ -135,8 +136,8 @@ const (
 )
 
 // Roles returns the roles of the services, of an operator (`gas` check, status, thaw, pause,
-// resume, dead and account), of `gas canary`, and of `gas provision aws`. Tests compare the
-// calls with those that the stand-in sees.
+// resume, dead, account and erase), of `gas canary`, and of `gas provision aws`. Tests compare
+// the calls with those that the stand-in sees.
 func Roles() []Role {
 	return []Role{
 		{BridgeRole, slices.Concat(
@@ -197,6 +198,13 @@ func Roles() []Role {
 			// gas thaw --tier
 			on(Plans, "DynamoDB.UpdateItem"),
 			on(Archives, "S3.HeadObject", "S3.HeadObject of a version", "S3.RestoreObject"),
+			// gas erase
+			on(Jobs, "DynamoDB.BatchGetItem", "DynamoDB.DeleteItem"),
+			on(Accounts, "DynamoDB.DeleteItem"),
+			on(Plans, "DynamoDB.Scan", "DynamoDB.DeleteItem"),
+			on(Vault, "Glacier.DeleteArchive"),
+			on(Archives, "S3.ListObjectVersions", "S3.DeleteObject of a version", "S3.ListMultipartUploads", "S3.AbortMultipartUpload"),
+			on(Results, "S3.ListObjectVersions", "S3.DeleteObject of a version", "S3.ListMultipartUploads", "S3.AbortMultipartUpload"),
 			// gas dead
 			on(PremiumQueue, "SQS.SendMessage"),
 			on(RestoreQueue, "SQS.SendMessage"),
