@@ -158,7 +158,10 @@ ci-chart: ## the same without KEDA's scaler, which takes long to build
 rehearse: ## replicas as the chart says, as processes: killed, stopped, frozen, while NATS and AWS restart; all files come back
 	cd deploy/chart/test && go vet -tags rehearse ./rehearse && go test -count=1 -tags rehearse -timeout 30m -v ./rehearse
 
-.PHONY: moto-template
+.PHONY: moto-template try-aws-page
+
+try-aws-page: ## run the commands of docs/aws.md, from nothing to a restored file, as they are written (needs Linux and the aws command)
+	@./scripts/try-aws-page
 
 moto-template: ## apply the CloudFormation template to moto, and print what moto leaves out (needs moto_server and aws)
 	./scripts/moto-template

@@ -271,7 +271,7 @@ func (c *provisionAWSCmd) report(ctx context.Context, std streams, account *awse
 		fmt.Fprintln(std.out, "\nThe services find it with")
 		names := []string{}
 		for name, value := range r.Settings {
-			if value != "" {
+			if value != "" || name == "GAS_VAULT" { // no vault is a setting too
 				names = append(names, name)
 			}
 		}
