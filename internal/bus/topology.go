@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/gas-restore/gas/internal/wait"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -204,8 +205,9 @@ func bucketStream(b jetstream.KeyValueConfig) jetstream.StreamConfig {
 	}
 }
 
-// ProvisionAudit makes the stream in which each act of an operator is recorded, or updates it.
-// [Provision] does that too.
+// ProvisionAudit makes the stream in which each act of an operator is recorded, if it is missing.
+// It leaves an update to [Provision], which is an act itself: a stream that gets more replicas
+// has no leader for some seconds.
 func ProvisionAudit(ctx context.Context, js jetstream.JetStream, s Settings) error {
 	ctx, cancel := context.WithTimeout(ctx, provisionTime)
 	defer cancel()
@@ -213,7 +215,11 @@ func ProvisionAudit(ctx context.Context, js jetstream.JetStream, s Settings) err
 		if c.Name != events.StreamAudit {
 			continue
 		}
-		if _, err := js.CreateOrUpdateStream(ctx, c); err != nil {
+		_, err := js.Stream(ctx, c.Name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			_, err = js.CreateStream(ctx, c)
+		}
+		if err != nil {
 			return fmt.Errorf("provision stream %s: %w", c.Name, err)
 		}
 	}
@@ -235,7 +241,7 @@ func Provision(ctx context.Context, js jetstream.JetStream, s Settings) error {
 	}
 	for _, q := range queues {
 		for _, c := range q.consumers(s) {
-			if _, err := js.CreateOrUpdateConsumer(ctx, q.stream, c); err != nil {
+			if err := makeConsumer(ctx, js, q.stream, c); err != nil {
 				errs = append(errs, fmt.Errorf("provision consumer %s of %s: %w", c.Durable, q.stream, err))
 			}
 		}
@@ -246,6 +252,23 @@ func Provision(ctx context.Context, js jetstream.JetStream, s Settings) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// errReplicasExceed is the server's code for a consumer with more replicas than its stream.
+const errReplicasExceed jetstream.ErrorCode = 10126
+
+// makeConsumer makes a consumer or updates it. A stream that was just given more replicas gets
+// them within a few seconds; until then the server refuses its consumers as many.
+func makeConsumer(ctx context.Context, js jetstream.JetStream, stream string, c jetstream.ConsumerConfig) error {
+	for {
+		_, err := js.CreateOrUpdateConsumer(ctx, stream, c)
+		if api, ok := errors.AsType[*jetstream.APIError](err); !ok || api.ErrorCode != errReplicasExceed {
+			return err
+		}
+		if wait.For(ctx, 250*time.Millisecond) != nil {
+			return err
+		}
+	}
 }
 
 // CheckStreams returns an error that names each stream that is missing, or that is less

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/text"
+	"github.com/gas-restore/gas/internal/wait"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -39,7 +40,28 @@ const (
 )
 
 // endTime bounds the time for writing how an act ended.
-const endTime = 10 * time.Second
+const endTime = 45 * time.Second
+
+// tries is how often a record is written when the stream does not answer, and pause is the time
+// between two tries. A stream that chooses a leader is silent for some seconds. Each try has the
+// same id, so the stream has the record once.
+const (
+	tries = 4
+	pause = time.Second
+)
+
+func (l *Log) write(ctx context.Context, e events.OperatorActed) error {
+	for n := 1; ; n++ {
+		_, err := l.bus.Publish(ctx, e)
+		silent := errors.Is(err, jetstream.ErrAsyncPublishTimeout) || errors.Is(err, jetstream.ErrNoStreamResponse)
+		if err == nil || !silent || n == tries {
+			return err
+		}
+		if wait.For(ctx, pause) != nil {
+			return err
+		}
+	}
+}
 
 // Log is the record of acts.
 type Log struct {
@@ -62,7 +84,7 @@ func (l *Log) Do(ctx context.Context, a Act, do func(context.Context) (did strin
 	e := events.OperatorActed{
 		ID: rand.Text(), Act: a.Kind, At: l.now().UTC(), By: a.By, On: a.On, As: l.as, Why: a.Why, Command: text.Clip(a.Command, maxCommand), UserID: a.User, JobID: a.Job,
 	}
-	if _, err := l.bus.Publish(ctx, e); err != nil {
+	if err := l.write(ctx, e); err != nil {
 		return fmt.Errorf("nothing was done, because it cannot be recorded in stream %s: %w", events.StreamAudit, err)
 	}
 	did, err := do(ctx)
@@ -73,7 +95,7 @@ func (l *Log) Do(ctx context.Context, a Act, do func(context.Context) (did strin
 	// An operator who interrupts the command ends ctx.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
 	defer cancel()
-	if _, perr := l.bus.Publish(ctx, e); perr != nil {
+	if perr := l.write(ctx, e); perr != nil {
 		done := "it is done"
 		if err != nil {
 			done = "it failed"
