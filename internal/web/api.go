@@ -132,7 +132,7 @@ func (s *Server) apiJobOf(v jobView, of owner) apiJob {
 }
 
 // tooManyToSort explains maxSorted.
-const tooManyToSort = "With more than 10 000 annotations the list can be sorted by date alone."
+const tooManyToSort = "With more than 10 000 annotations the list can be sorted by date only."
 
 func (s *Server) apiJobs(c fiber.Ctx) error {
 	v, err := s.apiViewer(c, true)

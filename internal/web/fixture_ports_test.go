@@ -44,6 +44,8 @@ type fixturePorts struct {
 	// healed is called when the site has searched for overdue upgrades at its start. The
 	// fixture waits for it: a test that does the same must not do so at the same time.
 	healed func()
+	// selected, if set, is called at each call of Select.
+	selected func()
 	// faults are returned, once each, by the call of that name.
 	stops   archive.Switches
 	letters map[string]events.DeadLetter // by the subject of their work
@@ -204,6 +206,9 @@ func (w *fixturePorts) Select(_ context.Context, user events.UserID, sel archive
 	var all []archive.Job
 	w.change(func() {
 		err = w.fault("Select")
+		if w.selected != nil {
+			w.selected()
+		}
 		for _, j := range w.jobs {
 			if j.UserID == user {
 				all = append(all, j)
@@ -454,7 +459,7 @@ func (w *fixturePorts) restored(id events.JobID, content string) {
 	w.change(func() {
 		j := w.jobs[id]
 		w.objects[j.Result] = content
-		j.ResultSize = j.ArchiveSize
+		j.ResultSize, j.RestoredAt = j.ArchiveSize, time.Now()
 		j.ArchiveID, j.RetrievalID, j.Tier, j.RetrievalRequestedAt = "", "", "", time.Time{}
 		w.jobs[id] = j
 	})

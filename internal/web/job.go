@@ -26,6 +26,9 @@ type annotationBody struct {
 	Expected *span
 	// Late is when Glacier should have been done, if that is over; zero otherwise.
 	Late time.Time
+	// List is the address of the list from which the viewer came, and ListShows says what it
+	// shows; empty if that is all.
+	List, ListShows string
 	// Fallback says why a slower tier is used; empty if none is.
 	Fallback string
 }

@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 	"net/url"
+	"time"
 	"unicode/utf8"
 
 	"github.com/gofiber/fiber/v3"
@@ -61,7 +62,32 @@ func (s *Server) annotations(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return s.show(c, "annotations", frame{Title: "Your annotations", Viewer: v, Waits: v.halt.told(body.Over), Section: "annotations", Live: true, At: at, Poll: body.Over != nil && body.Over.Coming+body.Over.Waiting+body.Over.Attention > 0, Body: body})
+	body.Back = body.Back && c.Cookies(s.cookieName(seenCookie)) != v.upgradeName()
+	title := "Your annotations"
+	if over := body.Over; over != nil && v.Premium() && over.Whole() > 0 {
+		title = humanCount(over.Back) + " of " + humanCount(over.Whole()) + " back · " + title
+	}
+	return s.show(c, "annotations", frame{Title: title, Viewer: v, Waits: v.halt.told(body.Over), Section: "annotations", Live: true, At: at, Poll: body.Over != nil && body.Over.Coming+body.Over.Waiting+body.Over.Attention > 0, Body: body})
+}
+
+// seenCookie has the name of the upgrade for which somebody has closed the message that all
+// files are back.
+const seenCookie, seenLifetime = "gas_seen", 365 * 24 * time.Hour
+
+// seen closes that message.
+func (s *Server) seen(c fiber.Ctx) error {
+	v, err := s.viewer(c, true)
+	if err != nil {
+		return err
+	}
+	if v == nil {
+		return signedOut(listPath)
+	}
+	if err := s.checkForm(c, v); err != nil {
+		return err
+	}
+	s.setCookie(c, seenCookie, v.upgradeName(), seenLifetime)
+	return c.Redirect().Status(fiber.StatusSeeOther).To(returnPath(field(c, "list")))
 }
 
 // queryOf returns the query of the address. A name that is not there is empty.
@@ -84,6 +110,7 @@ func (s *Server) annotation(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	body.List, body.ListShows = backTo(c.Query("list"))
 	return s.show(c, "annotation", frame{Title: text.Isolate(body.Job.Name), Viewer: v, Waits: v.halt.told(nil), Section: "annotations", Live: true, At: at, Poll: body.moving(), Body: body})
 }
 

@@ -131,6 +131,8 @@ func pageOf(action string) string {
 	switch action {
 	case "/account/free":
 		return "/account"
+	case "/annotations/seen":
+		return listPath
 	case "/logout":
 		return "/"
 	}

@@ -47,6 +47,11 @@ func (v *viewer) Email() string { return v.account.Email }
 // session.
 func (v *viewer) Tabs() string { return hashOf("tabs " + v.session.token)[:16] }
 
+// upgradeName is a name of the viewer's last change of plan. The name tells nothing about it.
+func (v *viewer) upgradeName() string {
+	return hashOf("seen " + string(v.account.ID) + " " + v.account.RoleChangedAt.UTC().Format(time.RFC3339Nano))[:16]
+}
+
 // Since is the time of the last change of the viewer's plan; zero if it never changed.
 func (v *viewer) Since() time.Time { return v.account.RoleChangedAt }
 

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/text"
@@ -175,8 +176,16 @@ func (v *jobView) appendRow(b []byte) []byte {
 	}
 	b = appendText(append(b, `<li data-job="`...), string(v.ID))
 	b = appendText(append(b, `" data-state="`...), string(state))
-	b = appendText(append(b, "\">\n<a href=\""...), v.Link)
-	b = appendText(append(b, `" data-name><bdi>`...), text.Balance(v.Name))
+	b = appendText(append(b, "\">\n<a href=\""...), v.Link+v.From)
+	b = append(b, `" data-name`...)
+	if head, tail := halves(v.Name); tail == "" {
+		b = appendText(append(b, "><bdi>"...), text.Balance(v.Name))
+	} else {
+		b = appendText(append(b, ` title="`...), text.Balance(v.Name))
+		b = appendText(append(b, `"><bdi class="long"><span>`...), text.Balance(head))
+		b = appendText(append(b, `</span><span>`...), text.Balance(tail))
+		b = append(b, `</span>`...)
+	}
 	b = append(b, "</bdi></a>\n<span class=\"when\">"...)
 	b = appendTime(b, v.SubmittedAt, "")
 	b = append(b, "</span>\n<span class=\"size\">"...)
@@ -184,7 +193,39 @@ func (v *jobView) appendRow(b []byte) []byte {
 		b = append(b, humanBytes(size)...)
 	}
 	b = append(b, "</span>\n"...)
-	return append(appendBadge(b, v.Look), "\n</li>\n"...)
+	b = append(appendBadge(b, v.Look), '\n')
+	if v.Here() {
+		b = appendText(append(b, `<a class="get" href="`...), v.Link)
+		b = appendText(append(b, `/download" title="Download" aria-label="Download `...), text.Balance(v.Name))
+		b = append(b, "\"><svg aria-hidden=\"true\"><use href=\"#copy\"></use></svg></a>\n"...)
+	}
+	return append(b, "</li>\n"...)
+}
+
+// Here reports whether a list offers the file for download.
+func (v *jobView) Here() bool { return v.State == archive.Available && v.Look != notThere }
+
+const (
+	// longName is the length from which on a list may cut a name in its middle, and tailName the
+	// length of the end that it always shows, both in letters.
+	longName, tailName = 28, 12
+)
+
+// halves returns the two parts of a long name between which a list may cut it. The second
+// part is empty if the name is short. Marks stay with their letters.
+func halves(name string) (head, tail string) {
+	letters := []rune(name)
+	if len(letters) < longName {
+		return name, ""
+	}
+	at := len(letters) - max(tailName, min(len([]rune(extension(name)))+4, longName-8))
+	for at > 0 && (unicode.In(letters[at], unicode.M, unicode.Cf) || unicode.In(letters[at-1], unicode.Cf)) {
+		at--
+	}
+	if at == 0 {
+		return name, ""
+	}
+	return string(letters[:at]), string(letters[at:])
 }
 
 // nameHTML returns a text from outside. It does not change the direction of the text around

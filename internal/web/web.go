@@ -171,12 +171,13 @@ func (s *Server) routes() *fiber.App {
 	app.Post(backChannelPath, s.backChannel)
 	app.Post("/logout", s.logout)
 	// Somebody may reload the answer to a form, or come back to it.
-	for _, action := range []string{"/logout", "/account/free"} {
+	for _, action := range []string{"/logout", "/account/free", "/annotations/seen"} {
 		app.Get(action, func(c fiber.Ctx) error {
 			return c.Redirect().Status(fiber.StatusSeeOther).To(pageOf(action))
 		})
 	}
 	app.Get("/annotations", s.annotations)
+	app.Post("/annotations/seen", s.seen)
 	app.Get("/annotation/:id", s.annotation)
 	app.Get("/annotation/:id/download", s.download)
 	app.Get("/subscribe", s.subscribePage)
