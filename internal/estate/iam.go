@@ -169,7 +169,7 @@ func Roles() []Role {
 			on(Accounts, "DynamoDB.GetItem", "DynamoDB.PutItem", "DynamoDB.UpdateItem", "DynamoDB.Scan"),
 			on(Plans, "DynamoDB.GetItem"),
 			on(PremiumTopic, "SNS.Publish"),
-			on(Results, "S3.GetObject"),
+			on(Results, "S3.HeadObject", "S3.GetObject"),
 		)},
 		{OperatorRole, slices.Concat(
 			// gas check

@@ -28,6 +28,8 @@ type jobView struct {
 	Link        string
 	// ResultSize is the size of the file while it is in the store; 0 if nobody knows it.
 	ResultSize int64
+	// Found describes the file in the store; zero if the store was not asked.
+	Found archive.Found
 	// Note is one more sentence, if Look's does not say enough.
 	Note string
 	// From is the query that leads from the file's page back to the list; it may be empty.

@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/gas-restore/gas/internal/archive"
-	"github.com/gas-restore/gas/internal/cost"
 	"github.com/gas-restore/gas/internal/operator/summary"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -35,14 +34,13 @@ type overview struct {
 	// Back is how many files came back since the user became Premium, and BackBytes is their
 	// size. BackUnsized is the number of those without a known size.
 	Back, BackBytes, BackUnsized int64
+	// Restored is how many files ever came back, among the jobs that were counted.
+	Restored int64
 	// Total is how many jobs the user has, and Of how many of them are in each group of states,
 	// by the name of the group. TotalMore says that there are more jobs, which were not counted.
 	Total     int64
 	Of        map[string]int64
 	TotalMore bool
-	// Cost is a limit on the cost of retrieving the files that were not requested yet. It is
-	// the service's cost, not the user's price.
-	Cost archive.MicroUSD
 }
 
 const (
@@ -69,11 +67,9 @@ const (
 // overviews counts, and remembers the result for a moment: pages are read more often than
 // archives move. Counting reads all archives of the user.
 type overviews struct {
-	jobs    Jobs
-	tiers   archive.Tiers
-	prices  cost.Prices
-	assumed int64
-	now     func() time.Time
+	jobs  Jobs
+	tiers archive.Tiers
+	now   func() time.Time
 	// handed reports whether the archive handed a file over.
 	handed func(context.Context, owner, archive.Job) bool
 	// owner returns a user for the time of a context.
@@ -102,7 +98,7 @@ type knownOverview struct {
 }
 
 func newOverviews(jobs Jobs, cfg Config, of func(context.Context, archive.Account, halt) owner, handed func(context.Context, owner, archive.Job) bool) *overviews {
-	return &overviews{jobs: jobs, owner: of, handed: handed, tiers: cfg.Tiers, prices: cfg.Prices, assumed: cfg.AssumedSize, now: cfg.Now,
+	return &overviews{jobs: jobs, owner: of, handed: handed, tiers: cfg.Tiers, now: cfg.Now,
 		known: map[overviewKey]knownOverview{}, moved: map[events.UserID]time.Time{}}
 }
 
@@ -173,7 +169,6 @@ func (o *overviews) count(ctx context.Context, user owner) (overview, error) {
 	var over overview
 	var all spans
 	late := 0
-	var ask cost.Estimate
 	for page, cursor := 0, ""; ; page++ {
 		if page == maxCounted {
 			over.More = true
@@ -215,15 +210,11 @@ func (o *overviews) count(ctx context.Context, user owner) (overview, error) {
 			case archive.Archived:
 				all.add(after(now, o.tiers, j.Copy.Class))
 			}
-			if j.RetrievalID == "" {
-				ask.Add(j, o.assumed)
-			}
 		}
 		if cursor = next; next == "" {
 			break
 		}
 	}
-	over.Cost = ask.AtMost(o.prices, o.tiers)
 	if err := o.tally(ctx, user, &over); err != nil {
 		return overview{}, err
 	}
@@ -240,7 +231,11 @@ func (o *overviews) tally(ctx context.Context, user owner, over *overview) error
 	byState := map[archive.State]int64{}
 	page, err := o.jobs.Select(ctx, user.ID, archive.Selection{Limit: maxTally, Look: maxTally, Match: func(j archive.Job) bool {
 		over.Total++
-		byState[user.state(j)]++
+		st := user.state(j)
+		byState[st]++
+		if st == archive.Available && isBack(j) {
+			over.Restored++
+		}
 		if j.ArchiveID == "" && !since.IsZero() && !j.RestoredAt.Before(since) {
 			over.Back++
 			over.BackBytes += j.ResultSize

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
-	"github.com/gas-restore/gas/internal/cost"
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -119,14 +118,14 @@ func TestADowngradeLeavesWhatWasNotAskedFor(t *testing.T) {
 
 func TestThePlanPageTellsWhatComesBack(t *testing.T) {
 	b := newFixture(t, func(c *Config, _ *Deps) {
-		c.Tiers, c.Prices, c.PremiumPrice = archive.DefaultTiers(), cost.Public().In("us-east-1"), "$9 a month"
+		c.Tiers, c.PremiumPrice = archive.DefaultTiers(), "$9 a month"
 	})
 	for i := range 3 {
 		b.ports.archived("ada", events.JobID(fmt.Sprint("j", i)), time.Now())
 	}
 	ada := b.browser()
 	by := b.clock.Now().Add(5 * time.Hour)
-	ada.wants(ada.signIn("ada", "/subscribe"), 200, "3 files", "3.7 MB", "$9 a month", "up to $0.04", "by "+utc(by))
+	ada.wants(ada.signIn("ada", "/subscribe"), 200, "3 files", "3.7 MB", "$9 a month", "by "+utc(by))
 	ada.post("/subscribe", ada.get("/subscribe").form(t, "/subscribe", nil))
 	ada.wants(ada.get("/annotations"), 200, "0 of 3 back, 0 B of 3.7 MB", "Usually all back between "+utc(b.clock.Now().Add(time.Minute)))
 	ada.wants(ada.get("/annotation/j1"), 200, "The restore of this file is planned", "between "+utc(b.clock.Now().Add(time.Minute))+" and "+utc(by))

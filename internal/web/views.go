@@ -35,6 +35,8 @@ type frame struct {
 	// Waits says in a sentence that the viewer's files wait for somebody at the service. It is
 	// empty if none does.
 	Waits string
+	// Support is where people reach the team; nil if that is not set.
+	Support *contact
 	// Section is the current place in the navigation.
 	Section string
 	// Live says that the page follows its user's changes, from the position At on. At is empty
@@ -87,21 +89,20 @@ func newViews() (*views, error) {
 			}
 			return "", fmt.Errorf("no asset %s", name)
 		},
-		"time":    func(t time.Time) template.HTML { return timeHTML(t, "") },
-		"both":    func(t time.Time) template.HTML { return timeHTML(t, " data-both") },
-		"badge":   badgeHTML,
-		"breaks":  breaksHTML,
-		"name":    nameHTML,
-		"rows":    rowsHTML,
-		"bytes":   humanBytes,
-		"count":   humanCount,
-		"total":   func(rows []jobView) int64 { return int64(len(rows)) },
-		"dollars": humanDollars,
+		"time":   func(t time.Time) template.HTML { return timeHTML(t, "") },
+		"both":   func(t time.Time) template.HTML { return timeHTML(t, " data-both") },
+		"badge":  badgeHTML,
+		"breaks": breaksHTML,
+		"name":   nameHTML,
+		"rows":   rowsHTML,
+		"bytes":  humanBytes,
+		"count":  humanCount,
+		"total":  func(rows []jobView) int64 { return int64(len(rows)) },
 	}).ParseFS(templateFiles, "templates/layout.html", "templates/icons.html")
 	if err != nil {
 		return nil, fmt.Errorf("parse the layout: %w", err)
 	}
-	for _, name := range []string{"home", "annotations", "annotation", "subscribe", "account", "problem"} {
+	for _, name := range []string{"home", "annotations", "annotation", "subscribe", "account", "help", "problem"} {
 		t, err := shared.Clone()
 		if err == nil {
 			t, err = t.ParseFS(templateFiles, "templates/"+name+".html")
@@ -285,15 +286,4 @@ func humanCount(n int64) string {
 		s = s[:i] + "\u202f" + s[i:]
 	}
 	return s
-}
-
-// humanDollars writes an amount in whole cents. It rounds up, because the amount is a
-// limit.
-func humanDollars(m archive.MicroUSD) string {
-	const cent = archive.Dollar / 100
-	cents := m / cent
-	if m%cent > 0 {
-		cents++
-	}
-	return fmt.Sprintf("$%d.%02d", cents/100, cents%100)
 }
