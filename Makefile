@@ -1,4 +1,4 @@
-.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders disk-full bench-bridge crash-thaw bench-thaw bench-sweep stall browser screenshots bench-web long-restore crash-restore faults faults-bugs faults-report model stress mutants alerts-outages bench-restore faults-lasting peers clean
+.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders disk-full bench-bridge crash-thaw bench-thaw bench-sweep stall browser screenshots openapi zip bench-web long-restore crash-restore faults faults-bugs faults-report model stress mutants alerts-outages bench-restore faults-lasting peers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -85,6 +85,12 @@ browser: ## see the site in Chromium (Debian's package), from sign-in to the byt
 
 screenshots: ## picture every page in light, dark and narrow, into screenshots/
 	GAS_SCREENSHOTS=$(CURDIR)/screenshots go test -tags browser -count=1 -parallel 4 -timeout 10m -run TestEveryPage ./internal/test/browser
+
+openapi: ## hold the API's description, its examples and every described answer to validators from npm
+	@./scripts/openapi/check
+
+zip: ## a zip of 2,000 files, 1 GiB in all: bytes equal, flat memory
+	GAS_ZIP_FILES=2000 GAS_ZIP_BYTES=1073741824 go test -count=1 -v -run TestAZipIsStreamed ./internal/web
 
 bench-web: ## pages a second at 10,000 jobs, going through 100,000, and 10,000 live streams
 	go run ./bench/web $(BENCHFLAGS)
