@@ -370,7 +370,6 @@ const (
 	vaultAsked  = "Glacier does not find an archive or a retrieval: the vault itself may be missing"
 	filePage    = "somebody opens the page of a file"
 	bridgeWaits = "JetStream stores nothing for a time: messages stay with the bridge, or go back to the queue"
-	webhookNew  = "SNS asks the webhook to confirm its subscription"
 )
 
 // Occasions returns the permissions that are not used in the simulation of the services, or
@@ -378,8 +377,6 @@ const (
 // other permission without use. A test in internal/wiring makes the calls of the services.
 func Occasions() []Occasion {
 	return []Occasion{
-		{BridgeRole, "sns:ConfirmSubscription", PremiumTopic, webhookNew},
-		{BridgeRole, "sns:ConfirmSubscription", RestoreTopic, webhookNew},
 		{BridgeRole, "sqs:ChangeMessageVisibility", PremiumQueue, bridgeWaits},
 		{BridgeRole, "sqs:ChangeMessageVisibility", RestoreQueue, bridgeWaits},
 		{ThawRole, "glacier:DescribeVault", Vault, vaultAsked},
