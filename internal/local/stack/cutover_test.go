@@ -226,7 +226,7 @@ func (o *original) letters() uint64 {
 	return info.State.Msgs
 }
 
-// retrievals counts those that Glacier was asked for.
+// retrievals counts the requested retrievals.
 func (o *original) retrievals() (n int) {
 	jobs, err := o.vaults.ListJobs(o.t.Context(), &glacier.ListJobsInput{AccountId: aws.String("-"), VaultName: &o.Config.Vault})
 	o.must(err)
@@ -287,8 +287,8 @@ func (o *original) originals() (n int) {
 	return n
 }
 
-// TestARetrievalOfAnEarlierArchiveIsNeverTakenForTheNewOne has jobs of which our pipeline had
-// requested the archives when somebody went back to the original. The original brought the files
+// TestARetrievalOfAnEarlierArchiveIsNeverTakenForTheNewOne has jobs with archives that our
+// pipeline had requested when somebody went back to the original. The original brought the files
 // back and left retrieval_request_id. Then other files of the jobs were archived. The output of
 // the earlier retrieval is still there, but it must not come back, and no archive may be deleted.
 func TestARetrievalOfAnEarlierArchiveIsNeverTakenForTheNewOne(t *testing.T) {
