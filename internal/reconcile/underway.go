@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -229,7 +230,7 @@ func (p *sweep) heard(ctx context.Context, job archive.Job, listed map[string]ar
 		}
 	}
 	return p.nudge(ctx, job, found, events.RetrievalCompleted{
-		ID: fmt.Sprintf("sweep-%d-%s", job.Nudges, job.RetrievalID), JobID: job.ID, ArchiveID: job.ArchiveID, RetrievalID: job.RetrievalID,
+		ID: fmt.Sprintf("sweep-%d-%s", job.Nudges, job.RetrievalID), JobID: job.ID, ArchiveID: cmp.Or(r.ArchiveID, job.ArchiveID), RetrievalID: job.RetrievalID,
 		Status: r.Status, Reason: r.Reason, Tier: r.Tier.Told(), Size: max(r.Size, 0), TreeHash: r.TreeHash, CompletedAt: r.CompletedAt, ExpiresAt: r.ExpiresAt,
 	})
 }

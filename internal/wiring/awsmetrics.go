@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/aws/awsclient"
 	"github.com/gas-restore/gas/internal/config"
+	"github.com/gas-restore/gas/internal/estate"
 	"github.com/gas-restore/gas/internal/fault"
 )
 
@@ -27,31 +29,19 @@ const (
 	sqsA     = "SQS"
 )
 
-// calls are the operations that each service calls. They bound the labels of the metrics,
-// and each has a series from the start.
-var calls = map[config.Service]map[string][]string{
-	config.Bridge: {
-		sqsA: {"ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"},
-		snsA: {"ConfirmSubscription"},
-	},
-	config.Thaw: {
-		dynamoDB: {"GetItem", "BatchGetItem", "Query", "Scan", "PutItem", "UpdateItem"},
-		glacierA: {"InitiateJob", "DescribeJob", "ListJobs"},
-		s3A:      {"HeadObject", "RestoreObject", "ListObjectsV2", "HeadBucket"},
-	},
-	config.Restore: {
-		dynamoDB: {"GetItem", "BatchGetItem", "Query", "UpdateItem"},
-		glacierA: {"DescribeJob", "GetJobOutput", "DeleteArchive"},
-		s3A: {
-			"HeadObject", "GetObject", "PutObject", "DeleteObject", "CreateMultipartUpload", "UploadPart",
-			"CompleteMultipartUpload", "AbortMultipartUpload", "ListMultipartUploads", "ListParts", "HeadBucket",
-		},
-	},
-	config.Web: {
-		dynamoDB: {"GetItem", "BatchGetItem", "Query", "Scan", "PutItem", "UpdateItem"},
-		s3A:      {"HeadObject"},
-		snsA:     {"Publish"},
-	},
+// callsOf returns the operations that a service calls, by the service of AWS. They are those of
+// its role. They bound the labels of the metrics, and each has a series from the start.
+func callsOf(service config.Service) map[string][]string {
+	out := map[string][]string{}
+	role, _ := estate.RoleOf(string(service)) // each service has one
+	for _, c := range role.Calls {
+		of, operation, _ := strings.Cut(c.Operation, ".")
+		operation, _, _ = strings.Cut(operation, " ") // such as "of a version"
+		if !slices.Contains(out[of], operation) {
+			out[of] = append(out[of], operation)
+		}
+	}
+	return out
 }
 
 // outcomeOK is the outcome of a call without an error. The other outcomes are kinds of error.
@@ -78,7 +68,7 @@ type silence struct {
 
 func newAWSCalls(service config.Service, now func() time.Time) *awsCalls {
 	a := &awsCalls{
-		known: calls[service],
+		known: callsOf(service),
 		now:   now,
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "gas_aws_call_seconds", Help: "Time of a call of AWS, with all its tries.",
