@@ -1,4 +1,4 @@
-.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders disk-full bench-bridge crash-thaw bench-thaw bench-sweep stall browser screenshots bench-web long-restore crash-restore faults faults-bugs faults-report model stress mutants alerts-outages bench-restore faults-lasting peers clean
+.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders disk-full bench-bridge crash-thaw bench-thaw bench-sweep stall browser screenshots openapi zip bench-web long-restore crash-restore faults faults-bugs faults-report model stress mutants alerts-outages bench-restore faults-lasting peers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -9,7 +9,7 @@ test: ## run the tests, with the race detector
 lint: ## gofmt, go vet, staticcheck, go mod tidy, the words
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "not gofmt'ed"; exit 1; }
 	go vet ./...
-	go vet -tags 'browser disk faults peers' ./internal/test/browser ./internal/test/e2e ./internal/test/sim ./internal/test/peers
+	go vet -tags 'browser disk faults peers awscontract' ./internal/test/browser ./internal/test/e2e ./internal/test/sim ./internal/test/peers
 	go vet -tags alerts ./deploy/observability
 	go tool staticcheck ./...
 	go mod tidy -diff
@@ -86,6 +86,12 @@ browser: ## see the site in Chromium (Debian's package), from sign-in to the byt
 screenshots: ## picture every page in light, dark and narrow, into screenshots/
 	GAS_SCREENSHOTS=$(CURDIR)/screenshots go test -tags browser -count=1 -parallel 4 -timeout 10m -run TestEveryPage ./internal/test/browser
 
+openapi: ## hold the API's description, its examples and every described answer to validators from npm
+	@./scripts/openapi/check
+
+zip: ## a zip of 2,000 files, 1 GiB in all: bytes equal, flat memory
+	GAS_ZIP_FILES=2000 GAS_ZIP_BYTES=1073741824 go test -count=1 -v -run TestAZipIsStreamed ./internal/web
+
 bench-web: ## pages a second at 10,000 jobs, going through 100,000, and 10,000 live streams
 	go run ./bench/web $(BENCHFLAGS)
 
@@ -104,7 +110,7 @@ faults-bugs: ## plant each bug of the list, and see the simulation find it
 alerts-outages: ## take away each dependency, and see a real Prometheus raise its alert and no other (18 min)
 	go test -tags alerts -count=1 -timeout 60m -run TestAnOutage -v ./deploy/observability | grep -v level=
 
-faults-report: ## all of both, written to docs/faults.md
+faults-report: ## all of both, written to docs/faults.md (with GAS_SIM_KEEP=FOLDER, an interrupted run goes on where it was)
 	cd internal/test/sim && GAS_SIM_DOCS=$(CURDIR)/docs/faults.md go test -tags faults -vet=off -timeout 48h -run 'TestReport$$'
 
 faults-lasting: ## play what lasts, and write what it came to into docs/faults.md
@@ -122,8 +128,13 @@ mutants: ## mistakes of one line that no test notices (PKG="internal/thaw ...", 
 bench-restore: ## how fast archives come back, with what memory and calls, beside a bare pipe (BENCHFLAGS="--store s3")
 	go run ./bench/restore $(BENCHFLAGS)
 
-peers: ## the S3 adapters and the restorer against S3 servers that others wrote
+peers: ## the S3 adapters, the restorer and the contract against servers that others wrote
 	@./scripts/peers
+
+.PHONY: aws-contract
+
+aws-contract: ## ask real AWS, in your account, what the stand-in is compared with (about a cent; GAS_CONTRACT_AWS=in-my-account starts it)
+	@./scripts/aws-contract
 
 .PHONY: install image-test systemd-test chart ci-chart rehearse
 
@@ -153,7 +164,10 @@ ci-chart: ## the same without KEDA's scaler, which takes long to build
 rehearse: ## replicas as the chart says, as processes: killed, stopped, frozen, while NATS and AWS restart; all files come back
 	cd deploy/chart/test && go vet -tags rehearse ./rehearse && go test -count=1 -tags rehearse -timeout 30m -v ./rehearse
 
-.PHONY: moto-template
+.PHONY: moto-template try-aws-page
+
+try-aws-page: ## run the commands of docs/aws.md, from nothing to a restored file, as they are written (needs Linux and the aws command)
+	@./scripts/try-aws-page
 
 moto-template: ## apply the CloudFormation template to moto, and print what moto leaves out (needs moto_server and aws)
 	./scripts/moto-template

@@ -47,7 +47,7 @@ func TestCommands(t *testing.T) {
 	t.Run("scripts", func(t *testing.T) {
 		testscript.Run(t, testscript.Params{Dir: "testdata", Cmds: commands(did, acted)})
 	})
-	did.compare(t, estate.OperatorRole)
+	did.compare(t, estate.OperatorRole, estate.CanaryRole)
 	if t.Failed() || did.scripts < withRoles {
 		return // not all scripts ran to their end
 	}

@@ -74,7 +74,7 @@ type provisionAWSCmd struct {
 	Yes      bool          `short:"y" help:"Change what exists without asking."`
 	JSON     bool          `help:"Print one JSON object."`
 	Roles    bool          `help:"Print the IAM policy of each service and of the operator, as JSON, and do nothing."`
-	Role     string        `placeholder:"NAME" help:"The same, of one role: bridge, thaw, restore, web, operator or provision."`
+	Role     string        `placeholder:"NAME" help:"The same, of one role: bridge, thaw, restore, web, operator, canary or provision."`
 	Template bool          `help:"Print a CloudFormation template that makes everything, with the roles, and do nothing."`
 	Timeout  time.Duration `default:"30s" help:"How long to try, for each change, and ten times as long for tables."`
 }
@@ -271,7 +271,7 @@ func (c *provisionAWSCmd) report(ctx context.Context, std streams, account *awse
 		fmt.Fprintln(std.out, "\nThe services find it with")
 		names := []string{}
 		for name, value := range r.Settings {
-			if value != "" {
+			if value != "" || name == "GAS_VAULT" { // no vault is a setting too
 				names = append(names, name)
 			}
 		}

@@ -126,6 +126,9 @@ type Job struct {
 	ResultSize int64
 	// RestoredBy is the retrieval that brought the file back the last time.
 	RestoredBy events.RetrievalID
+	// RestoredAt is when the file came back the last time; zero if nobody knows it. Only pages
+	// show it.
+	RestoredAt time.Time
 	// Unreadable names each attribute of the job that cannot be understood, with its
 	// fault. The pipeline requests, puts and deletes nothing for such a job.
 	Unreadable []string

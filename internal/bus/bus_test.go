@@ -347,7 +347,7 @@ func TestAServiceMayNotTouchWhatIsNotItsOwn(t *testing.T) {
 		{"thaw", "aside.15s.restore.completed.x"},
 		{"restore", "aside.15s.thaw.requested.u.x"},
 		{"web", "aside.15s.premium.upgraded.x"},
-		{"sweep", "status.u.j"},
+		{"sweep", "$JS.API.STREAM.PURGE.STATUS"},
 		{"sweep", "dead.THAW.thaw-request.x"},
 		{"sweep", "$JS.API.CONSUMER.MSG.NEXT.THAW.thaw-request"},
 		{"sweep", "$JS.ACK.THAW.thaw-request.1.1.1.1.0"},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/mail"
 	"net/url"
 	"regexp"
 	"slices"
@@ -56,6 +57,14 @@ func (c Config) Check(services ...Service) error {
 			bad(name, "%q is http, which is for loopback hosts: want https", value)
 		} else if u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 			bad(name, "%q has more than scheme, host and path", value)
+		}
+	}
+	// reach checks where people can reach somebody.
+	reach := func(name, value string) {
+		a, err := mail.ParseAddress(value)
+		u, uerr := url.Parse(value)
+		if value != "" && (err != nil || a.Name != "") && (uerr != nil || u.Scheme != "https" || u.Host == "" || u.User != nil) {
+			bad(name, "%q is no e-mail address and no https address", value)
 		}
 	}
 	apart := func(name, value, other, otherValue string) {
@@ -201,6 +210,14 @@ func (c Config) Check(services ...Service) error {
 		}
 		if len(c.PremiumPrice) > 100 {
 			bad("GAS_PREMIUM_PRICE", "has %d bytes, 100 at most", len(c.PremiumPrice))
+		}
+		reach("GAS_SUPPORT_CONTACT", c.Support)
+		reach("GAS_SECURITY_CONTACT", c.SecurityContact)
+		if c.APIAudience != "" && c.APIAudience == c.OIDCClientID {
+			bad("GAS_API_AUDIENCE", "is the client id: an ID token would be an access token")
+		}
+		if c.APIScope == "" || strings.ContainsAny(c.APIScope, " \t\"") {
+			bad("GAS_API_SCOPE", "%q is no single scope", c.APIScope)
 		}
 		if c.OIDCClientID == "" {
 			bad("GAS_OIDC_CLIENT_ID", "is not set")

@@ -38,7 +38,7 @@ type Config struct {
 	JobAttributes     map[string]string `env:"GAS_JOB_ATTRIBUTES" envKeyValSeparator:"=" for:"thaw,restore,web" help:"other names of attributes in the job table: ours=theirs, with commas in between"`
 	AccountAttributes map[string]string `env:"GAS_ACCOUNT_ATTRIBUTES" envKeyValSeparator:"=" for:"thaw,restore,web" help:"other names of attributes in the account table: ours=theirs, with commas in between"`
 
-	Vault         string `env:"GAS_VAULT" envDefault:"gas-archive" for:"thaw,restore" help:"the Glacier vault; GAS_VAULT= if all archives are in an S3 class"`
+	Vault         string `env:"GAS_VAULT" envDefault:"gas-archive" empty:"no vault, all archives are in an S3 class" for:"thaw,restore" help:"the Glacier vault"`
 	ArchiveBucket string `env:"GAS_ARCHIVE_BUCKET" for:"thaw,restore" help:"the S3 bucket of archives in the classes GLACIER, DEEP_ARCHIVE and GLACIER_IR; empty: all archives are in the vault"`
 	ArchiveDays   int    `env:"GAS_ARCHIVE_DAYS" envDefault:"1" for:"thaw,web" help:"days for which S3 keeps a temporary copy of an archive, from 1 to 30"`
 	Bucket        string `env:"GAS_RESULTS_BUCKET" envDefault:"gas-results" for:"restore,web" help:"the S3 bucket of result files"`
@@ -72,9 +72,9 @@ type Config struct {
 	DayBudget  string `env:"GAS_THAW_DAY_BUDGET" for:"thaw" help:"US dollars a day (UTC) for the retrievals of all; empty: no limit"`
 	// AssumedSize is the size in bytes that an archive gets in prices if the catalog does
 	// not have its size.
-	AssumedSize int64 `env:"GAS_THAW_ASSUMED_SIZE" envDefault:"104857600" for:"thaw,web" help:"assumed bytes of an archive if the catalog does not have its size, for the price"`
+	AssumedSize int64 `env:"GAS_THAW_ASSUMED_SIZE" envDefault:"104857600" for:"thaw" help:"assumed bytes of an archive if the catalog does not have its size, for the price"`
 	// PricesFile is a price list in place of the built-in one.
-	PricesFile string `env:"GAS_PRICES_FILE" for:"thaw,web" help:"a price list as JSON; empty: the built-in one"`
+	PricesFile string `env:"GAS_PRICES_FILE" for:"thaw" help:"a price list as JSON; empty: the built-in one"`
 
 	// SweepEvery is the time from one sweep to the next. Work is overdue when SweepSlack
 	// has passed since it should have made progress. The sweep makes at most SweepCalls
@@ -94,7 +94,15 @@ type Config struct {
 	WebRate      float64  `env:"GAS_WEB_RATE" envDefault:"100" for:"web" help:"requests a second of one address"`
 	WebProxies   []string `env:"GAS_WEB_PROXIES" for:"web" help:"addresses or networks of the proxies with a trusted X-Forwarded-For"`
 	PremiumPrice string   `env:"GAS_PREMIUM_PRICE" for:"web" help:"the price of Premium that people see, \"$9 a month\" for example"`
-	OIDCIssuer   string   `env:"GAS_OIDC_ISSUER" envDefault:"https://auth.globus.org" for:"web" help:"the sign-in provider"`
+	// Support and SecurityContact are e-mail addresses or https addresses. The pages and
+	// security.txt name them.
+	Support         string `env:"GAS_SUPPORT_CONTACT" for:"web" help:"where people reach you: an e-mail address or an https address"`
+	SecurityContact string `env:"GAS_SECURITY_CONTACT" for:"web" help:"where people report a weakness, for security.txt: an e-mail address or an https address"`
+	// APIAudience lets the API take access tokens of the sign-in provider that were made for this
+	// audience and have the scope APIScope.
+	APIAudience string `env:"GAS_API_AUDIENCE" for:"web" help:"the audience of access tokens for the API"`
+	APIScope    string `env:"GAS_API_SCOPE" envDefault:"gas" for:"web" help:"the scope that an access token for the API must have"`
+	OIDCIssuer  string `env:"GAS_OIDC_ISSUER" envDefault:"https://auth.globus.org" for:"web" help:"the sign-in provider"`
 	// OIDCFormer are earlier issuers. They gave each person the same subject as OIDCIssuer
 	// does.
 	OIDCFormer   []string `env:"GAS_OIDC_FORMER_ISSUERS" for:"web" help:"earlier sign-in providers with the same subjects for the same people, with commas in between"`

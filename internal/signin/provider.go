@@ -83,7 +83,7 @@ func (p *Provider) discover(ctx context.Context) (*discovered, error) {
 	}
 	fresh, err := p.lookUp(ctx)
 	if err != nil && d != nil {
-		p.cfg.Logger.Warn("the provider could not be looked up again", "error", text.Clip(err.Error(), maxLogged))
+		p.cfg.Logger.Warn("the provider could not be looked up again", "err", text.Clip(err.Error(), maxLogged))
 		return d, nil
 	}
 	return fresh, err
@@ -130,7 +130,7 @@ func (p *Provider) lookUp(ctx context.Context) (*discovered, error) {
 	d, err := p.describe(ctx)
 	if old := p.found.Load(); err != nil && old != nil {
 		// We may get the keys without the description.
-		p.cfg.Logger.Warn("the provider's description could not be read again", "error", text.Clip(err.Error(), maxLogged))
+		p.cfg.Logger.Warn("the provider's description could not be read again", "err", text.Clip(err.Error(), maxLogged))
 		again := *old
 		again.stale = whoseFault(err, "look up the provider "+p.cfg.Issuer)
 		d = &again

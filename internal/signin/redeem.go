@@ -57,6 +57,11 @@ type signed struct {
 // The error is a Refusal if the provider's keys could not be read. Otherwise it is
 // errUnreadable, errSignature, [oidc.TokenExpiredError] or another one.
 func (p *Provider) verify(ctx context.Context, d *discovered, raw string) (signed, error) {
+	return p.verifyFor(ctx, d, raw, p.cfg.ClientID)
+}
+
+// verifyFor does so for a token of any audience.
+func (p *Provider) verifyFor(ctx context.Context, d *discovered, raw, audience string) (signed, error) {
 	jws, err := jose.ParseSigned(raw, asymmetric())
 	if err != nil {
 		return signed{}, fmt.Errorf("%w: %w", errUnreadable, err)
@@ -91,7 +96,7 @@ func (p *Provider) verify(ctx context.Context, d *discovered, raw string) (signe
 		algorithms = append(algorithms, string(a))
 	}
 	s.IDToken, err = oidc.NewVerifier(p.cfg.Issuer, proven(few), &oidc.Config{
-		ClientID: p.cfg.ClientID, SupportedSigningAlgs: algorithms,
+		ClientID: audience, SupportedSigningAlgs: algorithms,
 		// This is for exp. For nbf the library has five minutes of its own.
 		Now: func() time.Time { return p.cfg.Now().Add(-clockLeeway) },
 	}).Verify(ctx, raw)

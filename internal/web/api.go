@@ -2,7 +2,9 @@ package web
 
 import (
 	_ "embed"
+	"encoding/json"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -34,6 +36,8 @@ func (s *Server) routeAPI(app *fiber.App) {
 	app.Get(apiPath+"/account", s.apiAccount)
 	app.Get(apiPath+"/jobs", s.apiJobs)
 	app.Get(apiPath+"/jobs/:id", s.apiJob)
+	app.Get(apiPath+"/jobs/:id/download", s.apiDownload)
+	app.Get(manifestPath, s.manifest)
 	app.Get(apiPath+"/archive", s.apiArchive)
 	app.Post(apiPath+"/subscription", s.apiSubscribe)
 	app.Delete(apiPath+"/subscription", s.apiUnsubscribe)
@@ -48,7 +52,11 @@ func forAPI(c fiber.Ctx) bool { return strings.HasPrefix(c.Path(), "/api/") }
 func (s *Server) apiViewer(c fiber.Ctx, used bool) (*viewer, error) {
 	v, err := s.viewer(c, used)
 	if err == nil && v == nil {
-		err = &problem{status: http.StatusUnauthorized, title: "You are not signed in", sentence: "Sign in at /login; the session's cookie is the credential."}
+		p := &problem{status: http.StatusUnauthorized, title: "You are not signed in", sentence: "Sign in at /login; the session's cookie is the credential."}
+		if s.cfg.APIAudience != "" {
+			p.sentence, p.challenge = "Send an access token of the sign-in provider, or the cookie of a session.", "Bearer"
+		}
+		err = p
 	}
 	return v, err
 }
@@ -57,7 +65,8 @@ type apiAccount struct {
 	ID   events.UserID `json:"id"`
 	Name string        `json:"name"`
 	Plan string        `json:"plan"`
-	CSRF string        `json:"csrf"`
+	// CSRF is the token for the header X-CSRF-Token. A program with an access token needs none.
+	CSRF string `json:"csrf,omitempty"`
 }
 
 // planOf returns the plan in the words of the API, which are not those of the catalog.
@@ -73,7 +82,17 @@ func (s *Server) apiAccount(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return c.JSON(apiAccount{ID: v.account.ID, Name: v.Name(), Plan: planOf(v.account.Role), CSRF: v.CSRF()})
+	a := apiAccount{ID: v.account.ID, Name: v.Name(), Plan: planOf(v.account.Role)}
+	if v.session != nil {
+		// The token is another text each time, and does not count for the name of the answer.
+		data, err := json.Marshal(a)
+		if err != nil {
+			return err
+		}
+		c.Set(fiber.HeaderETag, nameOfAnswer(append(data, hashOf(v.session.CSRF)...)))
+		a.CSRF = v.CSRF()
+	}
+	return c.JSON(a)
 }
 
 // apiJob is a job in JSON. Times are in UTC; an unknown time is left out.
@@ -88,10 +107,13 @@ type apiJob struct {
 	CompletedAt time.Time     `json:"completed_at,omitzero"`
 	// ArchiveSize is in bytes. It is 0 if the result is not in the archive.
 	ArchiveSize int64 `json:"archive_size,omitempty"`
-	// Size is the size of the result, if the object is there. Only a single job has it.
+	// Size is the size of the result, if the object is there.
 	Size int64 `json:"size,omitempty"`
+	// RestoredAt is when the file came back from the archive.
+	RestoredAt time.Time `json:"restored_at,omitzero"`
+	// Checksums are those of the result, if the object is there.
+	Checksums *checks `json:"checksums,omitempty"`
 	// Stage is how far a retrieval is, and BytesCopied says how much of ArchiveSize is copied.
-	// Only a single job has them.
 	Stage       archive.State `json:"stage,omitempty"`
 	BytesCopied int64         `json:"bytes_copied,omitempty"`
 	Tier        archive.Tier  `json:"tier,omitempty"`
@@ -102,8 +124,10 @@ type apiJob struct {
 	LateSince time.Time `json:"late_since,omitzero"`
 	// Fallback says which tiers were full. Only a single job has it.
 	Fallback string `json:"fallback,omitempty"`
-	// Download is the address of the result, if the object is there. Only a single job has it.
+	// Download is the address of the result, if the object is there.
 	Download string `json:"download,omitempty"`
+	// Log is the address of the log, if there is one. Only a single job has it.
+	Log string `json:"log,omitempty"`
 }
 
 type apiSpan struct {
@@ -128,11 +152,17 @@ func (s *Server) apiJobOf(v jobView, of owner) apiJob {
 	} else if v.Stage == "" && !late.IsZero() {
 		j.LateSince = late.UTC()
 	}
+	if v.Here() && v.Found.Object.Key != "" {
+		j.Download, j.Size, j.RestoredAt = apiDownload(v.ID), v.ResultSize, restoredAt(v.Job, v.Found)
+		if sums := checksOf(v.Found); sums != (checks{}) {
+			j.Checksums = &sums
+		}
+	}
 	return j
 }
 
 // tooManyToSort explains maxSorted.
-const tooManyToSort = "With more than 10 000 annotations the list can be sorted by date alone."
+const tooManyToSort = "With more than 10 000 annotations the list can be sorted by date only."
 
 func (s *Server) apiJobs(c fiber.Ctx) error {
 	v, err := s.apiViewer(c, true)
@@ -150,12 +180,19 @@ func (s *Server) apiJobs(c fiber.Ctx) error {
 	if l.tooMany {
 		return &problem{status: http.StatusBadRequest, title: "There are too many to sort", sentence: tooManyToSort}
 	}
+	// The list says the same as the page.
+	s.stageAll(c.Context(), l.Jobs)
+	s.thereAll(c.Context(), l.Jobs)
 	page := struct {
 		Jobs []apiJob `json:"jobs"`
 		// Next is the address of the page behind this one.
 		Next string `json:"next,omitempty"`
 		// Prev is the address of the page in front of this one.
 		Prev string `json:"prev,omitempty"`
+		// First and Last are the addresses of the first page and of the last one, if this is
+		// another page.
+		First string `json:"first,omitempty"`
+		Last  string `json:"last,omitempty"`
 		// Count is how many jobs there are in all, if that is known.
 		Count int64 `json:"count,omitempty"`
 	}{Jobs: []apiJob{}, Count: l.Count}
@@ -163,10 +200,10 @@ func (s *Server) apiJobs(c fiber.Ctx) error {
 		page.Jobs = append(page.Jobs, s.apiJobOf(j, v.owner()))
 	}
 	if l.next != "" {
-		page.Next = f.link(apiPath+"/jobs", l.next, false)
+		page.Next, page.Last = f.link(apiPath+"/jobs", l.next, false), f.lastLink(apiPath+"/jobs")
 	}
 	if l.prev != "" {
-		page.Prev = f.link(apiPath+"/jobs", l.prev, true)
+		page.Prev, page.First = f.link(apiPath+"/jobs", l.prev, true), f.link(apiPath+"/jobs", "", false)
 	}
 	return c.JSON(page)
 }
@@ -182,19 +219,44 @@ func (s *Server) apiJob(c fiber.Ctx) error {
 	}
 	jv := viewJob(j, v.owner())
 	s.stage(c.Context(), &jv)
-	out := s.apiJobOf(jv, v.owner())
-	out.Fallback = s.fallback(jv)
 	there, err := s.there(c.Context(), &jv)
 	if err != nil {
 		return err
 	}
-	switch {
-	case there:
-		out.Download, out.Size = jv.Link+"/download", jv.ResultSize
-	case jv.State == archive.Available:
-		out.Label, out.Sentence = notThere.Label, missing
+	if jv.State == archive.Available && !there {
+		jv.Look = notThere
+	}
+	out := s.apiJobOf(jv, v.owner())
+	out.Fallback = s.fallback(jv)
+	if _, hasLog, err := s.logOf(c.Context(), j); err != nil {
+		s.lack(c.Context(), "a page is shown without the log", err, "job", j.ID)
+	} else if hasLog {
+		out.Log = jv.Link + "/log"
 	}
 	return c.JSON(out)
+}
+
+// apiDownload is the address at which the API hands out a result.
+func apiDownload(id events.JobID) string {
+	return apiPath + "/jobs/" + url.PathEscape(string(id)) + "/download"
+}
+
+// apiDownload leads to the result. A client that goes on after a cut asks here again, with the
+// range that it lacks, and gets a fresh link.
+func (s *Server) apiDownload(c fiber.Ctx) error {
+	v, err := s.apiViewer(c, true)
+	if err != nil {
+		return err
+	}
+	j, err := v.ownJob()
+	if err != nil {
+		return err
+	}
+	to, err := s.downloadLink(c.Context(), v.owner(), j, v.until())
+	if err != nil {
+		return err
+	}
+	return c.Redirect().Status(http.StatusFound).To(to)
 }
 
 func (s *Server) apiSubscribe(c fiber.Ctx) error {
@@ -248,13 +310,17 @@ func (s *Server) apiArchive(c fiber.Ctx) error {
 		// Attention is how many need an operator.
 		Attention int64 `json:"attention,omitempty"`
 		Bytes     int64 `json:"bytes"`
+		// Back is how many files came back since the user became Premium, and BackBytes is their
+		// size.
+		Back      int64 `json:"back,omitempty"`
+		BackBytes int64 `json:"back_bytes,omitempty"`
 		// More says that there are more files than were counted.
 		More bool     `json:"more,omitempty"`
 		By   *apiSpan `json:"by,omitempty"`
 		// Late is how many of those that come are late, and LateSince is since when.
 		Late      int64     `json:"late,omitempty"`
 		LateSince time.Time `json:"late_since,omitzero"`
-	}{Files: over.Files, Coming: over.Coming, Waiting: over.Waiting, Attention: over.Attention, Late: over.Late, LateSince: over.LateSince.UTC(), Bytes: over.Bytes, More: over.More}
+	}{Files: over.Files, Coming: over.Coming, Waiting: over.Waiting, Attention: over.Attention, Late: over.Late, LateSince: over.LateSince.UTC(), Bytes: over.Bytes, Back: over.Back, BackBytes: over.BackBytes, More: over.More}
 	if over.By != nil {
 		out.By = &apiSpan{over.By.From.UTC(), over.By.To.UTC()}
 	}

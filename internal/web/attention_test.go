@@ -42,7 +42,7 @@ func TestAFileThatIsGivenUpNeedsAttention(t *testing.T) {
 		}
 	}
 	list := ada.get("/annotations")
-	ada.wants(list, 200, "1 file needs the attention of the people who run this service", "1 file is coming back")
+	ada.wants(list, 200, "1 file needs the attention of our team", "0 of 2 back")
 	if got := strings.Count(list.body, ">Needs attention</span>"); got != 1 {
 		t.Errorf("%d rows need attention, want 1:\n%s", got, list.text(t))
 	}
@@ -63,7 +63,7 @@ func TestAFileThatIsGivenUpNeedsAttention(t *testing.T) {
 	// An operator moved the other object away and replayed the letter: the file goes on.
 	b.ports.change(func() { clear(b.ports.letters) })
 	b.clock.Add(overviewQuiet)
-	ada.wants(ada.get("/annotations"), 200, "2 files are coming back")
+	ada.wants(ada.get("/annotations"), 200, "0 of 2 back")
 	b.stuck("j1") // a letter that is left after the file came back
 	b.ports.restored("j1", "x")
 	ada.wants(ada.get("/annotation/j1"), 200, "Ready", "Download the result")

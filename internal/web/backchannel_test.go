@@ -315,7 +315,7 @@ func TestEveryPageSaysTryAgainWhileTheSessionsAreAway(t *testing.T) {
 	}
 	sessions.away.Store(true)
 	for _, r := range b.site.app.GetRoutes(true) {
-		if r.Path == "/assets/:name" || r.Path == CallbackPath || r.Path == backChannelPath || r.Path == apiPath+"/openapi.json" {
+		if r.Path == "/assets/:name" || r.Path == CallbackPath || r.Path == backChannelPath || r.Path == apiPath+"/openapi.json" || r.Path == "/favicon.ico" || r.Path == "/.well-known/security.txt" {
 			continue // asks for no session, or is below
 		}
 		if r.Method == fiber.MethodGet && pageOf(r.Path) != r.Path {

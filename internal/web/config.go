@@ -7,10 +7,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
-	"github.com/gas-restore/gas/internal/cost"
 )
 
 // Secret is a string that fmt, slog and encoding/json do not print. Convert it to use it.
@@ -60,10 +60,13 @@ type Config struct {
 	// Tiers is the order in which the pipeline tries the tiers. If a retrieval has a later
 	// tier, the ones before it were full. Without Tiers, pages do not say so.
 	Tiers archive.Tiers
-	// Prices are the prices of a retrieval. AssumedSize is the size of an archive of unknown
-	// size, in bytes. Pages tell people the cost by them; zero means that they do not.
-	Prices      cost.Prices
-	AssumedSize int64
+	// Support and SecurityContact are where people reach the team, and where they report a
+	// weakness: an e-mail address, or an https address. Without them, pages name no contact, and
+	// there is no security.txt.
+	Support, SecurityContact string
+	// APIAudience is the audience of access tokens for the API. If it is empty, the API takes no
+	// tokens. APIScope is the scope that such a token must have.
+	APIAudience, APIScope string
 	// PremiumPrice is the price of Premium, "$9 a month" for example. If it is empty, pages
 	// name no price.
 	PremiumPrice string
@@ -173,6 +176,9 @@ func (c Config) check() error {
 			errs = append(errs, err)
 		}
 	}
+	if c.APIAudience != "" && (c.APIAudience == c.ClientID || c.APIScope == "" || strings.ContainsAny(c.APIScope, " \t\"")) {
+		errs = append(errs, fmt.Errorf("the API's audience is %q and its scope is %q: want another audience than the client id, and one scope", c.APIAudience, c.APIScope))
+	}
 	if c.ClientID == "" {
 		errs = append(errs, errors.New("client id is missing"))
 	}
@@ -191,6 +197,11 @@ func (c Config) check() error {
 	for _, proxy := range c.TrustProxy {
 		if _, _, err := net.ParseCIDR(proxy); err != nil && net.ParseIP(proxy) == nil {
 			errs = append(errs, fmt.Errorf("proxy %q is no address or network", proxy))
+		}
+	}
+	for what, setting := range map[string]string{"support": c.Support, "security": c.SecurityContact} {
+		if _, err := contactOf(setting); err != nil {
+			errs = append(errs, fmt.Errorf("%s %w", what, err))
 		}
 	}
 	if len(c.PremiumPrice) > 100 {

@@ -22,7 +22,7 @@ func TestTheFixtureDoesWhatTheAdaptersDo(t *testing.T) {
 			Accounts: f, Jobs: f, Downloads: f, Statuses: f, Sessions: web.NewMemoryStore(100), Bucket: "gas-results",
 			AddJob:    f.AddJob,
 			PutObject: func(o archive.Object, body string) { f.PutObject(o, body) },
-			Get:       client.Get,
+			Get:       sitetest.Getter(client),
 			Letters:   f,
 			GiveUp:    f.GiveUp,
 			Report:    f.Report,

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"path"
@@ -14,19 +15,34 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/text"
+	"github.com/gas-restore/gas/pkg/events"
 )
 
+// stat describes the object. there is false if there is none.
+func (s *Server) stat(ctx context.Context, o archive.Object) (found archive.Found, there bool, err error) {
+	found, err = s.deps.Downloads.Stat(ctx, o)
+	if fault.Is(err, fault.NotFound) {
+		s.objects.forget(o)
+		return archive.Found{}, false, nil
+	}
+	if err != nil {
+		return archive.Found{}, false, err
+	}
+	s.objects.add(found, s.cfg.Now())
+	return found, true, nil
+}
+
 // there reports whether the result is available and its object is in the store. It sets the
-// view's size.
+// view's size and object.
 func (s *Server) there(ctx context.Context, jv *jobView) (bool, error) {
 	if jv.State != archive.Available {
 		return false, nil
 	}
-	size, there, err := s.deps.Downloads.Size(ctx, jv.Result)
+	found, there, err := s.stat(ctx, jv.Result)
 	if there {
-		jv.ResultSize = size
-		s.objects.add(jv.Result, size, s.cfg.Now())
+		jv.ResultSize, jv.Found = found.Size, found
 	}
 	return there, err
 }
@@ -41,8 +57,8 @@ func (s *Server) thereAll(ctx context.Context, rows []jobView) {
 		if jv.State != archive.Available {
 			continue
 		}
-		if size, ok := s.objects.get(jv.Result, s.cfg.Now()); ok {
-			jv.ResultSize = size
+		if found, ok := s.objects.get(jv.Result, s.cfg.Now()); ok {
+			jv.ResultSize, jv.Found = found.Size, found
 			continue
 		}
 		g.Go(func() error {
@@ -75,25 +91,31 @@ type objects struct {
 }
 
 type knownObject struct {
-	size int64
-	at   time.Time
+	archive.Found
+	at time.Time
 }
 
-func (o *objects) get(key archive.Object, now time.Time) (size int64, ok bool) {
+func (o *objects) get(key archive.Object, now time.Time) (found archive.Found, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	k, ok := o.known[key]
 	age := now.Sub(k.at)
-	return k.size, ok && age >= 0 && age < objectAge
+	return k.Found, ok && age >= 0 && age < objectAge
 }
 
-func (o *objects) add(key archive.Object, size int64, now time.Time) {
+func (o *objects) add(found archive.Found, now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.known == nil || len(o.known) >= maxObjects {
 		o.known = map[archive.Object]knownObject{}
 	}
-	o.known[key] = knownObject{size, now}
+	o.known[found.Object] = knownObject{found, now}
+}
+
+func (o *objects) forget(key archive.Object) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.known, key)
 }
 
 const (
@@ -132,15 +154,77 @@ func (s *Server) downloadLink(ctx context.Context, of owner, j archive.Job, ends
 			link: jv.Link, linkText: "Back to " + text.Isolate(jv.Name),
 		}
 	}
-	to, err := s.deps.Downloads.PresignGet(ctx, j.Result, fileName(j), linkTime(jv.ResultSize, ends.Sub(s.cfg.Now())))
+	return s.linkTo(ctx, of, j, jv.Found, fileName(j), ends)
+}
+
+// linkTo returns the short-lived address of an object of the user's job.
+func (s *Server) linkTo(ctx context.Context, of owner, j archive.Job, found archive.Found, name string, ends time.Time) (string, error) {
+	to, err := s.deps.Downloads.PresignGet(ctx, found.Object, name, linkTime(found.Size, ends.Sub(s.cfg.Now())))
 	if err != nil {
 		return "", err
 	}
 	if u, err := url.Parse(to); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return "", fmt.Errorf("download %s: the store answered no http(s) URL", j.ID)
 	}
-	s.audit(ctx, "download", "user", of.ID, "job", j.ID)
+	s.audit(ctx, "download", "user", of.ID, "job", j.ID, "file", name)
 	return to, nil
+}
+
+// logLink returns the short-lived address of the job's log, for a session that ends at a
+// time. If there is no log, the error has the words that say so.
+func (s *Server) logLink(ctx context.Context, of owner, j archive.Job, ends time.Time) (string, error) {
+	found, there, err := s.logOf(ctx, j)
+	if err != nil {
+		return "", err
+	}
+	if !there {
+		jv := viewJob(j, of)
+		return "", &problem{
+			status: http.StatusNotFound, title: "There is no log", sentence: "This annotation has no log file.",
+			link: jv.Link, linkText: "Back to " + text.Isolate(jv.Name),
+		}
+	}
+	return s.linkTo(ctx, of, j, found, nameOfObject(j.ID, j.Log), ends)
+}
+
+// logOf describes the job's log. there is false if there is none. A log that was there a moment
+// ago is there.
+func (s *Server) logOf(ctx context.Context, j archive.Job) (found archive.Found, there bool, err error) {
+	if j.Log.Key == "" || j.Log.Bucket == "" {
+		return archive.Found{}, false, nil
+	}
+	if found, ok := s.objects.get(j.Log, s.cfg.Now()); ok {
+		return found, true, nil
+	}
+	return s.stat(ctx, j.Log)
+}
+
+// logTail is how much of a log a page shows, in bytes.
+const logTail = 2000
+
+// endOfLog returns the last lines of a log.
+func (s *Server) endOfLog(ctx context.Context, found archive.Found) (string, error) {
+	begin := max(found.Size-logTail, 0)
+	r, err := s.deps.Downloads.Read(ctx, found, begin)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	data, err := io.ReadAll(io.LimitReader(r, logTail))
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", found.Object, err)
+	}
+	lines := strings.ToValidUTF8(string(data), "\uFFFD")
+	if _, whole, ok := strings.Cut(lines, "\n"); ok && begin > 0 {
+		lines = whole
+	}
+	lines = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return -1
+		}
+		return r
+	}, lines)
+	return text.Balance(strings.TrimSpace(lines)), nil
 }
 
 // missing is the sentence for a file that the catalog has and the store does not have.
@@ -152,10 +236,13 @@ const maxFileName = 200
 // fileName is the name under which a browser saves the result. It comes from the catalog,
 // which has it from a user's upload, and it goes into a header. Letters of any script stay.
 // Characters go if they mean something to a header, a shell or a file system.
-func fileName(j archive.Job) string {
-	base := path.Base(strings.ReplaceAll(j.Result.Key, `\`, "/"))
+func fileName(j archive.Job) string { return nameOfObject(j.ID, j.Result) }
+
+// nameOfObject is fileName for any object of the job.
+func nameOfObject(job events.JobID, o archive.Object) string {
+	base := path.Base(strings.ReplaceAll(o.Key, `\`, "/"))
 	// Keys have the form <job>~<name>.
-	base = strings.TrimPrefix(base, string(j.ID)+"~")
+	base = strings.TrimPrefix(base, string(job)+"~")
 	name := strings.Map(func(r rune) rune {
 		switch {
 		case unicode.IsLetter(r), unicode.IsDigit(r), unicode.Is(unicode.Mn, r), strings.ContainsRune(" ._-+()", r):

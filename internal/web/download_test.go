@@ -80,7 +80,7 @@ func TestAListAndAPageSayTheSameOfAFile(t *testing.T) {
 	}
 	// Without the store the list is shown as the catalog has it.
 	b.clock.Add(2 * objectAge)
-	b.ports.change(func() { b.ports.faults["Size"] = errors.New("s3 is away") })
+	b.ports.change(func() { b.ports.faults["Stat"] = errors.New("s3 is away") })
 	ada.wants(ada.get("/annotations"), 200, "Ready")
 }
 

@@ -44,7 +44,7 @@ func (s *Server) events(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	lifetime := min(streamLifetime, v.session.ExpiresAt.Sub(s.cfg.Now()))
+	lifetime := min(streamLifetime, v.until().Sub(s.cfg.Now()))
 	// The stream does not end with the request's own time limit.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), lifetime)
 	conn := c.RequestCtx().Conn()
@@ -53,13 +53,17 @@ func (s *Server) events(c fiber.Ctx) error {
 		// Otherwise a write to a browser that does not read would never end.
 		_ = conn.SetWriteDeadline(time.Now().Add(lastWrite))
 	}
-	user, token, request := v.account.ID, v.session.token, requestOf(c.Context()).id
+	user, request := v.account.ID, requestOf(c.Context()).id
+	token, of := "", "access token of "+string(user)
+	if v.session != nil {
+		token, of = v.session.token, hashOf(v.session.token)
+	}
 	l, err := s.hub.listen(c.Context(), user, cut)
 	if err != nil {
 		cancel()
 		return &problem{status: http.StatusServiceUnavailable, title: "No live updates", sentence: "The page does not follow your files at the moment. Reload it to see how far they are.", retry: 5, err: err}
 	}
-	done, ok := s.streams.enter(hashOf(v.session.token), cut)
+	done, ok := s.streams.enter(of, cut)
 	if !ok {
 		s.hub.leave(l)
 		cancel()
@@ -79,7 +83,7 @@ func (s *Server) events(c fiber.Ctx) error {
 			s.hub.leave(l)
 			done()
 			if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
-				s.log.Debug("live stream ended", "user", user, "request", request, "error", err.Error())
+				s.log.Debug("live stream ended", "user", user, "request", request, "err", err.Error())
 			}
 		},
 	})(c)

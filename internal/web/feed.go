@@ -125,12 +125,16 @@ func (s *Server) follow(ctx context.Context, l *listener, after events.Position,
 			}
 		}
 	}
-	// Another replica, or the provider, may sign the user out.
+	// Another replica, or the provider, may sign the user out. Nobody can take an access token
+	// back, so its stream ends with the token.
 	check := time.NewTicker(checkEvery)
 	defer check.Stop()
 	for {
 		select {
 		case <-check.C:
+			if token == "" {
+				continue // an access token ends with ctx
+			}
 			checkCtx, cancel := context.WithTimeout(ctx, requestTimeout)
 			sess, err := s.sessions.find(checkCtx, token, false)
 			cancel()

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
+	"io"
 	"iter"
 	"mime"
 	"net/http"
@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/checksum/crc64nvme"
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -32,6 +33,8 @@ type fixturePorts struct {
 	accounts  map[events.UserID]archive.Account
 	jobs      map[events.JobID]archive.Job
 	objects   map[archive.Object]string
+	putAt     map[archive.Object]time.Time
+	marks     map[archive.Object]*archive.Mark
 	announced []events.UserID
 	since     []time.Time // of each that was announced
 	names     []string
@@ -44,6 +47,8 @@ type fixturePorts struct {
 	// healed is called when the site has searched for overdue upgrades at its start. The
 	// fixture waits for it: a test that does the same must not do so at the same time.
 	healed func()
+	// selected, if set, is called at each call of Select.
+	selected func()
 	// faults are returned, once each, by the call of that name.
 	stops   archive.Switches
 	letters map[string]events.DeadLetter // by the subject of their work
@@ -53,7 +58,7 @@ type fixturePorts struct {
 func newFixturePorts(t *testing.T) *fixturePorts {
 	w := &fixturePorts{
 		accounts: map[events.UserID]archive.Account{}, jobs: map[events.JobID]archive.Job{},
-		objects: map[archive.Object]string{}, letters: map[string]events.DeadLetter{}, news: make(chan struct{}), faults: map[string]error{},
+		objects: map[archive.Object]string{}, putAt: map[archive.Object]time.Time{}, marks: map[archive.Object]*archive.Mark{}, letters: map[string]events.DeadLetter{}, news: make(chan struct{}), faults: map[string]error{},
 	}
 	w.store = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		bucket, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
@@ -65,7 +70,7 @@ func newFixturePorts(t *testing.T) *fixturePorts {
 			return
 		}
 		rw.Header().Set("Content-Disposition", r.URL.Query().Get("response-content-disposition"))
-		fmt.Fprint(rw, body)
+		http.ServeContent(rw, r, "", time.Time{}, strings.NewReader(body))
 	}))
 	t.Cleanup(w.store.Close)
 	return w
@@ -204,6 +209,9 @@ func (w *fixturePorts) Select(_ context.Context, user events.UserID, sel archive
 	var all []archive.Job
 	w.change(func() {
 		err = w.fault("Select")
+		if w.selected != nil {
+			w.selected()
+		}
 		for _, j := range w.jobs {
 			if j.UserID == user {
 				all = append(all, j)
@@ -321,11 +329,35 @@ func (w *fixturePorts) AnnounceUpgrade(_ context.Context, m events.UpgradeMessag
 	return nil
 }
 
-func (w *fixturePorts) Size(_ context.Context, o archive.Object) (int64, bool, error) {
+func (w *fixturePorts) Stat(_ context.Context, o archive.Object) (archive.Found, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if err := w.fault("Stat"); err != nil {
+		return archive.Found{}, err
+	}
 	body, ok := w.objects[o]
-	return int64(len(body)), ok, w.fault("Size")
+	if !ok {
+		return archive.Found{}, fault.Errorf(fault.NotFound, "no object %s", o)
+	}
+	return archive.Found{Object: o, Size: int64(len(body)), Checksum: crc64nvme.Update(0, []byte(body)).String(), ETag: etagOf(body), ModifiedAt: w.putAt[o], Mark: w.marks[o]}, nil
+}
+
+func etagOf(body string) string { return `"` + crc64nvme.Update(0, []byte(body)).String() + `"` }
+
+func (w *fixturePorts) Read(_ context.Context, found archive.Found, offset int64) (io.ReadCloser, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.fault("Read"); err != nil {
+		return nil, err
+	}
+	body, ok := w.objects[found.Object]
+	if !ok {
+		return nil, fault.Errorf(fault.NotFound, "no object %s", found.Object)
+	}
+	if etagOf(body) != found.ETag {
+		return nil, fault.Errorf(fault.Conflict, "another object at %s", found.Object)
+	}
+	return io.NopCloser(strings.NewReader(body[offset:])), nil
 }
 
 func (w *fixturePorts) PresignGet(_ context.Context, o archive.Object, name string, valid time.Duration) (string, error) {
@@ -454,7 +486,7 @@ func (w *fixturePorts) restored(id events.JobID, content string) {
 	w.change(func() {
 		j := w.jobs[id]
 		w.objects[j.Result] = content
-		j.ResultSize = j.ArchiveSize
+		j.ResultSize, j.RestoredAt = j.ArchiveSize, time.Now()
 		j.ArchiveID, j.RetrievalID, j.Tier, j.RetrievalRequestedAt = "", "", "", time.Time{}
 		w.jobs[id] = j
 	})

@@ -54,7 +54,7 @@ func TestAHeldPlanPromisesNothing(t *testing.T) {
 		"/account":                   "wait for approval",
 	} {
 		page := ada.get(path)
-		ada.wants(page, 200, want, "wait for approval", "need not ask again")
+		ada.wants(page, 200, want, "wait for approval", "do not need to ask again")
 		if found := promise.FindString(page.text(t)); found != "" {
 			t.Errorf("%s promises %q although nothing is requested: %s", path, found, page.text(t))
 		}
@@ -88,7 +88,7 @@ func TestWhatIsPaidForComesBackWhileTheRestIsHeld(t *testing.T) {
 		b.ports.jobs["j2"] = j
 	})
 	b.hold()
-	ada.wants(ada.get("/annotations"), 200, "1 file waits for approval", "2 files come back all the same")
+	ada.wants(ada.get("/annotations"), 200, "1 file waits for approval", "0 of 3 back", "2 were requested before and come back all the same")
 	ada.wants(ada.get("/annotation/j1"), 200, archive.Restoring, "Usually out of the archive between")
 	for id, want := range map[string]string{"j1": "Being restored", "j2": "Being restored", "j3": "Waiting for approval"} {
 		var j apiJob
@@ -170,7 +170,7 @@ func TestWhatAnOperatorOrderedComesBackToAFreeUser(t *testing.T) {
 		b.ports.jobs["j1"] = j
 	})
 	ada := b.browser()
-	ada.wants(ada.signIn("ada", "/annotations"), 200, "1 file that you requested still comes back")
+	ada.wants(ada.signIn("ada", "/annotations"), 200, "1 file requested before still comes back")
 	for id, want := range map[string]string{"j1": "Being restored", "j2": "Archived"} {
 		if page := ada.get("/annotation/" + id); !strings.Contains(page.text(t), want) {
 			t.Errorf("%s: %s, want %s", id, page.text(t), want)
@@ -220,7 +220,7 @@ func TestTimesAreNeverInThePast(t *testing.T) {
 
 	b.clock.Add(6 * time.Hour)
 	list := ada.get("/annotations")
-	ada.wants(list, 200, "3 files are coming back", "2 of them take longer than usual")
+	ada.wants(list, 200, "0 of 3 back", "2 of them take longer than usual")
 	if strings.Contains(list.text(t), "Usually") {
 		t.Errorf("when all are late, the list says %s", list.text(t))
 	}

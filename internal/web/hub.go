@@ -71,7 +71,7 @@ func (h *hub) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		h.trouble.Failed(h.log, "live updates are interrupted", "error", fmt.Sprint(err))
+		h.trouble.Failed(h.log, "live updates are interrupted", "err", fmt.Sprint(err))
 		wait.For(ctx, hubPause)
 	}
 }

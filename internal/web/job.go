@@ -20,12 +20,22 @@ type annotationBody struct {
 	Size int64
 	// Steps are the steps of the way back; nil if the file is not on it.
 	Steps []step
+	// RestoredAt is when the file came back; zero if it was never in the archive, or is not
+	// back. Checks are its checksums.
+	RestoredAt time.Time
+	Checks     checks
+	// HasLog says that there is a log. LogEnd has the last lines of the log of a failed job.
+	HasLog bool
+	LogEnd string
 	// Missing says that the store does not have the file, although it should.
 	Missing bool
 	// Expected is when Glacier will usually be done; nil if nobody knows.
 	Expected *span
 	// Late is when Glacier should have been done, if that is over; zero otherwise.
 	Late time.Time
+	// List is the address of the list from which the viewer came, and ListShows says what it
+	// shows; empty if that is all.
+	List, ListShows string
 	// Fallback says why a slower tier is used; empty if none is.
 	Fallback string
 }
@@ -229,9 +239,27 @@ func (s *Server) file(ctx context.Context, of owner, j archive.Job) (annotationB
 	if jv.Stage == "" || jv.State == archive.Planned {
 		body.Expected, body.Late = s.outlook(of, j)
 	}
-	there, err := s.there(ctx, &body.Job)
-	if err != nil {
+	var there bool
+	var g errgroup.Group
+	g.Go(func() (err error) {
+		there, err = s.there(ctx, &body.Job)
+		return err
+	})
+	g.Go(func() error {
+		found, hasLog, err := s.logOf(ctx, j)
+		if body.HasLog = hasLog; err == nil && hasLog && jv.State == archive.Errored {
+			body.LogEnd, err = s.endOfLog(ctx, found)
+		}
+		if err != nil {
+			s.lack(ctx, "a page is shown without the log", err, "job", j.ID)
+		}
+		return nil
+	})
+	if err := g.Wait(); err != nil {
 		return annotationBody{}, err
+	}
+	if there {
+		body.RestoredAt, body.Checks = restoredAt(j, body.Job.Found), checksOf(body.Job.Found)
 	}
 	if body.Missing = jv.State == archive.Available && !there; body.Missing {
 		body.Job.Look = notThere

@@ -51,7 +51,7 @@ func TestAUserGetsTheirFilesBack(t *testing.T) {
 	}
 
 	// From the second of the upgrade on, nothing is requested yet.
-	ada.wants(ada.get("/annotations"), 200, "Being restored", "2 files are coming back")
+	ada.wants(ada.get("/annotations"), 200, "Being restored", "0 of 2 back")
 	ada.wants(ada.get("/annotation/j1"), 200, "The restore of this file is planned.")
 	ada.wants(ada.get("/annotation/j1/download"), 409, "planned")
 
@@ -133,12 +133,12 @@ func TestTheListIsPaged(t *testing.T) {
 	}
 	ada := b.browser()
 	first := ada.signIn("ada", "/annotations")
-	ada.wants(first, 200, "sample-j4.vcf", "sample-j2.vcf", "3 here, and more", "Next")
+	ada.wants(first, 200, "sample-j4.vcf", "sample-j2.vcf", "1 to 3 of 4", "Next")
 	if strings.Contains(first.body, "sample-j1.vcf") {
 		t.Error("the first page has four jobs")
 	}
 	second := ada.get("/annotations?after=cursor-j2")
-	ada.wants(second, 200, "sample-j1.vcf", "First page", "Previous")
+	ada.wants(second, 200, "sample-j1.vcf", "First", "Previous", "4 to 4 of 4")
 	if strings.Contains(second.body, "sample-j2.vcf") || strings.Contains(second.text(t), "Next") {
 		t.Error("the second page repeats or goes on")
 	}

@@ -28,5 +28,5 @@ func (l *lacks) log(what string) *outage.Log {
 // lack logs that pages are shown without something, once for an outage. Callers have few
 // texts for what.
 func (s *Server) lack(ctx context.Context, what string, err error, args ...any) {
-	s.lacks.log(what).Failed(s.log, what, append(args, "request", requestOf(ctx).id, "error", err.Error())...)
+	s.lacks.log(what).Failed(s.log, what, append(args, "request", requestOf(ctx).id, "err", err.Error())...)
 }

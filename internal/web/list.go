@@ -28,8 +28,12 @@ type jobView struct {
 	Link        string
 	// ResultSize is the size of the file while it is in the store; 0 if nobody knows it.
 	ResultSize int64
+	// Found describes the file in the store; zero if the store was not asked.
+	Found archive.Found
 	// Note is one more sentence, if Look's does not say enough.
 	Note string
+	// From is the query that leads from the file's page back to the list; it may be empty.
+	From string
 }
 
 func viewJob(j archive.Job, of owner) jobView {
@@ -87,8 +91,8 @@ type filter struct {
 	// which is the newest first.
 	Sort   string
 	cursor string
-	// before asks for the page in front of the cursor.
-	before bool
+	// before asks for the page in front of the cursor, and last for the last page.
+	before, last bool
 }
 
 // groups are the groups of states to which a list can be narrowed, with their names in the
@@ -117,11 +121,14 @@ func filterOf(query func(name string) string) (filter, error) {
 	if before := query("before"); before != "" {
 		f.cursor, f.before = before, true
 	}
+	if query("last") != "" {
+		f.cursor, f.before, f.last = "", false, true
+	}
 	no := func(what string) (filter, error) {
 		return filter{}, &problem{status: http.StatusBadRequest, title: "The request cannot be read", sentence: what, link: "/annotations", linkText: "Go to your annotations"}
 	}
 	if _, ok := orders()[f.Sort]; !ok {
-		return no("The list can be sorted by date, name, size or state.")
+		return no("You can sort the list by date, name, size or state.")
 	}
 	if !slices.ContainsFunc(groups(), func(g group) bool { return g.Name == f.State }) {
 		return no("There is no such group of annotations.")
@@ -156,6 +163,45 @@ func (f filter) link(path, cursor string, before bool) string {
 	return path + "?" + q.Encode()
 }
 
+// lastLink returns the address of the list's last page.
+func (f filter) lastLink(path string) string {
+	to := f.link(path, "", false)
+	if strings.Contains(to, "?") {
+		return to + "&last=1"
+	}
+	return to + "?last=1"
+}
+
+// here returns the address of the page that f asks for.
+func (f filter) here(path string) string {
+	if f.last {
+		return f.lastLink(path)
+	}
+	return f.link(path, f.cursor, f.before)
+}
+
+// backTo returns the address of the list from which somebody came to a file, and what that
+// list shows. query is the query of the list's address, as the file's address has it.
+func backTo(query string) (link, shows string) {
+	v, err := url.ParseQuery(query)
+	if err != nil || len(query) > maxCursor+1000 {
+		return listPath, ""
+	}
+	f, err := filterOf(v.Get)
+	if err != nil {
+		return listPath, ""
+	}
+	for _, g := range groups() {
+		if g.Name == f.State && f.State != "" {
+			shows = g.Label
+		}
+	}
+	if f.Search != "" {
+		shows = strings.TrimPrefix(shows+", “"+text.Isolate(f.Search)+"”", ", ")
+	}
+	return f.here(listPath), shows
+}
+
 // narrow reports whether the filter leaves jobs out.
 func (f filter) narrow() bool { return f.State != "" || f.Search != "" }
 
@@ -183,9 +229,10 @@ type annotationsBody struct {
 	Filter  filter
 	Groups  []groupView
 	Columns []columnView
-	// Earlier, Later and First are the addresses of the page in front, of the page behind, and
-	// of the first page. They are empty if there is no such page, or if it is this one.
-	Earlier, Later, First string
+	// Earlier, Later, First and Last are the addresses of the page in front, of the page behind,
+	// of the first page and of the last page. They are empty if there is no such page, or if it
+	// is this one.
+	Earlier, Later, First, Last string
 	// Looked says that the site stopped checking jobs before the page was full. More jobs may
 	// match.
 	Looked bool
@@ -198,9 +245,15 @@ type annotationsBody struct {
 	Back bool
 }
 
+// Here is the address of this page.
+func (b annotationsBody) Here() string { return b.Filter.here(listPath) }
+
+// groupView is a group with the number of jobs in it. Counted says that the number is known.
 type groupView struct {
 	Label, Link string
 	Current     bool
+	Count       int64
+	Counted     bool
 }
 
 const listPath = "/annotations"
@@ -223,7 +276,7 @@ func (l listing) To() int64 { return l.From + int64(len(l.Jobs)) - 1 }
 
 // list returns a page of the user's jobs.
 func (s *Server) list(ctx context.Context, of owner, f filter) (listing, error) {
-	if orders()[f.Sort] != nil {
+	if orders()[f.Sort].place != nil {
 		l, err := s.sorted(ctx, of, f)
 		if err != nil || !l.tooMany {
 			return l, err
@@ -234,10 +287,15 @@ func (s *Server) list(ctx context.Context, of owner, f filter) (listing, error) 
 		return l, err
 	}
 	page, err := s.deps.Jobs.Select(ctx, of.ID, archive.Selection{
-		Cursor: f.cursor, Before: f.before, Limit: s.cfg.PageSize, Oldest: f.Sort == oldest, Match: f.match(of), Look: maxLook,
+		Cursor: f.cursor, Before: f.before, Limit: s.cfg.PageSize, Oldest: (f.Sort == oldest) != f.last, Match: f.match(of), Look: maxLook,
 	})
 	if err != nil {
 		return listing{}, err
+	}
+	if f.last {
+		// It was read from the other end.
+		slices.Reverse(page.Jobs)
+		page.Prev, page.Next = page.Next, ""
 	}
 	l := listing{Jobs: s.own(ctx, of, page.Jobs), prev: page.Prev, next: page.Next, sort: f.Sort}
 	if l.prev == "" && l.next == "" && f.cursor == "" && len(l.Jobs) > 0 {
@@ -268,7 +326,13 @@ func (s *Server) listPage(ctx context.Context, of owner, f filter) (annotationsB
 	s.stageAll(ctx, l.Jobs)
 	s.thereAll(ctx, l.Jobs)
 	f.Sort = l.sort
-	body := annotationsBody{listing: l, Filter: f, Columns: columns(f)}
+	body := annotationsBody{listing: l, Filter: f, Columns: columns(f), Over: s.overviewOf(ctx, of, "a list")}
+	body.number(body.Over)
+	if _, query, ok := strings.Cut(body.Here(), "?"); ok {
+		for i := range body.Jobs {
+			body.Jobs[i].From = "?list=" + url.QueryEscape(query)
+		}
+	}
 	if l.tooMany {
 		body.Most = maxSorted
 	}
@@ -279,8 +343,11 @@ func (s *Server) listPage(ctx context.Context, of owner, f filter) (annotationsB
 	if l.prev != "" {
 		body.Earlier = f.link(listPath, l.prev, true)
 	}
-	if f.cursor != "" && !(f.before && l.prev == "") {
+	if f.last && l.prev != "" || f.cursor != "" && !(f.before && l.prev == "") {
 		body.First = f.link(listPath, "", false)
+	}
+	if l.next != "" {
+		body.Last = f.lastLink(listPath)
 	}
 	for _, g := range groups() {
 		if g.Name == "waiting" && f.State != g.Name && of.halt.state != summary.Held {
@@ -288,9 +355,32 @@ func (s *Server) listPage(ctx context.Context, of owner, f filter) (annotationsB
 		}
 		to := f
 		to.State = g.Name
-		body.Groups = append(body.Groups, groupView{g.Label, to.link(listPath, "", false), g.Name == f.State})
+		view := groupView{Label: g.Label, Link: to.link(listPath, "", false), Current: g.Name == f.State}
+		if body.Over != nil && !body.Over.TotalMore {
+			view.Count, view.Counted = body.Over.in(g.Name), true
+		}
+		body.Groups = append(body.Groups, view)
 	}
-	body.Over = s.overviewOf(ctx, of, "a list")
-	body.Back = body.Over != nil && body.Over.Files == 0 && of.Role == archive.Premium && slices.ContainsFunc(l.Jobs, func(j jobView) bool { return j.BilledTier != "" })
+	body.Back = body.Over != nil && body.Over.Files == 0 && of.Role == archive.Premium &&
+		(body.Over.Back > 0 || slices.ContainsFunc(l.Jobs, func(j jobView) bool { return j.BilledTier != "" }))
 	return body, nil
+}
+
+// number says how many jobs there are in all, if the overview tells, and where the page is
+// among them, for the first page and the last.
+func (b *annotationsBody) number(over *overview) {
+	if b.Count > 0 || over == nil || over.TotalMore || b.Filter.Search != "" {
+		return
+	}
+	n, here := over.in(b.Filter.State), int64(len(b.Jobs))
+	if n < here {
+		return // the overview is older than the page
+	}
+	b.Count = n
+	switch {
+	case b.prev == "":
+		b.From = 1
+	case b.next == "":
+		b.From = n - here + 1
+	}
 }

@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/gas-restore/gas/internal/archive"
-	"github.com/gas-restore/gas/internal/cost"
 	"github.com/gas-restore/gas/internal/operator/summary"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -32,17 +31,28 @@ type overview struct {
 	// By is when the files that come, and are not late, are usually back. For a Free user, it is when the files
 	// would be back with Premium from now on. It is nil if there are none.
 	By *span
-	// Cost is a limit on the cost of retrieving the files that were not requested yet. It is
-	// the service's cost, not the user's price.
-	Cost archive.MicroUSD
+	// Back is how many files came back since the user became Premium, and BackBytes is their
+	// size. BackUnsized is the number of those without a known size.
+	Back, BackBytes, BackUnsized int64
+	// Restored is how many files ever came back, among the jobs that were counted.
+	Restored int64
+	// Total is how many jobs the user has, and Of how many of them are in each group of states,
+	// by the name of the group. TotalMore says that there are more jobs, which were not counted.
+	Total     int64
+	Of        map[string]int64
+	TotalMore bool
 }
 
 const (
 	// maxCounted is how many pages of the index are counted for a page of the site. Each has
 	// about a thousand archives.
 	maxCounted = 10
-	// overviewAge is the age up to which an overview may be used in any case.
+	// maxTally is how many jobs are counted for a page of the site.
+	maxTally = 10_000
+	// overviewAge is the age up to which an overview may be used in any case. It grows with the
+	// number of jobs: so a user's pages count tallyRate jobs a second at most.
 	overviewAge = 2 * time.Second
+	tallyRate   = 500
 	// overviewQuiet is the same age while the pipeline does nothing for the user. Such an
 	// overview misses only the files that the annotation service moves into the archive.
 	overviewQuiet = time.Minute
@@ -57,11 +67,9 @@ const (
 // overviews counts, and remembers the result for a moment: pages are read more often than
 // archives move. Counting reads all archives of the user.
 type overviews struct {
-	jobs    Jobs
-	tiers   archive.Tiers
-	prices  cost.Prices
-	assumed int64
-	now     func() time.Time
+	jobs  Jobs
+	tiers archive.Tiers
+	now   func() time.Time
 	// handed reports whether the archive handed a file over.
 	handed func(context.Context, owner, archive.Job) bool
 	// owner returns a user for the time of a context.
@@ -90,7 +98,7 @@ type knownOverview struct {
 }
 
 func newOverviews(jobs Jobs, cfg Config, of func(context.Context, archive.Account, halt) owner, handed func(context.Context, owner, archive.Job) bool) *overviews {
-	return &overviews{jobs: jobs, owner: of, handed: handed, tiers: cfg.Tiers, prices: cfg.Prices, assumed: cfg.AssumedSize, now: cfg.Now,
+	return &overviews{jobs: jobs, owner: of, handed: handed, tiers: cfg.Tiers, now: cfg.Now,
 		known: map[overviewKey]knownOverview{}, moved: map[events.UserID]time.Time{}}
 }
 
@@ -118,9 +126,9 @@ func (o *overviews) lookUp(key overviewKey) (*overview, bool) {
 	if !ok {
 		moved = o.movedAll
 	}
-	most := overviewAge
+	most := overviewAge + time.Duration(k.Total/tallyRate)*time.Second
 	if k.at.Sub(moved) > overviewSettles {
-		most = overviewQuiet
+		most = max(most, overviewQuiet)
 	}
 	return &k.overview, o.now().Sub(k.at) < most
 }
@@ -161,7 +169,6 @@ func (o *overviews) count(ctx context.Context, user owner) (overview, error) {
 	var over overview
 	var all spans
 	late := 0
-	var ask cost.Estimate
 	for page, cursor := 0, ""; ; page++ {
 		if page == maxCounted {
 			over.More = true
@@ -203,19 +210,77 @@ func (o *overviews) count(ctx context.Context, user owner) (overview, error) {
 			case archive.Archived:
 				all.add(after(now, o.tiers, j.Copy.Class))
 			}
-			if j.RetrievalID == "" {
-				ask.Add(j, o.assumed)
-			}
 		}
 		if cursor = next; next == "" {
 			break
 		}
 	}
-	over.Cost = ask.AtMost(o.prices, o.tiers)
+	if err := o.tally(ctx, user, &over); err != nil {
+		return overview{}, err
+	}
 	if all.known() {
 		over.By = &all.span
 	}
 	return over, nil
+}
+
+// tally counts the user's jobs by their states, and the files that came back. It reads up to
+// maxTally jobs, the newest first.
+func (o *overviews) tally(ctx context.Context, user owner, over *overview) error {
+	since := user.since()
+	byState := map[archive.State]int64{}
+	page, err := o.jobs.Select(ctx, user.ID, archive.Selection{Limit: maxTally, Look: maxTally, Match: func(j archive.Job) bool {
+		over.Total++
+		st := user.state(j)
+		byState[st]++
+		if st == archive.Available && isBack(j) {
+			over.Restored++
+		}
+		if j.ArchiveID == "" && !since.IsZero() && !j.RestoredAt.Before(since) {
+			over.Back++
+			over.BackBytes += j.ResultSize
+			if j.ResultSize == 0 {
+				over.BackUnsized++
+			}
+		}
+		return false // the number is enough
+	}})
+	if err != nil {
+		return err
+	}
+	over.TotalMore = page.Next != ""
+	over.Of = map[string]int64{}
+	for _, g := range groups() {
+		for _, st := range g.states {
+			over.Of[g.Name] += byState[st]
+		}
+	}
+	return nil
+}
+
+// in returns how many jobs are in the group called name; the empty name has all.
+func (o *overview) in(name string) int64 {
+	if name == "" {
+		return o.Total
+	}
+	return o.Of[name]
+}
+
+// Whole is how many files come back in all, with those that are back. It is 0 if none is
+// under way.
+func (o *overview) Whole() int64 {
+	if o.Coming+o.Waiting+o.Attention == 0 {
+		return 0
+	}
+	return o.Back + o.Files
+}
+
+// WholeBytes is the size of those files. It is 0 if nobody knows it.
+func (o *overview) WholeBytes() int64 {
+	if o.More || o.TotalMore || o.Unsized+o.BackUnsized > 0 {
+		return 0
+	}
+	return o.BackBytes + o.Bytes
 }
 
 // overviewOf returns the overview for a page that can do without it. It is nil if it could

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/operator/summary"
@@ -33,7 +34,7 @@ type halt struct {
 
 // approval is the sentence about a plan that is held. The operator's reason is about money,
 // and not for the user.
-const approval = "Your files wait for approval by the people who run this service."
+const approval = "Your files wait for approval by our team."
 
 // told returns the sentence about the halt, with the number of files that wait if over has it.
 // It is empty if nothing waits.
@@ -42,13 +43,13 @@ func (h halt) told(over *overview) string {
 	case h.state == "" || over != nil && over.Waiting == 0 && !over.More:
 		return ""
 	case h.state == summary.Held && over != nil && over.Waiting == 1:
-		return "1 file waits for approval by the people who run this service."
+		return "1 file waits for approval by our team."
 	case h.state == summary.Held && over != nil && over.Waiting > 1:
 		more := ""
 		if over.More {
 			more = " and more"
 		}
-		return humanCount(over.Waiting) + more + " files wait for approval by the people who run this service."
+		return humanCount(over.Waiting) + more + " files wait for approval by our team."
 	}
 	return h.sentence
 }
@@ -105,6 +106,18 @@ func (s *Server) givenUp(ctx context.Context, account archive.Account) func(arch
 		}
 		return yes
 	}
+}
+
+// since returns the time from which on files that come back belong to the user's last upgrade.
+// It is zero if there was none.
+func (o owner) since() time.Time {
+	switch {
+	case o.Role != archive.Premium:
+		return time.Time{}
+	case o.Plan != nil:
+		return o.Plan.OpenedAt
+	}
+	return o.RoleChangedAt
 }
 
 // state returns how far the job is.

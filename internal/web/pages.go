@@ -3,6 +3,8 @@ package web
 import (
 	"net/http"
 	"net/url"
+	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/gofiber/fiber/v3"
@@ -13,6 +15,7 @@ import (
 
 // show answers with a page. The handler sets the status.
 func (s *Server) show(c fiber.Ctx, page string, f frame) error {
+	f.Support = s.support
 	// The response's own buffer comes from a pool.
 	c.Response().ResetBody()
 	if err := s.views.render(c.Response().BodyWriter(), page, f); err != nil {
@@ -34,16 +37,25 @@ func (s *Server) asset(c fiber.Ctx) error {
 	return c.Send(a.content)
 }
 
+// favicon serves the icon that browsers ask for without a page. It has no hash in its name.
+func (s *Server) favicon(c fiber.Ctx) error {
+	icon := s.views.assets[strings.TrimPrefix(s.views.names["favicon.ico"], "/assets/")]
+	c.Set(fiber.HeaderContentType, "image/x-icon")
+	c.Set(fiber.HeaderCacheControl, "public, max-age=86400")
+	return c.Send(icon.content)
+}
+
 func (s *Server) home(c fiber.Ctx) error {
 	v, err := s.viewer(c, true)
 	if err != nil {
 		return err
 	}
-	waits := ""
+	f := frame{Title: "Genomics Annotation Service", Viewer: v, Section: "home"}
 	if v != nil {
-		waits = v.halt.told(nil)
+		over := s.overviewOf(c.Context(), v.owner(), "the start page")
+		f.Waits, f.Body = v.halt.told(over), over
 	}
-	return s.show(c, "home", frame{Title: "Genomics Annotation Service", Viewer: v, Waits: waits, Section: "home"})
+	return s.show(c, "home", f)
 }
 
 // annotations shows a page of the viewer's list.
@@ -61,7 +73,32 @@ func (s *Server) annotations(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return s.show(c, "annotations", frame{Title: "Your annotations", Viewer: v, Waits: v.halt.told(body.Over), Section: "annotations", Live: true, At: at, Poll: body.Over != nil && body.Over.Coming+body.Over.Waiting+body.Over.Attention > 0, Body: body})
+	body.Back = body.Back && c.Cookies(s.cookieName(seenCookie)) != v.upgradeName()
+	title := "Your annotations"
+	if over := body.Over; over != nil && v.Premium() && over.Whole() > 0 {
+		title = humanCount(over.Back) + " of " + humanCount(over.Whole()) + " back · " + title
+	}
+	return s.show(c, "annotations", frame{Title: title, Viewer: v, Waits: v.halt.told(body.Over), Section: "annotations", Live: true, At: at, Poll: body.Over != nil && body.Over.Coming+body.Over.Waiting+body.Over.Attention > 0, Body: body})
+}
+
+// seenCookie has the name of the upgrade for which somebody has closed the message that all
+// files are back.
+const seenCookie, seenLifetime = "gas_seen", 365 * 24 * time.Hour
+
+// seen closes that message.
+func (s *Server) seen(c fiber.Ctx) error {
+	v, err := s.viewer(c, true)
+	if err != nil {
+		return err
+	}
+	if v == nil {
+		return signedOut(listPath)
+	}
+	if err := s.checkForm(c, v); err != nil {
+		return err
+	}
+	s.setCookie(c, seenCookie, v.upgradeName(), seenLifetime)
+	return c.Redirect().Status(fiber.StatusSeeOther).To(returnPath(field(c, "list")))
 }
 
 // queryOf returns the query of the address. A name that is not there is empty.
@@ -84,6 +121,7 @@ func (s *Server) annotation(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	body.List, body.ListShows = backTo(c.Query("list"))
 	return s.show(c, "annotation", frame{Title: text.Isolate(body.Job.Name), Viewer: v, Waits: v.halt.told(nil), Section: "annotations", Live: true, At: at, Poll: body.moving(), Body: body})
 }
 
@@ -97,7 +135,24 @@ func (s *Server) download(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	to, err := s.downloadLink(c.Context(), v.owner(), j, v.session.ExpiresAt)
+	to, err := s.downloadLink(c.Context(), v.owner(), j, v.until())
+	if err != nil {
+		return err
+	}
+	return c.Redirect().Status(http.StatusFound).To(to)
+}
+
+// logFile leads to the log of a job.
+func (s *Server) logFile(c fiber.Ctx) error {
+	v, err := s.page(c)
+	if v == nil {
+		return err
+	}
+	j, err := v.ownJob()
+	if err != nil {
+		return err
+	}
+	to, err := s.logLink(c.Context(), v.owner(), j, v.until())
 	if err != nil {
 		return err
 	}

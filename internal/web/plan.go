@@ -98,7 +98,7 @@ func (s *Server) announce(ctx context.Context, account archive.Account) error {
 		return nil
 	}
 	if err := s.deps.Accounts.Announced(ctx, account.ID, due); err != nil {
-		s.log.Warn("an upgrade will be announced twice", "user", account.ID, "error", err.Error())
+		s.log.Warn("an upgrade will be announced twice", "user", account.ID, "err", err.Error())
 	}
 	return nil
 }
@@ -142,7 +142,7 @@ func (s *Server) healOnce(ctx context.Context) {
 			}
 		}
 		if err != nil && ctx.Err() == nil {
-			s.log.Error("an upgrade is not announced yet", "user", a.ID, "error", err.Error())
+			s.log.Error("an upgrade is not announced yet", "user", a.ID, "err", err.Error())
 		}
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
-	"github.com/gas-restore/gas/internal/cost"
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -119,16 +118,16 @@ func TestADowngradeLeavesWhatWasNotAskedFor(t *testing.T) {
 
 func TestThePlanPageTellsWhatComesBack(t *testing.T) {
 	b := newFixture(t, func(c *Config, _ *Deps) {
-		c.Tiers, c.Prices, c.PremiumPrice = archive.DefaultTiers(), cost.Public().In("us-east-1"), "$9 a month"
+		c.Tiers, c.PremiumPrice = archive.DefaultTiers(), "$9 a month"
 	})
 	for i := range 3 {
 		b.ports.archived("ada", events.JobID(fmt.Sprint("j", i)), time.Now())
 	}
 	ada := b.browser()
 	by := b.clock.Now().Add(5 * time.Hour)
-	ada.wants(ada.signIn("ada", "/subscribe"), 200, "3 files", "3.7 MB", "$9 a month", "up to $0.04", "by "+utc(by))
+	ada.wants(ada.signIn("ada", "/subscribe"), 200, "3 files", "3.7 MB", "$9 a month", "by "+utc(by))
 	ada.post("/subscribe", ada.get("/subscribe").form(t, "/subscribe", nil))
-	ada.wants(ada.get("/annotations"), 200, "3 files are coming back, 3.7 MB", "Usually all back between "+utc(b.clock.Now().Add(time.Minute)))
+	ada.wants(ada.get("/annotations"), 200, "0 of 3 back, 0 B of 3.7 MB", "Usually all back between "+utc(b.clock.Now().Add(time.Minute)))
 	ada.wants(ada.get("/annotation/j1"), 200, "The restore of this file is planned", "between "+utc(b.clock.Now().Add(time.Minute))+" and "+utc(by))
 	for i := range 3 {
 		b.ports.requested(events.JobID(fmt.Sprint("j", i)), archive.Standard, b.clock.Now())
@@ -141,7 +140,7 @@ func TestThePlanPageTellsWhatComesBack(t *testing.T) {
 	}
 	b.moves("ada")
 	b.clock.Add(2 * overviewAge)
-	ada.wants(ada.get("/annotations"), 200, "All your files are back", "Ready")
+	ada.wants(ada.get("/annotations"), 200, "All 3 of your files are back", "Ready")
 	if a := ada.get("/api/v1/archive"); !strings.Contains(a.body, `"files":0`) {
 		t.Errorf("the API says %s", a.body)
 	}
@@ -343,12 +342,13 @@ func TestMoreThanCanBeSortedAreListedByDate(t *testing.T) {
 	ada.signIn("ada", "/")
 	ada.wants(ada.get("/annotations?sort=name"), 200, "sample-j00000.vcf", "1 to 3 of 10 000")
 	b.ports.archived("ada", "one-more", at.Add(time.Hour*24))
+	b.clock.Add(overviewQuiet)
 	a := ada.get("/annotations?sort=name")
-	ada.wants(a, 200, "sample-one-more.vcf", "the list can be sorted by date alone", "3 here, and more")
+	ada.wants(a, 200, "sample-one-more.vcf", "you can sort them by date only", "3 here, and more")
 	if got := a.link(t, "next"); strings.Contains(got, "sort=") {
 		t.Errorf("the next page is %s, want one by date", got)
 	}
-	if a := ada.get("/api/v1/jobs?sort=name"); a.StatusCode != 400 || !strings.Contains(a.body, "sorted by date alone") {
+	if a := ada.get("/api/v1/jobs?sort=name"); a.StatusCode != 400 || !strings.Contains(a.body, "sorted by date only") {
 		t.Errorf("the API answers %s %s", a.Status, a.body)
 	}
 }
@@ -441,7 +441,7 @@ func TestEachPageSaysWhatWaitsForTheService(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{"/annotations", "/subscribe", "/account", "/annotation/j1"} {
-		if got := says(path); !strings.Contains(got, "paused bringing files back: the vault is &lt;moved&gt;.") || !strings.Contains(got, "need not ask again") {
+		if got := says(path); !strings.Contains(got, "paused bringing files back: the vault is &lt;moved&gt;.") || !strings.Contains(got, "do not need to ask again") {
 			t.Errorf("%s says %q while everything is paused", path, got)
 		}
 	}

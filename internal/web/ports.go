@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"io"
 	"iter"
 	"time"
 
@@ -67,8 +68,11 @@ type Announcer interface {
 
 // Downloads hands out result files.
 type Downloads interface {
-	// Size returns the object's size in bytes, and whether the object is there.
-	Size(ctx context.Context, object archive.Object) (bytes int64, there bool, err error)
+	// Stat describes the object, or returns a fault.NotFound error.
+	Stat(ctx context.Context, object archive.Object) (archive.Found, error)
+	// Read opens the object that Stat found, from offset on. The error is fault.Conflict if
+	// another object is there by now.
+	Read(ctx context.Context, found archive.Found, offset int64) (io.ReadCloser, error)
 	// PresignGet returns a URL of the object that works for the time valid, or less if the
 	// credentials of the site end before. A browser can resume a download for so long. It saves the
 	// object as filename. The name has no quotes, slashes or control characters, but letters

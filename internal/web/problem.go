@@ -21,6 +21,8 @@ type problem struct {
 	linkText string
 	// retry is a Retry-After in seconds.
 	retry int
+	// challenge is a WWW-Authenticate; it may be empty.
+	challenge string
 	// blame says who is at fault if sign-in or sign-out was refused. The text in what is the
 	// line of the log; empty means "sign-in refused".
 	blame signin.Blame
@@ -87,7 +89,7 @@ func problemOfKind(err error) *problem {
 	case fault.Transient, fault.Throttled:
 		return &problem{status: http.StatusServiceUnavailable, title: "One moment, please", sentence: "A part of the service does not answer at the moment. Please try again in a minute.", retry: 5, err: err}
 	}
-	return &problem{status: http.StatusInternalServerError, title: "Something went wrong on our side", sentence: "Your files are not affected. If it happens again, tell us the request id below.", link: "/", linkText: "Go to the start page", err: err}
+	return &problem{status: http.StatusInternalServerError, title: "Something went wrong on our side", sentence: "Your files are not affected. If it happens again, our team needs the request id below.", link: "/", linkText: "Go to the start page", err: err}
 }
 
 // usualRetry is when to try again if the provider does not say.

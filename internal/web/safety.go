@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -88,7 +87,11 @@ func (s *Server) frame(c fiber.Ctx) (err error) {
 	}()
 	err = c.Next()
 	path = c.Route().Path
-	if err != nil && c.Locals(viewerLocal) == nil && problemOf(err).status < 500 {
+	if err == nil {
+		conditional(c)
+		s.compress(c)
+	}
+	if err != nil && !forAPI(c) && c.Locals(viewerLocal) == nil && problemOf(err).status < 500 {
 		// The page with the sentence should show who is signed in.
 		_, _ = s.viewer(c, false)
 	}
@@ -102,6 +105,9 @@ func (s *Server) checkForm(c fiber.Ctx, v *viewer) error {
 		s.audit(c.Context(), "form refused", "user", v.account.ID, "reason", "too many")
 		return errTooMany
 	}
+	if v.session == nil {
+		return nil // a browser sends no access token without the page that has it
+	}
 	token := c.Get(csrfHeader)
 	if token == "" {
 		token = field(c, "csrf")
@@ -113,7 +119,7 @@ func (s *Server) checkForm(c fiber.Ctx, v *viewer) error {
 		reason = "the form came from another site"
 	case origin != "" && origin != s.origin:
 		reason = "the form came from another origin"
-	case subtle.ConstantTimeCompare([]byte(token), []byte(v.session.CSRF)) != 1:
+	case !isMasked(token, v.session.CSRF):
 		reason = "the form does not have the session's token"
 	default:
 		return nil
@@ -131,6 +137,8 @@ func pageOf(action string) string {
 	switch action {
 	case "/account/free":
 		return "/account"
+	case "/annotations/seen":
+		return listPath
 	case "/logout":
 		return "/"
 	}
@@ -171,6 +179,9 @@ func problemOf(err error) *problem {
 func (s *Server) fail(c fiber.Ctx, err error) error {
 	p := problemOf(err)
 	s.note(c, p)
+	if p.challenge != "" {
+		c.Set(fiber.HeaderWWWAuthenticate, p.challenge)
+	}
 	if p.retry > 0 {
 		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(p.retry))
 	}
@@ -203,12 +214,12 @@ func (s *Server) note(c fiber.Ctx, p *problem) {
 		args = append(args, "ip", c.IP(), "fault", p.blame.String())
 	case p.status == fiber.StatusServiceUnavailable && (fault.Is(p.err, fault.Transient) || fault.Is(p.err, fault.Throttled)):
 		// Everybody gets this answer now. The line of each request is for debugging.
-		s.lacks.log(what).FailedAt(slog.LevelError, s.log, what, append(args, "error", text.Clip(p.Error(), maxLogged))...)
+		s.lacks.log(what).FailedAt(slog.LevelError, s.log, what, append(args, "err", text.Clip(p.Error(), maxLogged))...)
 		return
 	case p.status >= 500:
 		level = slog.LevelError
 	}
-	trace.Log(c.Context(), s.log).Log(c.Context(), level, what, append(args, "error", text.Clip(p.Error(), maxLogged))...)
+	trace.Log(c.Context(), s.log).Log(c.Context(), level, what, append(args, "err", text.Clip(p.Error(), maxLogged))...)
 }
 
 type problemBody struct {

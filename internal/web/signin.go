@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v3"
@@ -15,11 +16,28 @@ import (
 // request shows that the person is there. A browser keeps a live stream open, so a live
 // stream does not show it.
 func (s *Server) viewer(c fiber.Ctx, used bool) (*viewer, error) {
+	if token, ok := s.bearerOf(c); ok {
+		v, err := s.bearer(c.Context(), token, namedJob(c))
+		if v != nil {
+			c.Locals(viewerLocal, v)
+		}
+		return v, err
+	}
 	v, err := s.viewerOf(c.Context(), c.Cookies(s.cookieName(sessionCookie)), namedJob(c), used && !unattended(c))
 	if v != nil {
 		c.Locals(viewerLocal, v)
 	}
 	return v, err
+}
+
+// bearerOf returns the access token of a request to the API. ok is false if the request has no
+// such credentials, or if the site takes none.
+func (s *Server) bearerOf(c fiber.Ctx) (token string, ok bool) {
+	if s.cfg.APIAudience == "" || !forAPI(c) {
+		return "", false
+	}
+	scheme, token, _ := strings.Cut(c.Get(fiber.HeaderAuthorization), " ")
+	return strings.TrimSpace(token), strings.EqualFold(scheme, "Bearer")
 }
 
 // unattended reports whether the page itself asks, and perhaps nobody is there.

@@ -28,12 +28,23 @@ const maxSorted = 10_000
 // place is where a job stands in a sorted list. It goes into the page's address. So a job
 // that comes or goes moves no other job to another page.
 type place struct {
-	Key string       `json:"k,omitempty"`
-	Num int64        `json:"n,omitempty"`
-	ID  events.JobID `json:"j"`
+	// Last puts the job behind all others, in both directions.
+	Last bool         `json:"l,omitempty"`
+	Key  string       `json:"k,omitempty"`
+	Num  int64        `json:"n,omitempty"`
+	ID   events.JobID `json:"j"`
 }
 
-func (p place) compare(q place) int {
+func (p place) compare(q place, reverse bool) int {
+	if p.Last != q.Last {
+		if p.Last {
+			return 1
+		}
+		return -1
+	}
+	if reverse {
+		p, q = q, p
+	}
 	return cmp.Or(cmp.Compare(p.Num, q.Num), cmp.Compare(p.Key, q.Key), cmp.Compare(p.ID, q.ID))
 }
 
@@ -57,9 +68,18 @@ func placeOf(cursor string) (place, error) {
 	return p, nil
 }
 
-// orders returns the orders of a list, each with a function that returns the place of a
-// job. The function is nil for the orders of the index.
-func orders() map[string]func(archive.Job, owner) place {
+// order is an order of a list.
+type order struct {
+	// place returns the place of a job. It is nil for the orders of the index.
+	place   func(archive.Job, owner) place
+	reverse bool
+}
+
+// reversed is the end of the name of an order that is the other way round.
+const reversed = "-reversed"
+
+// orders returns the orders of a list by their names in the address.
+func orders() map[string]order {
 	name := func(j archive.Job, _ owner) place {
 		// The place must fit into an address, whatever the length of the name.
 		return place{Key: text.Clip(strings.ToLower(nameOf(j)), 200)}
@@ -70,21 +90,19 @@ func orders() map[string]func(archive.Job, owner) place {
 			size = j.ResultSize
 		}
 		if size < 0 || size == 0 && j.ArchiveID == "" {
-			// A job of unknown size comes after all others.
-			return place{Num: 1}
+			return place{Last: true} // nobody knows it
 		}
 		// The largest first.
 		return place{Num: -size}
 	}
-	return map[string]func(archive.Job, owner) place{
-		newest: nil,
-		oldest: nil,
-		"name": name,
-		"size": size,
-		"state": func(j archive.Job, of owner) place {
-			return place{Num: int64(slices.Index(inOrder(), of.state(j))), Key: name(j, of).Key}
-		},
+	state := func(j archive.Job, of owner) place {
+		return place{Num: int64(slices.Index(inOrder(), of.state(j))), Key: name(j, of).Key}
 	}
+	all := map[string]order{newest: {}, oldest: {}}
+	for by, f := range map[string]func(archive.Job, owner) place{"name": name, "size": size, "state": state} {
+		all[by], all[by+reversed] = order{place: f}, order{place: f, reverse: true}
+	}
+	return all
 }
 
 // inOrder returns the states of the catalog in the order of a list. The first ones may need
@@ -120,14 +138,17 @@ func (s *Server) sorted(ctx context.Context, user owner, f filter) (listing, err
 	of := orders()[f.Sort]
 	list := make([]placed, len(all.Jobs))
 	for i, j := range all.Jobs {
-		p := of(j, user)
+		p := of.place(j, user)
 		p.ID = j.ID
 		list[i] = placed{p, i}
 	}
-	slices.SortFunc(list, func(a, b placed) int { return a.compare(b.place) })
+	slices.SortFunc(list, func(a, b placed) int { return a.compare(b.place, of.reverse) })
 	begin := 0
-	if f.cursor != "" {
-		at, is := slices.BinarySearchFunc(list, from, func(p placed, q place) int { return p.compare(q) })
+	switch {
+	case f.last:
+		begin = max(len(list)-s.cfg.PageSize, 0)
+	case f.cursor != "":
+		at, is := slices.BinarySearchFunc(list, from, func(p placed, q place) int { return p.compare(q, of.reverse) })
 		switch {
 		case f.before:
 			begin = max(at-s.cfg.PageSize, 0)
@@ -160,26 +181,33 @@ type columnView struct {
 	Class        string
 }
 
-// columns returns the heads of the list.
+// columns returns the heads of the list. The link of the column by which the list is sorted
+// turns the order round.
 func columns(f filter) []columnView {
 	to := func(sort string) string {
 		f := f
 		f.Sort = sort
 		return f.link(listPath, "", false)
 	}
-	date := columnView{Label: "Submitted", Link: to(newest)}
-	switch f.Sort {
-	case newest:
-		date.Link, date.Arrow, date.Order = to(oldest), "↓", "newest first: show the oldest first"
-	case oldest:
-		date.Arrow, date.Order = "↑", "oldest first: show the newest first"
+	type way struct{ sort, order string }
+	heads := []struct {
+		label, class string
+		ways         [2]way
+	}{
+		{"File", "", [2]way{{"name", "from A to Z"}, {"name" + reversed, "from Z to A"}}},
+		{"Submitted", "", [2]way{{newest, "newest first"}, {oldest, "oldest first"}}},
+		{"Size", "size", [2]way{{"size", "largest first"}, {"size" + reversed, "smallest first"}}},
+		{"State", "", [2]way{{"state", "sorted"}, {"state" + reversed, "sorted, reversed"}}},
 	}
-	out := []columnView{{Label: "File", Link: to("name")}, date, {Label: "Size", Link: to("size"), Class: "size"}, {Label: "State", Link: to("state")}}
-	for i, sort := range []string{"name", "", "size", "state"} {
-		if sort == f.Sort {
-			out[i].Arrow = "↓"
-			out[i].Order = map[string]string{"name": "sorted from A to Z", "size": "sorted, the largest first", "state": "sorted"}[sort]
+	var out []columnView
+	for _, h := range heads {
+		c := columnView{Label: h.label, Class: h.class, Link: to(h.ways[0].sort)}
+		for i, w := range h.ways {
+			if w.sort == f.Sort {
+				c.Link, c.Arrow, c.Order = to(h.ways[1-i].sort), [2]string{"↓", "↑"}[i], w.order+": turn round"
+			}
 		}
+		out = append(out, c)
 	}
 	return out
 }

@@ -12,7 +12,9 @@ import (
 
 // viewer is the person who looks at a page.
 type viewer struct {
+	// session is nil for a program with an access token. Then ends is when the token ends.
 	session *session
+	ends    time.Time
 	account archive.Account
 	// job is the job that the address names. It may be anybody's. It is zero if the address
 	// names none, or if there is no such job. One call reads it with the account.
@@ -47,17 +49,31 @@ func (v *viewer) Email() string { return v.account.Email }
 // session.
 func (v *viewer) Tabs() string { return hashOf("tabs " + v.session.token)[:16] }
 
+// upgradeName is a name of the viewer's last change of plan. The name tells nothing about it.
+func (v *viewer) upgradeName() string {
+	return hashOf("seen " + string(v.account.ID) + " " + v.account.RoleChangedAt.UTC().Format(time.RFC3339Nano))[:16]
+}
+
 // Since is the time of the last change of the viewer's plan; zero if it never changed.
 func (v *viewer) Since() time.Time { return v.account.RoleChangedAt }
 
 // Until is when the session ends at the latest.
-func (v *viewer) Until() time.Time { return v.session.ExpiresAt }
+func (v *viewer) Until() time.Time { return v.until() }
+
+// until is when the viewer's credentials end.
+func (v *viewer) until() time.Time {
+	if v.session == nil {
+		return v.ends
+	}
+	return v.session.ExpiresAt
+}
 
 // Premium reports whether the viewer pays.
 func (v *viewer) Premium() bool { return v.account.Role == archive.Premium }
 
-// CSRF is the token that the viewer's forms carry.
-func (v *viewer) CSRF() string { return v.session.CSRF }
+// CSRF is the token that the viewer's forms carry. It is another text each time, because pages
+// are compressed.
+func (v *viewer) CSRF() string { return masked(v.session.CSRF) }
 
 // ownJob returns the job that the address names, if it is the viewer's. For somebody else's
 // job it says the same as for a job that never was.
@@ -92,6 +108,13 @@ func (s *Server) viewerOf(ctx context.Context, token string, id events.JobID, us
 	if err != nil {
 		return nil, err
 	}
+	s.complete(ctx, v)
+	return v, nil
+}
+
+// complete adds to the viewer what a request needs beside the account. It makes an announcement
+// that is overdue.
+func (s *Server) complete(ctx context.Context, v *viewer) {
 	if account := v.account; s.overdue(account) {
 		// Somebody crashed between the change of plan and its announcement.
 		planned, err := s.planned(ctx, account)
@@ -99,12 +122,11 @@ func (s *Server) viewerOf(ctx context.Context, token string, id events.JobID, us
 			err = s.announce(ctx, planned)
 		}
 		if err != nil {
-			s.log.Error("an upgrade is not announced yet", "user", account.ID, "error", err.Error())
+			s.log.Error("an upgrade is not announced yet", "user", account.ID, "err", err.Error())
 		} else {
 			s.audit(ctx, "upgrade announced", "user", account.ID, "again", true)
 		}
 	}
 	v.halt = s.haltOf(ctx, v.account)
 	v.of = s.ownerOf(ctx, v.account, v.halt)
-	return v, nil
 }

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/text"
@@ -34,6 +35,8 @@ type frame struct {
 	// Waits says in a sentence that the viewer's files wait for somebody at the service. It is
 	// empty if none does.
 	Waits string
+	// Support is where people reach the team; nil if that is not set.
+	Support *contact
 	// Section is the current place in the navigation.
 	Section string
 	// Live says that the page follows its user's changes, from the position At on. At is empty
@@ -86,21 +89,20 @@ func newViews() (*views, error) {
 			}
 			return "", fmt.Errorf("no asset %s", name)
 		},
-		"time":    func(t time.Time) template.HTML { return timeHTML(t, "") },
-		"both":    func(t time.Time) template.HTML { return timeHTML(t, " data-both") },
-		"badge":   badgeHTML,
-		"breaks":  breaksHTML,
-		"name":    nameHTML,
-		"rows":    rowsHTML,
-		"bytes":   humanBytes,
-		"count":   humanCount,
-		"total":   func(rows []jobView) int64 { return int64(len(rows)) },
-		"dollars": humanDollars,
+		"time":   func(t time.Time) template.HTML { return timeHTML(t, "") },
+		"both":   func(t time.Time) template.HTML { return timeHTML(t, " data-both") },
+		"badge":  badgeHTML,
+		"breaks": breaksHTML,
+		"name":   nameHTML,
+		"rows":   rowsHTML,
+		"bytes":  humanBytes,
+		"count":  humanCount,
+		"total":  func(rows []jobView) int64 { return int64(len(rows)) },
 	}).ParseFS(templateFiles, "templates/layout.html", "templates/icons.html")
 	if err != nil {
 		return nil, fmt.Errorf("parse the layout: %w", err)
 	}
-	for _, name := range []string{"home", "annotations", "annotation", "subscribe", "account", "problem"} {
+	for _, name := range []string{"home", "annotations", "annotation", "subscribe", "account", "help", "problem"} {
 		t, err := shared.Clone()
 		if err == nil {
 			t, err = t.ParseFS(templateFiles, "templates/"+name+".html")
@@ -175,8 +177,16 @@ func (v *jobView) appendRow(b []byte) []byte {
 	}
 	b = appendText(append(b, `<li data-job="`...), string(v.ID))
 	b = appendText(append(b, `" data-state="`...), string(state))
-	b = appendText(append(b, "\">\n<a href=\""...), v.Link)
-	b = appendText(append(b, `" data-name><bdi>`...), text.Balance(v.Name))
+	b = appendText(append(b, "\">\n<a href=\""...), v.Link+v.From)
+	b = append(b, `" data-name`...)
+	if head, tail := halves(v.Name); tail == "" {
+		b = appendText(append(b, "><bdi>"...), text.Balance(v.Name))
+	} else {
+		b = appendText(append(b, ` title="`...), text.Balance(v.Name))
+		b = appendText(append(b, `"><bdi class="long"><span>`...), text.Balance(head))
+		b = appendText(append(b, `</span><span>`...), text.Balance(tail))
+		b = append(b, `</span>`...)
+	}
 	b = append(b, "</bdi></a>\n<span class=\"when\">"...)
 	b = appendTime(b, v.SubmittedAt, "")
 	b = append(b, "</span>\n<span class=\"size\">"...)
@@ -184,7 +194,39 @@ func (v *jobView) appendRow(b []byte) []byte {
 		b = append(b, humanBytes(size)...)
 	}
 	b = append(b, "</span>\n"...)
-	return append(appendBadge(b, v.Look), "\n</li>\n"...)
+	b = append(appendBadge(b, v.Look), '\n')
+	if v.Here() {
+		b = appendText(append(b, `<a class="get" href="`...), v.Link)
+		b = appendText(append(b, `/download" title="Download" aria-label="Download `...), text.Balance(v.Name))
+		b = append(b, "\"><svg aria-hidden=\"true\"><use href=\"#copy\"></use></svg></a>\n"...)
+	}
+	return append(b, "</li>\n"...)
+}
+
+// Here reports whether a list offers the file for download.
+func (v *jobView) Here() bool { return v.State == archive.Available && v.Look != notThere }
+
+const (
+	// longName is the length from which on a list may cut a name in its middle, and tailName the
+	// length of the end that it always shows, both in letters.
+	longName, tailName = 28, 12
+)
+
+// halves returns the two parts of a long name between which a list may cut it. The second
+// part is empty if the name is short. Marks stay with their letters.
+func halves(name string) (head, tail string) {
+	letters := []rune(name)
+	if len(letters) < longName {
+		return name, ""
+	}
+	at := len(letters) - max(tailName, min(len([]rune(extension(name)))+4, longName-8))
+	for at > 0 && (unicode.In(letters[at], unicode.M, unicode.Cf) || unicode.In(letters[at-1], unicode.Cf)) {
+		at--
+	}
+	if at == 0 {
+		return name, ""
+	}
+	return string(letters[:at]), string(letters[at:])
 }
 
 // nameHTML returns a text from outside. It does not change the direction of the text around
@@ -244,15 +286,4 @@ func humanCount(n int64) string {
 		s = s[:i] + "\u202f" + s[i:]
 	}
 	return s
-}
-
-// humanDollars writes an amount in whole cents. It rounds up, because the amount is a
-// limit.
-func humanDollars(m archive.MicroUSD) string {
-	const cent = archive.Dollar / 100
-	cents := m / cent
-	if m%cent > 0 {
-		cents++
-	}
-	return fmt.Sprintf("$%d.%02d", cents/100, cents%100)
 }

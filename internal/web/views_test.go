@@ -16,18 +16,23 @@ import (
 
 // asTemplate has a list's rows as a template. The code must escape as well as the template
 // does.
-const asTemplate = `<ul>{{range .Rows}}<li data-job="{{.ID}}" data-state="{{if .Stage}}{{.Stage}}{{else}}{{.State}}{{end}}">
-<a href="{{.Link}}" data-name><bdi>{{balance .Name}}</bdi></a>
+const asTemplate = `{{define "row"}}<li data-job="{{.ID}}" data-state="{{if .Stage}}{{.Stage}}{{else}}{{.State}}{{end}}">
+<a href="{{.Link}}{{.From}}" data-name{{$h := halves .Name}}{{if $h.Tail}} title="{{balance .Name}}"{{end}}>{{if $h.Tail}}<bdi class="long"><span>{{balance $h.Head}}</span><span>{{balance $h.Tail}}</span></bdi>{{else}}<bdi>{{balance $h.Head}}</bdi>{{end}}</a>
 <span class="when"><time datetime="{{rfc .SubmittedAt}}">{{utc .SubmittedAt}}</time></span>
 <span class="size">{{with .Weight}}{{bytes .}}{{end}}</span>
 <span class="badge" data-badge data-tone="{{.Look.Tone}}"><svg aria-hidden="true"><use href="#{{.Look.Icon}}"></use></svg><span data-label>{{.Look.Label}}</span></span>
-</li>
-{{end}}</ul>`
+{{if .Here}}<a class="get" href="{{.Link}}/download" title="Download" aria-label="Download {{balance .Name}}"><svg aria-hidden="true"><use href="#copy"></use></svg></a>
+{{end}}</li>
+{{end}}<ul>{{range .Rows}}{{template "row" .}}{{end}}</ul>`
 
 // TestRowsAreWhatATemplateWouldMakeOfThem compares rows with names of every kind.
 func TestRowsAreWhatATemplateWouldMakeOfThem(t *testing.T) {
 	want := template.Must(template.New("").Funcs(template.FuncMap{
 		"rfc": func(t time.Time) string { return t.UTC().Format(time.RFC3339) }, "utc": utc, "bytes": humanBytes, "balance": balance.Balance,
+		"halves": func(name string) any {
+			head, tail := halves(name)
+			return struct{ Head, Tail string }{head, tail}
+		},
 	}).Parse(asTemplate))
 	text := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{
 		`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `' onmouseover='x`, "a&amp;b&lt;", "\xff\xfe", "a\x00b", "\u2028", "`", "=", "javascript:x", "größe.vcf", "a+b c",
@@ -48,6 +53,7 @@ func TestRowsAreWhatATemplateWouldMakeOfThem(t *testing.T) {
 				j.ResultSize = rapid.Int64Range(0, 1e15).Draw(rt, "size")
 			}
 			v := viewJob(j, owner{Account: archive.Account{Role: archive.Premium}})
+			v.From = rapid.SampledFrom([]string{"", "?list=state%3Dready"}).Draw(rt, "from")
 			if rapid.Bool().Draw(rt, "copying") {
 				v.Stage = archive.Copying
 			}
@@ -87,4 +93,22 @@ func parsed(t *rapid.T, doc string) string {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+// TestALongNameIsCutBeforeItsEnd reads the two parts of names, and the end that stays.
+func TestALongNameIsCutBeforeItsEnd(t *testing.T) {
+	for name, tail := range map[string]string{
+		"panel_001.vcf":                                        "",
+		strings.Repeat("a", longName):                          strings.Repeat("a", tailName),
+		strings.Repeat("a", 60) + "_chr22.annot.vcf.gz":        "_chr22.annot.vcf.gz"[2:],
+		strings.Repeat("ä", 60) + ".vcf":                       strings.Repeat("ä", tailName-4) + ".vcf",
+		strings.Repeat("e\u0301", 40):                          strings.Repeat("e\u0301", tailName/2),
+		"x" + strings.Repeat("\u0301", 60):                     "",
+		strings.Repeat("a", 40) + strings.Repeat("\u0301", 20): "a" + strings.Repeat("\u0301", 20),
+	} {
+		head, got := halves(name)
+		if got != tail || head+got != name {
+			t.Errorf("%q is cut into %q and %q, want %q at the end", name, head, got, tail)
+		}
+	}
 }

@@ -5,8 +5,9 @@
 // follows the user's status changes and keeps the page up to date. The session alone
 // decides which user's jobs a page shows.
 //
-// The files of handlers (pages.go, api.go, events.go, signin.go, safety.go, web.go) parse
-// the request, call a use case, and answer. The use cases take a context and plain values.
+// The files of handlers (pages.go, help.go, api.go, events.go, sending.go, signin.go,
+// safety.go, compress.go, conditional.go, web.go) parse the request, call a use case, and
+// answer. The use cases take a context and plain values.
 package web
 
 import (
@@ -55,11 +56,14 @@ type Server struct {
 	archived *overviews
 	objects  objects
 	lacks    lacks
+	sendings sendings
 	// routeNames are sorted.
 	routeNames []string
 	// origin is the base URL without a slash at its end.
 	origin string
 	secure bool
+	// support and security are contacts; nil if they are not set.
+	support, security *contact
 }
 
 // New returns the site. It connects to nothing. The error names every mistake in cfg and
@@ -90,6 +94,8 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		origin:  strings.TrimSuffix(cfg.BaseURL, "/"),
 		secure:  strings.HasPrefix(cfg.BaseURL, "https://"),
 	}
+	s.support, _ = contactOf(cfg.Support) // it was checked
+	s.security, _ = contactOf(cfg.SecurityContact)
 	s.sessions = &sessions{store: deps.Sessions, now: cfg.Now, lifetime: cfg.SessionLifetime, idle: cfg.SessionIdle}
 	s.logins = &logins{store: deps.Logins, now: cfg.Now}
 	s.provider = signin.New(signin.Config{
@@ -126,6 +132,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	s.streams.close()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Drain)
 	defer cancel()
+	beside.Go(func() { s.sendings.close(s.cfg.Drain * 3 / 4) })
 	err := s.app.ShutdownWithContext(drain)
 	// The app does not know a listener that it did not serve yet.
 	_ = ln.Close()
@@ -161,24 +168,33 @@ func (s *Server) routes() *fiber.App {
 		if strings.HasPrefix(uri, eventsPath) || strings.HasPrefix(uri, apiPath+eventsPath) {
 			return fasthttp.RequestConfig{WriteTimeout: streamLifetime + writeTimeout}
 		}
+		if strings.HasPrefix(uri, zipPath) || strings.HasPrefix(uri, manifestPath) {
+			return fasthttp.RequestConfig{WriteTimeout: sendingLifetime}
+		}
 		return fasthttp.RequestConfig{}
 	}
 	app.Use(s.frame)
 	app.Get("/assets/:name", s.asset)
+	app.Get("/favicon.ico", s.favicon)
+	app.Get("/.well-known/security.txt", s.securityText)
 	app.Get("/", s.home)
+	app.Get("/help", s.help)
 	app.Get("/login", s.login)
 	app.Get(CallbackPath, s.callback)
 	app.Post(backChannelPath, s.backChannel)
 	app.Post("/logout", s.logout)
 	// Somebody may reload the answer to a form, or come back to it.
-	for _, action := range []string{"/logout", "/account/free"} {
+	for _, action := range []string{"/logout", "/account/free", "/annotations/seen"} {
 		app.Get(action, func(c fiber.Ctx) error {
 			return c.Redirect().Status(fiber.StatusSeeOther).To(pageOf(action))
 		})
 	}
 	app.Get("/annotations", s.annotations)
+	app.Post("/annotations/seen", s.seen)
 	app.Get("/annotation/:id", s.annotation)
 	app.Get("/annotation/:id/download", s.download)
+	app.Get("/annotation/:id/log", s.logFile)
+	app.Get(zipPath, s.zip)
 	app.Get("/subscribe", s.subscribePage)
 	app.Post("/subscribe", s.subscribe)
 	app.Get("/account", s.account)

@@ -43,10 +43,6 @@ func (e Env) web(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Part, 
 	if err != nil {
 		return daemon.Part{}, err
 	}
-	prices, err := Prices(e.Config, cfg.Region)
-	if err != nil {
-		return daemon.Part{}, err
-	}
 	catalog := dynamodb.New(cfg, Tables(e.Config))
 	meter := newWebMetrics()
 	server, err := web.New(web.Config{
@@ -57,15 +53,15 @@ func (e Env) web(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Part, 
 		SecretFrom:    e.Config.OIDCSecret.Read,
 		HTTPClient:    e.Provider,
 		Tiers:         e.Config.TierOrder(),
-		Prices:        prices,
-		AssumedSize:   e.Config.AssumedSize,
 		PremiumPrice:  e.Config.PremiumPrice,
-		Rate:          e.Config.WebRate,
-		TrustProxy:    e.Config.WebProxies,
-		Drain:         e.Config.StopGrace,
-		Now:           e.Now,
-		Meter:         meter,
-		Logger:        e.Log,
+		Support:       e.Config.Support, SecurityContact: e.Config.SecurityContact,
+		APIAudience: e.Config.APIAudience, APIScope: e.Config.APIScope,
+		Rate:       e.Config.WebRate,
+		TrustProxy: e.Config.WebProxies,
+		Drain:      e.Config.StopGrace,
+		Now:        e.Now,
+		Meter:      meter,
+		Logger:     e.Log,
 	}, web.Deps{
 		Accounts:  catalog,
 		Jobs:      catalog,

@@ -46,6 +46,7 @@ const (
 	attrNudges     = "sweep_nudges"
 	attrRestoredBy = "restored_by"
 	attrResultSize = "restored_size"
+	attrRestoredAt = "restored_at"
 	attrOrdered    = "retrieval_ordered"
 	attrTrace      = "retrieval_trace"
 )
@@ -168,6 +169,9 @@ func readJob(it item) (archive.Job, *fields) {
 	// Only lists show it, so a value that means nothing does no harm.
 	if size, ok := number(f.it, attrResultSize); ok && size > 0 {
 		job.ResultSize = size
+	}
+	if at, ok := number(f.it, attrRestoredAt); ok && at > 0 && at <= latest.UnixMilli() {
+		job.RestoredAt = time.UnixMilli(at).UTC()
 	}
 	job.Intent = f.intent()
 	if job.ArchiveID != "" {

@@ -146,7 +146,7 @@ func retrievalValues(job archive.Job) item {
 // ClearArchive removes archive_id, retrieval_request_id and our own attributes, if the
 // job still has this archive and this retrieval: the file is back. It keeps the id of the
 // retrieval that brought the file back, so that a late worker can see that, and the file's
-// size for lists.
+// size and the time for lists.
 func (c *Catalog) ClearArchive(ctx context.Context, job archive.Job) error {
 	history := []string{attrTries, attrAllowed, attrNotBefore, attrOrdered}
 	for _, f := range archive.Failures() {
@@ -162,6 +162,10 @@ func (c *Catalog) ClearArchive(ctx context.Context, job archive.Job) error {
 	if job.ArchiveSize >= 0 {
 		set += ", restored_size = :size"
 		values[":size"] = num(job.ArchiveSize)
+	}
+	if !job.RestoredAt.IsZero() {
+		set += ", restored_at = :restored"
+		values[":restored"] = num(job.RestoredAt.UnixMilli())
 	}
 	return c.update(ctx, "clear archive", job.ID,
 		"REMOVE archive_id, archive_locator, retrieval_request_id, archive_size, tree_hash, "+strings.Join(history, ", ")+", "+ours+set,

@@ -8,7 +8,7 @@ import (
 	"github.com/gas-restore/gas/internal/test/testenv"
 )
 
-func TestAFileKeepsItsSizeWhenItsArchiveIsCleared(t *testing.T) {
+func TestAFileKeepsItsSizeAndItsTimeWhenItsArchiveIsCleared(t *testing.T) {
 	a := testenv.NewAWS(t)
 	a.Account("u", archive.Premium)
 	a.Archive("u", "j", []byte("the bytes"))
@@ -26,10 +26,12 @@ func TestAFileKeepsItsSizeWhenItsArchiveIsCleared(t *testing.T) {
 	if job, err = a.Catalog.Job(t.Context(), "j"); err != nil {
 		t.Fatal(err)
 	}
+	back := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	job.RestoredAt = back
 	if err := a.Catalog.ClearArchive(t.Context(), job); err != nil {
 		t.Fatal(err)
 	}
-	if job, err = a.Catalog.Job(t.Context(), "j"); err != nil || job.ArchiveID != "" || job.ArchiveSize != -1 || job.ResultSize != 9 {
-		t.Errorf("back: %+v, %v; want the size of the result, and none of an archive", job, err)
+	if job, err = a.Catalog.Job(t.Context(), "j"); err != nil || job.ArchiveID != "" || job.ArchiveSize != -1 || job.ResultSize != 9 || !job.RestoredAt.Equal(back) {
+		t.Errorf("back: %+v, %v; want the size of the result and the time, and no size of an archive", job, err)
 	}
 }

@@ -80,15 +80,6 @@ func (b *Bucket) Stat(ctx context.Context, o archive.Object) (archive.Found, err
 	return found, nil
 }
 
-// Size returns the size of the object at o, and whether there is one.
-func (b *Bucket) Size(ctx context.Context, o archive.Object) (bytes int64, there bool, err error) {
-	found, err := b.Stat(ctx, o)
-	if fault.Is(err, fault.NotFound) {
-		return 0, false, nil
-	}
-	return found.Size, err == nil, err
-}
-
 // Exists reports whether there is an object at o.
 func (b *Bucket) Exists(ctx context.Context, o archive.Object) (bool, error) {
 	_, err := b.Stat(ctx, o)

@@ -178,7 +178,7 @@ func TestNobodyImportsWhatAnotherPackageIsFor(t *testing.T) {
 
 // TestOnlyHandlersKnowFiber holds the use cases of the site to a context and plain values.
 func TestOnlyHandlersKnowFiber(t *testing.T) {
-	handlers := []string{"api.go", "events.go", "pages.go", "safety.go", "signin.go", "web.go"}
+	handlers := []string{"api.go", "compress.go", "conditional.go", "events.go", "help.go", "pages.go", "safety.go", "sending.go", "signin.go", "web.go"}
 	files, err := filepath.Glob("../../web/*.go")
 	if err != nil || len(files) < len(handlers) {
 		t.Fatalf("%d files of the site, %v", len(files), err)

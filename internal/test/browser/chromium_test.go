@@ -251,6 +251,12 @@ func (b *tab) signIn(name, back string) {
 // download presses the link with the text, and returns the name and the bytes of the file.
 func (b *tab) download(text string) (name string, content []byte) {
 	b.t.Helper()
+	return b.downloadFrom(fmt.Sprintf(`//a[contains(normalize-space(.), %s)]`, quote(text)))
+}
+
+// downloadFrom does so for the first visible element of a selector.
+func (b *tab) downloadFrom(selector string) (name string, content []byte) {
+	b.t.Helper()
 	dir := b.t.TempDir()
 	begins := chromedp.BrowserEvents(b.ctx, cdpbrowser.DownloadWillBegin)
 	moves := chromedp.BrowserEvents(b.ctx, cdpbrowser.DownloadProgress)
@@ -262,7 +268,7 @@ func (b *tab) download(text string) (name string, content []byte) {
 		})
 		return chromedp.Void{}, err
 	})
-	b.click(text)
+	b.press(selector)
 	for ev, err := range begins {
 		if err != nil {
 			b.t.Fatalf("no download came: %v", err)

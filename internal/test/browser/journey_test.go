@@ -101,8 +101,18 @@ func TestAPersonGetsTheirFileBack(t *testing.T) {
 		t.Errorf("the download is called %q, want %q", name, want)
 	}
 	ada.open("/annotations")
-	ada.says("All your files are back")
+	ada.says("All 2 of your files are back")
 	ada.accessible("the list")
+	ada.press("[data-back] button")
+	ada.until(`location.pathname === "/annotations" && document.readyState === "complete" && document.querySelector("[data-back]") === null`)
+	ada.open("/annotations")
+	ada.until(`document.readyState === "complete"`)
+	if eval[bool](ada, `document.querySelector("[data-back]") !== null`) {
+		t.Error("a message that was closed returned")
+	}
+	if name, got := ada.downloadFrom(`.get[href*="fern-0001"]`); name != "panel_001.annot.vcf" || !bytes.Equal(got, content(t, fern, 1)) {
+		t.Errorf("from the list comes %q with %d bytes, want the result", name, len(got))
+	}
 
 	// Another person sees nothing of this.
 	mine := eval[string](ada, `document.querySelector("[data-job] a").getAttribute("href")`)

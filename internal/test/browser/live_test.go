@@ -218,10 +218,11 @@ func TestATabFromBeforeTheUpgradeFollowsIt(t *testing.T) {
 	buy.open("/subscribe")
 	buy.press(`form[action="/subscribe"] button`)
 	old.says("(Premium)")
+	old.until(`/^[0-3] of 3 back · /.test(document.title)`)
 	if sees := old.sees(); strings.Contains(sees, "See Premium") || strings.Contains(sees, "(Free)") {
 		t.Errorf("the old tab says %s", sees)
 	}
-	old.says("All your files are back.")
+	old.says("All 3 of your files are back.")
 	page.says("Download the result")
 	page.says("(Premium)")
 	plan.says("You are Premium")

@@ -25,6 +25,7 @@ func TestEveryPageInEveryLook(t *testing.T) {
 		{"dark", "dark", 1200, 800},
 		{"narrow", "light", 320, 640},
 		{"narrow-dark", "dark", 320, 640},
+		{"wide", "light", 1440, 900},
 	} {
 		t.Run(l.name, func(t *testing.T) {
 			t.Parallel()

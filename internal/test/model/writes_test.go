@@ -51,7 +51,7 @@ func TestTheWritesAreTheAdapters(t *testing.T) {
 
 	at := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 	intent := archive.Intent{Token: "t", At: at, Due: at, Plan: "p"}
-	job := archive.Job{ID: "j", UserID: "u", ArchiveID: "a", RetrievalID: "r"}
+	job := archive.Job{ID: "j", UserID: "u", ArchiveID: "a", RetrievalID: "r", RestoredAt: at}
 	announcing := archive.Job{ID: "j", ArchiveID: "a", Intent: &intent}
 	spent := announcing
 	spent.Intent = &archive.Intent{Token: "t", Used: true}
@@ -74,7 +74,7 @@ func TestTheWritesAreTheAdapters(t *testing.T) {
 		},
 		clearArchive: func(ctx context.Context) error { return catalog.ClearArchive(ctx, job) },
 		clearTaken: func(ctx context.Context) error {
-			return catalog.ClearArchive(ctx, archive.Job{ID: "j", ArchiveID: "a", RestoredBy: "r"})
+			return catalog.ClearArchive(ctx, archive.Job{ID: "j", ArchiveID: "a", RestoredBy: "r", RestoredAt: at})
 		},
 		clearFailed:  func(ctx context.Context) error { return catalog.ClearRetrieval(ctx, job, archive.GlacierFailed, at) },
 		clearExpired: func(ctx context.Context) error { return catalog.ClearRetrieval(ctx, job, archive.OutputExpired, at) },

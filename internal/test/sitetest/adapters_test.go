@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/gas-restore/gas/internal/archive"
 	awss3 "github.com/gas-restore/gas/internal/aws/s3"
@@ -50,11 +51,11 @@ func TestTheAdaptersDoWhatTheSiteReliesOn(t *testing.T) {
 				}
 			},
 			PutObject: func(o archive.Object, body string) {
-				if _, err := a.Objects.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &o.Bucket, Key: &o.Key, Body: strings.NewReader(body)}); err != nil {
+				if _, err := a.Objects.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &o.Bucket, Key: &o.Key, Body: strings.NewReader(body), ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme}); err != nil {
 					t.Fatal(err)
 				}
 			},
-			Get:    client.Get,
+			Get:    sitetest.Getter(client),
 			GiveUp: func(letter events.DeadLetter) { bustest.StoreLetters(t, testenv.Bus(t, ns, "operator"), letter) },
 			Report: func(e events.StatusChanged) { bustest.Publish(t, ns, e) },
 			Remake: remake,

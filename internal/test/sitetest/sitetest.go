@@ -28,8 +28,8 @@ type Ports struct {
 	AddJob func(archive.Job)
 	// PutObject stores body at the object.
 	PutObject func(o archive.Object, body string)
-	// Get asks for the URL of a download.
-	Get func(url string) (*http.Response, error)
+	// Get asks for the URL of a download; ranges is the header Range, which may be empty.
+	Get func(url, ranges string) (*http.Response, error)
 	// GiveUp stores a dead letter.
 	GiveUp func(events.DeadLetter)
 	// Report adds a change to the stream of statuses.
@@ -64,6 +64,20 @@ func Run(t *testing.T, ports func(*testing.T) Ports) {
 		{"a store forgets what is over", stored},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, ports(t)) })
+	}
+}
+
+// Getter returns the function for [Ports].Get with the client.
+func Getter(client *http.Client) func(url, ranges string) (*http.Response, error) {
+	return func(url, ranges string) (*http.Response, error) {
+		req, err := http.NewRequest(http.MethodGet, url, nil)
+		if err != nil {
+			return nil, err
+		}
+		if ranges != "" {
+			req.Header.Set("Range", ranges)
+		}
+		return client.Do(req)
 	}
 }
 
