@@ -138,7 +138,7 @@ func openDead(ctx context.Context, name string) (*bus.Bus, *deadletter.Store, er
 					events.HeaderReplayOf: {DataType: aws.String("String"), StringValue: &m.ReplayOf},
 				},
 			})
-			return awsfault.Wrap(err, "send to queue %s", path.Base(url))
+			return awsfault.Wrap(err, "send to queue %s", url)
 		}
 	}
 	return b, dead, nil

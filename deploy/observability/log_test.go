@@ -21,7 +21,7 @@ func TestAnOutageOfAWSHasFewLinesInTheLog(t *testing.T) {
 		service string
 		calls   int // that fail
 		files   int // that come back. After a request without an answer, an intent lives a minute
-	}{{"s3", 48, files}, {"glacier", 48, 0}, {"dynamodb", 48, files}} {
+	}{{"s3", 48, files}, {"glacier", 48, 0}, {"dynamodb", 48, files}, {"sqs", 24, files}} {
 		t.Run(c.service, func(t *testing.T) {
 			t.Parallel()
 			r := start(t, []stack.Person{{ID: "fern", Name: "Fern", Role: archive.Free, Archived: files, Size: 1000}}, stack.InVault)

@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -188,15 +187,6 @@ func newWatched(t *testing.T) *watched {
 	return w
 }
 
-func freeAddress(t *testing.T) string {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
-}
-
 // load lets one person after the other sign in and upgrade.
 func (w *watched) load(ctx context.Context, drain <-chan struct{}, people []stack.Person) {
 	var all sync.WaitGroup
@@ -342,58 +332,4 @@ func (w *watched) quiet(when string) {
 		}
 	}
 	w.t.Fatalf("%s, there are alerts: %v", when, slices.Collect(maps.Keys(left)))
-}
-
-// plug is a connection to a server. While it is pulled out, nobody can reach the server.
-type plug struct {
-	addr, to string
-
-	mu    sync.Mutex // guards the fields below
-	ln    net.Listener
-	conns []net.Conn
-}
-
-func newPlug(t *testing.T, to string) *plug {
-	p := &plug{addr: freeAddress(t), to: to}
-	p.push()
-	t.Cleanup(p.pull)
-	return p
-}
-
-func (p *plug) push() {
-	ln, err := net.Listen("tcp", p.addr)
-	if err != nil {
-		panic(err)
-	}
-	p.mu.Lock()
-	p.ln = ln
-	p.mu.Unlock()
-	go func() {
-		for {
-			in, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp", p.to)
-			if err != nil {
-				in.Close()
-				continue
-			}
-			p.mu.Lock()
-			p.conns = append(p.conns, in, out)
-			p.mu.Unlock()
-			go func() { _, _ = io.Copy(in, out); in.Close() }()
-			go func() { _, _ = io.Copy(out, in); out.Close() }()
-		}
-	}()
-}
-
-func (p *plug) pull() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.ln.Close()
-	for _, c := range p.conns {
-		c.Close()
-	}
-	p.conns = nil
 }

@@ -58,7 +58,7 @@ type Catalog struct {
 
 // New returns the catalog in these tables.
 func New(cfg aws.Config, t Tables) *Catalog {
-	return &Catalog{client: dynamodb.NewFromConfig(cfg, verifyAnswers, t.rename), jobs: t.Jobs, accounts: t.Accounts, plans: t.Plans, page: archivedPage}
+	return &Catalog{client: dynamodb.NewFromConfig(cfg, verifyAnswers, t.rename, nameTables), jobs: t.Jobs, accounts: t.Accounts, plans: t.Plans, page: archivedPage}
 }
 
 func jobKey(id events.JobID) item   { return item{attrJobID: str(string(id))} }
@@ -129,8 +129,8 @@ func (c *Catalog) get(ctx context.Context, table string, key item, what, id stri
 
 // tableError makes a missing table a mistake of set-up, and not a missing item.
 func tableError(err error) error {
-	if none, ok := errors.AsType[*types.ResourceNotFoundException](err); ok {
-		return fault.New(fault.Denied, none)
+	if _, ok := errors.AsType[*types.ResourceNotFoundException](err); ok {
+		return fault.New(fault.Denied, err)
 	}
 	return err
 }

@@ -43,7 +43,7 @@ func (q *Queue) Receive(ctx context.Context, wait, lease time.Duration) ([]queue
 		MessageAttributeNames:       []string{"All"},
 	})
 	if err != nil {
-		return nil, awsfault.Wrap(err, "receive from queue %s", q.Name())
+		return nil, awsfault.Wrap(err, "receive from queue %s", q.url)
 	}
 	batch := make([]queue.Message, len(out.Messages))
 	for i, m := range out.Messages {
@@ -76,9 +76,9 @@ func (q *Queue) Delete(ctx context.Context, receipts []string) []error {
 	}
 	out, err := q.client.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: &q.url, Entries: entries})
 	if err != nil {
-		return all(len(receipts), awsfault.Wrap(err, "delete from queue %s", q.Name()))
+		return all(len(receipts), awsfault.Wrap(err, "delete from queue %s", q.url))
 	}
-	return partial(len(receipts), out.Failed, "delete from queue "+q.Name())
+	return partial(len(receipts), out.Failed, "delete from queue "+q.url)
 }
 
 // Return makes messages visible again after a delay.
@@ -100,9 +100,9 @@ func (q *Queue) hide(ctx context.Context, what string, receipts []string, after 
 	}
 	out, err := q.client.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &q.url, Entries: entries})
 	if err != nil {
-		return all(len(receipts), awsfault.Wrap(err, "%s queue %s", what, q.Name()))
+		return all(len(receipts), awsfault.Wrap(err, "%s queue %s", what, q.url))
 	}
-	return partial(len(receipts), out.Failed, what+" queue "+q.Name())
+	return partial(len(receipts), out.Failed, what+" queue "+q.url)
 }
 
 func all(n int, err error) []error {
