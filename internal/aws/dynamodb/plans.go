@@ -31,14 +31,15 @@ func (c *Catalog) SetRole(ctx context.Context, id events.UserID, role archive.Ro
 		return false, err
 	}
 	values := item{":role": str(string(role)), ":at": num(at.UnixMilli()), ":history": str(before.Changed(role, at))}
-	change := "SET #r = :role, role_changed_at = :at, role_history = :history REMOVE announce_due, " + planFields
+	change := "SET #r = :role, role_changed_at = :at REMOVE announce_due, " + planFields
 	if role == archive.Premium {
 		set, plan := planValues(id, archive.Plan{ID: "upgrade-" + rand.Text(), UpgradedAt: at, Why: archive.Upgrade, State: archive.PlanOpen, OpenedAt: at, Due: at})
-		change = "SET #r = :role, role_changed_at = :at, role_history = :history, announce_due = :at, " + set + " REMOVE plan_held_by, plan_approved_micro_usd, plan_empty_since"
+		change = "SET #r = :role, role_changed_at = :at, announce_due = :at, " + set + " REMOVE plan_held_by, plan_approved_micro_usd, plan_empty_since"
 		for k, v := range plan {
 			values[k] = v
 		}
 	}
+	change = "SET role_history = :history," + strings.TrimPrefix(change, "SET")
 	_, err = c.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName:                           &c.accounts,
 		Key:                                 userKey(id),
