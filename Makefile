@@ -9,7 +9,7 @@ test: ## run the tests, with the race detector
 lint: ## gofmt, go vet, staticcheck, go mod tidy, the words
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "not gofmt'ed"; exit 1; }
 	go vet ./...
-	go vet -tags 'browser disk faults peers' ./internal/test/browser ./internal/test/e2e ./internal/test/sim ./internal/test/peers
+	go vet -tags 'browser disk faults peers awscontract' ./internal/test/browser ./internal/test/e2e ./internal/test/sim ./internal/test/peers
 	go vet -tags alerts ./deploy/observability
 	go tool staticcheck ./...
 	go mod tidy -diff
@@ -113,7 +113,7 @@ faults-bugs: ## plant each bug of the list, and see the simulation find it
 alerts-outages: ## take away each dependency, and see a real Prometheus raise its alert and no other (18 min)
 	go test -tags alerts -count=1 -timeout 60m -run TestAnOutage -v ./deploy/observability | grep -v level=
 
-faults-report: ## all of both, written to docs/faults.md
+faults-report: ## all of both, written to docs/faults.md (with GAS_SIM_KEEP=FOLDER, an interrupted run goes on where it was)
 	cd internal/test/sim && GAS_SIM_DOCS=$(CURDIR)/docs/faults.md go test -tags faults -vet=off -timeout 48h -run 'TestReport$$'
 
 faults-lasting: ## play what lasts, and write what it came to into docs/faults.md
@@ -131,8 +131,13 @@ mutants: ## mistakes of one line that no test notices (PKG="internal/thaw ...", 
 bench-restore: ## how fast archives come back, with what memory and calls, beside a bare pipe (BENCHFLAGS="--store s3")
 	go run ./bench/restore $(BENCHFLAGS)
 
-peers: ## the S3 adapters and the restorer against S3 servers that others wrote
+peers: ## the S3 adapters, the restorer and the contract against servers that others wrote
 	@./scripts/peers
+
+.PHONY: aws-contract
+
+aws-contract: ## ask real AWS, in your account, what the stand-in is compared with (about a cent; GAS_CONTRACT_AWS=in-my-account starts it)
+	@./scripts/aws-contract
 
 .PHONY: install image-test systemd-test chart ci-chart rehearse
 
@@ -162,7 +167,10 @@ ci-chart: ## the same without KEDA's scaler, which takes long to build
 rehearse: ## replicas as the chart says, as processes: killed, stopped, frozen, while NATS and AWS restart; all files come back
 	cd deploy/chart/test && go vet -tags rehearse ./rehearse && go test -count=1 -tags rehearse -timeout 30m -v ./rehearse
 
-.PHONY: moto-template
+.PHONY: moto-template try-aws-page
+
+try-aws-page: ## run the commands of docs/aws.md, from nothing to a restored file, as they are written (needs Linux and the aws command)
+	@./scripts/try-aws-page
 
 moto-template: ## apply the CloudFormation template to moto, and print what moto leaves out (needs moto_server and aws)
 	./scripts/moto-template

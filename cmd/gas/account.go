@@ -26,6 +26,7 @@ type accountImportCmd struct {
 	File    string        `arg:"" help:"A .csv with a header, or a .jsonl with an object a line: user_id, and role (free_user or premium_user), name and email if they are known."`
 	DryRun  bool          `help:"Read the file and the accounts, and make none."`
 	Timeout time.Duration `default:"1h" help:"How long to try."`
+	actor
 }
 
 // importAtOnce is the number of accounts that one call reads, importCalls the number of
@@ -35,7 +36,7 @@ const (
 	importCalls  = 16
 )
 
-func (c *accountImportCmd) Run(ctx context.Context, std streams) error {
+func (c *accountImportCmd) Run(ctx context.Context, std streams, line commandLine) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	// Read the whole file before the first write.
@@ -55,20 +56,20 @@ func (c *accountImportCmd) Run(ctx context.Context, std streams) error {
 		fmt.Fprintf(std.err, "gas: ignored, because nothing here needs them: %s\n", strings.Join(ignored, ", "))
 	}
 	in := importer{catalog: dynamodb.New(sdk, wiring.Tables(cfg)), dry: c.DryRun}
-	var batch []archive.Account
-	if _, _, err = c.each(func(a archive.Account) error {
-		if batch = append(batch, a); len(batch) < importAtOnce {
-			return nil
-		}
-		err := in.make(ctx, batch)
-		batch = nil
-		return err
-	}); err == nil {
-		err = in.make(ctx, batch)
-	}
 	made := "were made"
 	if c.DryRun {
 		made = "would be made"
+		err = c.all(ctx, &in)
+	} else {
+		b, berr := operatorBus(ctx, cfg, "gas-account-import")
+		if berr != nil {
+			return berr
+		}
+		defer b.Close()
+		err = recorded(ctx, b, c.act(line, events.ActImport, "", ""), func(ctx context.Context) (string, error) {
+			err := c.all(ctx, &in)
+			return fmt.Sprintf("%s in the file: %d %s, %d are there already", count(total, "account"), in.made, made, in.there), err
+		})
 	}
 	fmt.Fprintf(std.out, "%d accounts are in the file: %d %s, %d are there already.\n", total, in.made, made, in.there)
 	if len(in.others) > 0 {
@@ -78,6 +79,23 @@ func (c *accountImportCmd) Run(ctx context.Context, std streams) error {
 		return fmt.Errorf("%w; run it again, what is made stays", err)
 	}
 	return nil
+}
+
+// all makes the accounts of the file.
+func (c *accountImportCmd) all(ctx context.Context, in *importer) error {
+	var batch []archive.Account
+	_, _, err := c.each(func(a archive.Account) error {
+		if batch = append(batch, a); len(batch) < importAtOnce {
+			return nil
+		}
+		err := in.make(ctx, batch)
+		batch = nil
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return in.make(ctx, batch)
 }
 
 // each reads the file's accounts. It returns their number and the fields that are

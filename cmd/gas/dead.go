@@ -108,7 +108,7 @@ func openDead(ctx context.Context, name string) (*bus.Bus, *deadletter.Store, er
 	if err != nil {
 		return nil, nil, err
 	}
-	b, err := bus.Connect(ctx, bus.Config{URL: cfg.NATSURL, User: "operator", PasswordFrom: cfg.OperatorPassword.Read, CAFile: cfg.NATSCAFile, Name: name})
+	b, err := operatorBus(ctx, cfg, name)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -48,6 +48,8 @@ func makeTrouble(ctx context.Context, what string, args []string) error {
 	switch what {
 	case "put": // KEY BODY
 		_, err = objects.PutObject(ctx, &s3.PutObjectInput{Bucket: &cfg.Bucket, Key: &args[0], Body: strings.NewReader(args[1])})
+	case "begin": // BUCKET KEY: an upload that nobody finishes
+		_, err = objects.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{Bucket: &args[0], Key: &args[1]})
 	case "remove": // KEY
 		_, err = objects.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &cfg.Bucket, Key: &args[0]})
 	case "send": // BODY, to the premium queue

@@ -11,8 +11,11 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/operator/acts"
 	"github.com/gas-restore/gas/internal/operator/deadletter"
+	"github.com/gas-restore/gas/pkg/events"
 )
 
 // deadChoice selects the letters that a command changes: by number, by filters, or all.
@@ -78,6 +81,19 @@ type deadRun struct {
 	done, left int
 }
 
+// each calls do for each chosen letter, as one act.
+func (r *deadRun) each(ctx context.Context, b *bus.Bus, dead *deadletter.Store, a acts.Act, did string, do func(deadletter.Letter) error) error {
+	all := func(ctx context.Context) (string, error) {
+		err := r.deadChoice.each(ctx, dead, func(seq uint64, err error) error { return r.say(deadRow{Seq: seq, Error: err.Error()}, "") }, do)
+		return fmt.Sprintf("%s %s, %d left", count(r.done, "letter"), did, r.left), err
+	}
+	if r.DryRun {
+		_, err := all(ctx)
+		return err
+	}
+	return recorded(ctx, b, a, all)
+}
+
 func (r *deadRun) say(row deadRow, about string) error {
 	if row.Error != "" {
 		row.Did = "left"
@@ -128,10 +144,11 @@ func (r *deadRun) end(did string, err error) error {
 
 type deadReplayCmd struct {
 	deadChoice
+	actor
 	Rate pace `default:"20/s" help:"How many at most: 20/s, 300/m, 1000/h; 0 for no limit." placeholder:"N/s"`
 }
 
-func (c *deadReplayCmd) Run(ctx context.Context, std streams) error {
+func (c *deadReplayCmd) Run(ctx context.Context, std streams, line commandLine) error {
 	if err := c.check(); err != nil {
 		return err
 	}
@@ -146,7 +163,7 @@ func (c *deadReplayCmd) Run(ctx context.Context, std streams) error {
 	if c.DryRun {
 		did = "would be replayed"
 	}
-	err = c.each(ctx, dead, func(seq uint64, err error) error { return r.say(deadRow{Seq: seq, Error: err.Error()}, "") },
+	err = r.each(ctx, b, dead, c.act(line, events.ActReplay, events.UserID(c.User), events.JobID(c.Job)), did,
 		func(l deadletter.Letter) error {
 			row := deadRow{Seq: l.Seq, Did: did}
 			if err := dead.Replayable(l); err != nil {
@@ -182,9 +199,10 @@ func (c *deadReplayCmd) Run(ctx context.Context, std streams) error {
 
 type deadDropCmd struct {
 	deadChoice
+	actor
 }
 
-func (c *deadDropCmd) Run(ctx context.Context, std streams) error {
+func (c *deadDropCmd) Run(ctx context.Context, std streams, line commandLine) error {
 	if err := c.check(); err != nil {
 		return err
 	}
@@ -198,7 +216,7 @@ func (c *deadDropCmd) Run(ctx context.Context, std streams) error {
 	if c.DryRun {
 		did = "would be dropped"
 	}
-	err = c.each(ctx, dead, func(seq uint64, err error) error { return r.say(deadRow{Seq: seq, Error: err.Error()}, "") },
+	err = r.each(ctx, b, dead, c.act(line, events.ActDrop, events.UserID(c.User), events.JobID(c.Job)), did,
 		func(l deadletter.Letter) error {
 			if !c.DryRun {
 				if err := dead.Drop(ctx, l); err != nil {

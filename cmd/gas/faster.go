@@ -25,7 +25,7 @@ type fasterReport struct {
 
 // faster moves the retrievals of a user, or of one job, to a faster tier. It stops at the
 // first error, and prints what was done until then.
-func (c *thawCmd) faster(ctx context.Context, d *deployment, std streams) error {
+func (c *thawCmd) faster(ctx context.Context, d *deployment, std streams, line commandLine) error {
 	f := &thaw.Faster{
 		Catalog: d.catalog, Store: wiring.Store(d.cfg, d.aws), Prices: d.prices, AssumedSize: d.cfg.AssumedSize, Now: time.Now,
 	}
@@ -62,7 +62,18 @@ func (c *thawCmd) faster(ctx context.Context, d *deployment, std streams) error 
 		})
 		return err
 	}
-	err := c.eachJob(ctx, d, one)
+	if err := c.known(ctx, d, &r); err != nil {
+		return err
+	}
+	err := error(nil)
+	if c.DryRun {
+		err = c.eachJob(ctx, d, one)
+	} else {
+		err = recorded(ctx, d.bus, c.act(line, events.ActFaster, r.User, events.JobID(c.Job)), func(ctx context.Context) (string, error) {
+			err := c.eachJob(ctx, d, one)
+			return fmt.Sprintf("moved %s to %s for %s", count(r.Jobs[thaw.Moved], "archive"), r.Tier, r.Cost), err
+		})
+	}
 	if c.JSON {
 		if werr := writeJSON(std.out, r); err == nil {
 			err = werr
@@ -75,13 +86,24 @@ func (c *thawCmd) faster(ctx context.Context, d *deployment, std streams) error 
 	return err
 }
 
+// known finds the user of the command's job, or checks that its user is known.
+func (c *thawCmd) known(ctx context.Context, d *deployment, r *fasterReport) error {
+	if c.Job == "" {
+		_, err := d.account(ctx, r.User)
+		return err
+	}
+	job, err := d.catalog.Job(ctx, events.JobID(c.Job))
+	if fault.Is(err, fault.NotFound) {
+		return fmt.Errorf("unknown job %q: not in the catalog", c.Job)
+	}
+	r.User = job.UserID
+	return err
+}
+
 // eachJob calls one with the job of --job, or with each archived job of the user.
 func (c *thawCmd) eachJob(ctx context.Context, d *deployment, one func(events.JobID) error) error {
 	if c.Job != "" {
 		return one(events.JobID(c.Job))
-	}
-	if _, err := d.account(ctx, events.UserID(c.User)); err != nil {
-		return err
 	}
 	for cursor := ""; ; {
 		jobs, next, err := d.catalog.ArchivedPage(ctx, events.UserID(c.User), cursor)

@@ -29,6 +29,8 @@ type cli struct {
 	Resume     resumeCmd     `cmd:"" help:"Undo a pause."`
 	Thaw       thawCmd       `cmd:"" help:"Bring back the archives of a user or of one job, show the cost, or approve a plan that is over budget."`
 	Dead       deadCmd       `cmd:"" help:"List, show, replay and drop dead letters, the messages that were given up."`
+	Audit      auditCmd      `cmd:"" help:"List what operators did: who, when and why."`
+	Erase      eraseCmd      `cmd:"" help:"Delete everything of a user: archives, files, jobs, messages, sessions, the account."`
 	Account    accountCmd    `cmd:"" help:"Make accounts for users of another system."`
 	Provision  provisionCmd  `cmd:"" help:"Make the JetStream streams, consumers and buckets, or update them; with --aws also make what is missing there."`
 	Canary     canaryCmd     `cmd:"" help:"Bring one small archive back a day, and say how long it took: for a cron job."`
@@ -114,7 +116,7 @@ func run(args []string, std streams) int {
 		defer stop()
 	}
 	kctx.BindTo(ctx, (*context.Context)(nil))
-	err = kctx.Run(std)
+	err = kctx.Run(std, lineOf(args))
 	switch {
 	case err == nil:
 		return daemon.ExitOK

@@ -43,7 +43,7 @@ func deployed(ctx context.Context, name string, services ...config.Service) (*de
 	if err != nil {
 		return nil, err
 	}
-	b, err := bus.Connect(ctx, bus.Config{URL: cfg.NATSURL, User: "operator", PasswordFrom: cfg.OperatorPassword.Read, CAFile: cfg.NATSCAFile, Name: name})
+	b, err := operatorBus(ctx, cfg, name)
 	if err != nil {
 		return nil, err
 	}

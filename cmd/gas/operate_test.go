@@ -19,10 +19,11 @@ import (
 const patience = time.Minute
 
 // commands are what the scripts have beside testscript's own.
-func commands(did *deeds) map[string]func(*testscript.TestScript, bool, []string) {
+func commands(did *deeds, acted *actedBy) map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
 		// "roles" records what the roles did at the stand-in.
 		"roles": func(ts *testscript.TestScript, _ bool, _ []string) { did.record(ts) },
+		"acted": acted.acted,
 		// "environment FILE" waits for the file that gas up writes, and sets what is in it.
 		"environment": func(ts *testscript.TestScript, neg bool, args []string) {
 			if neg || len(args) != 1 {

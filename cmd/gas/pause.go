@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/operator/acts"
 	"github.com/gas-restore/gas/internal/wait"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -20,6 +21,7 @@ type scope struct {
 	JSON    bool          `help:"Write JSON."`
 	Wait    time.Duration `default:"5s" help:"Return after this time: all thaws obey within five seconds."`
 	Timeout time.Duration `default:"1m" help:"How long to try."`
+	By      string        `help:"Who acts, for gas audit. Without it, the user of this machine." placeholder:"NAME"`
 }
 
 func (s scope) check() error {
@@ -48,7 +50,7 @@ type pauseCmd struct {
 	scope
 }
 
-func (c *pauseCmd) Run(ctx context.Context, std streams) error {
+func (c *pauseCmd) Run(ctx context.Context, std streams, line commandLine) error {
 	if err := c.check(); err != nil {
 		return err
 	}
@@ -56,7 +58,8 @@ func (c *pauseCmd) Run(ctx context.Context, std streams) error {
 	if len(hold.Reason) > 500 {
 		return fmt.Errorf("the reason has %d bytes, 500 at most", len(hold.Reason))
 	}
-	return c.change(ctx, std, "paused", func(s *archive.Switches) {
+	act := actor{c.By, hold.Reason}.act(line, events.ActPause, events.UserID(c.User), "")
+	return c.change(ctx, std, act, "paused", func(s *archive.Switches) {
 		switch {
 		case c.All:
 			s.All = &hold
@@ -74,13 +77,17 @@ func (c *pauseCmd) Run(ctx context.Context, std streams) error {
 	})
 }
 
-type resumeCmd struct{ scope }
+type resumeCmd struct {
+	scope
+	Why string `help:"Why, for gas audit." placeholder:"TEXT"`
+}
 
-func (c *resumeCmd) Run(ctx context.Context, std streams) error {
+func (c *resumeCmd) Run(ctx context.Context, std streams, line commandLine) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	return c.change(ctx, std, "resumed", func(s *archive.Switches) {
+	act := actor{c.By, c.Why}.act(line, events.ActResume, events.UserID(c.User), "")
+	return c.change(ctx, std, act, "resumed", func(s *archive.Switches) {
 		switch {
 		case c.All:
 			s.All = nil
@@ -92,7 +99,7 @@ func (c *resumeCmd) Run(ctx context.Context, std streams) error {
 	})
 }
 
-func (s scope) change(ctx context.Context, std streams, did string, change func(*archive.Switches)) error {
+func (s scope) change(ctx context.Context, std streams, act acts.Act, did string, change func(*archive.Switches)) error {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	d, err := deployed(ctx, "gas-pause")
@@ -105,8 +112,14 @@ func (s scope) change(ctx context.Context, std streams, did string, change func(
 			return err
 		}
 	}
-	now, err := d.catalog.ChangeSwitches(ctx, change)
-	if err != nil {
+	var now archive.Switches
+	if err := recorded(ctx, d.bus, act, func(ctx context.Context) (string, error) {
+		var err error
+		if now, err = d.catalog.ChangeSwitches(ctx, change); err != nil {
+			return "", err
+		}
+		return did + ": " + s.name(), nil
+	}); err != nil {
 		return err
 	}
 	if s.Wait > 0 {

@@ -21,6 +21,7 @@ import (
 	"github.com/gas-restore/gas/internal/config"
 	"github.com/gas-restore/gas/internal/estate"
 	"github.com/gas-restore/gas/internal/wiring"
+	"github.com/gas-restore/gas/pkg/events"
 )
 
 type provisionCmd struct {
@@ -31,9 +32,10 @@ type provisionCmd struct {
 type provisionNATSCmd struct {
 	AWS     bool          `name:"aws" help:"First do provision aws --yes."`
 	Timeout time.Duration `default:"30s" help:"How long to try; with --aws for each change there, and ten times as long for tables."`
+	actor
 }
 
-func (c *provisionNATSCmd) Run(ctx context.Context, std streams) error {
+func (c *provisionNATSCmd) Run(ctx context.Context, std streams, line commandLine) error {
 	cfg, err := config.Load()
 	if err != nil {
 		return err
@@ -45,12 +47,22 @@ func (c *provisionNATSCmd) Run(ctx context.Context, std streams) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	b, err := bus.Connect(ctx, bus.Config{URL: cfg.NATSURL, User: "operator", PasswordFrom: cfg.OperatorPassword.Read, CAFile: cfg.NATSCAFile, Name: "gas-provision"})
+	b, err := operatorBus(ctx, cfg, "gas-provision")
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	if err := bus.Provision(ctx, b.JS, bus.Settings{Replicas: cfg.Replicas}); err != nil {
+	settings := bus.Settings{Replicas: cfg.Replicas}
+	// The record needs its stream.
+	if err := bus.ProvisionAudit(ctx, b.JS, settings); err != nil {
+		return err
+	}
+	if err := recorded(ctx, b, c.act(line, events.ActProvision, "", ""), func(ctx context.Context) (string, error) {
+		if err := bus.Provision(ctx, b.JS, settings); err != nil {
+			return "", err
+		}
+		return "streams, consumers and buckets are right", nil
+	}); err != nil {
 		return err
 	}
 	fmt.Fprintf(std.out, "streams, consumers and buckets are right at %s\n", cfg.NATSURL)
@@ -62,7 +74,7 @@ type provisionAWSCmd struct {
 	Yes      bool          `short:"y" help:"Change what exists without asking."`
 	JSON     bool          `help:"Print one JSON object."`
 	Roles    bool          `help:"Print the IAM policy of each service and of the operator, as JSON, and do nothing."`
-	Role     string        `placeholder:"NAME" help:"The same, of one role: bridge, thaw, restore, web, operator or provision."`
+	Role     string        `placeholder:"NAME" help:"The same, of one role: bridge, thaw, restore, web, operator, canary or provision."`
 	Template bool          `help:"Print a CloudFormation template that makes everything, with the roles, and do nothing."`
 	Timeout  time.Duration `default:"30s" help:"How long to try, for each change, and ten times as long for tables."`
 }
@@ -259,7 +271,7 @@ func (c *provisionAWSCmd) report(ctx context.Context, std streams, account *awse
 		fmt.Fprintln(std.out, "\nThe services find it with")
 		names := []string{}
 		for name, value := range r.Settings {
-			if value != "" {
+			if value != "" || name == "GAS_VAULT" { // no vault is a setting too
 				names = append(names, name)
 			}
 		}

@@ -26,6 +26,7 @@ type thawCmd struct {
 	Tier    archive.Tier  `help:"Move retrievals that are on their way to this faster tier: Expedited or Standard. S3 can do that, a vault cannot. It costs another retrieval each." placeholder:"TIER"`
 	JSON    bool          `help:"Write JSON."`
 	Timeout time.Duration `default:"5m" help:"How long to try."`
+	actor
 }
 
 // thawReport is the result of the command.
@@ -42,7 +43,7 @@ type thawReport struct {
 	Published string `json:"published,omitempty"`
 }
 
-func (c *thawCmd) Run(ctx context.Context, std streams) error {
+func (c *thawCmd) Run(ctx context.Context, std streams, line commandLine) error {
 	switch {
 	case (c.User == "") == (c.Job == ""):
 		return errors.New("name a user, or a job with --job")
@@ -65,13 +66,13 @@ func (c *thawCmd) Run(ctx context.Context, std streams) error {
 	}
 	defer d.close()
 	if c.Tier != "" {
-		return c.faster(ctx, d, std)
+		return c.faster(ctx, d, std, line)
 	}
 	var r thawReport
 	if c.Job != "" {
-		r, err = c.job(ctx, d)
+		r, err = c.job(ctx, d, line)
 	} else {
-		r, err = c.user(ctx, d)
+		r, err = c.user(ctx, d, line)
 	}
 	if err != nil {
 		return err
@@ -86,7 +87,7 @@ func (c *thawCmd) Run(ctx context.Context, std streams) error {
 	return r.print(std, d.cfg.TierOrder())
 }
 
-func (c *thawCmd) user(ctx context.Context, d *deployment) (thawReport, error) {
+func (c *thawCmd) user(ctx context.Context, d *deployment, line commandLine) (thawReport, error) {
 	user := events.UserID(c.User)
 	account, err := d.account(ctx, user)
 	if err != nil {
@@ -108,39 +109,57 @@ func (c *thawCmd) user(ctx context.Context, d *deployment) (thawReport, error) {
 		}
 		return r, nil
 	}
-	if account, err = c.planned(ctx, d, account); err != nil {
-		return r, err
-	}
-	plan := account.Plan
-	e := events.UserUpgraded{ID: "operator-" + rand.Text(), UserID: user, UpgradedAt: time.Now().UTC(), Via: events.ViaOperator, Plan: plan.ID}
-	r.Did = "asked thaw to carry out plan " + plan.ID
-	switch {
-	case c.Approve:
-		r.Did = fmt.Sprintf("approved plan %s for up to %s", plan.ID, preview.AtMost)
-		if plan.State == archive.PlanHeld {
-			r.Did += ", which was held: " + plan.HeldBy
-		}
-		if err := d.catalog.ResumePlan(ctx, user, plan.ID, max(plan.Approved, preview.AtMost), time.Now()); err != nil {
+	if account.Plan == nil {
+		if err := c.entitled(account); err != nil {
 			return r, err
 		}
+	}
+	kind := events.ActThaw
+	if c.Approve {
+		kind = events.ActApprove
+	}
+	err = recorded(ctx, d.bus, c.act(line, kind, user, ""), func(ctx context.Context) (string, error) {
+		err := c.carryOut(ctx, d, account, preview, &r)
+		return r.Did, err
+	})
+	return r, err
+}
+
+// carryOut publishes the user's plan, and approves it if that is wanted. It opens a plan if
+// there is none.
+func (c *thawCmd) carryOut(ctx context.Context, d *deployment, account archive.Account, preview thaw.Preview, r *thawReport) error {
+	account, err := c.planned(ctx, d, account)
+	if err != nil {
+		return err
+	}
+	user, plan := account.ID, account.Plan
+	e := events.UserUpgraded{ID: "operator-" + rand.Text(), UserID: user, UpgradedAt: time.Now().UTC(), Via: events.ViaOperator, Plan: plan.ID}
+	did := "asked thaw to carry out plan " + plan.ID
+	switch {
+	case c.Approve:
+		if err := d.catalog.ResumePlan(ctx, user, plan.ID, max(plan.Approved, preview.AtMost), time.Now()); err != nil {
+			return err
+		}
+		did = fmt.Sprintf("approved plan %s for up to %s", plan.ID, preview.AtMost)
+		if plan.State == archive.PlanHeld {
+			did += ", which was held: " + plan.HeldBy
+		}
+		r.Did = did
 	case preview.OverBudget != "":
-		r.Did += "; it will be held: " + preview.OverBudget
+		did += "; it will be held: " + preview.OverBudget
 	}
 	// If this message gets lost, the sweep still finds the plan.
 	if _, err := d.bus.Publish(ctx, e); err != nil {
-		return r, err
+		return err
 	}
-	r.Published = e.ID
-	return r, nil
+	r.Published, r.Did = e.ID, did
+	return nil
 }
 
 // planned returns the account with its open or held plan, or with a new one.
 func (c *thawCmd) planned(ctx context.Context, d *deployment, a archive.Account) (archive.Account, error) {
 	if a.Plan != nil {
 		return a, nil
-	}
-	if err := c.entitled(a); err != nil {
-		return a, err
 	}
 	now := time.Now().UTC()
 	plan := archive.Plan{ID: "operator-" + rand.Text(), UpgradedAt: a.RoleChangedAt, Why: archive.Operator, State: archive.PlanOpen, OpenedAt: now, Due: now}
@@ -161,7 +180,7 @@ func (c *thawCmd) entitled(a archive.Account) error {
 	return fmt.Errorf("user %q is %s and keeps the archives in the vault: --force thaws them all the same", a.ID, a.Role)
 }
 
-func (c *thawCmd) job(ctx context.Context, d *deployment) (thawReport, error) {
+func (c *thawCmd) job(ctx context.Context, d *deployment, line commandLine) (thawReport, error) {
 	job, err := d.catalog.Job(ctx, events.JobID(c.Job))
 	if fault.Is(err, fault.NotFound) {
 		return thawReport{}, fmt.Errorf("unknown job %q: not in the catalog", c.Job)
@@ -204,16 +223,19 @@ func (c *thawCmd) job(ctx context.Context, d *deployment) (thawReport, error) {
 	if cause, why := job.History.Spent(); cause != "" && !c.Again {
 		return r, fmt.Errorf("%s: fix the reason, and give --again for one more try", why)
 	}
-	// If the message below gets lost, the order is still in the catalog.
-	if err := d.catalog.Order(ctx, job, more, time.Now()); err != nil {
-		return r, err
-	}
-	e := events.ThawRequested{ID: "operator-" + rand.Text(), JobID: job.ID, UserID: job.UserID, ArchiveID: job.ArchiveID}
-	if _, err := d.bus.Publish(ctx, e); err != nil {
-		return r, err
-	}
-	r.Published, r.Did = e.ID, "asked thaw to request it"
-	return r, nil
+	err = recorded(ctx, d.bus, c.act(line, events.ActThaw, job.UserID, job.ID), func(ctx context.Context) (string, error) {
+		// If the message below gets lost, the order is still in the catalog.
+		if err := d.catalog.Order(ctx, job, more, time.Now()); err != nil {
+			return "", err
+		}
+		e := events.ThawRequested{ID: "operator-" + rand.Text(), JobID: job.ID, UserID: job.UserID, ArchiveID: job.ArchiveID}
+		if _, err := d.bus.Publish(ctx, e); err != nil {
+			return "ordered it", err
+		}
+		r.Published, r.Did = e.ID, "asked thaw to request it"
+		return r.Did, nil
+	})
+	return r, err
 }
 
 func (r thawReport) print(std streams, order archive.Tiers) error {

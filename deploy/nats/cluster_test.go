@@ -370,3 +370,17 @@ func TestWhatIsAcknowledgedOutlivesTheServers(t *testing.T) {
 		t.Errorf("%d of %d that were acknowledged are lost", missing, acked)
 	}
 }
+
+func TestStreamsAndConsumersGetMoreReplicasInOneRun(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	c := testenv.StartCluster(t, conf)
+	op := c.Bus("operator")
+	for _, replicas := range []int{1, 3} {
+		if err := bus.Provision(ctx, op.JS, bus.Settings{Replicas: replicas}); err != nil {
+			t.Fatalf("to %d replicas: %v", replicas, err)
+		}
+		until(t, ctx, "everything to be right", func() bool { return len(op.Audit(ctx, bus.Settings{Replicas: replicas})) == 0 })
+	}
+}

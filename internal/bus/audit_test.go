@@ -10,6 +10,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/test/testenv"
+	"github.com/gas-restore/gas/pkg/events"
 )
 
 func TestTheAuditFindsNothingAfterProvisionAndEachChangeByItsName(t *testing.T) {
@@ -108,9 +109,13 @@ func TestTheAuditFindsNothingAfterProvisionAndEachChangeByItsName(t *testing.T) 
 	}
 }
 
-// anewAll deletes all streams and makes them anew, because some changes cannot be undone.
+// anewAll deletes all streams that an operator may delete and makes them anew, because some
+// changes cannot be undone.
 func anewAll(t *testing.T, b *bus.Bus) error {
 	for info := range b.JS.StreamNames(t.Context()).Name() {
+		if info == events.StreamAudit {
+			continue
+		}
 		if err := b.JS.DeleteStream(t.Context(), info); err != nil {
 			return err
 		}

@@ -347,7 +347,7 @@ func TestAServiceMayNotTouchWhatIsNotItsOwn(t *testing.T) {
 		{"thaw", "aside.15s.restore.completed.x"},
 		{"restore", "aside.15s.thaw.requested.u.x"},
 		{"web", "aside.15s.premium.upgraded.x"},
-		{"sweep", "status.u.j"},
+		{"sweep", "$JS.API.STREAM.PURGE.STATUS"},
 		{"sweep", "dead.THAW.thaw-request.x"},
 		{"sweep", "$JS.API.CONSUMER.MSG.NEXT.THAW.thaw-request"},
 		{"sweep", "$JS.ACK.THAW.thaw-request.1.1.1.1.0"},
@@ -379,6 +379,15 @@ func TestAServiceMayNotTouchWhatIsNotItsOwn(t *testing.T) {
 		{"web", "status.u.j"},
 		{"web", "$JS.API.CONSUMER.CREATE.THAW.x"},
 		{"web", "$JS.API.STREAM.UPDATE.STATUS"},
+		{"web", "audit.pause"},
+		{"bridge", "audit.pause"},
+		{"thaw", "audit.approve"},
+		{"restore", "audit.drop"},
+		{"sweep", "audit.thaw"},
+		{"thaw", "$JS.API.STREAM.MSG.GET.AUDIT"},
+		{"operator", "$JS.API.STREAM.DELETE.AUDIT"},
+		{"operator", "$JS.API.STREAM.PURGE.AUDIT"},
+		{"operator", "$JS.API.STREAM.MSG.DELETE.AUDIT"},
 	} {
 		t.Run(c.user+" to "+c.subject, func(t *testing.T) {
 			denied := make(chan error, 1)

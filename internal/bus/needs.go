@@ -43,9 +43,9 @@ func NeedsOf(user string) Needs {
 		}
 	case "sweep":
 		return Needs{
-			Streams:  []string{events.StreamPremium, events.StreamThaw, events.StreamRestore, events.StreamDead},
+			Streams:  []string{events.StreamPremium, events.StreamThaw, events.StreamRestore, events.StreamDead, events.StreamStatus},
 			Buckets:  []string{BucketSweep},
-			Subjects: []string{events.SubjectPremium, "thaw.requested.*.*", events.SubjectRestore},
+			Subjects: []string{events.SubjectPremium, "thaw.requested.*.*", events.SubjectRestore, "status.*.*"},
 		}
 	case "restore":
 		return Needs{

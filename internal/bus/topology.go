@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/gas-restore/gas/internal/wait"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -82,13 +83,17 @@ func streams(s Settings) []jetstream.StreamConfig {
 	}
 	dead := keep(events.StreamDead, events.SubjectDead, "Messages that were given up, with the reason: `gas dead` reads, replays and drops them", 90*24*time.Hour, gib)
 	dead.Subjects = deadSubjects()
+	// Nobody can remove a record, or push it out: a full stream refuses the next act. An act has
+	// about 1 KiB in two messages, so a million acts fit.
+	audit := keep(events.StreamAudit, events.SubjectAudit, "What operators did, when and why: `gas audit` lists it", 0, gib)
+	audit.Discard, audit.DenyDelete, audit.DenyPurge, audit.AllowAtomicPublish = jetstream.DiscardNew, true, true, false
 	var all []jetstream.StreamConfig
 	for _, q := range queues {
 		all = append(all, work(q.stream, q.description, append(slices.Clone(q.subjects), asidePrefix+"*."+q.filter)...))
 	}
 	return append(all,
 		keep(events.StreamStatus, events.SubjectStatus, "The steps of each job, for the web pages", 7*24*time.Hour, gib),
-		dead)
+		dead, audit)
 }
 
 // consumers returns the consumers of a work queue: one for the work, and one for each
@@ -200,6 +205,27 @@ func bucketStream(b jetstream.KeyValueConfig) jetstream.StreamConfig {
 	}
 }
 
+// ProvisionAudit makes the stream in which each act of an operator is recorded, if it is missing.
+// It leaves an update to [Provision], which is an act itself: a stream that gets more replicas
+// has no leader for some seconds.
+func ProvisionAudit(ctx context.Context, js jetstream.JetStream, s Settings) error {
+	ctx, cancel := context.WithTimeout(ctx, provisionTime)
+	defer cancel()
+	for _, c := range streams(s) {
+		if c.Name != events.StreamAudit {
+			continue
+		}
+		_, err := js.Stream(ctx, c.Name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			_, err = js.CreateStream(ctx, c)
+		}
+		if err != nil {
+			return fmt.Errorf("provision stream %s: %w", c.Name, err)
+		}
+	}
+	return nil
+}
+
 // Provision makes the streams, consumers and buckets, or updates the existing ones. It is
 // idempotent.
 func Provision(ctx context.Context, js jetstream.JetStream, s Settings) error {
@@ -215,7 +241,7 @@ func Provision(ctx context.Context, js jetstream.JetStream, s Settings) error {
 	}
 	for _, q := range queues {
 		for _, c := range q.consumers(s) {
-			if _, err := js.CreateOrUpdateConsumer(ctx, q.stream, c); err != nil {
+			if err := makeConsumer(ctx, js, q.stream, c); err != nil {
 				errs = append(errs, fmt.Errorf("provision consumer %s of %s: %w", c.Durable, q.stream, err))
 			}
 		}
@@ -226,6 +252,23 @@ func Provision(ctx context.Context, js jetstream.JetStream, s Settings) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// errReplicasExceed is the server's code for a consumer with more replicas than its stream.
+const errReplicasExceed jetstream.ErrorCode = 10126
+
+// makeConsumer makes a consumer or updates it. A stream that was just given more replicas gets
+// them within a few seconds; until then the server refuses its consumers as many.
+func makeConsumer(ctx context.Context, js jetstream.JetStream, stream string, c jetstream.ConsumerConfig) error {
+	for {
+		_, err := js.CreateOrUpdateConsumer(ctx, stream, c)
+		if api, ok := errors.AsType[*jetstream.APIError](err); !ok || api.ErrorCode != errReplicasExceed {
+			return err
+		}
+		if wait.For(ctx, 250*time.Millisecond) != nil {
+			return err
+		}
+	}
 }
 
 // CheckStreams returns an error that names each stream that is missing, or that is less

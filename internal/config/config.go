@@ -38,7 +38,7 @@ type Config struct {
 	JobAttributes     map[string]string `env:"GAS_JOB_ATTRIBUTES" envKeyValSeparator:"=" for:"thaw,restore,web" help:"other names of attributes in the job table: ours=theirs, with commas in between"`
 	AccountAttributes map[string]string `env:"GAS_ACCOUNT_ATTRIBUTES" envKeyValSeparator:"=" for:"thaw,restore,web" help:"other names of attributes in the account table: ours=theirs, with commas in between"`
 
-	Vault         string `env:"GAS_VAULT" envDefault:"gas-archive" for:"thaw,restore" help:"the Glacier vault; GAS_VAULT= if all archives are in an S3 class"`
+	Vault         string `env:"GAS_VAULT" envDefault:"gas-archive" empty:"no vault, all archives are in an S3 class" for:"thaw,restore" help:"the Glacier vault"`
 	ArchiveBucket string `env:"GAS_ARCHIVE_BUCKET" for:"thaw,restore" help:"the S3 bucket of archives in the classes GLACIER, DEEP_ARCHIVE and GLACIER_IR; empty: all archives are in the vault"`
 	ArchiveDays   int    `env:"GAS_ARCHIVE_DAYS" envDefault:"1" for:"thaw,web" help:"days for which S3 keeps a temporary copy of an archive, from 1 to 30"`
 	Bucket        string `env:"GAS_RESULTS_BUCKET" envDefault:"gas-results" for:"restore,web" help:"the S3 bucket of result files"`

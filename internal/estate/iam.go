@@ -50,6 +50,7 @@ type grant struct {
 var needs = map[string][]grant{
 	"S3.HeadBucket":                         {{"s3:ListBucket", whole}},
 	"S3.ListObjectsV2":                      {{"s3:ListBucket", whole}},
+	"S3.ListObjectVersions":                 {{"s3:ListBucketVersions", whole}},
 	"S3.ListMultipartUploads":               {{"s3:ListBucketMultipartUploads", whole}},
 	"S3.HeadObject":                         {{"s3:GetObject", objects}, {"s3:ListBucket", whole}},
 	"S3.HeadObject of a version":            {{"s3:GetObjectVersion", objects}, {"s3:ListBucket", whole}},
@@ -78,11 +79,11 @@ var needs = map[string][]grant{
 
 // plain are the operations that need the action of their own name on the thing.
 var plain = []string{
-	"DynamoDB.GetItem", "DynamoDB.BatchGetItem", "DynamoDB.PutItem", "DynamoDB.UpdateItem", "DynamoDB.Query", "DynamoDB.Scan",
+	"DynamoDB.GetItem", "DynamoDB.BatchGetItem", "DynamoDB.PutItem", "DynamoDB.UpdateItem", "DynamoDB.DeleteItem", "DynamoDB.Query", "DynamoDB.Scan",
 	"DynamoDB.DescribeTable", "DynamoDB.CreateTable", "DynamoDB.UpdateTable", "DynamoDB.DescribeContinuousBackups", "DynamoDB.UpdateContinuousBackups",
 	"SQS.ReceiveMessage", "SQS.SendMessage", "SQS.GetQueueAttributes", "SQS.GetQueueUrl", "SQS.CreateQueue", "SQS.SetQueueAttributes",
 	"SNS.Publish", "SNS.ConfirmSubscription", "SNS.GetTopicAttributes", "SNS.ListSubscriptionsByTopic", "SNS.CreateTopic", "SNS.SetTopicAttributes", "SNS.Subscribe",
-	"Glacier.InitiateJob", "Glacier.DescribeJob", "Glacier.ListJobs", "Glacier.GetJobOutput", "Glacier.DeleteArchive", "Glacier.DescribeVault", "Glacier.CreateVault",
+	"Glacier.UploadArchive", "Glacier.InitiateJob", "Glacier.DescribeJob", "Glacier.ListJobs", "Glacier.GetJobOutput", "Glacier.DeleteArchive", "Glacier.DescribeVault", "Glacier.CreateVault",
 }
 
 // grants returns the IAM actions that a call needs.
@@ -130,12 +131,13 @@ const (
 	RestoreRole   = "restore"
 	WebRole       = "web"
 	OperatorRole  = "operator"
+	CanaryRole    = "canary"
 	ProvisionRole = "provision"
 )
 
 // Roles returns the roles of the services, of an operator (`gas` check, status, thaw, pause,
-// resume, dead and account), and of `gas provision aws`. Tests compare the calls with those
-// that the stand-in sees.
+// resume, dead, account and erase), of `gas canary`, and of `gas provision aws`. Tests compare
+// the calls with those that the stand-in sees.
 func Roles() []Role {
 	return []Role{
 		{BridgeRole, slices.Concat(
@@ -145,10 +147,10 @@ func Roles() []Role {
 			on(RestoreTopic, "SNS.ConfirmSubscription"),
 		)},
 		{ThawRole, slices.Concat(
-			on(Jobs, "DynamoDB.GetItem", "DynamoDB.BatchGetItem", "DynamoDB.UpdateItem", "DynamoDB.Scan"),
+			on(Jobs, "DynamoDB.GetItem", "DynamoDB.BatchGetItem", "DynamoDB.UpdateItem"),
 			on(JobsArchived, "DynamoDB.Query", "DynamoDB.Scan"),
 			on(JobsDue, "DynamoDB.Query"),
-			on(Accounts, "DynamoDB.GetItem", "DynamoDB.BatchGetItem", "DynamoDB.UpdateItem", "DynamoDB.Scan"),
+			on(Accounts, "DynamoDB.GetItem", "DynamoDB.BatchGetItem", "DynamoDB.UpdateItem"),
 			on(AccountPlans, "DynamoDB.Query"),
 			on(Plans, "DynamoDB.GetItem", "DynamoDB.UpdateItem", "DynamoDB.PutItem"),
 			on(Vault, "Glacier.InitiateJob", "Glacier.DescribeJob", "Glacier.ListJobs", "Glacier.DescribeVault"),
@@ -156,17 +158,16 @@ func Roles() []Role {
 		)},
 		{RestoreRole, slices.Concat(
 			on(Jobs, "DynamoDB.GetItem", "DynamoDB.UpdateItem"),
-			on(Accounts, "DynamoDB.GetItem"),
 			on(Vault, "Glacier.DescribeJob", "Glacier.GetJobOutput", "Glacier.DeleteArchive", "Glacier.DescribeVault"),
 			on(Archives, "S3.HeadBucket", "S3.HeadObject", "S3.HeadObject of a version", "S3.GetObject", "S3.GetObject of a version", "S3.DeleteObject if the same", "S3.DeleteObject of a version"),
 			on(Results, "S3.HeadObject", "S3.GetObject", "S3.PutObject", "S3.CreateMultipartUpload", "S3.UploadPart", "S3.CompleteMultipartUpload",
 				"S3.ListParts", "S3.ListMultipartUploads", "S3.AbortMultipartUpload"),
 		)},
 		{WebRole, slices.Concat(
-			on(Jobs, "DynamoDB.GetItem"),
+			on(Jobs, "DynamoDB.GetItem", "DynamoDB.BatchGetItem"),
 			on(JobsByUser, "DynamoDB.Query"),
 			on(JobsArchived, "DynamoDB.Query"),
-			on(Accounts, "DynamoDB.GetItem", "DynamoDB.PutItem", "DynamoDB.UpdateItem", "DynamoDB.Scan"),
+			on(Accounts, "DynamoDB.GetItem", "DynamoDB.BatchGetItem", "DynamoDB.PutItem", "DynamoDB.UpdateItem", "DynamoDB.Scan"),
 			on(Plans, "DynamoDB.GetItem"),
 			on(PremiumTopic, "SNS.Publish"),
 			on(Results, "S3.HeadObject", "S3.GetObject"),
@@ -194,9 +195,26 @@ func Roles() []Role {
 			on(Jobs, "DynamoDB.UpdateItem"),
 			on(Accounts, "DynamoDB.BatchGetItem", "DynamoDB.PutItem", "DynamoDB.UpdateItem"),
 			on(Plans, "DynamoDB.PutItem"),
+			// gas thaw --tier
+			on(Plans, "DynamoDB.UpdateItem"),
+			on(Archives, "S3.HeadObject", "S3.HeadObject of a version", "S3.RestoreObject"),
+			// gas erase
+			on(Jobs, "DynamoDB.BatchGetItem", "DynamoDB.DeleteItem"),
+			on(Accounts, "DynamoDB.DeleteItem"),
+			on(Plans, "DynamoDB.Scan", "DynamoDB.DeleteItem"),
+			on(Vault, "Glacier.DeleteArchive"),
+			on(Archives, "S3.ListObjectVersions", "S3.DeleteObject of a version", "S3.ListMultipartUploads", "S3.AbortMultipartUpload"),
+			on(Results, "S3.ListObjectVersions", "S3.DeleteObject of a version", "S3.ListMultipartUploads", "S3.AbortMultipartUpload"),
 			// gas dead
 			on(PremiumQueue, "SQS.SendMessage"),
 			on(RestoreQueue, "SQS.SendMessage"),
+		)},
+		{CanaryRole, slices.Concat(
+			on(Jobs, "DynamoDB.GetItem", "DynamoDB.PutItem", "DynamoDB.UpdateItem"),
+			on(Accounts, "DynamoDB.PutItem"),
+			on(Vault, "Glacier.UploadArchive"),
+			on(Archives, "S3.PutObject"),
+			on(Results, "S3.GetObject"),
 		)},
 		{ProvisionRole, slices.Concat(
 			on(Jobs, tableMade...),
@@ -335,4 +353,55 @@ func Document(permits []Permit) string {
 		panic(fmt.Sprintf("estate: a policy that is not JSON: %v", err)) // a programmer's mistake
 	}
 	return string(out)
+}
+
+// Occasion is a permission that a role needs only on an occasion.
+type Occasion struct {
+	Role   string
+	Action string
+	On     Thing
+	// When is the occasion.
+	When string
+}
+
+const (
+	unversioned = "the archive bucket keeps no versions"
+	objectGone  = "an archive is not in its bucket: only who may list a bucket learns that, and whether the bucket is there"
+	vaultAsked  = "Glacier does not find an archive or a retrieval: the vault itself may be missing"
+	filePage    = "somebody opens the page of a file"
+	bridgeWaits = "JetStream stores nothing for a time: messages stay with the bridge, or go back to the queue"
+)
+
+// Occasions returns the permissions that are not used in the simulation of the services, or
+// in the scripts of the commands, because the occasion does not come there. A role has no
+// other permission without use. A test in internal/wiring makes the calls of the services.
+func Occasions() []Occasion {
+	return []Occasion{
+		{BridgeRole, "sqs:ChangeMessageVisibility", PremiumQueue, bridgeWaits},
+		{BridgeRole, "sqs:ChangeMessageVisibility", RestoreQueue, bridgeWaits},
+		{ThawRole, "glacier:DescribeVault", Vault, vaultAsked},
+		{ThawRole, "s3:GetObject", Archives, unversioned},
+		{ThawRole, "s3:ListBucket", Archives, objectGone + "; or many archives of the bucket are overdue"},
+		{RestoreRole, "glacier:DescribeVault", Vault, vaultAsked},
+		{RestoreRole, "s3:GetObject", Archives, unversioned},
+		{RestoreRole, "s3:DeleteObject", Archives, unversioned},
+		{RestoreRole, "s3:ListBucket", Archives, objectGone},
+		{WebRole, "dynamodb:BatchGetItem", Jobs, filePage},
+		{WebRole, "dynamodb:BatchGetItem", Accounts, filePage},
+		{WebRole, "dynamodb:GetItem", Jobs, filePage + " while DynamoDB throttles"},
+		{WebRole, "s3:GetObject", Results, filePage + ", or downloads it: the link has the site's signature"},
+		{WebRole, "s3:ListBucket", Results, filePage + " that is not in the bucket"},
+		{OperatorRole, "s3:GetObject", Archives, "`gas thaw --tier`, and " + unversioned},
+	}
+}
+
+// Occasion returns the occasion on which the role uses the action on the resource at the
+// place; empty if it uses the action all the time.
+func (r Role) Occasion(p Place, action, resource string) string {
+	for _, o := range Occasions() {
+		if o.Role == r.Name && o.Action == action && strings.TrimSuffix(resource, "/*") == p.ARN(o.On) {
+			return o.When
+		}
+	}
+	return ""
 }

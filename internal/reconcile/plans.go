@@ -19,6 +19,9 @@ const (
 	// A plan is closed after two looks that found no archive of the user in the vault.
 	// closeAfter is the time between them. One look is not enough: the index may be behind.
 	closeAfter = 3 * time.Minute
+	// closeAnyway is how long a plan stays open if the last statuses of its files cannot be
+	// read.
+	closeAnyway = time.Hour
 	// heldAgain is the time between two messages of a held plan.
 	heldAgain = time.Hour
 	// lookCalm is the longest time between two looks if all archives of the user are on their
@@ -101,6 +104,12 @@ func (p *sweep) plan(ctx context.Context, account archive.Account) error {
 		return p.Catalog.PlanLooked(ctx, account.ID, plan.ID, p.now, p.now.Add(closeAfter))
 	case p.now.Sub(plan.EmptySince) < closeAfter:
 		return p.Catalog.PlanLooked(ctx, account.ID, plan.ID, plan.EmptySince, plan.EmptySince.Add(closeAfter))
+	}
+	if err := p.lastWords(ctx, account.ID, plan); err != nil {
+		p.failed("last statuses of user %s: %w", account.ID, err)
+		if p.now.Sub(plan.EmptySince) < closeAnyway {
+			return p.Catalog.PlanLooked(ctx, account.ID, plan.ID, plan.EmptySince, p.now.Add(lookEvery))
+		}
 	}
 	if err := p.Catalog.ClosePlan(ctx, account.ID, plan, p.now); err != nil {
 		return err

@@ -2,13 +2,16 @@ package reconcile_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/reconcile"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -96,6 +99,91 @@ func TestAPlanOfWhichAllIsOnItsWayIsLookedAtLessOften(t *testing.T) {
 			if due := a.Plan.Due.Sub(began).Round(time.Minute); due != want {
 				t.Errorf("the plan of %s is due again after %s, want %s", user, due, want)
 			}
+		}
+	})
+}
+
+// status publishes a status of the job, with the rights of the sweep.
+func (w *fixture) status(job archive.Job, state events.State) {
+	w.t.Helper()
+	e := events.StatusChanged{JobID: job.ID, UserID: job.UserID, State: state, At: w.now(), Step: "late"}
+	if err := (streams{w.sweep}).Publish(w.t.Context(), e); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// last returns the state that was told last of each job.
+func (w *fixture) last(user events.UserID) map[events.JobID]events.State {
+	w.t.Helper()
+	last := map[events.JobID]events.State{}
+	for e, err := range w.operator.LatestStatuses(w.t.Context(), user) {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		last[e.JobID] = e.State
+	}
+	return last
+}
+
+// TestAPlanIsClosedWhenTheLastStatusOfEachFileIsTrue has statuses that come after "restored".
+func TestAPlanIsClosedWhenTheLastStatusOfEachFileIsTrue(t *testing.T) {
+	inFixture(t, func(t *testing.T, w *fixture) {
+		const files = 230 // more than a call reads
+		for i := range files {
+			w.archived("u", id("job-%03d", i))
+		}
+		w.start()
+		w.advance(time.Hour)
+		w.rounds()
+		w.check()
+		states := []events.State{archive.Planned, archive.Requested, archive.Ready, archive.Copying, archive.Verifying, archive.Failed, archive.Restored}
+		for i := range files {
+			w.status(w.Job(id("job-%03d", i)), states[i%len(states)])
+		}
+		told := 0
+		for range 6 {
+			w.advance(5 * time.Minute)
+			told += w.swept().Done[reconcile.Tell]
+		}
+		late := files - files/len(states)
+		if a, err := w.Catalog.Account(t.Context(), "u"); err != nil || a.Plan != nil || told != late {
+			t.Errorf("%d files were told to be back, want %d, and the account has the plan %+v; %v", told, late, a.Plan, err)
+		}
+		for job, state := range w.last("u") {
+			if state != archive.Restored {
+				t.Errorf("the last status of %s is %q, want restored", job, state)
+			}
+		}
+	})
+}
+
+// silent cannot read the statuses.
+type silent struct{ streams }
+
+func (silent) LatestStatuses(context.Context, events.UserID) iter.Seq2[events.StatusChanged, error] {
+	return func(yield func(events.StatusChanged, error) bool) {
+		yield(events.StatusChanged{}, fault.New(fault.Transient, errors.New("no answer")))
+	}
+}
+
+func TestAPlanIsClosedInAnHourThoughTheStatusesCannotBeRead(t *testing.T) {
+	inFixture(t, func(t *testing.T, w *fixture) {
+		w.Account("u", archive.Premium)
+		w.sweeper.Streams = silent{streams{w.sweep}}
+		closed, began := time.Duration(0), w.now()
+		failed := 0
+		for closed == 0 && w.now().Sub(began) < 3*time.Hour {
+			r, err := w.sweeper.Sweep(t.Context())
+			if err != nil {
+				failed++
+			}
+			if r.Closed > 0 {
+				closed = w.now().Sub(began)
+			}
+			w.advance(5 * time.Minute)
+		}
+		if closed < time.Hour || closed > 90*time.Minute || failed < 5 {
+			t.Errorf("the plan was closed after %s, and %d sweeps reported the error; want an hour, and most sweeps", closed, failed)
 		}
 	})
 }

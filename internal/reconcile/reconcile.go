@@ -72,6 +72,9 @@ type Streams interface {
 	Dead(ctx context.Context, e events.Event) (bool, error)
 	// Publish returns when e is stored.
 	Publish(ctx context.Context, e events.Event) error
+	// LatestStatuses yields the last stored status change of each job of the user. An error
+	// ends the sequence.
+	LatestStatuses(ctx context.Context, user events.UserID) iter.Seq2[events.StatusChanged, error]
 }
 
 // Sweeper makes sweeps. Set every field, except those that name a default for zero.
@@ -216,10 +219,13 @@ func (p *sweep) foundUnless(stopped bool, f Finding) Action {
 	return Act(f)
 }
 
+// jobsOfCall is how many jobs, or accounts, one call reads.
+const jobsOfCall = 100
+
 // batches yields the values of seq in batches. One call reads a batch. batches ends at the
 // first error.
 func batches[T any](seq iter.Seq2[T, error]) iter.Seq2[[]T, error] {
-	const most = 100
+	const most = jobsOfCall
 	return func(yield func([]T, error) bool) {
 		var batch []T
 		for v, err := range seq {

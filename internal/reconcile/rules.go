@@ -31,6 +31,9 @@ const (
 	Forgotten Finding = "forgotten"
 	// Late: Glacier takes more than twice the longest time of the tier.
 	Late Finding = "late"
+	// Mistold: the file is back, and the last status that its user was told says otherwise. A
+	// sweep looks for this when it closes the user's plan.
+	Mistold Finding = "mistold"
 )
 
 // Findings returns all findings.
@@ -42,7 +45,7 @@ func Findings() (all []Finding) {
 }
 
 // Actions returns all actions.
-func Actions() []Action { return []Action{Leave, Plan, Ask, Complete, GiveBack, OnceADay, Flag} }
+func Actions() []Action { return []Action{Leave, Plan, Ask, Complete, GiveBack, OnceADay, Flag, Tell} }
 
 // Action is a sweep's answer to a finding.
 type Action string
@@ -64,6 +67,8 @@ const (
 	OnceADay Action = "once a day"
 	// Flag tells the operator.
 	Flag Action = "flag"
+	// Tell publishes the status "restored".
+	Tell Action = "tell"
 )
 
 // Rule is a row of the table. It has the action for a finding.
@@ -86,6 +91,7 @@ func Rules() []Rule {
 		{Unheard, Complete, "a notification is a hint; the restorer asks the catalog and Glacier in any case"},
 		{Forgotten, GiveBack, "an output lives for a day; the restorer takes the retrieval back and asks anew"},
 		{Late, Flag, "we know nothing that would help, and a second retrieval costs money"},
+		{Mistold, Tell, "the catalog says that the file is back, and nobody else will tell"},
 	}
 }
 

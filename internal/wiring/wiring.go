@@ -4,6 +4,7 @@
 package wiring
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/pem"
@@ -49,6 +50,8 @@ type Env struct {
 	Webhook, Web net.Listener
 	// Provider, if set, is the client with which the site talks to the sign-in provider.
 	Provider *http.Client
+	// Certificates, if set, is the client with which the webhook gets SNS's certificates.
+	Certificates *http.Client
 	// Now, if set, is the clock of the machine that the service runs on.
 	Now func() time.Time
 }
@@ -186,7 +189,7 @@ func (e Env) bridge(ctx context.Context, b *bus.Bus, cfg aws.Config) (daemon.Par
 			Roots:         roots,
 			Intermediates: between,
 			CertEndpoint:  e.Config.SNSCertEndpoint,
-			Client:        &http.Client{},
+			Client:        cmp.Or(e.Certificates, &http.Client{}),
 		})
 		part.Notes = append(part.Notes, func(context.Context) error {
 			if err := verifier.Chain(); err != nil {

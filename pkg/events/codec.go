@@ -62,6 +62,7 @@ var types = []TypeInfo{
 	typeOf[RetrievalCompleted](StreamRestore, SubjectRestore),
 	typeOf[StatusChanged](StreamStatus, SubjectStatus),
 	typeOf[DeadLetter](StreamDead, SubjectDead),
+	typeOf[OperatorActed](StreamAudit, SubjectAudit),
 }
 
 func typeOf[E Event](stream, subject string) TypeInfo {
@@ -161,9 +162,9 @@ func Decode[E Event](data []byte) (E, error) {
 }
 
 // DecodeMessage returns the event of a message, by the message's [HeaderType]: a
-// [UserUpgraded], [ThawRequested], [RetrievalCompleted], [StatusChanged] or [DeadLetter]. A
-// reader that passes over an [ErrUnknownType] goes on to work when a newer release adds a type.
-// Other errors are those of [Decode].
+// [UserUpgraded], [ThawRequested], [RetrievalCompleted], [StatusChanged], [DeadLetter] or
+// [OperatorActed]. A reader that passes over an [ErrUnknownType] goes on to work when a newer
+// release adds a type. Other errors are those of [Decode].
 func DecodeMessage(header map[string][]string, data []byte) (Event, error) {
 	values := header[HeaderType]
 	if len(values) != 1 {
@@ -254,6 +255,15 @@ func (e DeadLetter) validate() error {
 	)
 }
 
+func (e OperatorActed) validate() error {
+	return errors.Join(
+		CheckID("id", e.ID),
+		CheckID("act", e.Act),
+		CheckID("by", e.By),
+		checkTime("at", e.At),
+	)
+}
+
 func (e UserUpgraded) values() error {
 	if e.Via == "" {
 		return nil
@@ -270,6 +280,14 @@ func (e StatusChanged) values() error {
 }
 
 func (e DeadLetter) values() error { return checkKnown("kind", e.Kind, deadKinds) }
+
+func (e OperatorActed) values() error {
+	err := checkKnown("act", e.Act, acts)
+	if e.Outcome != "" {
+		err = errors.Join(err, checkKnown("outcome", e.Outcome, outcomes))
+	}
+	return err
+}
 
 func checkTier(t Tier) error {
 	if t == "" {

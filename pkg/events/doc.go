@@ -13,11 +13,12 @@
 //	RESTORE  restore.completed.JOB   restore.completed   [RetrievalCompleted]: Glacier finished a retrieval
 //	STATUS   status.USER.JOB         status.changed      StatusChanged: a job came to a state
 //	DEAD     dead.STREAM.CONSUMER.…  dead.letter         DeadLetter: a message could not be handled
+//	AUDIT    audit.ACT               operator.acted      OperatorActed: an operator does something, or did it
 //
 // USER and JOB are ids as [Token] writes them, so that an id may have any character. PREMIUM,
 // THAW and RESTORE are work queues: a message leaves the stream when a service has done its
-// work. Do not consume from them. STATUS keeps seven days and DEAD ninety: read those with
-// consumers of your own.
+// work. Do not consume from them. STATUS keeps seven days, DEAD ninety, and AUDIT everything:
+// read those with consumers of your own.
 //
 // A work queue also has messages under aside.CLASS.SUBJECT. These wait for another try. They
 // belong to the services.
@@ -56,7 +57,7 @@
 //   - types of events, in streams and under subjects of their own: [DecodeMessage] returns
 //     [ErrUnknownType], and a reader passes over the event;
 //   - headers;
-//   - values of [State], [Tier], [Via] and [DeadKind]. [Encode] refuses a value that its release
+//   - values of [State], [Tier], [Via], [DeadKind], [Act] and [ActOutcome]. [Encode] refuses a value that its release
 //     does not know, because it would be a mistake. [Decode] takes it, because a reader may
 //     be older than the writer: STATUS decides nothing, a tier and a way are for people, and a
 //     letter of any release can be shown and replayed. Ask the value's Known, and show an
@@ -89,8 +90,8 @@
 //
 // # Read events
 //
-// Make a consumer on STATUS or DEAD with your own client, filtered by [SubjectStatus] or
-// [SubjectDead], and give the headers and the body of each message to [DecodeMessage]. (Without
+// Make a consumer on STATUS, DEAD or AUDIT with your own client, filtered by [SubjectStatus],
+// [SubjectDead] or [SubjectAudit], and give the headers and the body of each message to [DecodeMessage]. (Without
 // the filter DEAD also hands out what JetStream itself said, which is no event.) To follow one user, filter STATUS by [StatusSubject]. STATUS
 // reports: the catalog in DynamoDB is the truth about a job. A program that keeps its place in
 // STATUS keeps a [Position], not a number: a stream that was made anew counts from 1 again.

@@ -163,6 +163,36 @@ type DeadLetter struct {
 	Payload Payload `json:"payload"`
 }
 
+// OperatorActed says that an operator does something, or did it. There are two events of one
+// act, with the same ID: one without an Outcome before the act, and one with its Outcome behind
+// it. If there is no second one, nobody knows how far the act came.
+type OperatorActed struct {
+	// ID names the act.
+	ID  string `json:"id"`
+	Act Act    `json:"act"`
+	// At is when the act began.
+	At time.Time `json:"at"`
+	// By says who acted, and On at which machine. It is what the program was told, and no proof.
+	By string `json:"by"`
+	On string `json:"on,omitempty"`
+	// As is the NATS user of the connection that wrote the event.
+	As string `json:"as,omitempty"`
+	// Why is the operator's reason; empty if the operator gave none.
+	Why string `json:"why,omitempty"`
+	// Command is the command line.
+	Command string `json:"command,omitempty"`
+	// UserID and JobID are what the act is about; empty if it is about no user or no job.
+	UserID UserID `json:"user_id,omitempty"`
+	JobID  JobID  `json:"job_id,omitempty"`
+	// Outcome is empty before the act.
+	Outcome ActOutcome `json:"outcome,omitempty"`
+	// Did says what was done, and Error why the act failed. A failed act may have done a part.
+	Did   string `json:"did,omitempty"`
+	Error string `json:"error,omitempty"`
+	// EndedAt is when the act ended.
+	EndedAt time.Time `json:"ended_at,omitzero"`
+}
+
 // Payload is a message's raw body. As JSON it is a string, for people to read;
 // one that is not UTF-8 is {"base64": "…"}.
 type Payload []byte
@@ -212,6 +242,9 @@ func (StatusChanged) Type() string { return "status.changed" }
 // Type implements [Event].
 func (DeadLetter) Type() string { return "dead.letter" }
 
+// Type implements [Event].
+func (OperatorActed) Type() string { return "operator.acted" }
+
 // Subject implements [Event].
 func (e UserUpgraded) Subject() string { return "premium.upgraded." + Token(string(e.UserID)) }
 
@@ -239,6 +272,9 @@ func (e DeadLetter) Subject() string {
 	return s
 }
 
+// Subject implements [Event].
+func (e OperatorActed) Subject() string { return "audit." + Token(string(e.Act)) }
+
 // MessageID implements [Event].
 func (e UserUpgraded) MessageID() string { return "premium:" + e.ID }
 
@@ -261,3 +297,11 @@ func (e StatusChanged) MessageID() string {
 
 // MessageID implements [Event].
 func (e DeadLetter) MessageID() string { return "dead:" + e.Stream + ":" + e.Consumer + ":" + e.ID }
+
+// MessageID implements [Event].
+func (e OperatorActed) MessageID() string {
+	if e.Outcome == "" {
+		return "audit:" + e.ID + ":begun"
+	}
+	return "audit:" + e.ID + ":ended"
+}

@@ -31,6 +31,13 @@ func examples() map[string]Event {
 		"status_changed": StatusChanged{
 			JobID: "job.1", UserID: "u1", State: "requested", At: at, Tier: "Standard", Class: "DEEP_ARCHIVE", Fallback: true, ReadyBy: &by, Step: "ret-1",
 		},
+		"operator_acted": OperatorActed{
+			ID: "act-1", Act: ActApprove, At: at, By: "root (sudo of operator)", On: "ops-1", As: "operator", Why: "ticket 7", Command: "gas thaw u1 --approve", UserID: "u1",
+		},
+		"operator_acted_and_failed": OperatorActed{
+			ID: "act-2", Act: ActReplay, At: at, By: "operator", Command: "gas dead replay 3", Outcome: ActFailed, Did: "2 letters were replayed, 1 was left",
+			Error: "publish thaw.requested.u.j: timeout", EndedAt: at.Add(time.Second),
+		},
 		"dead_letter": DeadLetter{
 			ID: "7-abc", Stream: "THAW", Consumer: "thaw-request", SourceSubject: "thaw.requested.u.j", Header: map[string][]string{"Gas-Id": {"x"}},
 			Payload: []byte(`{"v":1}`), Reason: "unknown job \"j\"", Kind: "invalid", Cause: "unknown job", Attempts: 1, FirstAt: at, LastAt: at,
@@ -97,6 +104,8 @@ func TestDecodeReturnsWhatWasEncoded(t *testing.T) {
 			back, err = Decode[StatusChanged](m.Data)
 		case DeadLetter:
 			back, err = Decode[DeadLetter](m.Data)
+		case OperatorActed:
+			back, err = Decode[OperatorActed](m.Data)
 		}
 		if err != nil {
 			t.Errorf("%s: %v", name, err)

@@ -190,4 +190,5 @@ func ExampleTypes() {
 	// restore.completed  RESTORE  restore.completed.*
 	// status.changed     STATUS   status.*.*
 	// dead.letter        DEAD     dead.>
+	// operator.acted     AUDIT    audit.*
 }

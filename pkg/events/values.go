@@ -133,6 +133,50 @@ var deadKinds = []DeadKind{
 // Known reports whether this release has letters of the kind.
 func (k DeadKind) Known() bool { return slices.Contains(deadKinds, k) }
 
+// Act is the kind of an operator's act.
+type Act string
+
+// The acts. Each is a command that changes something.
+const (
+	// ActThaw: a user's plan or one archive must come back.
+	ActThaw Act = "thaw"
+	// ActApprove: a plan may cost more than the budgets allow.
+	ActApprove Act = "approve"
+	// ActFaster: retrievals on their way are moved to a faster tier.
+	ActFaster Act = "faster"
+	// ActPause and ActResume: requests to Glacier stop, and start again.
+	ActPause  Act = "pause"
+	ActResume Act = "resume"
+	// ActReplay and ActDrop: dead letters are published again, or removed.
+	ActReplay Act = "replay"
+	ActDrop   Act = "drop"
+	// ActImport: accounts are made from a file.
+	ActImport Act = "import"
+	// ActErase: everything of a user is deleted.
+	ActErase Act = "erase"
+	// ActProvision: streams, consumers and buckets are made or updated.
+	ActProvision Act = "provision"
+)
+
+var acts = []Act{ActThaw, ActApprove, ActFaster, ActPause, ActResume, ActReplay, ActDrop, ActImport, ActErase, ActProvision}
+
+// Known reports whether this release writes events with the act.
+func (a Act) Known() bool { return slices.Contains(acts, a) }
+
+// ActOutcome is what became of an act.
+type ActOutcome string
+
+// The outcomes.
+const (
+	ActDone   ActOutcome = "done"
+	ActFailed ActOutcome = "failed"
+)
+
+var outcomes = []ActOutcome{ActDone, ActFailed}
+
+// Known reports whether this release writes events with the outcome.
+func (o ActOutcome) Known() bool { return slices.Contains(outcomes, o) }
+
 // checkKnown returns an error that names the field if the value is none of the known ones.
 func checkKnown[V interface {
 	~string

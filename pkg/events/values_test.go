@@ -15,6 +15,8 @@ func TestEncodeRefusesAValueThatItDoesNotKnow(t *testing.T) {
 		`tier is "Fast"`:         RetrievalCompleted{ID: "n", JobID: "j", ArchiveID: "a", RetrievalID: "r", Status: RetrievalSucceeded, Tier: "Fast"},
 		`status is "SUCCEEDED"`:  RetrievalCompleted{ID: "n", JobID: "j", ArchiveID: "a", RetrievalID: "r", Status: "SUCCEEDED"},
 		`status is ""`:           RetrievalCompleted{ID: "n", JobID: "j", ArchiveID: "a", RetrievalID: "r"},
+		`act is "look"`:          OperatorActed{ID: "a", Act: "look", By: "o", At: at},
+		`outcome is "half"`:      OperatorActed{ID: "a", Act: ActPause, By: "o", At: at, Outcome: "half"},
 		`kind is "bad"`:          DeadLetter{ID: "l", Stream: StreamThaw, Consumer: "c", Kind: "bad", LastAt: at},
 		`kind is "", want one o`: DeadLetter{ID: "l", Stream: StreamThaw, Consumer: "c", LastAt: at},
 	} {
@@ -41,6 +43,12 @@ func TestEveryKnownValueCanBeWrittenAndRead(t *testing.T) {
 	for _, k := range deadKinds {
 		all = append(all, DeadLetter{ID: "l", Stream: StreamThaw, Consumer: "c", Kind: k, FirstAt: at, LastAt: at})
 	}
+	for _, a := range acts {
+		all = append(all, OperatorActed{ID: "a", Act: a, By: "o", At: at})
+	}
+	for _, o := range outcomes {
+		all = append(all, OperatorActed{ID: "a", Act: ActPause, By: "o", At: at, Outcome: o})
+	}
 	for _, e := range all {
 		m, err := Encode(e)
 		if err != nil {
@@ -56,7 +64,7 @@ func TestEveryKnownValueCanBeWrittenAndRead(t *testing.T) {
 // A newer release may have more states, tiers, ways and kinds. A status is Glacier's, and
 // there are no others.
 func TestAnOlderReaderTakesWhatANewerWriterAdded(t *testing.T) {
-	replace := strings.NewReplacer(`"requested"`, `"resting"`, `"Standard"`, `"Leisurely"`, `"sns"`, `"carrier-pigeon"`, `"invalid"`, `"cursed"`, `"Expedited"`, `"Rocket"`)
+	replace := strings.NewReplacer(`"requested"`, `"resting"`, `"Standard"`, `"Leisurely"`, `"sns"`, `"carrier-pigeon"`, `"invalid"`, `"cursed"`, `"Expedited"`, `"Rocket"`, `"approve"`, `"bless"`)
 	changed := 0
 	for name, e := range examples() {
 		m, err := Encode(e)

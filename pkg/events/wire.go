@@ -20,6 +20,8 @@ const (
 	StreamStatus = "STATUS"
 	// StreamDead keeps the dead letters, for ninety days.
 	StreamDead = "DEAD"
+	// StreamAudit keeps what operators did, for ever. Nothing can be removed from it.
+	StreamAudit = "AUDIT"
 )
 
 // Subjects with a wildcard for the ids: what the streams hold.
@@ -32,6 +34,7 @@ const (
 	SubjectRestore = "restore.completed.*"
 	SubjectStatus  = "status.*.*"
 	SubjectDead    = "dead.>"
+	SubjectAudit   = "audit.*"
 )
 
 // The headers of an event's message.

@@ -22,10 +22,24 @@ func Wrap(err error, format string, args ...any) error {
 		return nil
 	}
 	wrapped := fmt.Errorf(format+": %w", append(args, err)...)
+	if headDenied(err) {
+		wrapped = fmt.Errorf("%w; S3 does not say what the role lacks: it is s3:GetObject on the object, s3:GetObjectVersion on its version, or s3:ListBucket on the bucket", wrapped)
+	}
 	if api, ok := errors.AsType[smithy.APIError](err); ok && api.ErrorCode() == noLongerSupported {
 		return fault.Because(fault.Denied, NoVaults, wrapped)
 	}
 	return fault.New(kindOf(err), wrapped)
+}
+
+// headDenied reports whether S3 denied a HEAD request. Its answer has no body, so it does not
+// name the permission that is missing.
+func headDenied(err error) bool {
+	op, ok := errors.AsType[*smithy.OperationError](err)
+	if !ok || !strings.HasPrefix(op.OperationName, "Head") {
+		return false
+	}
+	resp, ok := errors.AsType[*smithyhttp.ResponseError](err)
+	return ok && resp.HTTPStatusCode() == 403
 }
 
 // Code returns the error code of AWS's answer; empty if err has none. An adapter asks for it

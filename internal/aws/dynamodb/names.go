@@ -68,6 +68,11 @@ func (r renamer) request(params any) any {
 		c.Key = n.theirs(c.Key)
 		c.ExpressionAttributeNames = n.expressions(c.ExpressionAttributeNames, &c.UpdateExpression, &c.ConditionExpression)
 		return &c
+	case *dynamodb.DeleteItemInput:
+		c, n := *in, r[*in.TableName]
+		c.Key = n.theirs(c.Key)
+		c.ExpressionAttributeNames = n.expressions(c.ExpressionAttributeNames, &c.ConditionExpression)
+		return &c
 	case *dynamodb.QueryInput:
 		c, n := *in, r[*in.TableName]
 		c.ExclusiveStartKey = n.theirs(c.ExclusiveStartKey)

@@ -31,7 +31,7 @@ func (s *Stack) Environment() []Variable {
 		add("GAS_JOB_TABLE", c.JobTable)
 		add("GAS_ACCOUNT_TABLE", c.AccountTable)
 		add("GAS_PLAN_TABLE", c.PlanTable)
-		add("GAS_VAULT", c.Vault)
+		vars = append(vars, Variable{"GAS_VAULT", c.Vault}) // empty means that there is none
 		add("GAS_ARCHIVE_BUCKET", c.ArchiveBucket)
 		add("GAS_RESULTS_BUCKET", c.Bucket)
 		add("GAS_PREMIUM_TOPIC_ARN", c.PremiumTopic)

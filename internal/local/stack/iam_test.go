@@ -105,6 +105,9 @@ func try(ctx context.Context, cfg aws.Config, p estate.Place, c estate.Call) err
 		_, err = tables.DescribeContinuousBackups(ctx, &dynamodb.DescribeContinuousBackupsInput{TableName: table})
 	case "DynamoDB.UpdateContinuousBackups":
 		_, err = tables.UpdateContinuousBackups(ctx, &dynamodb.UpdateContinuousBackupsInput{TableName: table, PointInTimeRecoverySpecification: &ddb.PointInTimeRecoverySpecification{PointInTimeRecoveryEnabled: aws.Bool(true)}})
+	case "Glacier.UploadArchive":
+		// The hash is wrong, so nothing is kept.
+		_, err = vaults.UploadArchive(ctx, &glacier.UploadArchiveInput{AccountId: account, VaultName: vault, Body: strings.NewReader("x"), Checksum: aws.String(strings.Repeat("0", 64))})
 	case "Glacier.InitiateJob":
 		_, err = vaults.InitiateJob(ctx, &glacier.InitiateJobInput{AccountId: account, VaultName: vault})
 	case "Glacier.DescribeJob":

@@ -53,6 +53,8 @@ var rules = []rule{
 		why: "whom we trust is decided in one place that can be read alone"},
 	{from: []string{"cmd/bridge", "cmd/thaw", "cmd/restore", "cmd/web"}, forbid: prefix([]string{"internal/local/aws", "internal/local/idp", "internal/local/nats", "internal/local/stack"}),
 		why: "what is deployed carries no stand-in"},
+	{from: append([]string{"internal/wiring", "internal/web", "internal/bus", "internal/local", "cmd/bridge", "cmd/thaw", "cmd/restore", "cmd/web"}, services...), forbid: prefix([]string{"internal/aws/awserase", "internal/operator/erase"}),
+		why: "no service deletes an archive without a proof: only `gas erase` does"},
 	{from: []string{"internal/test/model"}, forbid: append(prefix(append([]string{"internal/bus", "internal/web", "internal/wiring", "internal/test/testenv"}, adapters...)), "github.com/aws/", "github.com/nats-io/"), except: []string{"github.com/gas-restore/gas/internal/test/model"},
 		why: "the model calls what decides, and does no I/O"},
 	{from: append([]string{"internal/wiring", "internal/bus", "internal/web"}, append(adapters, services...)...), forbid: prefix([]string{"internal/test/model"}),

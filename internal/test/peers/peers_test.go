@@ -1,7 +1,8 @@
 //go:build peers
 
 // Package peers runs the S3 adapters and the restorer against S3 servers that others wrote.
-// GAS_PEERS names them: "versitygw=/path/to/versitygw moto=/path/to/moto_server".
+// GAS_PEERS names them: "versitygw=/path/to/versitygw moto=/path/to/moto_server dynalite=/path/to/dynalite".
+// It also asks them, and real AWS, what is in the contract.
 package peers
 
 import (
@@ -28,6 +29,7 @@ import (
 	"github.com/gas-restore/gas/internal/aws/s3cold"
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/restore"
+	"github.com/gas-restore/gas/internal/test/contract"
 	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/internal/wait"
 	"github.com/gas-restore/gas/pkg/events"
@@ -42,13 +44,22 @@ const (
 type peer struct {
 	// args are the arguments that make the program serve at the port, with its state in dir.
 	args func(dir, port string) []string
+	// services are those of the contract that the server has.
+	services []contract.Service
 	// lacks are the claims that the server cannot fulfil, with the reason. A claim that is here
 	// and holds is an error too, so that the list stays true.
 	lacks map[string]string
 }
 
 var peers = map[string]peer{
+	"dynalite": {
+		services: []contract.Service{contract.DynamoDB},
+		args: func(_, port string) []string {
+			return []string{"--host", "127.0.0.1", "--port", port, "--createTableMs", "0", "--deleteTableMs", "0"}
+		},
+	},
 	"versitygw": {
+		services: []contract.Service{contract.S3},
 		args: func(dir, port string) []string {
 			for _, d := range []string{"data", "versions"} {
 				if err := os.MkdirAll(dir+"/"+d, 0o755); err != nil {
@@ -65,7 +76,8 @@ var peers = map[string]peer{
 		},
 	},
 	"moto": {
-		args: func(_, port string) []string { return []string{"-H", "127.0.0.1", "-p", port} },
+		services: []contract.Service{contract.S3, contract.DynamoDB, contract.SQS, contract.SNS, contract.Glacier},
+		args:     func(_, port string) []string { return []string{"-H", "127.0.0.1", "-p", port} },
 		lacks: map[string]string{
 			"a retrieval begins, and a look and a list find it": "its lists have no RestoreStatus",
 			"a list goes from wanted key to wanted key":         "its lists have no RestoreStatus",
@@ -83,7 +95,8 @@ type fixture struct {
 	restorer *restore.Restorer
 }
 
-func (p peer) start(t *testing.T, program string) *fixture {
+// serve starts the program, and returns how to reach it.
+func (p peer) serve(t *testing.T, program string) aws.Config {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -108,18 +121,26 @@ func (p peer) start(t *testing.T, program string) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := testenv.NewAWS(t)
-	a.Objects = s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
-		if _, err = a.Objects.ListBuckets(ctx, &s3.ListBucketsInput{}); err == nil {
-			break
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", "127.0.0.1:"+port)
+		if err == nil {
+			conn.Close()
+			return cfg
 		}
 		if wait.For(ctx, 50*time.Millisecond) != nil {
 			t.Fatalf("%s does not answer: %v", program, err)
 		}
 	}
+}
+
+func (p peer) start(t *testing.T, program string) *fixture {
+	cfg := p.serve(t, program)
+	a := testenv.NewAWS(t)
+	a.Objects = s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
 	for _, name := range []string{testenv.BucketID, testenv.ColdID} {
 		if _, err := a.Objects.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &name}); err != nil {
 			t.Fatal(err)
@@ -361,7 +382,8 @@ var claims = []struct {
 	}},
 }
 
-func TestTheAdaptersWorkWithAnotherS3(t *testing.T) {
+// each runs f for each server of GAS_PEERS.
+func each(t *testing.T, f func(t *testing.T, name, program string, p peer)) {
 	names := strings.Fields(os.Getenv("GAS_PEERS"))
 	if len(names) == 0 {
 		t.Fatal("GAS_PEERS names no server: scripts/peers sets it")
@@ -370,9 +392,15 @@ func TestTheAdaptersWorkWithAnotherS3(t *testing.T) {
 		name, program, _ := strings.Cut(entry, "=")
 		p, known := peers[name]
 		if !known {
-			t.Fatalf("GAS_PEERS has %q, want versitygw or moto", name)
+			t.Fatalf("GAS_PEERS has %q, want versitygw, moto or dynalite", name)
 		}
-		t.Run(name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) { f(t, name, program, p) })
+	}
+}
+
+func TestTheAdaptersWorkWithAnotherS3(t *testing.T) {
+	each(t, func(t *testing.T, name, program string, p peer) {
+		if slices.Contains(p.services, contract.S3) {
 			f := p.start(t, program)
 			for _, c := range claims {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -390,6 +418,6 @@ func TestTheAdaptersWorkWithAnotherS3(t *testing.T) {
 					t.Errorf("%s: %s: %v", name, c.what, err)
 				}
 			}
-		})
-	}
+		}
+	})
 }

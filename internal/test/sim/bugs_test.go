@@ -91,11 +91,15 @@ func TestEachPlantedBugStandsInTheCode(t *testing.T) {
 	}
 }
 
-// caught is what found a bug, and what it said.
+// catch is what found a bug, and what it said.
+type catch struct {
+	World, Says string
+	After       int // worlds
+}
+
 type caught struct {
 	bug
-	world, says string
-	after       int // worlds
+	catch
 }
 
 // line is what a world says that is wrong.
@@ -103,11 +107,16 @@ var line = regexp.MustCompile(`(?m)^ +[a-z]+_test\.go:\d+: (.*)$`)
 
 // hunt runs worlds with the bug until one of them ends wrong.
 func (b bug) hunt(ctx context.Context, dir string, worlds []string) (caught, error) {
+	found, err := kept("bug "+b.what, func() (catch, error) { return b.find(ctx, dir, worlds) })
+	return caught{b, found}, err
+}
+
+func (b bug) find(ctx context.Context, dir string, worlds []string) (catch, error) {
 	binary, err := b.build(ctx, dir)
 	if err != nil {
-		return caught{}, err
+		return catch{}, err
 	}
-	found := caught{bug: b}
+	var found catch
 	var mu sync.Mutex // guards found
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.NumCPU())
@@ -127,16 +136,16 @@ func (b bug) hunt(ctx context.Context, dir string, worlds []string) (caught, err
 			if m := line.FindStringSubmatch(err.Error()); m != nil {
 				says = m[1]
 			}
-			found.world, found.says, found.after = what, says, i+1
+			found.World, found.Says, found.After = what, says, i+1
 			return fmt.Errorf("caught")
 		})
 	}
 	g.Wait()
-	if found.world == "" {
+	if found.World == "" {
 		return found, fmt.Errorf("%q was not caught by %d worlds", b.what, len(worlds))
 	}
 	// A world that goes wrong in any case catches nothing.
-	if _, err := run(ctx, os.Args[0], found.world); err != nil {
+	if _, err := run(ctx, os.Args[0], found.World); err != nil {
 		return found, fmt.Errorf("%q: the world that caught it goes wrong without it too: %w", b.what, err)
 	}
 	return found, ctx.Err()
@@ -169,7 +178,7 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			fmt.Printf("%s:\n  caught by %s, the %dth world: %s\n", b.what, found.world, found.after, found.says)
+			fmt.Printf("%s:\n  caught by %s, the %dth world: %s\n", b.what, found.World, found.After, found.Says)
 		})
 	}
 }

@@ -43,6 +43,7 @@ const (
 	published          = "upgrades that an operator announced"
 	roleWritten        = "roles that another system wrote, with a lost message"
 	archivedAgain      = "files archived again after they were back"
+	webhooks           = "scenes in which SNS calls the bridges too"
 	objectsToo         = "scenes with archives in S3's cold storage classes"
 )
 
@@ -82,6 +83,9 @@ func chance(t *testing.T, seed uint64, also decider) *world {
 	}
 	w.retrievals(seed, one(4))
 	w.stores(seed)
+	if dice(seed, "webhook", 0).IntN(4) == 0 {
+		w.webhook()
+	}
 	more := w.surroundings(seed)
 	others := w.others(more, lossy)
 
@@ -218,9 +222,14 @@ func (w *world) notifications(seed uint64, lossy bool) {
 }
 
 // retrievals notes how Glacier ends each retrieval, and lets some of them fail: none of
-// an archive so often that it is given up.
+// an archive so often that it is given up. Two of the retrievals that an archive may have
+// are left for other trouble, such as an output that expires.
 func (w *world) retrievals(seed uint64, fail bool) {
-	n, failures := 0, map[string]int{}
+	n, failures, retrieved := 0, map[string]int{}, map[string]int{}
+	mayFail := func(archived string) bool {
+		retrieved[archived]++
+		return fail && failures[archived] < archive.MaxPerFailure-1 && retrieved[archived] <= archive.MaxRetrievals-2
+	}
 	w.Glacier.FailWhen(func(j glacier.Job) string {
 		if j.Archive == "" {
 			return ""
@@ -228,7 +237,7 @@ func (w *world) retrievals(seed uint64, fail bool) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		n++
-		bad := fail && failures[j.Archive] < archive.MaxPerFailure-1 && dice(seed, "retrieval", n).IntN(4) == 0
+		bad := mayFail(j.Archive) && dice(seed, "retrieval", n).IntN(4) == 0
 		bad = bad || w.fails != nil && w.fails(j)
 		w.ended = append(w.ended, retrieval{archive: j.Archive, tier: string(j.Tier), job: events.JobID(j.Description), size: w.sizeOf(j), asked: j.Created, ended: j.Due, failed: bad})
 		if !bad {
@@ -245,7 +254,7 @@ func (w *world) retrievals(seed uint64, fail bool) {
 		at := archive.Copy{Class: archive.Class(r.Class), Bucket: r.Bucket, Key: r.Key, Version: r.Version}
 		job, _ := archive.JobOfKey(r.Key)
 		// S3 tells nobody of a failure: only the sweep finds it.
-		bad := fail && w.sweeps() && failures[at.String()] < archive.MaxPerFailure-1 && dice(seed, "retrieval", n).IntN(4) == 0
+		bad := mayFail(at.String()) && w.sweeps() && dice(seed, "retrieval", n).IntN(4) == 0
 		bad = bad || w.fails != nil && w.fails(glacier.Job{Archive: at.String(), Description: string(job)})
 		w.ended = append(w.ended, retrieval{archive: at.String(), tier: string(r.Tier), class: at.Class, job: job, size: r.Size, asked: r.Begun, ended: r.Due, failed: bad})
 		if bad {

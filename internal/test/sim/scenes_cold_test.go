@@ -68,6 +68,18 @@ var coldScenes = []lasting{
 			w.upgrade("ada", true)
 			w.byHand("ada-01", types.TierStandard)
 		}},
+	{name: "s3-by-hand-unheard", what: "an operator requests two archives by hand right before the upgrade, and all events of S3 are lost", before: "the sweep looked after the slowest tier's time",
+		most: bounds{2, 2 * price, 0, 1}, ends: "S3 does not tell the tier: the sweep looks after the fastest tier's time",
+		play: func(w *world) {
+			w.in(archive.Glacier)
+			w.trouble(expeditedFull, 1) // the operator takes Standard
+			w.S3.SetEventDelivery(func(s3.Event) []time.Duration { return nil })
+			w.archived("ada", 1000, 1001)
+			w.byHand("ada-00", types.TierStandard)
+			w.byHand("ada-01", types.TierStandard)
+			w.runAll()
+			w.upgrade("ada", true)
+		}},
 	{name: "s3-copy-there", what: "a temporary copy is there before the upgrade", before: "not measured",
 		most: bounds{1, price, 0, 0.2}, ends: "nothing is requested, and the file is back at once",
 		play: func(w *world) {

@@ -521,6 +521,34 @@ var scenes = append([]lasting{
 			w.runAll()
 			w.upgrade("ada", true)
 		}},
+	{name: "status-late", what: "a file is back, and then comes a status from before, of a worker that stood still", before: "the page says so for ever",
+		most: bounds{2, 2 * price, 0, 0.1}, ends: "the sweep tells that the file is back, and closes the plan",
+		play: func(w *world) {
+			w.archived("ada", 1000, 1001)
+			w.runAll()
+			w.upgrade("ada", true)
+			w.back(time.Hour)
+			for id, state := range map[events.JobID]events.State{"ada-00": archive.Planned, "ada-01": archive.Copying} {
+				w.emit(events.StatusChanged{JobID: id, UserID: "ada", State: state, At: time.Now(), Step: "late"})
+			}
+			w.fixed()
+		}},
+	{name: "cut-off", what: "every call of DynamoDB, Glacier and S3 is cut off, for four hours", before: "dead letters after two hours",
+		most: bounds{3, 3 * price, 0, 1.5}, ends: "back without help, and no letter is written",
+		play: func(w *world) {
+			w.archived("ada", 1000, 1001, 1002)
+			w.runAll()
+			w.upgrade("ada", true)
+			for w.asked() < 1 {
+				time.Sleep(time.Second)
+			}
+			for _, service := range []string{"dynamodb", "glacier", "s3"} {
+				w.faults(localaws.Fault{Service: service, Cut: true})
+			}
+			time.Sleep(4 * time.Hour)
+			w.fixed()
+			w.Faults.Clear()
+		}},
 	{name: "pages", what: "1,050 archives, and THAW is lost when a hundred are requested", before: "not measured",
 		most: bounds{1050, 1050 * price, 0, 12}, ends: "the sweep looks over all pages, and goes on",
 		play: func(w *world) {

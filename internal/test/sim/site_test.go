@@ -69,19 +69,26 @@ func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// site is where a web listens: at pipes, on which a bubble's time can wait.
+// door is where the replicas of a service listen. A connection goes to each in turn.
+type door struct {
+	sites []*site
+	turn  int // which of them is next
+}
+
+// site is where one replica listens: at pipes, on which a bubble's time can wait.
 type site struct {
 	p    *process
+	at   *door
 	in   chan net.Conn
 	done chan struct{}
 	once sync.Once
 }
 
-func (p *process) listen() *site {
-	s := &site{p: p, in: make(chan net.Conn), done: make(chan struct{})}
+func (p *process) listen(at *door) *site {
+	s := &site{p: p, at: at, in: make(chan net.Conn), done: make(chan struct{})}
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
-	p.w.sites = append(p.w.sites, s)
+	at.sites = append(at.sites, s)
 	return s
 }
 
@@ -101,24 +108,28 @@ func (s *site) Close() error {
 		close(s.done)
 		s.p.w.mu.Lock()
 		defer s.p.w.mu.Unlock()
-		s.p.w.sites = slices.DeleteFunc(s.p.w.sites, func(o *site) bool { return o == s })
+		s.at.sites = slices.DeleteFunc(s.at.sites, func(o *site) bool { return o == s })
 	})
 	return nil
 }
 
 func (s *site) Addr() net.Addr { return &net.UnixAddr{Name: "site", Net: "pipe"} }
 
-// dial connects a browser to a web, to each in turn.
+// dial connects a browser to a web.
 func (w *world) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	return w.connect(ctx, &w.webs, "web")
+}
+
+func (w *world) connect(ctx context.Context, to *door, name string) (net.Conn, error) {
 	w.mu.Lock()
 	var s *site
-	if n := len(w.sites); n > 0 {
-		s = w.sites[w.turn%n]
-		w.turn++
+	if n := len(to.sites); n > 0 {
+		s = to.sites[to.turn%n]
+		to.turn++
 	}
 	w.mu.Unlock()
 	if s == nil {
-		return nil, errors.New("no web listens")
+		return nil, fmt.Errorf("no %s listens", name)
 	}
 	ours, theirs := net.Pipe()
 	select {
@@ -128,7 +139,7 @@ func (w *world) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	case <-s.p.ctx.Done():
 	case <-ctx.Done():
 	}
-	return nil, errors.New("the web does not listen any more")
+	return nil, fmt.Errorf("the %s does not listen any more", name)
 }
 
 // person is a user at a browser.

@@ -114,8 +114,7 @@ type world struct {
 	deadEver     uint64
 	came         *came
 	alive        map[*process]bool
-	sites        []*site   // of the webs that live
-	turn         int       // which of them is next
+	webs, hooks  door      // of the webs and of the bridges' webhooks that live
 	dark         time.Time // until when nothing is started
 }
 
@@ -137,9 +136,10 @@ func newWorld(t *testing.T, how decider) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{AWS: testenv.NewAWS(t), t: t, dir: dir, cfg: cfg, bodies: map[events.JobID][]byte{}, instant: map[events.JobID]bool{}, hands: map[events.JobID]bool{}, drain: make(chan struct{}),
+	w := &world{t: t, dir: dir, cfg: cfg, bodies: map[events.JobID][]byte{}, instant: map[events.JobID]bool{}, hands: map[events.JobID]bool{}, drain: make(chan struct{}),
 		config: map[string]func(*config.Config){}, began: time.Now(), how: how, seen: map[string]int{}, fired: map[string]int{}, troubles: map[string]int{},
 		lives: map[string]int{}, stays: map[events.UserID]bool{}, fickle: map[events.UserID]bool{}, alive: map[*process]bool{}, keys: map[string]key{}}
+	w.AWS = testenv.NewAWSFor(t, &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{DialContext: w.dialHook, DisableKeepAlives: true}})
 	w.prices = cost.Public().In(w.Region())
 	w.log = slog.New(slog.DiscardHandler)
 	if level := new(slog.Level); level.UnmarshalText([]byte(os.Getenv("GAS_SIM_LOG"))) == nil {
@@ -408,10 +408,15 @@ func (p *process) live() {
 		NATS:     p,
 		Provider: &http.Client{Transport: provider{p}, Timeout: 10 * time.Second},
 	}
-	if p.service == "web" {
-		s := p.listen()
+	switch {
+	case p.service == "web":
+		s := p.listen(&p.w.webs)
 		defer s.Close()
 		env.Web = s
+	case p.service == "bridge" && p.w.cfg.SNSCAFile != "":
+		s := p.listen(&p.w.hooks)
+		defer s.Close()
+		env.Webhook, env.Certificates = s, &http.Client{Transport: certificates{p}}
 	}
 	part, err := services[p.service](p.ctx, env)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"net/http"
 	"os"
 	"strings"
 	"sync"
@@ -153,7 +154,14 @@ type AWS struct {
 // NewAWS starts a stand-in; it stops with the test.
 func NewAWS(t testing.TB) *AWS {
 	t.Helper()
-	srv, err := localaws.New(localaws.Config{Endpoint: "http://aws.test", AllowEmptyArchives: true})
+	return NewAWSFor(t, nil)
+}
+
+// NewAWSFor is NewAWS with a client that delivers SNS's messages to webhooks; nil for one that
+// connects to this machine.
+func NewAWSFor(t testing.TB, webhooks *http.Client) *AWS {
+	t.Helper()
+	srv, err := localaws.New(localaws.Config{Endpoint: "http://aws.test", AllowEmptyArchives: true, HTTPClient: webhooks})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,87 @@
+package sim
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// keepIn is the folder for what worlds reported, from the environment; empty for none. With
+// it, a long run that was interrupted goes on where it was.
+const keepIn = "GAS_SIM_KEEP"
+
+// thisBuild identifies the test binary. Results of another build do not count.
+var thisBuild = sync.OnceValues(func() (string, error) {
+	f, err := os.Open(os.Args[0])
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+})
+
+// kept returns what find found under the name, now or in an earlier run of the same build. An
+// error is not kept.
+func kept[T any](name string, find func() (T, error)) (T, error) {
+	dir := os.Getenv(keepIn)
+	if dir == "" {
+		return find()
+	}
+	build, err := thisBuild()
+	if err != nil {
+		return *new(T), err
+	}
+	key := sha256.Sum256([]byte(build + " " + name))
+	file := filepath.Join(dir, hex.EncodeToString(key[:])+".json")
+	var found T
+	if data, err := os.ReadFile(file); err == nil && json.Unmarshal(data, &found) == nil {
+		return found, nil
+	}
+	if found, err = find(); err != nil {
+		return found, err
+	}
+	data, err := json.Marshal(found)
+	if err != nil {
+		return found, err
+	}
+	// Whole or not at all: the run may be killed at any moment.
+	if err := os.WriteFile(file+".new", data, 0o600); err != nil {
+		return found, err
+	}
+	return found, os.Rename(file+".new", file)
+}
+
+func TestWhatAWorldReportedIsKeptForTheSameBuild(t *testing.T) {
+	t.Setenv(keepIn, t.TempDir())
+	played := 0
+	play := func() (report, error) {
+		if played++; played == 1 {
+			return report{}, errors.New("it went wrong")
+		}
+		return report{Files: 7, Came: &came{Retrievals: 2}}, nil
+	}
+	if _, err := kept("seed=1", play); err == nil {
+		t.Error("the error is lost")
+	}
+	for range 3 {
+		if r, err := kept("seed=1", play); err != nil || r.Files != 7 || r.Came == nil || r.Came.Retrievals != 2 {
+			t.Errorf("got %+v; %v", r, err)
+		}
+	}
+	if played != 2 {
+		t.Errorf("the world was played %d times, want twice: it went wrong the first time", played)
+	}
+	if _, err := kept("seed=2", play); err != nil || played != 3 {
+		t.Errorf("another world was played %d times in all, want 3; %v", played, err)
+	}
+}
