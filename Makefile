@@ -1,4 +1,4 @@
-.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders disk-full bench-bridge crash-thaw bench-thaw bench-sweep stall browser screenshots openapi zip bench-web long-restore crash-restore faults faults-bugs faults-report model stress mutants alerts-outages bench-restore faults-lasting peers clean
+.PHONY: help test lint verify demo up fuzz e2e soak-bridge kill-bridge cluster kill-leaders disk-full bench-bridge crash-thaw bench-thaw bench-sweep stall browser browser-firefox screenshots openapi zip bench-web long-restore crash-restore faults faults-bugs faults-report model stress mutants alerts-outages bench-restore faults-lasting peers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -82,6 +82,9 @@ stall: ## a million refused tasks, 10,050 plans and 10,050 notifications that wa
 
 browser: ## see the site in Chromium (Debian's package), from sign-in to the bytes
 	go test -tags browser -count=1 -parallel 6 -timeout 10m ./internal/test/browser
+
+browser-firefox: ## one journey in Firefox (Debian's firefox-esr), over WebDriver BiDi (puppeteer-core from npm)
+	@./scripts/browser-firefox
 
 screenshots: ## picture every page in light, dark and narrow, into screenshots/
 	GAS_SCREENSHOTS=$(CURDIR)/screenshots go test -tags browser -count=1 -parallel 4 -timeout 10m -run TestEveryPage ./internal/test/browser

@@ -6,6 +6,7 @@ package archive
 
 import (
 	"cmp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,6 +33,9 @@ type Account struct {
 	Role   Role
 	// RoleChangedAt is the time of the last change of the role; zero if there was none.
 	RoleChangedAt time.Time
+	// RoleHistory has the last changes of the role, see [Account.RoleChanges]. It is for
+	// people, and decides nothing.
+	RoleHistory string
 	// AnnounceDue is the time when the account became Premium, until the site has told
 	// the pipeline; zero otherwise. It is written with the role, so a crash between the
 	// two is seen later.
@@ -44,6 +48,48 @@ type Account struct {
 	// Unreadable names each attribute of the account that cannot be understood, with its
 	// fault; empty if there is none. No plan is opened on such an account.
 	Unreadable string
+}
+
+// RoleChange is a change of an account's role.
+type RoleChange struct {
+	Role Role
+	At   time.Time
+}
+
+// maxRoleChanges is how many changes of its role an account keeps.
+const maxRoleChanges = 20
+
+// RoleChanges returns the last changes of the role, the earliest first. The account keeps
+// them as pairs of a role and a time in Unix milliseconds, with spaces in between. The list
+// ends before the first thing that cannot be understood.
+func (a Account) RoleChanges() (changes []RoleChange) {
+	words := strings.Fields(a.RoleHistory)
+	for i := 0; i+1 < len(words); i += 2 {
+		at, err := strconv.ParseInt(words[i+1], 10, 64)
+		if err != nil || at <= 0 || at > latestChange {
+			break
+		}
+		changes = append(changes, RoleChange{Role(words[i]), time.UnixMilli(at).UTC()})
+	}
+	return changes
+}
+
+// latestChange is the last moment of the year 9999, in Unix milliseconds.
+const latestChange = 253402300799999
+
+// Changed returns the account's RoleHistory with another change. The history of an account from
+// before there were histories begins with the change that the account knows.
+func (a Account) Changed(role Role, at time.Time) string {
+	changes := a.RoleChanges()
+	if len(changes) == 0 && !a.RoleChangedAt.IsZero() {
+		changes = append(changes, RoleChange{a.Role, a.RoleChangedAt})
+	}
+	changes = append(changes, RoleChange{role, at})
+	var words []string
+	for _, c := range changes[max(len(changes)-maxRoleChanges, 0):] {
+		words = append(words, string(c.Role), strconv.FormatInt(c.At.UnixMilli(), 10))
+	}
+	return strings.Join(words, " ")
 }
 
 // Object names an object in S3.

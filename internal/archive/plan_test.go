@@ -76,3 +76,25 @@ func TestAnArchiveIsTriedABoundedNumberOfTimes(t *testing.T) {
 		}
 	}
 }
+
+func TestAnAccountKeepsItsLastChanges(t *testing.T) {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	a := Account{Role: Premium, RoleChangedAt: at}
+	// The account is from before there were histories.
+	a.RoleHistory = a.Changed(Free, at.Add(time.Hour))
+	if h := a.RoleChanges(); len(h) != 2 || h[0] != (RoleChange{Premium, at}) || h[1] != (RoleChange{Free, at.Add(time.Hour)}) {
+		t.Errorf("the history is %v", h)
+	}
+	for i := range 3 * maxRoleChanges {
+		a.RoleHistory = a.Changed(Free, at.Add(time.Duration(i+2)*time.Hour))
+	}
+	h := a.RoleChanges()
+	if n := len(h); n != maxRoleChanges || !h[n-1].At.Equal(at.Add(time.Duration(3*maxRoleChanges+1)*time.Hour)) {
+		t.Errorf("the history has %d changes: %v", n, h)
+	}
+	for text, want := range map[string]int{"": 0, "premium_user": 0, "premium_user x": 0, "premium_user 1 free_user -1": 1, "premium_user 9999999999999999": 0} {
+		if got := (Account{RoleHistory: text}).RoleChanges(); len(got) != want {
+			t.Errorf("%q has the changes %v, want %d", text, got, want)
+		}
+	}
+}

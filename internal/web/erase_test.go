@@ -12,7 +12,7 @@ func TestAllSessionsOfAUserEndAndNothingLeadsToThem(t *testing.T) {
 	ctx, store := t.Context(), newMemoryStore(100)
 	s := &sessions{store: store, now: time.Now, lifetime: time.Hour, idle: time.Hour}
 	start := func(who signin.Person) string {
-		sess, err := s.start(ctx, who)
+		sess, err := s.start(ctx, who, "a browser")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -129,6 +129,7 @@ func (w *fixturePorts) SetRole(_ context.Context, user events.UserID, role archi
 	if a.Role == role {
 		return false, nil
 	}
+	a.RoleHistory = a.Changed(role, at)
 	a.Role, a.RoleChangedAt, a.AnnounceDue, a.Plan = role, at, time.Time{}, nil
 	if role == archive.Premium {
 		a.AnnounceDue = at

@@ -37,7 +37,7 @@ func TestAUserGetsTheirFilesBack(t *testing.T) {
 
 	form := ada.get("/subscribe").form(t, "/subscribe", nil)
 	done := ada.still().post("/subscribe", form)
-	if done.StatusCode != http.StatusSeeOther || done.Header.Get("Location") != "/annotations" {
+	if done.StatusCode != http.StatusSeeOther || done.Header.Get("Location") != "/annotations?changed=premium" {
 		t.Fatalf("subscribe answers %s to %q", done.Status, done.Header.Get("Location"))
 	}
 	if got := b.ports.announced; len(got) != 1 || got[0] != "ada" {

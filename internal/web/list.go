@@ -241,6 +241,8 @@ type annotationsBody struct {
 	Most int64
 	// Over is the overview of the archive; nil if it could not be read.
 	Over *overview
+	// Changed is the plan to which the viewer has just changed; empty if the viewer has not.
+	Changed string
 	// Back says that files were brought back, and that none is left in the archive.
 	Back bool
 }

@@ -145,7 +145,7 @@ func (s *Server) signedIn(ctx context.Context, who signin.Person, token string) 
 	if err := s.sessions.end(ctx, token); err != nil {
 		return nil, err
 	}
-	sess, err := s.sessions.start(ctx, who)
+	sess, err := s.sessions.start(ctx, who, requestOf(ctx).agent)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gofiber/fiber/v3"
 
+	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/text"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -73,6 +74,7 @@ func (s *Server) annotations(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	body.Changed = changedTo(c, v)
 	body.Back = body.Back && c.Cookies(s.cookieName(seenCookie)) != v.upgradeName()
 	title := "Your annotations"
 	if over := body.Over; over != nil && v.Premium() && over.Whole() > 0 {
@@ -194,10 +196,15 @@ func (s *Server) subscribe(c fiber.Ctx) error {
 	if err := s.checkForm(c, v); err != nil {
 		return err
 	}
+	was := v.account.Role
 	if err := s.upgrade(c.Context(), v.owner()); err != nil {
 		return err
 	}
-	return c.Redirect().Status(fiber.StatusSeeOther).To(listPath)
+	to := listPath
+	if was != archive.Premium {
+		to += "?changed=premium"
+	}
+	return c.Redirect().Status(fiber.StatusSeeOther).To(to)
 }
 
 // account shows who is signed in, and the plan.
@@ -207,7 +214,10 @@ func (s *Server) account(c fiber.Ctx) error {
 		return err
 	}
 	at := s.position(c.Context())
-	body := accountBody{Price: s.cfg.PremiumPrice, Over: s.overviewOf(c.Context(), v.owner(), "the account page")}
+	body := accountBody{Price: s.cfg.PremiumPrice, Over: s.overviewOf(c.Context(), v.owner(), "the account page"), Changed: changedTo(c, v)}
+	if body.Devices, err = s.sessions.devices(c.Context(), v.account.ID, v.session.token); err != nil {
+		s.lack(c.Context(), "the account page is shown without the sessions", err)
+	}
 	return s.show(c, "account", frame{Title: "Your account", Viewer: v, Waits: v.halt.told(body.Over), Section: "account", Live: true, At: at, Body: body})
 }
 
@@ -226,5 +236,32 @@ func (s *Server) unsubscribe(c fiber.Ctx) error {
 	if err := s.downgrade(c.Context(), v.account); err != nil {
 		return err
 	}
-	return c.Redirect().Status(fiber.StatusSeeOther).To("/account")
+	return c.Redirect().Status(fiber.StatusSeeOther).To("/account?changed=free")
+}
+
+// changedTo returns the plan to which the viewer has just changed, if the address says so and the
+// viewer has it: then the page confirms it.
+func changedTo(c fiber.Ctx, v *viewer) string {
+	if to := c.Query("changed"); to == planOf(v.account.Role) {
+		return to
+	}
+	return ""
+}
+
+// endSessions ends one session of the viewer, or all others.
+func (s *Server) endSessions(c fiber.Ctx) error {
+	v, err := s.viewer(c, true)
+	if err != nil {
+		return err
+	}
+	if v == nil {
+		return signedOut("/account")
+	}
+	if err := s.checkForm(c, v); err != nil {
+		return err
+	}
+	if err := s.endDevices(c.Context(), v, field(c, "session")); err != nil {
+		return err
+	}
+	return c.Redirect().Status(fiber.StatusSeeOther).To("/account#sessions")
 }

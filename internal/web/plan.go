@@ -150,6 +150,10 @@ func (s *Server) healOnce(ctx context.Context) {
 type accountBody struct {
 	Price string
 	Over  *overview
+	// Changed is the plan to which the viewer has just changed; empty if the viewer has not.
+	Changed string
+	// Devices are the viewer's sessions; nil if they could not be read.
+	Devices []device
 }
 
 // downgrade makes the user Free, and removes the plan. Files with a retrieval come back all

@@ -11,6 +11,8 @@ type request struct {
 	id string
 	// ip is the address of the browser.
 	ip string
+	// agent names the browser.
+	agent string
 }
 
 // requestKey is the key of the request in a context.

@@ -44,7 +44,7 @@ func (s *Server) policy() string {
 func (s *Server) frame(c fiber.Ctx) (err error) {
 	began, id := time.Now(), rand.Text()
 	// A browser's own trace is not believed: anybody could make the site trace everything.
-	ctx, step := trace.Start(withRequest(context.Background(), request{id: id, ip: c.IP()}), "web", c.Method())
+	ctx, step := trace.Start(withRequest(context.Background(), request{id: id, ip: c.IP(), agent: agentOf(c.Get(fiber.HeaderUserAgent))}), "web", c.Method())
 	c.SetContext(ctx)
 	c.Set(fiber.HeaderXRequestID, id)
 	c.Set(fiber.HeaderContentSecurityPolicy, s.policy())
@@ -135,7 +135,7 @@ func (s *Server) checkForm(c fiber.Ctx, v *viewer) error {
 // pageOf returns the page of a form's address.
 func pageOf(action string) string {
 	switch action {
-	case "/account/free":
+	case "/account/free", "/account/sessions":
 		return "/account"
 	case "/annotations/seen":
 		return listPath

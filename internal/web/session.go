@@ -28,6 +28,8 @@ type session struct {
 	// At is when the provider made the ID token, by the provider's clock; zero if the provider
 	// did not tell.
 	At time.Time `json:"at,omitzero"`
+	// Agent names the browser in which the session began.
+	Agent string `json:"agent,omitempty"`
 	// token is in the cookie.
 	token string
 }
@@ -127,10 +129,11 @@ func ofUser(user events.UserID) string { return hashKey("user", string(user)) + 
 // ofSID is the prefix of the keys that lead from the provider's session to our sessions.
 func ofSID(sid string) string { return hashKey("sid", sid) + "." }
 
-// start makes a session with a new token for a person for whom the provider vouches.
-func (s *sessions) start(ctx context.Context, who signin.Person) (*session, error) {
+// start makes a session with a new token for a person for whom the provider vouches. agent names
+// the browser.
+func (s *sessions) start(ctx context.Context, who signin.Person, agent string) (*session, error) {
 	now := s.now()
-	sess := &session{User: who.User, SID: who.SID, IDToken: who.IDToken, At: who.At, CSRF: rand.Text(), ExpiresAt: now.Add(s.lifetime), token: rand.Text() + rand.Text()}
+	sess := &session{User: who.User, SID: who.SID, IDToken: who.IDToken, At: who.At, Agent: agent, CSRF: rand.Text(), ExpiresAt: now.Add(s.lifetime), token: rand.Text() + rand.Text()}
 	data, err := json.Marshal(sess)
 	if err != nil {
 		return nil, fmt.Errorf("start a session: %w", err)

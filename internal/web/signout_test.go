@@ -55,7 +55,7 @@ func (b *fixture) signedIn(user events.UserID, sid string) *browser {
 	if err := b.ports.SignIn(b.t.Context(), archive.Account{ID: user, Issuer: b.site.cfg.Issuer, Role: archive.Free}, nil); err != nil {
 		b.t.Fatal(err)
 	}
-	sess, err := b.site.sessions.start(b.t.Context(), signin.Person{User: user, SID: sid})
+	sess, err := b.site.sessions.start(b.t.Context(), signin.Person{User: user, SID: sid}, "Firefox on Linux")
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
@@ -66,6 +67,25 @@ func (v *viewer) until() time.Time {
 		return v.ends
 	}
 	return v.session.ExpiresAt
+}
+
+// History has the viewer's changes of plan, the last one first.
+func (v *viewer) History() []planChange {
+	var all []planChange
+	for _, c := range slices.Backward(v.account.RoleChanges()) {
+		name := "Free"
+		if c.Role == archive.Premium {
+			name = "Premium"
+		}
+		all = append(all, planChange{name, c.At})
+	}
+	return all
+}
+
+// planChange is a change of plan.
+type planChange struct {
+	Plan string
+	At   time.Time
 }
 
 // Premium reports whether the viewer pays.

@@ -184,7 +184,7 @@ func (s *Server) routes() *fiber.App {
 	app.Post(backChannelPath, s.backChannel)
 	app.Post("/logout", s.logout)
 	// Somebody may reload the answer to a form, or come back to it.
-	for _, action := range []string{"/logout", "/account/free", "/annotations/seen"} {
+	for _, action := range []string{"/logout", "/account/free", "/account/sessions", "/annotations/seen"} {
 		app.Get(action, func(c fiber.Ctx) error {
 			return c.Redirect().Status(fiber.StatusSeeOther).To(pageOf(action))
 		})
@@ -199,6 +199,7 @@ func (s *Server) routes() *fiber.App {
 	app.Post("/subscribe", s.subscribe)
 	app.Get("/account", s.account)
 	app.Post("/account/free", s.unsubscribe)
+	app.Post("/account/sessions", s.endSessions)
 	app.Get(eventsPath, s.events)
 	s.routeAPI(app)
 	return app

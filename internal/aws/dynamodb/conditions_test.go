@@ -358,7 +358,7 @@ func TestARoleIsSetWithItsPlanInOneWrite(t *testing.T) {
 	got := kept(t, a, testenv.Accounts, key)
 	plan := got["plan_id"]
 	want := asText(map[string]av{
-		"user_id": s("u"), "role": s("premium_user"), "role_changed_at": millis(at), "announce_due": millis(at), "plan_id": s(plan), "plan_why": s("upgrade"), "plan_state": s("open"),
+		"user_id": s("u"), "role": s("premium_user"), "role_changed_at": millis(at), "role_history": s(fmt.Sprint("premium_user ", at.UnixMilli())), "announce_due": millis(at), "plan_id": s(plan), "plan_why": s("upgrade"), "plan_state": s("open"),
 		"plan_opened_at": millis(at), "plan_since": millis(at), "plan_shard": shardOfU, "plan_due": millis(at), "plans_opened": n("3"),
 	})
 	if !strings.HasPrefix(plan, "upgrade-") || !maps.Equal(got, want) {
@@ -367,7 +367,7 @@ func TestARoleIsSetWithItsPlanInOneWrite(t *testing.T) {
 	if changed, err := a.Catalog.SetRole(t.Context(), "u", archive.Free, later); !changed || err != nil {
 		t.Errorf("to Free: %v, %v", changed, err)
 	}
-	want = asText(map[string]av{"user_id": s("u"), "role": s("free_user"), "role_changed_at": millis(later), "plans_opened": n("3")})
+	want = asText(map[string]av{"user_id": s("u"), "role": s("free_user"), "role_changed_at": millis(later), "role_history": s(fmt.Sprint("premium_user ", at.UnixMilli(), " free_user ", later.UnixMilli())), "plans_opened": n("3")})
 	if got := kept(t, a, testenv.Accounts, key); !maps.Equal(got, want) {
 		t.Errorf("a Free account is\n%v\nwant\n%v", got, want)
 	}

@@ -62,6 +62,7 @@ const (
 	attrRole          = "role"
 	attrRoleChangedAt = "role_changed_at"
 	attrAnnounceDue   = "announce_due"
+	attrRoleHistory   = "role_history"
 
 	// The attributes of the account's plan.
 	attrPlanID    = "plan_id"
@@ -325,6 +326,7 @@ func readAccount(it item) (archive.Account, *fields) {
 		AnnounceDue:   f.own(attrAnnounceDue),
 		Plan:          f.plan(),
 		PlansOpened:   f.count(attrPlansOpened),
+		RoleHistory:   text(it, attrRoleHistory),
 	}, f
 }
 

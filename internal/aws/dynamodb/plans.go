@@ -22,10 +22,15 @@ const planFields = "plan_id, plan_since, plan_why, plan_state, plan_opened_at, p
 
 // SetRole gives the user a role. A user who becomes Premium gets a plan, and its
 // announcement becomes due. A user who becomes Free loses the plan. All this is one
-// write. changed is false if the user has the role already; then nothing is written. The
+// write, which also keeps the change in the account's history. changed is false if the user has the role already; then nothing is written. The
 // error's kind is NotFound if there is no such account.
 func (c *Catalog) SetRole(ctx context.Context, id events.UserID, role archive.Role, at time.Time) (changed bool, err error) {
-	values := item{":role": str(string(role)), ":at": num(at.UnixMilli())}
+	// The history decides nothing. So it may miss a change that another process makes now.
+	before, err := c.Account(ctx, id)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return false, err
+	}
+	values := item{":role": str(string(role)), ":at": num(at.UnixMilli()), ":history": str(before.Changed(role, at))}
 	change := "SET #r = :role, role_changed_at = :at REMOVE announce_due, " + planFields
 	if role == archive.Premium {
 		set, plan := planValues(id, archive.Plan{ID: "upgrade-" + rand.Text(), UpgradedAt: at, Why: archive.Upgrade, State: archive.PlanOpen, OpenedAt: at, Due: at})
@@ -34,6 +39,7 @@ func (c *Catalog) SetRole(ctx context.Context, id events.UserID, role archive.Ro
 			values[k] = v
 		}
 	}
+	change = "SET role_history = :history," + strings.TrimPrefix(change, "SET")
 	_, err = c.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName:                           &c.accounts,
 		Key:                                 userKey(id),

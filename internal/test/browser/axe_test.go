@@ -70,7 +70,7 @@ func (b *tab) apart(what string) {
 	b.t.Helper()
 	over := eval[[]string](b, `[...document.querySelectorAll(".jobs li")].flatMap(row => {
 		const box = (e) => { const r = document.createRange(); r.selectNodeContents(e); return r.getBoundingClientRect(); };
-		const cells = [...row.children].map(e => [e, e.matches(".badge") ? e.getBoundingClientRect() : box(e)]).filter(([, r]) => r.width > 0);
+		const cells = [...row.children].map(e => [e, e.matches(".badge, .get, :has(> .long)") ? e.getBoundingClientRect() : box(e)]).filter(([, r]) => r.width > 0);
 		const bad = cells.filter(([, r]) => r.right > row.getBoundingClientRect().right + 1).map(([e]) => e.textContent + " is out of its row");
 		cells.forEach(([a, p], i) => cells.slice(i + 1).forEach(([b, q]) => {
 			if (p.left < q.right - 1 && q.left < p.right - 1 && p.top < q.bottom - 1 && q.top < p.bottom - 1) bad.push(a.textContent + " is over " + b.textContent);

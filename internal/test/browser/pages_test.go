@@ -3,8 +3,11 @@
 package browser
 
 import (
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/local/stack"
@@ -63,7 +66,9 @@ func seeAll(t *testing.T, base string, l look, states []shownState) {
 		{"sign-in", stranger, "/login"},
 		{"not-found", stranger, "/nowhere"},
 		{"refused", stranger, "/callback?state=x"},
+		{"help", stranger, "/help"},
 		{"home-signed-in", free, "/"},
+		{"home-premium", premium, "/"},
 		{"list-free", free, "/annotations"},
 		{"list-premium", premium, "/annotations"},
 		{"list-filtered", premium, "/annotations?state=coming&q=panel&sort=oldest"},
@@ -94,6 +99,15 @@ func seeAll(t *testing.T, base string, l look, states []shownState) {
 	}
 	for _, tb := range everybody {
 		tb.calm("a reader")
+	}
+}
+
+// put stores an object.
+func put(t *testing.T, s *stack.Stack, o archive.Object, body string) {
+	t.Helper()
+	objects := s3.NewFromConfig(s.AWSConfig, func(opts *s3.Options) { opts.UsePathStyle = true })
+	if _, err := objects.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &o.Bucket, Key: &o.Key, Body: strings.NewReader(body)}); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -166,7 +180,9 @@ func gallery(t *testing.T, s *stack.Stack, user events.UserID) []shownState {
 	show(running, "running")
 	failed := job("failed")
 	failed.Status, failed.ArchiveID = "FAILED", ""
+	failed.InputFileName = "a_cohort_with_a_rather_long_name_chr22_2026-10-01_recalibrated.vcf.gz"
 	add(failed)
+	put(t, s, failed.Log, "reading the input\nline 17: REF is missing\nthe annotation stops\n")
 	show(failed, "failed")
 	planned := job("planned")
 	add(planned)

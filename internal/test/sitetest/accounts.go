@@ -101,6 +101,9 @@ func roleChangesWithPlan(t *testing.T, p Ports) {
 	if free.Plan != nil || !free.AnnounceDue.IsZero() || !free.RoleChangedAt.Equal(begin.Add(2*time.Hour)) {
 		t.Errorf("the Free account is %+v, want no plan and nothing to announce", free)
 	}
+	if h := free.RoleChanges(); len(h) != 2 || h[0].Role != archive.Premium || !h[0].At.Equal(begin) || h[1].Role != archive.Free || !h[1].At.Equal(begin.Add(2*time.Hour)) {
+		t.Errorf("the history is %+v, want Premium and Free with their times", h)
+	}
 	if second := set(archive.Premium, begin.Add(3*time.Hour), true); second.Plan == nil || second.Plan.ID == first.Plan.ID {
 		t.Errorf("the second upgrade has the plan %+v, want another than %s", second.Plan, first.Plan.ID)
 	}
