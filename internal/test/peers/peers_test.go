@@ -327,8 +327,8 @@ var claims = []struct {
 			if _, err := f.Objects.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &job.Copy.Bucket, Key: &job.Copy.Key, VersionId: &job.Copy.Version}); err != nil {
 				return fmt.Errorf("%s: the archive: %w", id, err)
 			}
-			if size, there, err := f.objects.Size(ctx, job.Result); err != nil || !there || size != int64(len("another")) {
-				return fmt.Errorf("%s: at the key are %d bytes; %v", id, size, err)
+			if there, err := f.objects.Stat(ctx, job.Result); err != nil || there.Size != int64(len("another")) {
+				return fmt.Errorf("%s: at the key are %d bytes; %v", id, there.Size, err)
 			}
 		}
 		return nil
