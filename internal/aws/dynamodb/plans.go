@@ -21,9 +21,10 @@ import (
 const planFields = "plan_id, plan_since, plan_why, plan_state, plan_opened_at, plan_held_by, plan_approved_micro_usd, plan_empty_since, plan_shard, plan_due"
 
 // SetRole gives the user a role. A user who becomes Premium gets a plan, and its
-// announcement becomes due. A user who becomes Free loses the plan. All this is one
-// write, which also keeps the change in the account's history. changed is false if the user has the role already; then nothing is written. The
-// error's kind is NotFound if there is no such account.
+// announcement becomes due. A user who becomes Free loses the plan. All this is one write,
+// which also keeps the change in the account's history. changed is false if the user has the
+// role already; then nothing is written. The error's kind is NotFound if there is no such
+// account.
 func (c *Catalog) SetRole(ctx context.Context, id events.UserID, role archive.Role, at time.Time) (changed bool, err error) {
 	// The history decides nothing. So it may miss a change that another process makes now.
 	before, err := c.Account(ctx, id)
@@ -39,7 +40,7 @@ func (c *Catalog) SetRole(ctx context.Context, id events.UserID, role archive.Ro
 			values[k] = v
 		}
 	}
-	change = "SET role_history = :history," + strings.TrimPrefix(change, "SET")
+	change = strings.Replace(change, "role_changed_at = :at", "role_changed_at = :at, role_history = :history", 1)
 	_, err = c.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName:                           &c.accounts,
 		Key:                                 userKey(id),
