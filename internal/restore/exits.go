@@ -42,7 +42,7 @@ const (
 	NoKey Exit = "no key"
 	// Disagree: Glacier gives another status than the notification.
 	Disagree Exit = "Glacier says otherwise"
-	// WrongRetrieval: at Glacier, the retrieval belongs to another archive.
+	// WrongRetrieval: at Glacier, the job's retrieval belongs to another archive.
 	WrongRetrieval Exit = "wrong retrieval"
 	// NoTreeHash: Glacier gives no tree hash for a large file.
 	NoTreeHash Exit = "no tree hash"
@@ -111,7 +111,7 @@ func Exits() []Rule {
 		{Exit: Outdated, Action: Drop, Why: "the job has a newer temporary copy, or one on its way"},
 		{Exit: NoKey, Action: DeadLetter, Why: "an operator must repair the catalog first"},
 		{Exit: Disagree, Action: Wait, Why: "the notification is a hint; Glacier decides, and its answer may lag behind"},
-		{Exit: WrongRetrieval, Action: DeadLetter, Why: "Glacier and the catalog contradict each other"},
+		{Exit: WrongRetrieval, Action: TakeBack, Why: "another program archived the file again and left the retrieval's id; the gate counts the tries"},
 		{Exit: NoTreeHash, Action: DeadLetter, Why: "without a tree hash, no copy can be proven"},
 		{Exit: TooLarge, Action: DeadLetter, Why: "a repetition changes nothing: the file stays too large"},
 		{Exit: Failed, Action: TakeBack, Why: "another retrieval may succeed; the gate counts the tries"},

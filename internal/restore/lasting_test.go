@@ -1,7 +1,9 @@
 package restore_test
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	awsglacier "github.com/aws/aws-sdk-go-v2/service/glacier"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/gas-restore/gas/internal/archive"
@@ -260,5 +263,68 @@ func (b *fixture) archiveAgain(id events.JobID, body []byte) {
 	}
 	if _, err := dynamodb.NewFromConfig(b.Config).UpdateItem(b.t.Context(), update); err != nil {
 		b.t.Fatal(err)
+	}
+}
+
+// TestARetrievalOfAnEarlierArchiveIsTakenBack has a job that another program archived again. The
+// program left the id of the retrieval of the earlier archive.
+func TestARetrievalOfAnEarlierArchiveIsTakenBack(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{1000, part + 1000} {
+		for _, c := range []struct {
+			name     string
+			names    bool // the notification names the new archive
+			occupied bool // the earlier file is at the key
+		}{
+			{"Glacier's notification", false, false},
+			{"a notification that names the new archive", true, false},
+			{"the earlier file is at the key", false, true},
+		} {
+			if c.names && size < part {
+				continue // Glacier names the archive of its retrieval, and the sweep too
+			}
+			t.Run(fmt.Sprint(size, " bytes, ", c.name), func(t *testing.T) {
+				t.Parallel()
+				b, earlier, later := newFixture(t), random(size), random(size+1)
+				e := b.retrieved("j", earlier)
+				up, err := b.Vaults.UploadArchive(t.Context(), &awsglacier.UploadArchiveInput{AccountId: aws.String("-"), VaultName: aws.String(testenv.VaultID), Body: bytes.NewReader(later)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				b.SetAttribute("j", "archive_id", &types.AttributeValueMemberS{Value: *up.ArchiveId})
+				for _, left := range []string{"archive_size", "tree_hash"} {
+					b.SetAttribute("j", left, &types.AttributeValueMemberNULL{Value: true})
+				}
+				if c.names {
+					e.ArchiveID = events.ArchiveID(*up.ArchiveId)
+				}
+				if c.occupied {
+					b.put(b.Job("j").Result, string(earlier))
+				}
+				var out testenv.Emitted
+				err = b.Restore(t.Context(), e, out.Emit)
+				if c.occupied {
+					if !fault.Is(err, fault.Invalid) || b.archives() != 2 || asked(&out) != 0 || b.Job("j").ArchiveID == "" {
+						t.Errorf("got %v, %d archives, %d tasks; want a dead letter, and nothing deleted", err, b.archives(), asked(&out))
+					}
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				job := b.Job("j")
+				if _, there := b.object(job.Result); there || b.archives() != 2 || asked(&out) != 1 || job.RetrievalID != "" {
+					t.Errorf("object there %v, %d archives, %d tasks, retrieval %q; want the archives alone, and one task", there, b.archives(), asked(&out), job.RetrievalID)
+				}
+				// Thaw requests the archive that the job has.
+				b.deliver(b.retrieve(job), &out)
+				if _, err := b.Vaults.DeleteArchive(t.Context(), &awsglacier.DeleteArchiveInput{AccountId: aws.String("-"), VaultName: aws.String(testenv.VaultID), ArchiveId: aws.String(string(e.ArchiveID))}); err != nil && !c.names {
+					t.Fatal(err)
+				}
+				if got, ok := b.object(job.Result); !ok || !bytes.Equal(got, later) {
+					t.Errorf("at the key: %v, %d bytes, equal %v", ok, len(got), bytes.Equal(got, later))
+				}
+			})
+		}
 	}
 }

@@ -68,8 +68,8 @@ func (r *Restorer) takeBack(ctx context.Context, f *file, why *stopped) error {
 		return fmt.Errorf("another retrieval of the archive would not help: %w (%w)", err, why)
 	}
 	failure := archive.GlacierFailed
-	if why.at == Expired {
-		failure = archive.OutputExpired
+	if why.at == Expired || why.at == WrongRetrieval {
+		failure = archive.OutputExpired // this archive has no output
 	}
 	pause := archive.Pause(f.job.History.Failed[failure] + 1)
 	f.log.Warn("the retrieval failed or expired: asking again", "how", failure, "not_before", pause, "tries", f.job.History.Tries, "err", why)

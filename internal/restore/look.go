@@ -78,6 +78,8 @@ func (r *Restorer) lookAtCatalog(ctx context.Context, f *file) error {
 		return stopf(NotArchived, "the file is not archived any more")
 	case job.ArchiveID != notification.ArchiveID && restored:
 		return stopf(ArchivedAgain, "the file was back, and is archived again since")
+	case job.ArchiveID != notification.ArchiveID && job.RetrievalID != "" && job.RetrievalID == notification.RetrievalID:
+		return r.lookAtLeftover(ctx, f)
 	case job.ArchiveID != notification.ArchiveID:
 		return stopf(WrongArchive, "wrong archive id: the notification names %q, the catalog %q", notification.ArchiveID, job.ArchiveID)
 	case job.RetrievalID == "" && job.Intent != nil:
@@ -111,6 +113,27 @@ func (f *file) identify() error {
 	return nil
 }
 
+// lookAtLeftover asks Glacier of which archive the job's retrieval is. If another program archived
+// the file again and left the retrieval's id, the retrieval is of the earlier archive, and the
+// job waits for an output that never comes. The error always says why to leave: an object at the
+// key may be the file of the earlier archive, so it proves nothing here.
+func (r *Restorer) lookAtLeftover(ctx context.Context, f *file) error {
+	got, err := r.Vault.Describe(ctx, f.job)
+	switch {
+	case fault.Is(err, fault.NotFound):
+		return stop(Expired, err)
+	case err != nil:
+		return err
+	case got.ArchiveID != f.job.ArchiveID:
+		return wrongRetrieval(got)
+	}
+	return stopf(WrongArchive, "wrong archive id: the notification names %q, the catalog and Glacier %q", f.notification.ArchiveID, got.ArchiveID)
+}
+
+func wrongRetrieval(r archive.Retrieval) error {
+	return stopf(WrongRetrieval, "wrong retrieval: Glacier says that it belongs to archive %q", r.ArchiveID)
+}
+
 // lookAtGlacier asks Glacier about the retrieval of a large file, or about a retrieval that
 // the notification calls failed. If Glacier says so too, the file may still be in S3: a
 // retrieval also fails when its archive is deleted, and the restorer deletes an archive after
@@ -130,7 +153,7 @@ func (r *Restorer) lookAtGlacier(ctx context.Context, f *file) (err error) {
 	case !f.large:
 		return stopf(Disagree, "the notification says that the retrieval failed, Glacier says %s", got.Status)
 	case got.ArchiveID != f.job.ArchiveID:
-		return stopf(WrongRetrieval, "wrong retrieval: Glacier says that it belongs to archive %q", got.ArchiveID)
+		return wrongRetrieval(got)
 	case got.Status != archive.Succeeded:
 		return stopf(Disagree, "the notification says that the retrieval succeeded, Glacier says %s", got.Status)
 	default:

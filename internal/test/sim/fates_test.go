@@ -251,6 +251,28 @@ func (w *world) archiveAgain(ids ...events.JobID) {
 	}
 }
 
+// archivedByAnother is a program that brings a file back by itself, and archives another file in
+// its place. It leaves what it does not know: the id of our retrieval.
+func (w *world) archivedByAnother(id events.JobID) {
+	w.t.Helper()
+	job, body := w.job(id), append([]byte("another "), w.bodies[id]...)
+	vault := aws.String(testenv.VaultID)
+	out, err := w.Vaults.UploadArchive(w.t.Context(), &awsglacier.UploadArchiveInput{AccountId: aws.String("-"), VaultName: vault, Body: bytes.NewReader(body)})
+	if err == nil {
+		_, err = w.Vaults.DeleteArchive(w.t.Context(), &awsglacier.DeleteArchiveInput{AccountId: aws.String("-"), VaultName: vault, ArchiveId: aws.String(string(job.ArchiveID))})
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.SetAttribute(id, "archive_id", &types.AttributeValueMemberS{Value: *out.ArchiveId})
+	for _, of := range []string{"archive_size", "tree_hash"} {
+		w.SetAttribute(id, of, &types.AttributeValueMemberNULL{Value: true})
+	}
+	w.mu.Lock()
+	w.bodies[id] = body
+	w.mu.Unlock()
+}
+
 // changeOfMind lets a user who became Premium a moment ago go back to Free, and perhaps
 // become Premium once more.
 func (w *world) changeOfMind(user events.UserID, after, then time.Duration) {

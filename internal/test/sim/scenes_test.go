@@ -533,6 +533,20 @@ var scenes = append([]lasting{
 			}
 			w.fixed()
 		}},
+	{name: "archived-by-another", what: "all reports of Glacier are lost; another program brings the file back, archives another one and leaves the retrieval's id", before: "the earlier file came back, and the new archive was deleted",
+		most: bounds{2, 2 * price, 0, 1}, ends: "the retrieval is taken back, and the new archive is requested",
+		play: func(w *world) {
+			w.SNS.SetDelivery(func(arn string) []time.Duration {
+				if arn == w.cfg.RestoreTopic && w.did() < 2 {
+					return nil
+				}
+				return []time.Duration{0}
+			})
+			w.one()
+			w.during(7 * time.Minute)
+			w.archivedByAnother("ada-00")
+			w.fixed()
+		}},
 	{name: "cut-off", what: "every call of DynamoDB, Glacier and S3 is cut off, for four hours", before: "dead letters after two hours",
 		most: bounds{3, 3 * price, 0, 1.5}, ends: "back without help, and no letter is written",
 		play: func(w *world) {
