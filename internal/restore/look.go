@@ -113,10 +113,10 @@ func (f *file) identify() error {
 	return nil
 }
 
-// lookAtLeftover asks Glacier of which archive the job's retrieval is. If another program archived
-// the file again and left the retrieval's id, the retrieval is of the earlier archive, and the
-// job waits for an output that never comes. The error always says why to leave: an object at the
-// key may be the file of the earlier archive, so it proves nothing here.
+// lookAtLeftover asks Glacier about the job's retrieval. If another program archived the file
+// again and left the retrieval's id, the retrieval belongs to the earlier archive, and the job
+// waits for an output that never comes. The error always says why to leave: an object at the key
+// may be the file of the earlier archive, so it proves nothing here.
 func (r *Restorer) lookAtLeftover(ctx context.Context, f *file) error {
 	got, err := r.Vault.Describe(ctx, f.job)
 	switch {

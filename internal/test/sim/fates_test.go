@@ -251,8 +251,8 @@ func (w *world) archiveAgain(ids ...events.JobID) {
 	}
 }
 
-// archivedByAnother is a program that brings a file back by itself, and archives another file in
-// its place. It leaves what it does not know: the id of our retrieval.
+// archivedByAnother is another program that brings a file back, and archives another file in its
+// place. It leaves what it does not know: the id of our retrieval.
 func (w *world) archivedByAnother(id events.JobID) {
 	w.t.Helper()
 	job, body := w.job(id), append([]byte("another "), w.bodies[id]...)
