@@ -105,7 +105,7 @@ crash-restore: ## break every call of a restore, and every call of the next one,
 	GAS_CRASH_LONG=1 go test -race -count=1 -timeout 30m -run TestWhereverAWorkerDies -v ./internal/restore | grep -v level=
 
 faults: ## the pipeline in simulated time: all fault points in all modes, 1,000 seeds (or GAS_SIM_SEEDS, from GAS_SIM_SEED on)
-	cd internal/test/sim && GAS_SIM_POINTS=$(or $(GAS_SIM_POINTS),all) GAS_SIM_SEEDS=$(or $(GAS_SIM_SEEDS),1000) GAS_SIM_LASTING=all go test -vet=off -timeout $(or $(GAS_SIM_TIME),48h) -run 'TestEvery|TestSeeds|TestWhatLasts'
+	cd internal/test/sim && GAS_SIM_POINTS=$(or $(GAS_SIM_POINTS),all) GAS_SIM_SEEDS=$(or $(GAS_SIM_SEEDS),1000) GAS_SIM_LASTING=all go test -vet=off -timeout $(or $(GAS_SIM_TIME),48h) -run 'TestEvery|TestSeeds|TestWhatLasts|TestTheServices'
 
 faults-bugs: ## plant each bug of the list, and see the simulation find it
 	cd internal/test/sim && GAS_SIM_BUGS=1000 go test -vet=off -timeout 4h -run TestPlanted

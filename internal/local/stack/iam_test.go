@@ -81,6 +81,8 @@ func try(ctx context.Context, cfg aws.Config, p estate.Place, c estate.Call) err
 		_, err = tables.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: map[string]ddb.KeysAndAttributes{*table: {Keys: []map[string]ddb.AttributeValue{item}}}})
 	case "DynamoDB.PutItem":
 		_, err = tables.PutItem(ctx, &dynamodb.PutItemInput{TableName: table, Item: item, ConditionExpression: aws.String("attribute_exists(" + keyName + ")")})
+	case "DynamoDB.DeleteItem":
+		_, err = tables.DeleteItem(ctx, &dynamodb.DeleteItemInput{TableName: table, Key: item})
 	case "DynamoDB.UpdateItem":
 		_, err = tables.UpdateItem(ctx, &dynamodb.UpdateItemInput{TableName: table, Key: item, UpdateExpression: aws.String("REMOVE x"), ConditionExpression: aws.String("attribute_exists(" + keyName + ")")})
 	case "DynamoDB.Query":
@@ -128,6 +130,8 @@ func try(ctx context.Context, cfg aws.Config, p estate.Place, c estate.Call) err
 		_, err = objects.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: bucket})
 	case "S3.ListObjectsV2":
 		_, err = objects.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: bucket, MaxKeys: aws.Int32(1)})
+	case "S3.ListObjectVersions":
+		_, err = objects.ListObjectVersions(ctx, &s3.ListObjectVersionsInput{Bucket: bucket, MaxKeys: aws.Int32(1)})
 	case "S3.HeadObject":
 		_, err = objects.HeadObject(ctx, &s3.HeadObjectInput{Bucket: bucket, Key: key})
 	case "S3.HeadObject of a version":
