@@ -71,7 +71,7 @@ var lasts = []bug{
 	{"another archive bucket is an expired copy", "internal/aws/s3cold/s3cold.go",
 		`fault.Because(fault.Denied, "another archive bucket",`, `fault.Because(fault.NotFound, "another archive bucket",`, in("s3-wrong-bucket"), nil},
 	{"a copy of S3 that expired is waited for", "internal/aws/s3cold/s3cold.go",
-		"		case derr != nil:\n			return archive.Output{}, derr", "		case derr != nil:\n			return archive.Output{}, fault.New(fault.Wait, derr)", in("s3-expires"), nil},
+		"		case derr != nil:\n			return archive.Output{}, derr", "		case derr != nil:\n			return archive.Output{}, fault.New(fault.Wait, derr)", in("s3-expired-unheard"), nil},
 	{"the audit opens plans for who is Free", "internal/reconcile/plans.go",
 		"a.Role != archive.Premium || a.Plan != nil", "a.Role == archive.Premium || a.Plan != nil", in("role-written"), nil},
 	{"the audit sees nobody who has no plan", "internal/reconcile/plans.go",

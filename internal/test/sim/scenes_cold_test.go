@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -120,6 +121,28 @@ var coldScenes = []lasting{
 		play: func(w *world) {
 			w.in(archive.Glacier)
 			w.trouble(outputExpired, 1)
+			w.archived("ada", 1000, 8*mib+5)
+			w.run("bridge")
+			w.run("thaw")
+			w.run("web")
+			w.upgrade("ada", true)
+			w.during(20 * time.Minute)
+			w.darken(50*time.Hour, false)
+			w.fixed()
+			w.run("restore")
+		}},
+	{name: "s3-expired-unheard", what: "the same, S3's events of that are lost, and no sweep runs", before: "not measured",
+		most: bounds{4, 4 * price, 0, 1}, ends: "restore finds no copy, and each is requested once more",
+		play: func(w *world) {
+			w.in(archive.Glacier)
+			w.cfg.SweepEvery = never
+			w.trouble(outputExpired, 1)
+			w.S3.SetEventDelivery(func(e s3.Event) []time.Duration {
+				if strings.Contains(e.Name, "Delete") {
+					return nil
+				}
+				return []time.Duration{0}
+			})
 			w.archived("ada", 1000, 8*mib+5)
 			w.run("bridge")
 			w.run("thaw")
