@@ -167,7 +167,7 @@ func hunting(effects map[string]int, seeds int) (all []string) {
 // TestPlantedBugsAreCaught plants the first GAS_SIM_BUGS bugs, or one if it is not set.
 // It takes only bugs with a description that GAS_SIM_BUG matches.
 func TestPlantedBugsAreCaught(t *testing.T) {
-	effects := elsewhere(t, quiet).Effects
+	effects := effectsOf(t)
 	only := regexp.MustCompile(os.Getenv("GAS_SIM_BUG"))
 	for _, b := range bugs[:min(setting(t, "GAS_SIM_BUGS", 1), len(bugs))] {
 		if !only.MatchString(b.what) {

@@ -67,7 +67,7 @@ func leftOut(broken, chance report, seeds map[string][]string, try int) (all []s
 func TestReport(t *testing.T) {
 	began := time.Now()
 	count, from := setting(t, "GAS_SIM_SEEDS", 1000), setting(t, "GAS_SIM_SEED", 1)
-	effects := elsewhere(t, quiet).Effects
+	effects := effectsOf(t)
 	points := slices.Sorted(maps.Keys(effects))
 	var out strings.Builder
 	say := func(format string, args ...any) { fmt.Fprintf(&out, format+"\n", args...) }
