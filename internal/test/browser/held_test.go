@@ -3,6 +3,7 @@
 package browser
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -20,6 +21,10 @@ func TestAPlanOverTheBudgetSaysThatItWaits(t *testing.T) {
 	ada.press(`form[action="/subscribe"] button`)
 	ada.until(`location.pathname === "/annotations"`)
 	ada.until(`(() => { if (document.body.innerText.includes("12 files wait for approval")) return true; location.reload(); return false; })()`)
+	if strings.Contains(eval[string](ada, `document.querySelector("main").innerText`), "We request") {
+		t.Error("the list says that the files are requested, and they wait")
+	}
+	ada.open("/annotations") // without the confirmation of the change
 	first := eval[string](ada, `document.querySelector("main").innerText`)
 	for _, name := range []string{"light", "dark"} {
 		ada.scheme(name)
