@@ -248,15 +248,7 @@ func (s *Server) apiDownload(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	j, err := v.ownJob()
-	if err != nil {
-		return err
-	}
-	to, err := s.downloadLink(c.Context(), v.owner(), j, v.until())
-	if err != nil {
-		return err
-	}
-	return c.Redirect().Status(http.StatusFound).To(to)
+	return lead(c, v, s.downloadLink)
 }
 
 func (s *Server) apiSubscribe(c fiber.Ctx) error {

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -133,15 +134,7 @@ func (s *Server) download(c fiber.Ctx) error {
 	if v == nil {
 		return err
 	}
-	j, err := v.ownJob()
-	if err != nil {
-		return err
-	}
-	to, err := s.downloadLink(c.Context(), v.owner(), j, v.until())
-	if err != nil {
-		return err
-	}
-	return c.Redirect().Status(http.StatusFound).To(to)
+	return lead(c, v, s.downloadLink)
 }
 
 // logFile leads to the log of a job.
@@ -150,11 +143,17 @@ func (s *Server) logFile(c fiber.Ctx) error {
 	if v == nil {
 		return err
 	}
+	return lead(c, v, s.logLink)
+}
+
+// lead redirects to a link to an object of the viewer's job. link makes the link, for credentials
+// that end at a time.
+func lead(c fiber.Ctx, v *viewer, link func(ctx context.Context, of owner, j archive.Job, ends time.Time) (string, error)) error {
 	j, err := v.ownJob()
 	if err != nil {
 		return err
 	}
-	to, err := s.logLink(c.Context(), v.owner(), j, v.until())
+	to, err := link(c.Context(), v.owner(), j, v.until())
 	if err != nil {
 		return err
 	}
