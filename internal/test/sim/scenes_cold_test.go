@@ -35,6 +35,22 @@ func (w *world) byHand(id events.JobID, tier types.Tier) {
 	}
 }
 
+// expire lets the temporary copies of two archives expire while restore is away. Then restore
+// starts.
+func (w *world) expire() {
+	w.in(archive.Glacier)
+	w.trouble(outputExpired, 1)
+	w.archived("ada", 1000, 8*mib+5)
+	w.run("bridge")
+	w.run("thaw")
+	w.run("web")
+	w.upgrade("ada", true)
+	w.during(20 * time.Minute)
+	w.darken(50*time.Hour, false)
+	w.fixed()
+	w.run("restore")
+}
+
 // coldScenes are scenes with archives in S3's cold storage classes.
 var coldScenes = []lasting{
 	{name: "s3-events-lost", what: "twelve archives in GLACIER, and all events of S3 are lost", before: "not measured",
@@ -119,39 +135,19 @@ var coldScenes = []lasting{
 	{name: "s3-expires", what: "restore is away, then everything is for two days, and temporary copies expire", before: "not measured",
 		most: bounds{4, 4 * price, 0, 1}, ends: "each is requested once more",
 		play: func(w *world) {
-			w.in(archive.Glacier)
-			w.trouble(outputExpired, 1)
-			w.archived("ada", 1000, 8*mib+5)
-			w.run("bridge")
-			w.run("thaw")
-			w.run("web")
-			w.upgrade("ada", true)
-			w.during(20 * time.Minute)
-			w.darken(50*time.Hour, false)
-			w.fixed()
-			w.run("restore")
+			w.expire()
 		}},
 	{name: "s3-expired-unheard", what: "the same, S3's events of that are lost, and no sweep runs", before: "not measured",
 		most: bounds{4, 4 * price, 0, 1}, ends: "restore finds no copy, and each is requested once more",
 		play: func(w *world) {
-			w.in(archive.Glacier)
 			w.cfg.SweepEvery = never
-			w.trouble(outputExpired, 1)
 			w.S3.SetEventDelivery(func(e s3.Event) []time.Duration {
 				if strings.Contains(e.Name, "Delete") {
 					return nil
 				}
 				return []time.Duration{0}
 			})
-			w.archived("ada", 1000, 8*mib+5)
-			w.run("bridge")
-			w.run("thaw")
-			w.run("web")
-			w.upgrade("ada", true)
-			w.during(20 * time.Minute)
-			w.darken(50*time.Hour, false)
-			w.fixed()
-			w.run("restore")
+			w.expire()
 		}},
 	{name: "s3-wrong-bucket", what: "restore alone has a wrong GAS_ARCHIVE_BUCKET, for 16 hours", before: "not measured",
 		most: bounds{1, price, 1, 0.5}, ends: "a dead letter; after the fix and a replay the copy is still there",
