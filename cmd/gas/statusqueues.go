@@ -29,28 +29,31 @@ type queue struct {
 // queues returns the work in the streams.
 func queues(ctx context.Context, b *bus.Bus) ([]queue, error) {
 	var all []queue
-	for _, q := range []struct{ stream, consumer string }{
-		{events.StreamPremium, bus.ConsumerPlan}, {events.StreamThaw, bus.ConsumerRequest},
-		{events.StreamRestore, bus.ConsumerRestore}, {events.StreamDead, ""},
-	} {
-		st, err := b.JS.Stream(ctx, q.stream)
+	for _, name := range []string{events.StreamPremium, events.StreamThaw, events.StreamRestore, events.StreamDead} {
+		st, err := b.JS.Stream(ctx, name)
 		if err != nil {
-			return nil, fmt.Errorf("stream %s: %w", q.stream, err)
+			return nil, fmt.Errorf("stream %s: %w", name, err)
 		}
 		state := st.CachedInfo().State
-		row := queue{Stream: q.stream, Waiting: state.Msgs}
+		row := queue{Stream: name, Waiting: state.Msgs}
 		if state.Msgs > 0 {
 			row.Oldest = state.FirstTime.UTC()
 		}
-		if q.consumer != "" {
-			c, err := b.JS.Consumer(ctx, q.stream, q.consumer)
-			switch {
-			case errors.Is(err, jetstream.ErrConsumerNotFound):
-				row.Note = "its consumer is not there: run `gas provision`"
-			case err != nil:
-				return nil, fmt.Errorf("consumer %s: %w", q.consumer, err)
-			default:
-				row.split(state.Msgs, c.CachedInfo())
+		if work := bus.WorkConsumers(name); len(work) > 0 {
+			var of []*jetstream.ConsumerInfo
+			for _, consumer := range work {
+				c, err := b.JS.Consumer(ctx, name, consumer)
+				switch {
+				case errors.Is(err, jetstream.ErrConsumerNotFound):
+					row.Note = "its consumer " + consumer + " is not there: run `gas provision`"
+				case err != nil:
+					return nil, fmt.Errorf("consumer %s: %w", consumer, err)
+				default:
+					of = append(of, c.CachedInfo())
+				}
+			}
+			if row.Note == "" {
+				row.split(state.Msgs, of...)
 			}
 		}
 		all = append(all, row)
@@ -59,10 +62,15 @@ func queues(ctx context.Context, b *bus.Bus) ([]queue, error) {
 }
 
 // split separates messages in flight and messages put aside from the waiting ones. The
-// stream and the consumer were read one after the other, and work continued in between.
-func (q *queue) split(msgs uint64, c *jetstream.ConsumerInfo) {
-	q.InHand = min(msgs, uint64(c.NumAckPending))
-	q.Waiting = min(msgs-q.InHand, c.NumPending)
+// stream and the consumers were read one after the other, and work continued in between.
+func (q *queue) split(msgs uint64, of ...*jetstream.ConsumerInfo) {
+	q.InHand, q.Waiting = 0, 0
+	for _, c := range of {
+		q.InHand += uint64(c.NumAckPending)
+		q.Waiting += c.NumPending
+	}
+	q.InHand = min(msgs, q.InHand)
+	q.Waiting = min(msgs-q.InHand, q.Waiting)
 	q.Aside = msgs - q.InHand - q.Waiting
 }
 

@@ -23,8 +23,8 @@ import (
 func TestWhatIsInHandDoesNotWait(t *testing.T) {
 	ns := testenv.NATS(t)
 	b := testenv.Bus(t, ns, "operator")
-	for i := range 5 {
-		if _, err := b.Publish(t.Context(), events.ThawRequested{ID: fmt.Sprint("m", i), UserID: "moss", JobID: events.JobID(fmt.Sprint("j", i)), ArchiveID: "a"}); err != nil {
+	for i := range 5 { // the last one is in the lane
+		if _, err := b.Publish(t.Context(), events.ThawRequested{ID: fmt.Sprint("m", i), UserID: "moss", JobID: events.JobID(fmt.Sprint("j", i)), ArchiveID: "a", First: i == 4}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -161,6 +161,9 @@ func TestKEDAAsksForTheConsumersThatProvisionMakes(t *testing.T) {
 		t.Fatal("the template has no classes of messages that were put aside")
 	}
 	asked := []string{bus.ConsumerRestore}
+	if strings.Contains(template, `consumer: {{ printf "%s-first" (index $work 1) }}`) {
+		asked = append(asked, bus.ConsumerRestore+"-first")
+	}
 	for _, class := range strings.Fields(m[1]) {
 		asked = append(asked, bus.ConsumerRestore+"-aside-"+strings.Trim(class, `"`))
 	}

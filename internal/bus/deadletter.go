@@ -136,7 +136,7 @@ func LetterSubject(e events.Event) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return events.DeadLetter{Stream: stream, Consumer: consumerOf(stream), SourceSubject: e.Subject()}.Subject(), nil
+	return events.DeadLetter{Stream: stream, Consumer: queueOfStream(stream).consumer, SourceSubject: e.Subject()}.Subject(), nil
 }
 
 // LetterSubjects returns the subjects of all dead letters, in one call: most work has none.

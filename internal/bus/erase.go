@@ -29,14 +29,14 @@ func TracesOf(user events.UserID, jobs []events.JobID) []Traces {
 	premium := Traces{What: "stream " + events.StreamPremium, stream: events.StreamPremium, exact: map[string]bool{"premium.upgraded." + u: true}}
 	tasks := Traces{What: "stream " + events.StreamThaw, stream: events.StreamThaw, exact: map[string]bool{}}
 	for _, prefix := range []string{"", asidePrefix + "*."} {
-		tasks.under = append(tasks.under, prefix+events.ThawSubject(user))
+		tasks.under = append(tasks.under, prefix+events.ThawSubject(user), prefix+events.ThawFirstSubject(user))
 	}
 	finished := Traces{What: "stream " + events.StreamRestore, stream: events.StreamRestore, exact: map[string]bool{}}
 	swept := Traces{What: "bucket " + BucketSweep, stream: "KV_" + BucketSweep, exact: map[string]bool{"$KV." + BucketSweep + ".sweep.plan." + u: true}}
 	for _, id := range jobs {
 		j := events.Token(string(id))
 		tasks.exact["thaw.requested."+j] = true // of older releases
-		finished.exact["restore.completed."+j] = true
+		finished.exact["restore.completed."+j], finished.exact["restore.first."+j] = true, true
 		for _, kind := range []string{"job", "flag"} {
 			swept.exact["$KV."+BucketSweep+".sweep."+kind+"."+j] = true
 		}

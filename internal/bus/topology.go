@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -89,15 +88,15 @@ func streams(s Settings) []jetstream.StreamConfig {
 	audit.Discard, audit.DenyDelete, audit.DenyPurge, audit.AllowAtomicPublish = jetstream.DiscardNew, true, true, false
 	var all []jetstream.StreamConfig
 	for _, q := range queues {
-		all = append(all, work(q.stream, q.description, append(slices.Clone(q.subjects), asidePrefix+"*."+q.filter)...))
+		all = append(all, work(q.stream, q.description, q.all()...))
 	}
 	return append(all,
 		keep(events.StreamStatus, events.SubjectStatus, "The steps of each job, for the web pages", 7*24*time.Hour, gib),
 		dead, audit)
 }
 
-// consumers returns the consumers of a work queue: one for the work, and one for each
-// class of messages that are put aside.
+// consumers returns the consumers of a work queue: one for the work, one for its lane, and one
+// for each class of messages that are put aside.
 func (q queue) consumers(s Settings) []jetstream.ConsumerConfig {
 	durable := func(name, filter, description string) jetstream.ConsumerConfig {
 		return jetstream.ConsumerConfig{
@@ -116,11 +115,17 @@ func (q queue) consumers(s Settings) []jetstream.ConsumerConfig {
 		}
 	}
 	all := []jetstream.ConsumerConfig{durable(q.consumer, q.filter, q.work)}
+	if q.first != "" {
+		all = append(all, durable(firstOf(q.consumer), q.first, q.work+", for what a user wants first"))
+	}
 	for _, c := range classes {
 		all = append(all, durable(c.consumer(q.consumer), asidePrefix+c.name+".>", "messages that wait for "+c.name+" and then go back to "+q.consumer))
 	}
 	return all
 }
+
+// firstOf returns the name of the consumer of a queue's lane.
+func firstOf(work string) string { return work + "-first" }
 
 func buckets(s Settings) []jetstream.KeyValueConfig {
 	return []jetstream.KeyValueConfig{

@@ -64,7 +64,7 @@ func (b *Bus) has(ctx context.Context, name, subject string) (bool, error) {
 // queueOf returns the work queue of an event.
 func queueOf(e events.Event) (string, error) {
 	for _, t := range events.Types() {
-		if t.Type == e.Type() && consumerOf(t.Stream) != "" {
+		if t.Type == e.Type() && queueOfStream(t.Stream).consumer != "" {
 			return t.Stream, nil
 		}
 	}

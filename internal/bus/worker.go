@@ -54,7 +54,7 @@ type Worker[E events.Event] struct {
 	Handle   Handler[E]
 	// Slots is how many messages are handled at a time. The worker fetches no more
 	// messages than it has free slots: a message that waits in its memory would lose its
-	// lease.
+	// lease. A queue with a lane has one slot more, for the lane alone.
 	Slots int
 	// Observe receives the outcome and the time of each delivery; it may be nil.
 	Observe func(outcome Outcome, kind fault.Kind, took time.Duration)
@@ -108,6 +108,9 @@ func (w *Worker[E]) Run(ctx context.Context, drain <-chan struct{}) error {
 	defer handlers.Wait()
 	for _, rd := range r.readers {
 		handlers.Go(func() { rd.run(ctx, fetchCtx) })
+	}
+	if r.first != nil {
+		handlers.Go(func() { r.runFirst(ctx, fetchCtx) })
 	}
 	for fetchCtx.Err() == nil {
 		r.atDoor(fetchCtx)
@@ -170,7 +173,8 @@ func (r *run[E]) take(ctx context.Context) bool {
 type run[E events.Event] struct {
 	*Worker[E]
 	consumer jetstream.Consumer
-	readers  []*reader[E] // of what is put aside, one for each class
+	first    jetstream.Consumer // of the lane; nil if the queue has none
+	readers  []*reader[E]       // of what is put aside, one for each class
 	attempts Attempts
 	slots    chan struct{}
 	breaker  breaker
@@ -208,6 +212,14 @@ func (w *Worker[E]) start(ctx context.Context) (*run[E], error) {
 		slots:    make(chan struct{}, max(w.Slots, 1)),
 		log:      log.With("stream", w.Stream, "consumer", w.Consumer),
 		leases:   map[jetstream.Msg]context.CancelCauseFunc{},
+	}
+	if queueOfStream(w.Stream).first != "" {
+		r.first, err = found(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
+			return w.Bus.consumer(ctx, w.Stream, firstOf(w.Consumer))
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
 	for _, cl := range classes {
 		c, err := found(ctx, func(ctx context.Context) (jetstream.Consumer, error) {

@@ -46,8 +46,9 @@ type TypeInfo struct {
 	Type string
 	// Stream is the stream that takes the event.
 	Stream string
-	// Subject matches the subjects of the type; ids are wildcards.
-	Subject string
+	// Subject matches the subjects of the type; ids are wildcards. First matches the subjects
+	// of those events that are First, if the type has such events.
+	Subject, First string
 
 	decode func([]byte) (Event, error)
 }
@@ -57,17 +58,17 @@ func (t TypeInfo) Decode(data []byte) (Event, error) { return t.decode(data) }
 
 // types has every type of event. A new one is added here and nowhere else.
 var types = []TypeInfo{
-	typeOf[UserUpgraded](StreamPremium, SubjectPremium),
-	typeOf[ThawRequested](StreamThaw, SubjectThaw),
-	typeOf[RetrievalCompleted](StreamRestore, SubjectRestore),
-	typeOf[StatusChanged](StreamStatus, SubjectStatus),
-	typeOf[DeadLetter](StreamDead, SubjectDead),
-	typeOf[OperatorActed](StreamAudit, SubjectAudit),
+	typeOf[UserUpgraded](StreamPremium, SubjectPremium, ""),
+	typeOf[ThawRequested](StreamThaw, SubjectThaw, SubjectThawFirst),
+	typeOf[RetrievalCompleted](StreamRestore, SubjectRestore, SubjectRestoreFirst),
+	typeOf[StatusChanged](StreamStatus, SubjectStatus, ""),
+	typeOf[DeadLetter](StreamDead, SubjectDead, ""),
+	typeOf[OperatorActed](StreamAudit, SubjectAudit, ""),
 }
 
-func typeOf[E Event](stream, subject string) TypeInfo {
+func typeOf[E Event](stream, subject, first string) TypeInfo {
 	var e E
-	return TypeInfo{Type: e.Type(), Stream: stream, Subject: subject, decode: func(data []byte) (Event, error) {
+	return TypeInfo{Type: e.Type(), Stream: stream, Subject: subject, First: first, decode: func(data []byte) (Event, error) {
 		e, err := Decode[E](data)
 		if err != nil {
 			return nil, err

@@ -20,8 +20,9 @@
 // work. Do not consume from them. STATUS keeps seven days, DEAD ninety, and AUDIT everything:
 // read those with consumers of your own.
 //
-// A work queue also has messages under aside.CLASS.SUBJECT. These wait for another try. They
-// belong to the services.
+// A work queue also has messages under aside.CLASS.SUBJECT. These wait for another try. THAW and
+// RESTORE have a lane for the files that users want first: thaw.first.USER.JOB and
+// restore.first.JOB. All these belong to the services.
 //
 // # Messages
 //

@@ -59,6 +59,10 @@ type ThawRequested struct {
 	// UpgradedAt is the time when the user became Premium, as far as the publisher knows.
 	// It is for people, and for releases that knew no plans: nothing depends on it.
 	UpgradedAt time.Time `json:"upgraded_at,omitzero"`
+	// First says that the user wants this file before the user's other files. Such a task has a
+	// subject of its own, [SubjectThawFirst], and does not wait behind the others. The file may
+	// have an ordinary task too.
+	First bool `json:"first,omitempty"`
 }
 
 // ObjectRef names an object of S3 that holds an archive.
@@ -101,6 +105,10 @@ type RetrievalCompleted struct {
 	CompletedAt time.Time `json:"completed_at"`
 	// ExpiresAt is the time until which the output can be read, if the store says so.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	// First says that the user wants this file before the user's other files. Such an event has
+	// a subject of its own, [SubjectRestoreFirst]. It names the retrieval, which may still be
+	// under way: the reader asks the archive's store, and waits.
+	First bool `json:"first,omitempty"`
 }
 
 // StatusChanged tells a user's web page (and an operator) what happened to one
@@ -250,11 +258,20 @@ func (e UserUpgraded) Subject() string { return "premium.upgraded." + Token(stri
 
 // Subject implements [Event].
 func (e ThawRequested) Subject() string {
-	return "thaw.requested." + Token(string(e.UserID)) + "." + Token(string(e.JobID))
+	return lane("thaw.requested.", "thaw.first.", e.First) + Token(string(e.UserID)) + "." + Token(string(e.JobID))
 }
 
 // Subject implements [Event].
-func (e RetrievalCompleted) Subject() string { return "restore.completed." + Token(string(e.JobID)) }
+func (e RetrievalCompleted) Subject() string {
+	return lane("restore.completed.", "restore.first.", e.First) + Token(string(e.JobID))
+}
+
+func lane(ordinary, first string, isFirst bool) string {
+	if isFirst {
+		return first
+	}
+	return ordinary
+}
 
 // Subject implements [Event].
 func (e StatusChanged) Subject() string {
@@ -280,11 +297,13 @@ func (e UserUpgraded) MessageID() string { return "premium:" + e.ID }
 
 // MessageID implements [Event].
 func (e ThawRequested) MessageID() string {
-	return "thaw:" + e.ID + ":" + string(e.JobID)
+	return lane("thaw:", "thaw-first:", e.First) + e.ID + ":" + string(e.JobID)
 }
 
 // MessageID implements [Event].
-func (e RetrievalCompleted) MessageID() string { return "restore:" + e.ID }
+func (e RetrievalCompleted) MessageID() string {
+	return lane("restore:", "restore-first:", e.First) + e.ID
+}
 
 // MessageID implements [Event].
 func (e StatusChanged) MessageID() string {

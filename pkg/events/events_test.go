@@ -20,6 +20,10 @@ func examples() map[string]Event {
 	return map[string]Event{
 		"premium_upgraded": UserUpgraded{ID: "6f1d9f0e-8a1c-4b7e-9a55-0c3f5f2f8a11", UserID: "user <1>", UpgradedAt: at, Via: ViaSNS},
 		"thaw_requested":   ThawRequested{ID: "up-1", JobID: "job.1", UserID: "u1", ArchiveID: "arch-1", UpgradedAt: at},
+		"thaw_requested_first": ThawRequested{ID: "first-1", JobID: "job.1", UserID: "u1", ArchiveID: "arch-1", Plan: "p", UpgradedAt: at, First: true},
+		"restore_completed_first": RetrievalCompleted{
+			ID: "found-ret-1", JobID: "job.1", ArchiveID: "arch-1", RetrievalID: "ret-1", Status: "InProgress", Tier: "Standard", First: true,
+		},
 		"restore_completed": RetrievalCompleted{
 			ID: "ret-1", Notification: "n-1", Foreign: true, JobID: "job.1", ArchiveID: "arch-1", RetrievalID: "ret-1", Status: "Succeeded", Tier: "Expedited",
 			Size: 1048577, TreeHash: strings.Repeat("ab", 32), CompletedAt: at,

@@ -58,8 +58,8 @@ type RetrievalStatus string
 
 // Glacier's status codes. There are no others.
 const (
-	// RetrievalInProgress stands only in an event of the sweep, about a retrieval that
-	// is late.
+	// RetrievalInProgress stands only in an event that is First, about a retrieval that is
+	// under way.
 	RetrievalInProgress RetrievalStatus = "InProgress"
 	RetrievalSucceeded  RetrievalStatus = "Succeeded"
 	RetrievalFailed     RetrievalStatus = "Failed"

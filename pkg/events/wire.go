@@ -32,9 +32,13 @@ const (
 	// user: some may still lie in the stream.
 	SubjectThawOld = "thaw.requested.*"
 	SubjectRestore = "restore.completed.*"
-	SubjectStatus  = "status.*.*"
-	SubjectDead    = "dead.>"
-	SubjectAudit   = "audit.*"
+	// SubjectThawFirst and SubjectRestoreFirst have the files that users want first. They are
+	// lanes of their own in THAW and RESTORE.
+	SubjectThawFirst    = "thaw.first.*.*"
+	SubjectRestoreFirst = "restore.first.*"
+	SubjectStatus       = "status.*.*"
+	SubjectDead         = "dead.>"
+	SubjectAudit        = "audit.*"
 )
 
 // The headers of an event's message.
@@ -79,6 +83,9 @@ const SourceSQS = "SQS"
 
 // ThawSubject matches every task of one user.
 func ThawSubject(user UserID) string { return "thaw.requested." + Token(string(user)) + ".*" }
+
+// ThawFirstSubject matches every task of one user that is First.
+func ThawFirstSubject(user UserID) string { return "thaw.first." + Token(string(user)) + ".*" }
 
 // StatusSubject matches every status change of one user.
 func StatusSubject(user UserID) string { return "status." + Token(string(user)) + ".*" }

@@ -234,7 +234,7 @@ func scaledObjects(t *testing.T, endpoint string) map[string]*kedav1.ScaledObjec
 // decision is what KEDA and the autoscaler make of the triggers of one ScaledObject.
 type decision struct {
 	// lags are the numbers of the triggers for work; aside is the sum of those for messages that
-	// were put aside.
+	// were put aside, and for the lane.
 	lags  []int64
 	aside int64
 	// active lets KEDA start the first replica, and keep it. wanted is the number of replicas.
@@ -282,7 +282,7 @@ func ask(t *testing.T, s *kedav1.ScaledObject, of []scalers.Scaler) (d decision)
 			continue
 		}
 		lag := values[0].Value.Value()
-		if strings.Contains(trigger.Metadata["consumer"], "-aside-") {
+		if c := trigger.Metadata["consumer"]; strings.Contains(c, "-aside-") || strings.HasSuffix(c, "-first") {
 			d.aside += lag
 		} else {
 			d.lags = append(d.lags, lag)
