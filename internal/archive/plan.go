@@ -31,6 +31,9 @@ type Plan struct {
 	EmptySince time.Time
 	// Due is the time of the plan's next check.
 	Due time.Time
+	// First is the job that the user wants before the others; empty if the user has chosen
+	// none.
+	First events.JobID
 }
 
 // PlanReason says who opened a plan.

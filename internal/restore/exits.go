@@ -40,6 +40,8 @@ const (
 	Outdated Exit = "outdated"
 	// NoKey: the catalog does not say where the file belongs.
 	NoKey Exit = "no key"
+	// NotYet: the user wants the file first, and its retrieval is still under way.
+	NotYet Exit = "not yet"
 	// Disagree: Glacier gives another status than the notification.
 	Disagree Exit = "Glacier says otherwise"
 	// WrongRetrieval: at Glacier, the job's retrieval belongs to another archive.
@@ -110,6 +112,7 @@ func Exits() []Rule {
 		{Exit: OtherObject, Action: Drop, Why: "anybody may restore other objects of the bucket, and S3 tells our topic"},
 		{Exit: Outdated, Action: Drop, Why: "the job has a newer temporary copy, or one on its way"},
 		{Exit: NoKey, Action: DeadLetter, Why: "an operator must repair the catalog first"},
+		{Exit: NotYet, Action: Wait, Why: "thaw sent the notification ahead: the output may come at any moment"},
 		{Exit: Disagree, Action: Wait, Why: "the notification is a hint; Glacier decides, and its answer may lag behind"},
 		{Exit: WrongRetrieval, Action: TakeBack, Why: "another program archived the file again and left the retrieval's id; the gate counts the tries"},
 		{Exit: NoTreeHash, Action: DeadLetter, Why: "without a tree hash, no copy can be proven"},

@@ -118,5 +118,6 @@ func (r *Restorer) askAgain(ctx context.Context, f *file) error {
 		UserID:     f.job.UserID,
 		ArchiveID:  f.job.ArchiveID,
 		UpgradedAt: f.job.RetrievalRequestedAt,
+		First:      f.notification.First,
 	})
 }

@@ -3,6 +3,7 @@ package restore
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/checksum/treehash"
@@ -17,6 +18,11 @@ func (r *Restorer) look(ctx context.Context, f *file) error {
 	}
 	if err := r.lookAtCatalog(ctx, f); err != nil {
 		return err
+	}
+	if f.nothing == nil && f.notification.First {
+		if err := r.lookAhead(ctx, f); err != nil {
+			return err
+		}
 	}
 	if f.nothing == nil && f.notification.Status == archive.Succeeded {
 		f.large = f.notification.Size > r.PartSize
@@ -110,6 +116,30 @@ func (f *file) identify() error {
 		return stopf(OtherObject, "the event is about s3://%s/%s, and the archive is %s", at.Bucket, at.Key, job.Copy)
 	}
 	f.notification.ArchiveID, f.notification.RetrievalID = job.ArchiveID, job.RetrievalID
+	return nil
+}
+
+// firstEvery is how often the restorer asks for the output of a file that the user wants first.
+const firstEvery = time.Minute
+
+// lookAhead completes a notification about a file that the user wants first. Thaw published it when
+// the retrieval was requested. So only Glacier knows whether the output is there.
+func (r *Restorer) lookAhead(ctx context.Context, f *file) error {
+	got, err := r.Vault.Describe(ctx, f.job)
+	switch n := &f.notification; {
+	case fault.Is(err, fault.NotFound):
+		f.nothing = stop(Expired, err)
+	case err != nil:
+		return err
+	case got.Status == archive.RetrievalFailed:
+		n.Status, n.Reason = got.Status, got.Reason
+	case got.Status != archive.Succeeded:
+		return stop(NotYet, fault.After(fault.Wait, firstEvery, errors.New("the user wants this file first, and Glacier is still working on it")))
+	case got.ArchiveID != f.job.ArchiveID:
+		return wrongRetrieval(got)
+	default:
+		n.Status, n.Tier, n.Size, n.TreeHash, n.CompletedAt, n.ExpiresAt = got.Status, got.Tier.Told(), got.Size, got.TreeHash, got.CompletedAt, got.ExpiresAt
+	}
 	return nil
 }
 

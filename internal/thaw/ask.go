@@ -11,6 +11,7 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/gate"
 	"github.com/gas-restore/gas/internal/text"
+	"github.com/gas-restore/gas/pkg/events"
 )
 
 // ask requests the archive and saves the retrieval's id, in steps:
@@ -23,7 +24,7 @@ import (
 //	callTiers calls Glacier, tier by tier, as the [RetryTable] says
 //	save      saves the retrieval's id
 //	correct   sets the budgets to the real price
-func (r *Requester) ask(ctx context.Context, log *slog.Logger, job archive.Job, emit Emit) error {
+func (r *Requester) ask(ctx context.Context, log *slog.Logger, e events.ThawRequested, job archive.Job, emit Emit) error {
 	leave, err := r.Pace.Probe(ctx)
 	if err != nil {
 		return err
@@ -58,7 +59,7 @@ func (r *Requester) ask(ctx context.Context, log *slog.Logger, job archive.Job, 
 	if r.OnRequested != nil && !retrieval.Found {
 		r.OnRequested(retrieval, retrieval.Tier != r.Tiers.In(job.Copy.Class)[0])
 	}
-	return r.tell(ctx, job, retrieval, emit)
+	return r.tell(ctx, e, job, retrieval, emit)
 }
 
 // turn waits until this worker may call Glacier. Then it asks the gate once more: meanwhile,

@@ -117,6 +117,14 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 	if doubt := job.Doubt(); doubt != "" {
 		return fault.Because(fault.Invalid, "unreadable job in the catalog", fmt.Errorf("the catalog's job %q cannot be worked with: %s", job.ID, doubt))
 	}
+	if e.First {
+		if first, err := r.isFirst(ctx, job); err != nil {
+			return err
+		} else if !first {
+			log.Info("the user wants another file first by now: this one has an ordinary task")
+			return nil
+		}
+	}
 	answer, err := r.decide(ctx, job)
 	if err != nil {
 		return err
@@ -127,7 +135,7 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 			return err
 		}
 		if adopted != nil {
-			return r.tell(ctx, job, *adopted, emit)
+			return r.tell(ctx, e, job, *adopted, emit)
 		}
 		// The intent led to no usable retrieval. This worker may take the intent over, if the
 		// gate is open. If Glacier never got a request under this intent, give its try back.
@@ -143,15 +151,19 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 	}
 	switch answer.Action {
 	case gate.Ask:
-		return r.ask(ctx, log, job, emit)
+		return r.ask(ctx, log, e, job, emit)
 	case gate.OnItsWay:
 		log.Info("nothing to request", "why", answer.Why, "retrieval", job.RetrievalID)
 		known := archive.Retrieval{ID: job.RetrievalID}
 		if job.Copy.Class.Longest("") == 0 {
 			// No retrieval was needed, and an earlier delivery may have died before it said so.
 			known.Status, known.Tier = archive.Succeeded, job.Tier
+		} else if e.First {
+			// It may have been requested hours ago, and "requested" must not be the last word about
+			// a file that is back in a moment.
+			return r.complete(ctx, e, job, known)
 		}
-		return r.tell(ctx, job, known, emit)
+		return r.tell(ctx, e, job, known, emit)
 	case gate.Done, gate.Drop:
 		log.Info("nothing to request", "why", answer.Why)
 		if job.ArchiveID != "" || job.RestoredBy == "" {
@@ -166,18 +178,49 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 	return refused(answer, job)
 }
 
+// isFirst reports whether the user wants the job's file before the others. The user's plan says
+// so. It is not cached: the user has chosen the file a moment ago.
+func (r *Requester) isFirst(ctx context.Context, job archive.Job) (bool, error) {
+	r.accounts.forget(job.UserID)
+	account, err := r.accounts.get(ctx, r.Now, job.UserID, r.Accounts.Account)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return false, err
+	}
+	return account.Plan != nil && account.Plan.First == job.ID, nil
+}
+
 // tell reports that the retrieval is on its way. If it is finished already, nobody else will
 // say so: then tell publishes its completion. It does not report both: the file may be back
 // before the report "requested", and this report would stay the last one.
-func (r *Requester) tell(ctx context.Context, job archive.Job, retrieval archive.Retrieval, emit Emit) error {
-	if retrieval.Status != archive.Succeeded || r.Completions == nil {
-		return emit(ctx, r.requested(job))
+func (r *Requester) tell(ctx context.Context, e events.ThawRequested, job archive.Job, retrieval archive.Retrieval, emit Emit) error {
+	finished := retrieval.Status == archive.Succeeded && r.Completions != nil
+	if !finished {
+		if err := emit(ctx, r.requested(job)); err != nil {
+			return err
+		}
 	}
-	return r.Completions.Publish(ctx, events.RetrievalCompleted{
+	if !finished && !e.First {
+		return nil
+	}
+	return r.complete(ctx, e, job, retrieval)
+}
+
+// complete publishes the completion of the retrieval. If the user wants the file first, the
+// retrieval may still be under way: the restorer waits for the output, and no other file of the
+// queue goes ahead.
+func (r *Requester) complete(ctx context.Context, e events.ThawRequested, job archive.Job, retrieval archive.Retrieval) error {
+	if r.Completions == nil {
+		return nil
+	}
+	told := events.RetrievalCompleted{
 		ID: "found-" + string(retrieval.ID), JobID: job.ID, ArchiveID: job.ArchiveID, RetrievalID: retrieval.ID,
-		Status: archive.Succeeded, Tier: retrieval.Tier.Told(), Size: max(retrieval.Size, job.ArchiveSize, 0), TreeHash: retrieval.TreeHash,
-		CompletedAt: retrieval.CompletedAt, ExpiresAt: retrieval.ExpiresAt,
-	})
+		Status: archive.InProgress, Tier: retrieval.Tier.Told(), First: e.First,
+	}
+	if retrieval.Status == archive.Succeeded {
+		told.Status, told.Size, told.TreeHash = archive.Succeeded, max(retrieval.Size, job.ArchiveSize, 0), retrieval.TreeHash
+		told.CompletedAt, told.ExpiresAt = retrieval.CompletedAt, retrieval.ExpiresAt
+	}
+	return r.Completions.Publish(ctx, told)
 }
 
 // requested returns the status for the owner of a retrieval that is on its way.

@@ -73,6 +73,7 @@ const (
 	attrPlanHeld  = "plan_held_by"
 	attrPlanLimit = "plan_approved_micro_usd"
 	attrPlanEmpty = "plan_empty_since"
+	attrPlanFirst = "plan_first"
 	attrPlanShard = "plan_shard"
 	attrPlanDue   = "plan_due"
 	// The attribute that counts all plans so far.
@@ -340,6 +341,6 @@ func (f *fields) plan() *archive.Plan {
 	return &archive.Plan{
 		ID: id, UpgradedAt: f.own(attrPlanSince), Why: archive.PlanReason(f.text(attrPlanWhy)), State: archive.PlanState(f.text(attrPlanState)),
 		OpenedAt: f.own(attrPlanOpen), HeldBy: f.text(attrPlanHeld), Approved: archive.MicroUSD(approved),
-		EmptySince: f.own(attrPlanEmpty), Due: f.own(attrPlanDue),
+		EmptySince: f.own(attrPlanEmpty), Due: f.own(attrPlanDue), First: events.JobID(f.text(attrPlanFirst)),
 	}
 }

@@ -18,7 +18,7 @@ import (
 )
 
 // planFields are the attributes of a plan on its account.
-const planFields = "plan_id, plan_since, plan_why, plan_state, plan_opened_at, plan_held_by, plan_approved_micro_usd, plan_empty_since, plan_shard, plan_due"
+const planFields = "plan_id, plan_since, plan_why, plan_state, plan_opened_at, plan_held_by, plan_approved_micro_usd, plan_empty_since, plan_first, plan_shard, plan_due"
 
 // SetRole gives the user a role. A user who becomes Premium gets a plan, and its
 // announcement becomes due. A user who becomes Free loses the plan. All this is one write,
@@ -35,7 +35,7 @@ func (c *Catalog) SetRole(ctx context.Context, id events.UserID, role archive.Ro
 	change := "SET #r = :role, role_changed_at = :at REMOVE announce_due, " + planFields
 	if role == archive.Premium {
 		set, plan := planValues(id, archive.Plan{ID: "upgrade-" + rand.Text(), UpgradedAt: at, Why: archive.Upgrade, State: archive.PlanOpen, OpenedAt: at, Due: at})
-		change = "SET #r = :role, role_changed_at = :at, announce_due = :at, " + set + " REMOVE plan_held_by, plan_approved_micro_usd, plan_empty_since"
+		change = "SET #r = :role, role_changed_at = :at, announce_due = :at, " + set + " REMOVE plan_held_by, plan_approved_micro_usd, plan_empty_since, plan_first"
 		for k, v := range plan {
 			values[k] = v
 		}
@@ -111,7 +111,7 @@ func (c *Catalog) OpenPlan(ctx context.Context, account archive.Account, p archi
 	}
 	err = c.change(ctx, &dynamodb.UpdateItemInput{
 		TableName: &c.accounts, Key: userKey(account.ID),
-		UpdateExpression:          aws.String("SET " + set + " REMOVE plan_held_by, plan_approved_micro_usd, plan_empty_since ADD plans_opened :one"),
+		UpdateExpression:          aws.String("SET " + set + " REMOVE plan_held_by, plan_approved_micro_usd, plan_empty_since, plan_first ADD plans_opened :one"),
 		ConditionExpression:       &condition,
 		ExpressionAttributeNames:  map[string]string{"#r": attrRole},
 		ExpressionAttributeValues: values,
@@ -155,6 +155,12 @@ func (c *Catalog) ResumePlan(ctx context.Context, user events.UserID, plan strin
 		values[":approved"] = num(int64(approved))
 	}
 	return c.onPlan(ctx, "resume", user, plan, change+" REMOVE plan_held_by", values)
+}
+
+// SetFirst makes the job the one that the plan's user wants before the others. The error's kind
+// is Conflict if the account has not this plan.
+func (c *Catalog) SetFirst(ctx context.Context, user events.UserID, plan string, job events.JobID) error {
+	return c.onPlan(ctx, "set the first job of", user, plan, "SET plan_first = :first", item{":first": str(string(job))})
 }
 
 // PlanLooked records when the plan must be checked again, and since when the vault has

@@ -21,9 +21,9 @@ func Writes() []Write {
 	const (
 		place     = "archive_id = :archive AND attribute_not_exists(retrieval_request_id) AND "
 		same      = "archive_id = :archive AND retrieval_request_id = :retrieval"
-		fields    = "plan_id, plan_since, plan_why, plan_state, plan_opened_at, plan_held_by, plan_approved_micro_usd, plan_empty_since, plan_shard, plan_due"
+		fields    = "plan_id, plan_since, plan_why, plan_state, plan_opened_at, plan_held_by, plan_approved_micro_usd, plan_empty_since, plan_first, plan_shard, plan_due"
 		open      = "plan_id = :plan, plan_why = :why, plan_state = :state, plan_opened_at = :opened, plan_shard = :shard, plan_due = :due, plan_since = :since"
-		unheld    = "REMOVE plan_held_by, plan_approved_micro_usd, plan_empty_since"
+		unheld    = "REMOVE plan_held_by, plan_approved_micro_usd, plan_empty_since, plan_first"
 		underWay  = "due_shard, due_at, sweep_nudges, retrieval_plan"
 		retrieval = "retrieval_intent, retrieval_tier, retrieval_requested_at, retrieval_trace, " + underWay
 		intent    = "SET retrieval_intent = :intent, due_shard = :shard, due_at = :due, retrieval_plan = :plan"
