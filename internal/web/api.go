@@ -37,6 +37,7 @@ func (s *Server) routeAPI(app *fiber.App) {
 	app.Get(apiPath+"/jobs", s.apiJobs)
 	app.Get(apiPath+"/jobs/:id", s.apiJob)
 	app.Get(apiPath+"/jobs/:id/download", s.apiDownload)
+	app.Post(apiPath+"/jobs/:id"+firstPath, s.apiFirst)
 	app.Get(manifestPath, s.manifest)
 	app.Get(apiPath+"/archive", s.apiArchive)
 	app.Post(apiPath+"/subscription", s.apiSubscribe)
@@ -122,6 +123,8 @@ type apiJob struct {
 	Expected *apiSpan `json:"expected,omitempty"`
 	// LateSince is when the archive should have handed the file over, if that is over.
 	LateSince time.Time `json:"late_since,omitzero"`
+	// First says that the user has chosen the file to come before the others.
+	First bool `json:"first,omitempty"`
 	// Fallback says which tiers were full. Only a single job has it.
 	Fallback string `json:"fallback,omitempty"`
 	// Download is the address of the result, if the object is there.
@@ -139,7 +142,7 @@ func (s *Server) apiJobOf(v jobView, of owner) apiJob {
 	j := apiJob{
 		ID: v.ID, Name: v.Name, State: v.State, Label: v.Look.Label, Sentence: v.Look.Sentence, Note: v.Note,
 		SubmittedAt: v.SubmittedAt.UTC(), CompletedAt: v.CompletedAt.UTC(),
-		Stage: v.Stage, BytesCopied: v.Bytes,
+		Stage: v.Stage, BytesCopied: v.Bytes, First: isFirst(of, v.Job),
 	}
 	if v.ArchiveID != "" {
 		j.ArchiveSize = max(v.ArchiveSize, 0)
@@ -249,6 +252,28 @@ func (s *Server) apiDownload(c fiber.Ctx) error {
 		return err
 	}
 	return lead(c, v, s.downloadLink)
+}
+
+// apiFirst brings a file before the user's others.
+func (s *Server) apiFirst(c fiber.Ctx) error {
+	v, err := s.apiViewer(c, true)
+	if err != nil {
+		return err
+	}
+	if err := s.checkForm(c, v); err != nil {
+		return err
+	}
+	j, err := v.ownJob()
+	if err != nil {
+		return err
+	}
+	if err := s.bringFirst(c.Context(), v.owner(), j); err != nil {
+		return err
+	}
+	return c.JSON(struct {
+		ID    events.JobID `json:"id"`
+		First bool         `json:"first"`
+	}{j.ID, true})
 }
 
 func (s *Server) apiSubscribe(c fiber.Ctx) error {

@@ -102,6 +102,7 @@ type Deps struct {
 	Accounts  Accounts
 	Jobs      Jobs
 	Announcer Announcer
+	Lane      Lane
 	Downloads Downloads
 	Statuses  Statuses
 	// Switches tells what operators have stopped, and Letters what needs an operator; nil means
@@ -222,6 +223,7 @@ func (d Deps) check() error {
 		{"accounts", d.Accounts == nil},
 		{"jobs", d.Jobs == nil},
 		{"announcer", d.Announcer == nil},
+		{"lane", d.Lane == nil},
 		{"downloads", d.Downloads == nil},
 		{"statuses", d.Statuses == nil},
 	} {

@@ -97,6 +97,8 @@ func TestEachDescribedAnswerIsGiven(t *testing.T) {
 	ask("GET", "/jobs/{id}", "/jobs/ready", "If-None-Match", "*")
 	ask("GET", "/jobs/{id}/download", "/jobs/ready/download")
 	ask("GET", "/jobs/{id}/download", "/jobs/requested/download")
+	ask("POST", "/jobs/{id}/first", "/jobs/planned/first")
+	ask("POST", "/jobs/{id}/first", "/jobs/ready/first")
 	ask("GET", "/manifest", "/manifest?set=ready")
 	ask("GET", "/manifest", "/manifest?set=x")
 	ask("GET", "/events", "/events", "Last-Event-ID", "no position")

@@ -38,6 +38,7 @@ type fixturePorts struct {
 	announced []events.UserID
 	since     []time.Time // of each that was announced
 	names     []string
+	tasks     []events.Event // that were published
 	statuses  []Status
 	made      string // the incarnation of statuses, "s" at first
 	// news is closed and replaced at each status.
@@ -170,6 +171,33 @@ func (w *fixturePorts) OpenPlan(_ context.Context, account archive.Account, plan
 	a.Plan = &plan
 	a.PlansOpened++
 	w.accounts[account.ID] = a
+	return nil
+}
+
+func (w *fixturePorts) SetFirst(_ context.Context, user events.UserID, plan string, job events.JobID) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.fault("SetFirst"); err != nil {
+		return err
+	}
+	a := w.accounts[user]
+	if a.Plan == nil || a.Plan.ID != plan {
+		return fault.Errorf(fault.Conflict, "the account of %s has not plan %s", user, plan)
+	}
+	changed := *a.Plan
+	changed.First = job
+	a.Plan = &changed
+	w.accounts[user] = a
+	return nil
+}
+
+func (w *fixturePorts) Publish(_ context.Context, e events.Event) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.fault("Publish"); err != nil {
+		return err
+	}
+	w.tasks = append(w.tasks, e)
 	return nil
 }
 

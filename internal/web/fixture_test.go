@@ -120,7 +120,7 @@ func newFixtureWith(t *testing.T, provider func(*localidp.Config), change ...fun
 		Logger:     slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Now:        b.clock.Now, PageSize: 3,
 	}
-	deps := Deps{Accounts: b.ports, Jobs: b.ports, Announcer: b.ports, Downloads: b.ports, Statuses: b.ports, Switches: b.ports, Letters: b.ports}
+	deps := Deps{Accounts: b.ports, Jobs: b.ports, Announcer: b.ports, Lane: b.ports, Downloads: b.ports, Statuses: b.ports, Switches: b.ports, Letters: b.ports}
 	for _, f := range change {
 		f(&cfg, &deps)
 	}

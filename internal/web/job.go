@@ -36,6 +36,11 @@ type annotationBody struct {
 	// List is the address of the list from which the viewer came, and ListShows says what it
 	// shows; empty if that is all.
 	List, ListShows string
+	// From is the query of that list.
+	From string
+	// First says that the viewer has chosen this file to come before the others, and MayBeFirst
+	// that the viewer can.
+	First, MayBeFirst bool
 	// Fallback says why a slower tier is used; empty if none is.
 	Fallback string
 }
@@ -238,6 +243,10 @@ func (s *Server) file(ctx context.Context, of owner, j archive.Job) (annotationB
 	// A second retrieval takes as long as the first one.
 	if jv.Stage == "" || jv.State == archive.Planned {
 		body.Expected, body.Late = s.outlook(of, j)
+	}
+	if body.First = isFirst(of, j); !body.First && canBeFirst(of, j, jv.Stage) {
+		over := s.overviewOf(ctx, of, "the page of a file")
+		body.MayBeFirst = over == nil || over.Coming > 1 || over.More
 	}
 	var there bool
 	var g errgroup.Group

@@ -124,8 +124,38 @@ func (s *Server) annotation(c fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	body.List, body.ListShows = backTo(c.Query("list"))
+	body.From = c.Query("list")
+	body.List, body.ListShows = backTo(body.From)
 	return s.show(c, "annotation", frame{Title: text.Isolate(body.Job.Name), Viewer: v, Waits: v.halt.told(nil), Section: "annotations", Live: true, At: at, Poll: body.moving(), Body: body})
+}
+
+// firstPath follows the address of a file.
+const firstPath = "/first"
+
+// first is the button that brings a file before the viewer's others.
+func (s *Server) first(c fiber.Ctx) error {
+	v, err := s.viewer(c, true)
+	if err != nil {
+		return err
+	}
+	if v == nil {
+		return signedOut(pageOf(c.Path()))
+	}
+	if err := s.checkForm(c, v); err != nil {
+		return err
+	}
+	j, err := v.ownJob()
+	if err != nil {
+		return err
+	}
+	if err := s.bringFirst(c.Context(), v.owner(), j); err != nil {
+		return err
+	}
+	to := viewJob(j, v.owner()).Link
+	if list := field(c, "list"); list != "" {
+		to += "?list=" + url.QueryEscape(list)
+	}
+	return c.Redirect().Status(fiber.StatusSeeOther).To(to)
 }
 
 // download leads to the result file.

@@ -30,6 +30,9 @@ type Accounts interface {
 	// OpenPlan puts a plan on the account. The error is fault.Conflict if the account has a
 	// plan, or is not any more as it was read.
 	OpenPlan(ctx context.Context, account archive.Account, plan archive.Plan) error
+	// SetFirst makes the job the first one of the user's plan, or none if job is empty. The error
+	// is fault.Conflict if the account has not this plan.
+	SetFirst(ctx context.Context, user events.UserID, plan string, job events.JobID) error
 	// Announced removes AnnounceDue if it is still due.
 	Announced(ctx context.Context, user events.UserID, due time.Time) error
 	// Unannounced yields the accounts that have an AnnounceDue. An error ends the sequence.
@@ -64,6 +67,12 @@ type Announcer interface {
 	// Premium before the message arrives. The same upgrade may be announced again: the
 	// pipeline plans the archives that are left.
 	AnnounceUpgrade(context.Context, events.UpgradeMessage) error
+}
+
+// Lane takes tasks of the pipeline that do not wait behind others.
+type Lane interface {
+	// Publish returns as soon as the task is safe.
+	Publish(context.Context, events.Event) error
 }
 
 // Downloads hands out result files.

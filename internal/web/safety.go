@@ -142,6 +142,9 @@ func pageOf(action string) string {
 	case "/logout":
 		return "/"
 	}
+	if file, ok := strings.CutSuffix(action, firstPath); ok {
+		return file
+	}
 	return action
 }
 

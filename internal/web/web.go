@@ -184,14 +184,15 @@ func (s *Server) routes() *fiber.App {
 	app.Post(backChannelPath, s.backChannel)
 	app.Post("/logout", s.logout)
 	// Somebody may reload the answer to a form, or come back to it.
-	for _, action := range []string{"/logout", "/account/free", "/account/sessions", "/annotations/seen"} {
+	for _, action := range []string{"/logout", "/account/free", "/account/sessions", "/annotations/seen", "/annotation/:id" + firstPath} {
 		app.Get(action, func(c fiber.Ctx) error {
-			return c.Redirect().Status(fiber.StatusSeeOther).To(pageOf(action))
+			return c.Redirect().Status(fiber.StatusSeeOther).To(pageOf(c.Path()))
 		})
 	}
 	app.Get("/annotations", s.annotations)
 	app.Post("/annotations/seen", s.seen)
 	app.Get("/annotation/:id", s.annotation)
+	app.Post("/annotation/:id"+firstPath, s.first)
 	app.Get("/annotation/:id/download", s.download)
 	app.Get("/annotation/:id/log", s.logFile)
 	app.Get(zipPath, s.zip)

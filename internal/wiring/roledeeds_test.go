@@ -242,6 +242,17 @@ func deeds() (all []deed) {
 			return second(s.catalog.SetRole(c, s.user(archive.Free).ID, archive.Premium, time.Now()))
 		},
 		"web.Accounts.OpenPlan": openPlan,
+		"web.Accounts.SetFirst": func(c context.Context, s *scene) error {
+			a := s.user(archive.Free)
+			if _, err := s.Catalog.SetRole(c, a.ID, archive.Premium, time.Now()); err != nil {
+				s.t.Fatal(err)
+			}
+			a, err := s.Catalog.Account(c, a.ID)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			return s.catalog.SetFirst(c, a.ID, a.Plan.ID, "a-job")
+		},
 		"web.Accounts.Announced": func(c context.Context, s *scene) error {
 			a := s.user(archive.Free)
 			if _, err := s.Catalog.SetRole(c, a.ID, archive.Premium, time.Now()); err != nil {

@@ -34,7 +34,7 @@ var roles = map[string][]any{
 // elsewhere are the ports behind which is no AWS.
 var elsewhere = []string{
 	"kv.Store", "bridge.Publisher", "bridge.Verifier", "thaw.Tasks", "thaw.Completions", "reconcile.Streams",
-	"web.Statuses", "web.Letters", "web.SessionStore", "web.Store",
+	"web.Statuses", "web.Lane", "web.Letters", "web.SessionStore", "web.Store",
 }
 
 // methods returns the methods of the ports to AWS that the service's parts have.

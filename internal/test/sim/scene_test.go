@@ -44,6 +44,7 @@ const (
 	roleWritten        = "roles that another system wrote, with a lost message"
 	archivedAgain      = "files archived again after they were back"
 	webhooks           = "scenes in which SNS calls the bridges too"
+	chosen             = "files that a user wanted before the others"
 	objectsToo         = "scenes with archives in S3's cold storage classes"
 )
 
@@ -156,6 +157,10 @@ func chance(t *testing.T, seed uint64, also decider) *world {
 		} else if one(3) {
 			w.upgrade(user, true)
 			w.trouble(pressedTwice, 1)
+		}
+		if d := dice(seed, "first of "+string(user), 0); d.IntN(4) == 0 {
+			files := w.files(user)
+			w.choose(user, files[d.IntN(len(files))])
 		}
 		time.Sleep(time.Duration(scene.IntN(300)) * time.Second)
 	}

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -562,6 +563,52 @@ var scenes = append([]lasting{
 			time.Sleep(4 * time.Hour)
 			w.fixed()
 			w.Faults.Clear()
+		}},
+	{name: "wanted-first", what: "thaw may request one archive a second, the user has 200, and wants the last one first", before: "it came last",
+		most: bounds{200, 200 * price, 0, 1}, ends: "it is requested and back among the first, and no other file suffers",
+		play: func(w *world) {
+			w.cfg.ThawRate = 1
+			w.trouble(crowd, 1)
+			w.archived("ada", make([]int, 200)...)
+			files := w.files("ada")
+			w.runAll()
+			w.upgrade("ada", true)
+			w.choose("ada", files[len(files)-1])
+			w.back(2 * time.Hour)
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			before, own := 0, slices.IndexFunc(w.ended, func(r retrieval) bool { return r.job == files[len(files)-1] })
+			for _, r := range w.ended {
+				if r.asked.Before(w.ended[own].asked) {
+					before++
+				}
+			}
+			if before > 50 || w.troubles[chosen] != 1 {
+				w.t.Errorf("%d of %d retrievals began before the one that the user wanted first", before, len(w.ended))
+			}
+			w.fixed()
+		}},
+	{name: "wanted-first-unheard", what: "all reports of Glacier are lost, and the user wants one of three files first", before: "it came with the sweep",
+		most: bounds{3, 3 * price, 0, 1.5}, ends: "the file is back within two minutes, and the sweep finds the others",
+		play: func(w *world) {
+			w.SNS.SetDelivery(func(arn string) []time.Duration {
+				if arn == w.cfg.RestoreTopic {
+					return nil
+				}
+				return []time.Duration{0}
+			})
+			w.archived("ada", 1000, 1001, 1002)
+			w.runAll()
+			w.upgrade("ada", true)
+			time.Sleep(9 * time.Minute)
+			w.choose("ada", "ada-01")
+			time.Sleep(2 * time.Minute)
+			for _, id := range w.files("ada") {
+				if back := w.job(id).ArchiveID == ""; back != (id == "ada-01") {
+					w.t.Errorf("after two minutes, %s is back: %v", id, back)
+				}
+			}
+			w.fixed()
 		}},
 	{name: "pages", what: "1,050 archives, and THAW is lost when a hundred are requested", before: "not measured",
 		most: bounds{1050, 1050 * price, 0, 12}, ends: "the sweep looks over all pages, and goes on",

@@ -47,6 +47,7 @@ func small(t *testing.T, how decider, back, hook bool) *world {
 	w.archived("ada", 1, 70_000, 8*mib+3, 2000, 3)
 	w.runAll()
 	w.upgrade("ada", back)
+	w.choose("ada", w.files("ada")[0])
 	return w
 }
 
@@ -289,6 +290,7 @@ func elsewhere(t *testing.T, what string) report {
 var must = []string{
 	"web OIDC.POST /oauth/token", "web DynamoDB.PutItem", "web NATS.put LOGINS", "web NATS.put SESSIONS",
 	"web DynamoDB.UpdateItem SET role", "web SNS.Publish", "web DynamoDB.UpdateItem REMOVE announce_due",
+	"web DynamoDB.UpdateItem SET plan_first", "web NATS.publish thaw.first", "thaw NATS.publish restore.first",
 	"bridge SQS.ReceiveMessage", "bridge SQS.DeleteMessageBatch", "bridge NATS.publish premium.upgraded", "bridge NATS.publish restore.completed",
 	"thaw DynamoDB.UpdateItem SET retrieval_intent", "thaw Glacier.InitiateJob", "thaw S3.RestoreObject", "thaw DynamoDB.UpdateItem SET retrieval_request_id",
 	"thaw NATS.publish thaw.requested", "thaw NATS.ack THAW", "thaw NATS.ack PREMIUM",

@@ -297,6 +297,35 @@ func (w *world) upgrade(user events.UserID, back bool) {
 	w.stays[user] = !premium
 }
 
+// choose lets the user bring a file before the others, if its page offers that. The user tries a
+// few times, and does without it then.
+func (w *world) choose(user events.UserID, job events.JobID) {
+	p := w.somebody(user)
+	defer p.client.CloseIdleConnections()
+	page := "/annotation/" + url.PathEscape(string(job))
+	for range 10 {
+		pressed, err := p.press(page, page+"/first")
+		if pressed && err == nil {
+			w.trouble(chosen, 1)
+			return
+		}
+		w.log.Info("does not choose", "user", user, "job", job, "pressed", pressed, "err", err)
+		time.Sleep(3 * time.Second)
+	}
+}
+
+// files returns the user's jobs, in the order of their names.
+func (w *world) files(user events.UserID) []events.JobID {
+	var all []events.JobID
+	for id := range w.bodies {
+		if w.job(id).UserID == user {
+			all = append(all, id)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
 // undo lets the user go back to Free.
 func (w *world) undo(user events.UserID) {
 	p := w.somebody(user)

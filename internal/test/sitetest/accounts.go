@@ -191,3 +191,35 @@ func planIsOpenedOnce(t *testing.T, p Ports) {
 	stale.PlansOpened = 0
 	wantKind(t, "with an older count", open(stale, "two"), fault.Conflict)
 }
+
+func planHasOneFirst(t *testing.T, p Ports) {
+	signIn(t, p, archive.Account{ID: "ada"})
+	first := func(plan, job string) error { return p.Accounts.SetFirst(t.Context(), "ada", plan, events.JobID(job)) }
+	wantKind(t, "without a plan", first("x", "one"), fault.Conflict)
+	if _, err := p.Accounts.SetRole(t.Context(), "ada", archive.Premium, begin); err != nil {
+		t.Fatal(err)
+	}
+	plan := account(t, p, "ada").Plan.ID
+	for _, job := range []string{"one", "two", "two", ""} {
+		if err := first(plan, job); err != nil {
+			t.Fatal(err)
+		}
+		if got := account(t, p, "ada").Plan.First; got != events.JobID(job) {
+			t.Errorf("the first job is %q, want %q", got, job)
+		}
+	}
+	wantKind(t, "of another plan", first("x", "one"), fault.Conflict)
+	if err := first(plan, "one"); err != nil {
+		t.Fatal(err)
+	}
+
+	// The choice ends with its plan.
+	for _, role := range []archive.Role{archive.Free, archive.Premium} {
+		if _, err := p.Accounts.SetRole(t.Context(), "ada", role, begin.Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := account(t, p, "ada").Plan; got == nil || got.First != "" {
+		t.Errorf("the next plan is %+v, want one without a first job", got)
+	}
+}

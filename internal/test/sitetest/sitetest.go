@@ -52,6 +52,7 @@ func Run(t *testing.T, ports func(*testing.T) Ports) {
 		{"the role changes with the plan", roleChangesWithPlan},
 		{"an announcement is due until it was made", announcementIsDue},
 		{"a plan is opened once", planIsOpenedOnce},
+		{"a plan has one first job", planHasOneFirst},
 		{"a job is read with the account", jobIsReadWithAccount},
 		{"pages add up to the list", pagesAddUp},
 		{"a page in front is full", pageInFrontIsFull},
