@@ -18,8 +18,8 @@ var at = time.Date(2026, 11, 23, 10, 20, 30, 0, time.UTC)
 func examples() map[string]Event {
 	by := at.Add(5 * time.Minute)
 	return map[string]Event{
-		"premium_upgraded": UserUpgraded{ID: "6f1d9f0e-8a1c-4b7e-9a55-0c3f5f2f8a11", UserID: "user <1>", UpgradedAt: at, Via: ViaSNS},
-		"thaw_requested":   ThawRequested{ID: "up-1", JobID: "job.1", UserID: "u1", ArchiveID: "arch-1", UpgradedAt: at},
+		"premium_upgraded":     UserUpgraded{ID: "6f1d9f0e-8a1c-4b7e-9a55-0c3f5f2f8a11", UserID: "user <1>", UpgradedAt: at, Via: ViaSNS},
+		"thaw_requested":       ThawRequested{ID: "up-1", JobID: "job.1", UserID: "u1", ArchiveID: "arch-1", UpgradedAt: at},
 		"thaw_requested_first": ThawRequested{ID: "first-1", JobID: "job.1", UserID: "u1", ArchiveID: "arch-1", Plan: "p", UpgradedAt: at, First: true},
 		"restore_completed_first": RetrievalCompleted{
 			ID: "found-ret-1", JobID: "job.1", ArchiveID: "arch-1", RetrievalID: "ret-1", Status: "InProgress", Tier: "Standard", First: true,
