@@ -3,11 +3,13 @@
 package browser
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/chromedp/cdproto/emulation"
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/local/stack"
@@ -23,13 +25,24 @@ func TestEveryPageInEveryLook(t *testing.T) {
 	yarrow := stack.Person{ID: "yarrow", Name: "Yarrow Young", Role: archive.Free}
 	s := up(t, time.Hour, fern, sorrel, yarrow)
 	states := gallery(t, s, "sorrel")
-	for _, l := range []look{
-		{"light", "light", 1200, 800},
-		{"dark", "dark", 1200, 800},
-		{"narrow", "light", 320, 640},
-		{"narrow-dark", "dark", 320, 640},
-		{"wide", "light", 1440, 900},
-	} {
+	looks := []look{
+		{"light", "light", 1200, 800, nil},
+		{"dark", "dark", 1200, 800, nil},
+		{"narrow", "light", 320, 640, nil},
+		{"narrow-dark", "dark", 320, 640, nil},
+		{"wide", "light", 1440, 900, nil},
+	}
+	if os.Getenv("GAS_SCREENSHOTS") != "" { // for people to look at
+		looks = append(looks,
+			look{"forced", "light", 1200, 800, func(b *tab) {
+				call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "forced-colors", Value: "active"}}})
+			}},
+			look{"print", "light", 800, 1100, func(b *tab) {
+				call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"})
+			}},
+			look{"no-script", "light", 1200, 800, (*tab).withoutScript})
+	}
+	for _, l := range looks {
 		t.Run(l.name, func(t *testing.T) {
 			t.Parallel()
 			seeAll(t, s.Config.WebBaseURL, l, states)
@@ -42,6 +55,9 @@ type look struct {
 	name          string
 	scheme        string
 	width, height int64
+	// special changes a tab after sign-in, for a look of which only the width is checked; it may
+	// be nil.
+	special func(*tab)
 }
 
 // seeAll opens every page in the look.
@@ -84,9 +100,19 @@ func seeAll(t *testing.T, base string, l look, states []shownState) {
 	for _, st := range states {
 		pages = append(pages, shown{"file-" + st.name, premium, "/annotation/" + string(st.id)})
 	}
+	if l.special != nil {
+		for _, tb := range everybody {
+			l.special(tb)
+		}
+	}
 	for _, p := range pages {
 		what := p.name + " in " + l.name
 		p.by.open(p.path)
+		if l.special != nil {
+			p.by.fits(what)
+			p.by.shot(p.name + "-" + l.name)
+			continue
+		}
 		if l.scheme == "light" {
 			p.by.accessible(what)
 		} else {
@@ -200,6 +226,26 @@ func gallery(t *testing.T, s *stack.Stack, user events.UserID) []shownState {
 		tell(j, st, 301_000_000)
 		show(j, name)
 	}
+	late := job("late")
+	add(late)
+	if err := catalog.SaveIntent(t.Context(), late, archive.Intent{Token: "late", At: now.Add(-3 * time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := catalog.SaveRetrieval(t.Context(), late, archive.Intent{Token: "late"}, archive.Retrieval{
+		ID: "retrieval-late", ArchiveID: late.ArchiveID, Tier: archive.Expedited, RequestedAt: now.Add(-3 * time.Hour),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	show(late, "late")
+	first := job("first")
+	add(first)
+	if account, err = catalog.Account(t.Context(), user); err == nil {
+		err = catalog.SetFirst(t.Context(), user, account.Plan.ID, first.ID)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	show(first, "first")
 	again := job("again")
 	add(again)
 	tell(again, archive.Failed, 0)
