@@ -20,7 +20,7 @@ type look struct {
 }
 
 // attention is the sentence about a file that the pipeline gave up.
-const attention = "Something stopped this file on its way back. Our team have to look at it. Nothing is lost, and you do not need to do anything."
+const attention = "Something stopped this file on its way back. Our team has to look at it. Nothing is lost, and you do not need to do anything."
 
 // lookOf returns the look of st. A state of a newer release has a plain look.
 func lookOf(st archive.State) look {
@@ -36,7 +36,7 @@ func lookOf(st archive.State) look {
 	case paused:
 		return look{"Archived", "flake", "cold", 0, "This result is in the archive, and bringing files back is paused. It continues automatically: you do not need to ask again."}
 	case summary.Held:
-		return look{"Waiting for approval", "clock", "plan", 0, "Our team have to approve that this file comes back. It continues automatically: you do not need to ask again."}
+		return look{"Waiting for approval", "clock", "plan", 0, "Our team has to approve that this file comes back. It continues automatically: you do not need to ask again."}
 	case archive.Planned:
 		return look{"Being restored", "thaw", "work", 1, "The restore of this file is planned. It starts automatically; there is nothing you need to do."}
 	case archive.Requested:
@@ -52,7 +52,7 @@ func lookOf(st archive.State) look {
 	case archive.Available:
 		return look{"Ready", "check", "good", 0, "The file is ready to download."}
 	case archive.Unclear:
-		return look{"Needs attention", "cross", "bad", 0, "Our records do not say where this file is. Our team have to look at it."}
+		return look{"Needs attention", "cross", "bad", 0, "Our records do not say where this file is. Our team has to look at it."}
 	case archive.Failed:
 		return look{"Being restored", "thaw", "work", 1, "The archive did not hand the file over this time. We are asking it again; there is nothing you need to do."}
 	case archive.Expired:
