@@ -55,8 +55,8 @@ type look struct {
 	name          string
 	scheme        string
 	width, height int64
-	// special changes a tab after sign-in, for a look of which only the width is checked; it may
-	// be nil.
+	// special changes a tab after sign-in; it may be nil. The test checks only the width of such
+	// a look.
 	special func(*tab)
 }
 
