@@ -36,9 +36,9 @@ func isFirst(of owner, j archive.Job) bool {
 }
 
 // bringFirst makes the pipeline bring the job's file before the user's others. The plan keeps the
-// choice, and a user has one choice at a time: thaw and restore do nothing ahead of others for a
-// file that is not the choice any more. The order may be lost without harm: the file has its
-// ordinary place too.
+// choice, and a user has one choice at a time: thaw requests nothing ahead of others for a file
+// that is not the choice any more. The order may be lost without harm: the file has its ordinary
+// place too.
 func (s *Server) bringFirst(ctx context.Context, of owner, j archive.Job) error {
 	jv := viewJob(j, of)
 	s.stage(ctx, &jv)
