@@ -83,7 +83,7 @@ stall: ## a million refused tasks, 10,050 plans and 10,050 notifications that wa
 browser: ## see the site in Chromium (Debian's package), from sign-in to the bytes
 	go test -tags browser -count=1 -parallel 6 -timeout 10m ./internal/test/browser
 
-browser-firefox: ## one journey in Firefox (Debian's firefox-esr), over WebDriver BiDi (puppeteer-core from npm)
+browser-firefox: ## five journeys in Firefox (Debian's firefox-esr), over WebDriver BiDi (puppeteer-core from npm)
 	@./scripts/browser-firefox
 
 screenshots: ## picture every page in light, dark and narrow, into screenshots/

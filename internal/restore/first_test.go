@@ -68,32 +68,3 @@ func TestAFileThatIsWantedFirstAndFailsIsAskedForInItsLane(t *testing.T) {
 		}
 	}
 }
-
-func TestAFileThatIsWantedFirstIsLookedForWhenItsTierMayHaveIt(t *testing.T) {
-	t.Parallel()
-	b := newFixture(t)
-	b.Account("u", archive.Premium)
-	job := b.Archive("u", "j", random(1000))
-	asked := time.Now().UTC().Truncate(time.Millisecond)
-	r, err := b.vault.Retrieve(t.Context(), job, archive.Standard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	intent := archive.Intent{Token: "t", At: asked}
-	if err := b.AWS.Catalog.SaveIntent(t.Context(), job, intent); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.AWS.Catalog.SaveRetrieval(t.Context(), job, intent, archive.Retrieval{ID: r.ID, Tier: archive.Standard, RequestedAt: asked}); err != nil {
-		t.Fatal(err)
-	}
-	ahead := events.RetrievalCompleted{ID: "found", JobID: "j", ArchiveID: job.ArchiveID, RetrievalID: r.ID, Status: archive.InProgress, First: true}
-	for after, want := range map[time.Duration]time.Duration{
-		0: time.Hour, 2*time.Hour + time.Minute: 59 * time.Minute, 3*time.Hour - time.Second: time.Minute, 4 * time.Hour: time.Minute,
-	} {
-		b.Now = func() time.Time { return asked.Add(after) }
-		var out testenv.Emitted
-		if err := b.Restore(t.Context(), ahead, out.Emit); !fault.Is(err, fault.Wait) || fault.DelayOf(err) != want {
-			t.Errorf("%s after the request: %v, in %s, want %s", after, err, fault.DelayOf(err), want)
-		}
-	}
-}

@@ -119,9 +119,9 @@ func (f *file) identify() error {
 	return nil
 }
 
-// The restorer asks for the output of a file that the user wants first every firstEvery, from the
-// earliest time on at which the tier usually has it. Until then it asks every firstLongest.
-const firstEvery, firstLongest = time.Minute, time.Hour
+// firstEvery is how often the restorer asks for the output of a file that the user wants first. A
+// call costs nothing, or a millionth of a dollar at S3.
+const firstEvery = time.Minute
 
 // lookAhead completes a notification about a file that the user wants first. Thaw published it when
 // the retrieval was requested. So only Glacier knows whether the output is there.
@@ -135,11 +135,7 @@ func (r *Restorer) lookAhead(ctx context.Context, f *file) error {
 	case got.Status == archive.RetrievalFailed:
 		n.Status, n.Reason = got.Status, got.Reason
 	case got.Status != archive.Succeeded:
-		wait := firstEvery
-		if from, _, err := f.job.Copy.Class.Typically(f.job.Tier); err == nil {
-			wait = max(wait, min(f.job.RetrievalRequestedAt.Add(from).Sub(r.Now()), firstLongest))
-		}
-		return stop(NotYet, fault.After(fault.Wait, wait, errors.New("the user wants this file first, and Glacier is still working on it")))
+		return stop(NotYet, fault.After(fault.Wait, firstEvery, errors.New("the user wants this file first, and Glacier is still working on it")))
 	case got.ArchiveID != f.job.ArchiveID:
 		return wrongRetrieval(got)
 	default:

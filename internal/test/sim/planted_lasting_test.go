@@ -63,7 +63,7 @@ var lasts = []bug{
 	{"a request to S3 does not look first", "internal/aws/s3cold/s3cold.go",
 		"	case restored:\n		found.Found = true", "	case restored && found.Found:\n		found.Found = true", in("s3-by-hand", "s3-copy-there"), nil},
 	{"a copy that is there is told by nobody", "internal/thaw/request.go",
-		"retrieval.Status != archive.Succeeded || r.Completions == nil", "retrieval.Status != archive.Succeeded || r.Completions != nil", in("s3-copy-there", "s3-events-twice"), nil},
+		"finished := retrieval.Status == archive.Succeeded && r.Completions != nil", "finished := retrieval.Status == archive.Succeeded && r.Completions == nil", in("s3-copy-there", "s3-events-twice"), nil},
 	{"an object that has no copy is on its way", "internal/aws/s3cold/s3cold.go",
 		"	case out.Restore == nil:\n		return r, false, nil", "	case out.Restore == nil:\n		return r, true, nil", in("s3-vanishes"), nil},
 	{"the key of S3's event is taken as it is", "internal/bridge/s3event.go",

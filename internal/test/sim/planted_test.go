@@ -5,7 +5,7 @@ var bugs = append([]bug{
 	{"the bridge deletes from SQS what was not stored", "internal/bridge/settle.go",
 		"case errs[i] != nil:", "case errs[i] != nil && false:", nil, nil},
 	{"the bridge names the retrieval's notification after its job alone", "pkg/events/events.go",
-		`return "restore:" + e.ID }`, `return "restore:" + string(e.JobID) }`, nil, nil},
+		`"restore-first:", e.First) + e.ID`, `"restore-first:", e.First) + string(e.JobID)`, nil, nil},
 	{"a message is acked before its outputs are stored", "internal/bus/worker.go",
 		"if ferr := out.flush(ctx); err == nil {", "if ferr := out.flush(ctx); err != nil {", nil, nil},
 	{"a message is acked although its work failed", "internal/bus/settle.go",

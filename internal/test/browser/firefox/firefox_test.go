@@ -7,24 +7,68 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/daemon"
 	"github.com/gas-restore/gas/internal/local/stack"
 )
 
-func TestAPersonGetsTheirFilesBackInFirefox(t *testing.T) {
+// TestAPersonInFirefox takes the journeys of journey.mjs.
+func TestAPersonInFirefox(t *testing.T) {
 	browser, err := exec.LookPath("firefox-esr")
 	if err != nil {
 		t.Fatal(err)
 	}
+	fern := func(archived, stored int, size int64) stack.Person {
+		return stack.Person{ID: "fern", Name: "Fern Fictive", Role: archive.Free, Archived: archived, Stored: stored, Size: size}
+	}
+	for _, c := range []struct {
+		journey string
+		thaws   time.Duration
+		person  stack.Person
+		env     map[string]string
+		before  func(*testing.T, *stack.Stack)
+	}{
+		{"restored", 3 * time.Second, fern(2, 1, 1<<20), nil, nil},
+		{"held", time.Hour, fern(12, 0, 0), map[string]string{"GAS_THAW_USER_BUDGET": "0.02"}, nil},
+		{"attention", 200 * time.Millisecond, fern(2, 0, 1<<10), nil, occupy},
+		{"live", time.Hour, fern(1, 0, 0), nil, nil},
+		{"first", 200 * time.Millisecond, fern(120, 0, 1<<10), map[string]string{"GAS_THAW_RATE": "1", "GAS_THAW_SLOTS": "1"}, nil},
+	} {
+		t.Run(c.journey, func(t *testing.T) {
+			for name, value := range c.env {
+				t.Setenv(name, value)
+			}
+			s := up(t, c.thaws, c.person)
+			if c.before != nil {
+				c.before(t, s)
+			}
+			// The driver's folder has the script beside the packages that it imports.
+			script := os.Getenv("GAS_FIREFOX_DRIVER") + "/journey.mjs"
+			limit, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+			defer cancel()
+			out, err := exec.CommandContext(limit, "node", script, c.journey, s.Config.WebBaseURL, browser).CombinedOutput()
+			t.Logf("%s", out)
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// up starts the whole service with the person; it stops with the test.
+func up(t *testing.T, thaws time.Duration, person stack.Person) *stack.Stack {
+	t.Helper()
 	const free = "127.0.0.1:0"
 	s, err := stack.Start(t.Context(), stack.Options{
-		Dir: t.TempDir(), ExpeditedDelay: 3 * time.Second, Log: slog.New(slog.DiscardHandler),
+		Dir: t.TempDir(), ExpeditedDelay: thaws, Log: slog.New(slog.DiscardHandler),
 		AWSAddr: free, NATSAddr: free, IDPAddr: free, WebAddr: free, WebhookAddr: free,
-	}, []stack.Person{{ID: "fern", Name: "Fern Fictive", Role: archive.Free, Archived: 2, Stored: 1, Size: 1 << 20}})
+	}, []stack.Person{person})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,13 +82,16 @@ func TestAPersonGetsTheirFilesBackInFirefox(t *testing.T) {
 		}
 		s.Close()
 	})
-	// The driver's folder has the script beside the packages that it imports.
-	script := os.Getenv("GAS_FIREFOX_DRIVER") + "/journey.mjs"
-	limit, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
-	defer cancel()
-	out, err := exec.CommandContext(limit, "node", script, s.Config.WebBaseURL, browser).CombinedOutput()
-	t.Logf("%s", out)
-	if err != nil {
-		t.Error(err)
+	return s
+}
+
+// occupy puts another object at the key of the person's first file.
+func occupy(t *testing.T, s *stack.Stack) {
+	t.Helper()
+	p := stack.Person{ID: "fern"}
+	result := p.Job(s.Config.Bucket, 0).Result
+	client := s3.NewFromConfig(s.AWSConfig, func(o *s3.Options) { o.UsePathStyle = true })
+	if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &result.Bucket, Key: &result.Key, Body: strings.NewReader("of somebody else")}); err != nil {
+		t.Fatal(err)
 	}
 }
