@@ -600,9 +600,9 @@ var scenes = append([]lasting{
 			w.archived("ada", 1000, 1001, 1002)
 			w.runAll()
 			w.upgrade("ada", true)
-			time.Sleep(9 * time.Minute)
+			w.during(9 * time.Minute)
 			w.choose("ada", "ada-01")
-			time.Sleep(2 * time.Minute)
+			w.during(2 * time.Minute)
 			for _, id := range w.files("ada") {
 				if back := w.job(id).ArchiveID == ""; back != (id == "ada-01") {
 					w.t.Errorf("after two minutes, %s is back: %v", id, back)
