@@ -16,7 +16,7 @@ import (
 func TestAPersonBringsOneFileFirst(t *testing.T) {
 	t.Setenv("GAS_THAW_RATE", "1")
 	t.Setenv("GAS_THAW_SLOTS", "1")
-	const files = 120
+	const files = 240
 	s := up(t, 200*time.Millisecond, stack.Person{ID: "fern", Name: "Fern Fictive", Role: archive.Free, Archived: files, Size: 1 << 10})
 	ada := person(t, s.Config.WebBaseURL)
 	ada.signIn("Fern Fictive", "/subscribe")

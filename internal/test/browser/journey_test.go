@@ -36,7 +36,7 @@ func TestAPersonGetsTheirFileBack(t *testing.T) {
 	t.Parallel()
 	fern := stack.Person{ID: "fern", Name: "Fern Fictive", Role: archive.Free, Archived: 2, Stored: 1, Size: 40 << 20}
 	moss := stack.Person{ID: "moss", Name: "Moss Madeup", Role: archive.Free, Archived: 1}
-	s := up(t, 1500*time.Millisecond, fern, moss)
+	s := up(t, time.Hour, fern, moss)
 	ada := person(t, s.Config.WebBaseURL)
 
 	ada.open("/")
@@ -66,6 +66,7 @@ func TestAPersonGetsTheirFileBack(t *testing.T) {
 	ada.click("panel_000.vcf")
 	ada.until(`document.querySelector("[data-card]") !== null && document.readyState === "complete"`)
 	eval[bool](ada, recorder)
+	glacierEnds(s)
 	ada.says("The file is back and ready to download.")
 	seen, bar, told := eval[[]string](ada, `seen`), eval[[]float64](ada, `bar`), eval[[]string](ada, `told`)
 	t.Logf("the file went through %q, the bar through %v, it was said %q", seen, bar, told)

@@ -57,6 +57,14 @@ func up(t *testing.T, thaws time.Duration, people ...stack.Person) *stack.Stack 
 	return s
 }
 
+// glacierEnds ends the retrievals that are under way, and those to come at once. A test that waits
+// for what a page shows meanwhile calls it when the page has shown that: how fast the machine is
+// makes no difference then.
+func glacierEnds(s *stack.Stack) {
+	s.AWS.Glacier.SetDelays(0)
+	s.AWS.Glacier.FinishNow()
+}
+
 // content is the content of a file of the person.
 func content(t *testing.T, p stack.Person, i int) []byte {
 	t.Helper()

@@ -21,12 +21,22 @@ func dueKey(at int64, j job) string { return fmt.Sprintf("%016x %s", at, j.key()
 // earliest returns the first entry of an order, its time and its job.
 func earliest(order *btree.Set[string]) (entry string, at int64, key string, ok bool) {
 	entry, ok = order.Min()
-	if !ok {
-		return "", 0, "", false
-	}
+	at, key = readDue(entry)
+	return entry, at, key, ok
+}
+
+// latest returns the last entry of an order, its time and its job.
+func latest(order *btree.Set[string]) (entry string, at int64, key string, ok bool) {
+	entry, ok = order.Max()
+	at, key = readDue(entry)
+	return entry, at, key, ok
+}
+
+// readDue returns what dueKey was made of: the time, and the key of the job.
+func readDue(entry string) (at int64, key string) {
 	stamp, key, _ := strings.Cut(entry, " ")
 	at, _ = strconv.ParseInt(stamp, 16, 64)
-	return entry, at, key, true
+	return at, key
 }
 
 // schedule notes what is next to happen to j: its completion, its notification

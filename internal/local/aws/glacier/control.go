@@ -80,6 +80,27 @@ func (s *Service) SetDelays(d time.Duration) {
 	s.SetDelay(Bulk, 5*d, 12*d)
 }
 
+// FinishNow makes the jobs that are in progress due now, whatever time they were given when they
+// were made. With SetDelays(0) before it, a test decides when retrievals end.
+func (s *Service) FinishNow() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	for {
+		entry, at, key, ok := latest(&s.due)
+		if !ok || at <= now {
+			break
+		}
+		s.due.Delete(entry)
+		if j, ok := s.jobs.Get(key); ok {
+			j.Due = now
+			s.jobs.Put(key, j)
+			s.schedule(j)
+		}
+	}
+	s.awake()
+}
+
 // SetExpeditedCapacity lets perWindow Expedited retrievals be accepted in any
 // window; more are refused with InsufficientCapacityException. A negative
 // number is no limit, the default.

@@ -458,6 +458,33 @@ func TestAJobInProgressGoesOnAfterARestart(t *testing.T) {
 	})
 }
 
+func TestFinishNowEndsWhatIsInProgressAndNothingElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, t.TempDir(), glacier.Config{})
+		defer s.close()
+		s.vault("v")
+		id := s.upload(data(16))
+		s.service.FinishNow()
+		over := []string{s.mustInitiate(retrieval(id, glacier.Expedited)), s.mustInitiate(retrieval(id, glacier.Bulk))}
+		before := time.Now()
+		s.service.FinishNow()
+		next := s.mustInitiate(retrieval(id, glacier.Expedited))
+		synctest.Wait()
+		for _, job := range over {
+			if out, err := s.describe(job); err != nil || !out.Completed {
+				t.Errorf("in progress before: %+v, %v", out, err)
+			}
+			<-s.topics.told
+		}
+		if out, err := s.describe(next); err != nil || out.Completed {
+			t.Errorf("made after: %+v, %v", out, err)
+		}
+		if now := time.Now(); now != before {
+			t.Errorf("it took %s", now.Sub(before))
+		}
+	})
+}
+
 func TestJobsAreListedByStatusAndPage(t *testing.T) {
 	s := start(t, glacier.Config{})
 	id := s.upload(data(16))
