@@ -136,13 +136,18 @@ func serveWorld(ctx context.Context, o options) error {
 }
 
 // fill gives somebody jobs from to to: every tenth is in the archive, the rest are
-// ready.
+// ready. S3 has the results and the logs, because the site looks for them.
 func fill(ctx context.Context, s *stack.Stack, who string, from, to int) error {
 	catalog, p := dynamodb.New(s.AWSConfig, wiring.Tables(s.Config)), stack.Person{ID: who}
 	for i := from; i < to; i++ {
 		j := p.Job(s.Config.Bucket, i)
 		if i%10 == 0 {
 			j.ArchiveID, j.ArchiveSize = events.ArchiveID(fmt.Sprintf("archive-%s-%d", who, i)), 10_000_000
+		} else if _, _, _, err := s.AWS.S3.AddSparse(j.Result.Bucket, j.Result.Key, "STANDARD", 10_000); err != nil {
+			return err
+		}
+		if _, _, _, err := s.AWS.S3.AddSparse(j.Log.Bucket, j.Log.Key, "STANDARD", 100); err != nil {
+			return err
 		}
 		if err := catalog.AddJob(ctx, j); err != nil {
 			return err

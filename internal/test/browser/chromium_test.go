@@ -175,14 +175,6 @@ func (b *tab) size(width, height int64) {
 	})
 }
 
-// scheme sets light or dark, and stops motion.
-func (b *tab) scheme(name string) {
-	b.t.Helper()
-	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
-		{Name: "prefers-color-scheme", Value: name}, {Name: "prefers-reduced-motion", Value: "reduce"},
-	}})
-}
-
 func (b *tab) withoutScript() {
 	b.t.Helper()
 	call(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
@@ -218,6 +210,12 @@ func (b *tab) until(expression string) {
 			b.t.Fatalf("never came true: %s; the page says:\n%s", expression, b.sees())
 		}
 	}
+}
+
+// untilReloaded loads the page again and again until it has the text.
+func (b *tab) untilReloaded(text string) {
+	b.t.Helper()
+	b.until("(() => { if (document.body.innerText.includes(" + quote(text) + ")) return true; location.reload(); return false; })()")
 }
 
 // click presses the link or button that has the text.

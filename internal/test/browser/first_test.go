@@ -24,14 +24,12 @@ func TestAPersonBringsOneFileFirst(t *testing.T) {
 	ada.until(`location.pathname === "/annotations"`)
 	page := fmt.Sprintf("/annotation/fern-%04d", files-1)
 	ada.open(page)
-	ada.until(`(() => { if (document.body.innerText.includes("Bring this one first")) return true; location.reload(); return false; })()`)
-	ada.accessible("a file that can go first")
-	ada.shot("first-offered")
+	ada.untilReloaded("Bring this one first")
+	ada.seeInEveryLook("first-offered", true)
 	ada.press(`form[action$="/first"] button`)
 	ada.says("You chose this file to come first")
 	ada.accessible("a file that goes first")
 	ada.targets("a file that goes first")
-	ada.shot("first-chosen")
 	ada.says("ready to download") // live, without a reload
 	account, err := catalogOf(s).Account(t.Context(), "fern")
 	if err != nil || account.Plan == nil {

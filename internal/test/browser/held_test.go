@@ -20,22 +20,13 @@ func TestAPlanOverTheBudgetSaysThatItWaits(t *testing.T) {
 	ada.signIn("Fern Fictive", "/subscribe")
 	ada.press(`form[action="/subscribe"] button`)
 	ada.until(`location.pathname === "/annotations"`)
-	ada.until(`(() => { if (document.body.innerText.includes("12 files wait for approval")) return true; location.reload(); return false; })()`)
+	ada.untilReloaded("12 files wait for approval")
 	if strings.Contains(eval[string](ada, `document.querySelector("main").innerText`), "We request") {
 		t.Error("the list says that the files are requested, and they wait")
 	}
 	ada.open("/annotations") // without the confirmation of the change
 	first := eval[string](ada, `document.querySelector("main").innerText`)
-	for _, name := range []string{"light", "dark"} {
-		ada.scheme(name)
-		ada.legible("the held list in " + name)
-		ada.apart("the held list in " + name)
-		ada.shot("held-list-" + name)
-	}
-	ada.size(320, 640)
-	ada.fits("the held list")
-	ada.shot("held-list-narrow")
-	ada.size(1200, 900)
+	ada.seeInEveryLook("held-list", true)
 	csrf := eval[string](ada, `document.querySelector("[name=csrf]").value`)
 	for _, path := range []string{"/subscribe", "/api/v1/subscription"} {
 		if got := eval[int](ada, `fetch(`+quote(path)+`, {method: "POST", headers: {"X-CSRF-Token": `+quote(csrf)+`}}).then(a => a.status)`); got != 200 {
@@ -48,12 +39,10 @@ func TestAPlanOverTheBudgetSaysThatItWaits(t *testing.T) {
 	}
 	ada.click("panel_000.vcf")
 	ada.says("Waiting for approval")
-	ada.accessible("a held file")
-	ada.shot("held-file")
+	ada.seeInEveryLook("held-file", true)
 	ada.open("/subscribe")
 	ada.says("You are Premium")
-	ada.accessible("the plan page of a held plan")
-	ada.shot("held-subscribe")
+	ada.seeInEveryLook("held-subscribe", true)
 	if eval[bool](ada, `document.querySelector('form[action="/subscribe"]') !== null`) {
 		t.Error("the page asks to ask again")
 	}
@@ -62,4 +51,29 @@ func TestAPlanOverTheBudgetSaysThatItWaits(t *testing.T) {
 		t.Fatalf("the account is %+v, %v; want a held plan", account, err)
 	}
 	ada.calm("a person who waits")
+}
+
+// TestAPauseByAnOperatorHasItsSentence stops everything before a person upgrades.
+func TestAPauseByAnOperatorHasItsSentence(t *testing.T) {
+	t.Parallel()
+	s := up(t, time.Hour, stack.Person{ID: "fern", Name: "Fern Fictive", Role: archive.Free, Archived: 2, Stored: 1})
+	if _, err := catalogOf(s).ChangeSwitches(t.Context(), func(sw *archive.Switches) {
+		sw.All = &archive.Hold{Reason: "the store moves to another region", At: time.Now().UTC()}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	ada := person(t, s.Config.WebBaseURL)
+	ada.signIn("Fern Fictive", "/subscribe")
+	ada.press(`form[action="/subscribe"] button`)
+	ada.until(`location.pathname === "/annotations"`)
+	const paused = "The service has paused bringing files back: the store moves to another region."
+	ada.untilReloaded(paused)
+	ada.seeInEveryLook("paused-list", true)
+	ada.click("panel_000.vcf")
+	ada.says(paused)
+	ada.seeInEveryLook("paused-file", true)
+	ada.open("/subscribe")
+	ada.says("You are Premium")
+	ada.seeInEveryLook("paused-subscribe", true)
+	ada.calm("a person who waits for an operator")
 }

@@ -154,7 +154,7 @@ func TestItAllWorksWithoutScript(t *testing.T) {
 	tb.click("panel_000.vcf")
 	tb.until(`location.pathname.startsWith("/annotation/") && document.readyState === "complete"`)
 	// A person without JavaScript reloads the page.
-	tb.until(`(() => { if (document.body.innerText.includes("Download the result")) return true; location.reload(); return false; })()`)
+	tb.untilReloaded("Download the result")
 	if _, got := tb.download("Download the result"); !bytes.Equal(got, content(t, fern, 0)) {
 		t.Errorf("the download has %d bytes, want those of the result", len(got))
 	}

@@ -133,7 +133,6 @@ func TestAPageIsLiveAgainAfterEveryAnswerThatPasses(t *testing.T) {
 	ada.behind(f, "/annotations")
 	ada.says("This page is not live.")
 	ada.accessible("a page that is not live")
-	ada.shot("not-live")
 	ada.until(`document.querySelector("[data-offline]").childElementCount === 0`)
 	tell(t, s, job, archive.Copying)
 	ada.until(stateShown + ` === "copying"`)
@@ -156,6 +155,7 @@ func TestAPageThatCannotBeLiveSaysSo(t *testing.T) {
 	ada.behind(f, "/annotation/fern-0000")
 	ada.says("This page is not live.")
 	ada.says("Reload")
+	ada.seeInEveryLook("not-live", false)
 }
 
 func TestAPageSaysThatItsPersonIsSignedOut(t *testing.T) {
@@ -170,7 +170,7 @@ func TestAPageSaysThatItsPersonIsSignedOut(t *testing.T) {
 	other.until(`location.pathname === "/"`)
 	ada.says("You are signed out.")
 	ada.says("Sign in")
-	ada.shot("signed-out")
+	ada.seeInEveryLook("signed-out", false)
 }
 
 func TestManyTabsHaveOneStream(t *testing.T) {

@@ -3,13 +3,11 @@
 package browser
 
 import (
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/chromedp/cdproto/emulation"
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/local/stack"
@@ -25,24 +23,7 @@ func TestEveryPageInEveryLook(t *testing.T) {
 	yarrow := stack.Person{ID: "yarrow", Name: "Yarrow Young", Role: archive.Free}
 	s := up(t, time.Hour, fern, sorrel, yarrow)
 	states := gallery(t, s, "sorrel")
-	looks := []look{
-		{"light", "light", 1200, 800, nil},
-		{"dark", "dark", 1200, 800, nil},
-		{"narrow", "light", 320, 640, nil},
-		{"narrow-dark", "dark", 320, 640, nil},
-		{"wide", "light", 1440, 900, nil},
-	}
-	if os.Getenv("GAS_SCREENSHOTS") != "" { // for people to look at
-		looks = append(looks,
-			look{"forced", "light", 1200, 800, func(b *tab) {
-				call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "forced-colors", Value: "active"}}})
-			}},
-			look{"print", "light", 800, 1100, func(b *tab) {
-				call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"})
-			}},
-			look{"no-script", "light", 1200, 800, (*tab).withoutScript})
-	}
-	for _, l := range looks {
+	for _, l := range looks() {
 		t.Run(l.name, func(t *testing.T) {
 			t.Parallel()
 			seeAll(t, s.Config.WebBaseURL, l, states)
@@ -50,23 +31,12 @@ func TestEveryPageInEveryLook(t *testing.T) {
 	}
 }
 
-// look is a way to look at a page.
-type look struct {
-	name          string
-	scheme        string
-	width, height int64
-	// special changes a tab after sign-in; it may be nil. The test checks only the width of such
-	// a look.
-	special func(*tab)
-}
-
 // seeAll opens every page in the look.
 func seeAll(t *testing.T, base string, l look, states []shownState) {
 	stranger, free, premium, fresh := person(t, base), person(t, base), person(t, base), person(t, base)
 	everybody := []*tab{stranger, free, premium, fresh}
 	for _, tb := range everybody {
-		tb.size(l.width, l.height)
-		tb.scheme(l.scheme)
+		tb.wear(l)
 	}
 	free.signIn("Fern Fictive", "/annotations")
 	premium.signIn("Sorrel Sample", "/annotations")
@@ -100,28 +70,9 @@ func seeAll(t *testing.T, base string, l look, states []shownState) {
 	for _, st := range states {
 		pages = append(pages, shown{"file-" + st.name, premium, "/annotation/" + string(st.id)})
 	}
-	if l.special != nil {
-		for _, tb := range everybody {
-			l.special(tb)
-		}
-	}
 	for _, p := range pages {
-		what := p.name + " in " + l.name
 		p.by.open(p.path)
-		if l.special != nil {
-			p.by.fits(what)
-			p.by.shot(p.name + "-" + l.name)
-			continue
-		}
-		if l.scheme == "light" {
-			p.by.accessible(what)
-		} else {
-			p.by.legible(what)
-		}
-		p.by.fits(what)
-		p.by.apart(what)
-		p.by.targets(what)
-		p.by.shot(p.name + "-" + l.name)
+		p.by.see(p.name, l)
 	}
 	for _, tb := range everybody {
 		tb.calm("a reader")

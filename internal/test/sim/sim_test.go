@@ -194,9 +194,20 @@ const quiet = "point=;n=0;mode=0"
 const confirmation = "bridge SNS.ConfirmSubscription"
 
 // effectsOf returns the effects of the small worlds: those of the quiet one, and the confirmation.
+// Which goroutine comes first decides about a few effects: thaw gives a task back only where the
+// task and the same one that goes first meet. So the quiet world is played three times, and each
+// effect counts as often as it was there at least.
 func effectsOf(t *testing.T) map[string]int {
 	t.Helper()
 	effects := elsewhere(t, quiet).Effects
+	for _, again := range []string{"point=;n=1;mode=0", "point=;n=2;mode=0"} {
+		now := elsewhere(t, again).Effects
+		for point, n := range effects {
+			if effects[point] = min(n, now[point]); effects[point] == 0 {
+				delete(effects, point)
+			}
+		}
+	}
 	if effects != nil {
 		effects[confirmation] = 2
 	}
@@ -400,14 +411,16 @@ func again(what string) string {
 	return fmt.Sprintf("GAS_SIM_LOG=info %s='%s' go test -count=1 -run TestWorld ./internal/test/sim", worldIs, what)
 }
 
-// TestWhatLastsIsBounded plays some of the lasting scenes, and with GAS_SIM_LASTING=all
-// all of them.
+// TestWhatLastsIsBounded plays some of the lasting scenes, with GAS_SIM_LASTING=all all of them,
+// and with most those that do not last for days.
 func TestWhatLastsIsBounded(t *testing.T) {
 	all := in("downgrade-lost", "clock-ahead", "streams-lost")
-	if os.Getenv("GAS_SIM_LASTING") == "all" {
+	if which := os.Getenv("GAS_SIM_LASTING"); which != "" {
 		all = nil
 		for _, s := range scenes {
-			all = append(all, in(s.name)...)
+			if which == "all" || !s.days {
+				all = append(all, in(s.name)...)
+			}
 		}
 	}
 	together(t, fmt.Sprintf("%d lasting scenes", len(all)), all)

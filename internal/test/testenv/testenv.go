@@ -6,9 +6,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"flag"
 	"log/slog"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -85,12 +87,18 @@ func provisioned(t testing.TB, opts *server.Options) *server.Server {
 }
 
 // InBubble runs f in a [testing/synctest] bubble with a server that is provisioned. The
-// server has no socket, on which a bubble's time cannot wait, and never syncs.
+// server has no socket, on which a bubble's time cannot wait, and never syncs. Go uses one
+// processor meanwhile: that is a quarter cheaper, because in a bubble most goroutines wait for
+// each other. The flag -cpu sets another number, as `make stress` does. A test that calls
+// InBubble must not run in parallel with others.
 func InBubble(t *testing.T, f func(*testing.T, *server.Server)) {
 	// The servers of a process share a clock, which begins with the first one and would be in
 	// its bubble, waiting for a channel that is not.
 	ats.Register()
 	defer ats.Unregister()
+	if cpu := flag.Lookup("test.cpu"); cpu == nil || cpu.Value.String() == "" {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	}
 	synctest.Test(t, func(t *testing.T) { f(t, bubbleNATS(t)) })
 }
 
