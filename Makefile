@@ -90,8 +90,8 @@ browser: ## see the site in Chromium (Debian's package), from sign-in to the byt
 browser-firefox: ## five journeys in Firefox (Debian's firefox-esr), over WebDriver BiDi (puppeteer-core from npm)
 	@./scripts/browser-firefox
 
-screenshots: ## picture every page in light, dark and narrow, into screenshots/
-	GAS_SCREENSHOTS=$(CURDIR)/screenshots go test -tags browser -count=1 -parallel 4 -timeout 10m -run TestEveryPage ./internal/test/browser
+screenshots: ## picture every page in every look, into screenshots/: the rare states too
+	GAS_SCREENSHOTS=$(CURDIR)/screenshots go test -tags browser -count=1 -parallel 4 -timeout 20m ./internal/test/browser
 
 openapi: ## hold the API's description, its examples and every described answer to validators from npm
 	@./scripts/openapi/check

@@ -14,6 +14,7 @@ import (
 	"github.com/gas-restore/gas/internal/daemon"
 	"github.com/gas-restore/gas/internal/local/demo"
 	"github.com/gas-restore/gas/internal/local/stack"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/internal/wait"
 	"github.com/gas-restore/gas/internal/wiring"
 	"github.com/gas-restore/gas/pkg/events"
@@ -28,9 +29,10 @@ func TestAnOutageOfNATSHasFewLinesInTheLog(t *testing.T) {
 		away  = 12 * time.Second
 		free  = "127.0.0.1:0"
 	)
+	addrs := testenv.FreeAddrs(t, 2)
 	s, err := stack.Start(t.Context(), stack.Options{
 		Dir: t.TempDir(), Only: []string{stack.AWS, stack.NATS, stack.IDP}, Store: stack.InVault, ExpeditedDelay: time.Second,
-		AWSAddr: free, NATSAddr: free, IDPAddr: free, WebAddr: freeAddress(t), WebhookAddr: freeAddress(t),
+		AWSAddr: free, NATSAddr: free, IDPAddr: free, WebAddr: addrs[0], WebhookAddr: addrs[1],
 	}, []stack.Person{{ID: "fern", Name: "Fern", Role: archive.Free, Archived: files, Size: 1000}})
 	if err != nil {
 		t.Fatal(err)

@@ -32,6 +32,7 @@ import (
 	"github.com/gas-restore/gas/internal/local/demo"
 	localidp "github.com/gas-restore/gas/internal/local/idp"
 	"github.com/gas-restore/gas/internal/local/stack"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/internal/wait"
 	"github.com/gas-restore/gas/internal/wiring"
 )
@@ -143,9 +144,10 @@ func newWatched(t *testing.T) *watched {
 	for i := range visitors {
 		people = append(people, stack.Person{ID: fmt.Sprintf("u%04d", i), Name: "Visitor", Role: archive.Free, Archived: 1, Size: 1000})
 	}
+	addrs := testenv.FreeAddrs(t, 2)
 	s, err := stack.Start(t.Context(), stack.Options{
 		Dir: t.TempDir(), Only: []string{stack.AWS, stack.NATS, stack.IDP}, ExpeditedDelay: 50 * time.Millisecond,
-		AWSAddr: free, NATSAddr: free, IDPAddr: free, WebAddr: freeAddress(t), WebhookAddr: freeAddress(t),
+		AWSAddr: free, NATSAddr: free, IDPAddr: free, WebAddr: addrs[0], WebhookAddr: addrs[1],
 	}, people)
 	if err != nil {
 		t.Fatal(err)
@@ -254,7 +256,7 @@ func (w *watched) prometheus(targets []string) {
 		return path
 	}
 	write("rules.yaml", shortened(w.t, string(text)))
-	addr := freeAddress(w.t)
+	addr := testenv.FreeAddrs(w.t, 1)[0]
 	conf := write("prometheus.yaml", fmt.Sprintf("global: {scrape_interval: 4s, scrape_timeout: 4s, evaluation_interval: 2s}\nrule_files: [rules.yaml]\n"+
 		"scrape_configs:\n  - job_name: gas\n    static_configs: [{targets: [%s]}]\n", strings.Join(targets, ", ")))
 	cmd := exec.Command("prometheus", "--config.file="+conf, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+addr, "--log.level=error")

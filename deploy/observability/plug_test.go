@@ -5,6 +5,8 @@ import (
 	"net"
 	"sync"
 	"testing"
+
+	"github.com/gas-restore/gas/internal/test/testenv"
 )
 
 // plug is a connection to a server. While it is pulled out, nobody can reach the server.
@@ -17,7 +19,7 @@ type plug struct {
 }
 
 func newPlug(t *testing.T, to string) *plug {
-	p := &plug{addr: freeAddress(t), to: to}
+	p := &plug{addr: testenv.FreeAddrs(t, 1)[0], to: to}
 	p.push()
 	t.Cleanup(p.pull)
 	return p
@@ -59,13 +61,4 @@ func (p *plug) pull() {
 		c.Close()
 	}
 	p.conns = nil
-}
-
-func freeAddress(t *testing.T) string {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }

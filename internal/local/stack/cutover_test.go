@@ -173,8 +173,9 @@ func (o *original) announce() {
 // named.
 func (o *original) settled(letters ...events.DeadKind) {
 	o.t.Helper()
-	ctx, cancel := context.WithTimeout(o.t.Context(), time.Minute)
-	defer cancel()
+	// What one service finds done by the other, it puts aside and looks at again after minutes.
+	limit := time.After(5 * time.Minute)
+	ctx := o.t.Context()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for left := -1; left != 0; {
@@ -197,7 +198,7 @@ func (o *original) settled(letters ...events.DeadKind) {
 		}
 		select {
 		case <-tick.C:
-		case <-ctx.Done():
+		case <-limit:
 			o.t.Fatalf("%d archives, entries and messages are left", left)
 		}
 	}

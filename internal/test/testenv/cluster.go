@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -384,19 +385,28 @@ func (k *cable) carry(in net.Conn) {
 	both.Wait()
 }
 
-// FreeAddrs returns n addresses on this machine with ports that nobody had a moment ago.
+// FreeAddrs returns n addresses on this machine with ports that nobody had a moment ago. The
+// ports are below those that systems give to outgoing connections (32768 to 60999 on Linux), so
+// that none of those takes one before the test does.
 func FreeAddrs(t testing.TB, n int) []string {
 	t.Helper()
+	const lowest, count = 20_000, 12_000
 	var addrs []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
+	var last error
+	for range 100 * n {
+		if len(addrs) == n {
+			return addrs
 		}
-		defer l.Close()
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", lowest+mathrand.IntN(count)))
+		if err != nil {
+			last = err
+			continue
+		}
+		defer l.Close() // when all are found, so that they differ
 		addrs = append(addrs, l.Addr().String())
 	}
-	return addrs
+	t.Fatalf("%d free ports, want %d: %v", len(addrs), n, last)
+	return nil
 }
 
 // Certificate makes an authority, dir/ca.pem, and a certificate from it for this machine,
