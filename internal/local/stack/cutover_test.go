@@ -173,7 +173,7 @@ func (o *original) announce() {
 // named.
 func (o *original) settled(letters ...events.DeadKind) {
 	o.t.Helper()
-	// What one service finds done by the other, it puts aside and looks at again after minutes.
+	// A service puts aside a file that the other has dealt with, and looks at the file again after minutes.
 	limit := time.After(5 * time.Minute)
 	ctx := o.t.Context()
 	tick := time.NewTicker(20 * time.Millisecond)
