@@ -23,10 +23,10 @@ verify: lint test ## most of what CI runs: it adds the simulation and the browse
 ci-test: ## the tests as CI runs them: race detector, no skips (LONG="./internal/thaw ..." go first)
 	@./scripts/ci-test $(LONG)
 
-ci-faults: ## the simulation as CI runs it: each fault point in each mode once, 40 seeds, and what lasts for hours
+ci-faults: ## the simulation as CI runs it: each fault point in each mode once, 40 seeds, and the scenes that are not long
 	@GAS_SIM_POINTS=first GAS_SIM_SEEDS=40 GAS_SIM_LASTING=most GAS_SIM_TIME=15m $(MAKE) --no-print-directory faults
 
-ci-lasting: ## what lasts, for days too
+ci-lasting: ## all scenes of lasting trouble, the long ones too
 	cd internal/test/sim && GAS_SIM_LASTING=all go test -vet=off -timeout 25m -run TestWhatLasts
 
 ci-browser: ## the site in Chromium, which is installed from Debian's packages if it is not there

@@ -24,7 +24,7 @@ type lasting struct {
 	// before is what it came to before plans, the gate and the sparse indexes were.
 	before string
 	most   bounds
-	days   bool // it lasts for days, which take up to a minute
+	long   bool // it takes 20 seconds to a minute: CI leaves it to a job of its own
 	// ends says how it ends.
 	ends string
 	how  decider // nil: no effect breaks

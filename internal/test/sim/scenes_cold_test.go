@@ -149,7 +149,7 @@ var coldScenes = []lasting{
 			})
 			w.expire()
 		}},
-	{name: "s3-wrong-bucket", days: true, what: "restore alone has a wrong GAS_ARCHIVE_BUCKET, for 16 hours", before: "not measured",
+	{name: "s3-wrong-bucket", long: true, what: "restore alone has a wrong GAS_ARCHIVE_BUCKET, for 16 hours", before: "not measured",
 		most: bounds{1, price, 1, 0.5}, ends: "a dead letter; after the fix and a replay the copy is still there",
 		play: func(w *world) {
 			w.in(archive.Glacier)

@@ -20,22 +20,22 @@ import (
 
 // scenes are all that last.
 var scenes = append([]lasting{
-	{name: "glacier-fails", days: true, what: "Glacier fails each retrieval, for 26 hours", before: "482 retrievals in 24 h, $4.82, 0 dead letters",
+	{name: "glacier-fails", long: true, what: "Glacier fails each retrieval, for 26 hours", before: "482 retrievals in 24 h, $4.82, 0 dead letters",
 		most: bounds{4, 4 * price, 1, 0.5}, ends: "given up after three; an operator allows one more, and the file is back",
 		play: func(w *world) { failing(w, 26*time.Hour) }},
-	{name: "glacier-fails-budget", days: true, what: "the same, with budgets of $0.02 a day", before: "243 retrievals in 12 h",
+	{name: "glacier-fails-budget", long: true, what: "the same, with budgets of $0.02 a day", before: "243 retrievals in 12 h",
 		most: bounds{4, 4 * price, 1, 25}, ends: "two a day; given up after three; an operator allows one more, and the file is back",
 		play: func(w *world) {
 			w.cfg.UserBudget, w.cfg.DayBudget = "0.021", "0.021"
 			failing(w, 26*time.Hour)
 			w.checkBudget(21*cent/10, "")
 		}},
-	{name: "wrong-vault", days: true, what: "restore alone has a wrong GAS_VAULT, for 16 hours", before: "482 retrievals in 24 h",
+	{name: "wrong-vault", long: true, what: "restore alone has a wrong GAS_VAULT, for 16 hours", before: "482 retrievals in 24 h",
 		most: bounds{1, price, 1, 0.5}, ends: "a dead letter; after the fix and a replay the output is still there",
 		play: func(w *world) {
 			misspelt(w, func(c *config.Config) { c.Vault = "misspelt" })
 		}},
-	{name: "s3-denies", days: true, what: "S3 denies puts, for 26 hours", before: "a new retrieval each day",
+	{name: "s3-denies", long: true, what: "S3 denies puts, for 26 hours", before: "a new retrieval each day",
 		most: bounds{2, 2 * price, 1, 0.5}, ends: "a dead letter; after the fix and a replay one more retrieval: the output had expired",
 		play: func(w *world) {
 			w.deny()
@@ -45,7 +45,7 @@ var scenes = append([]lasting{
 			w.Faults.Clear()
 			w.replay()
 		}},
-	{name: "s3-denies-alone", days: true, what: "S3 denies puts, for 50 hours, and nobody replays anything", before: "a new retrieval each day",
+	{name: "s3-denies-alone", long: true, what: "S3 denies puts, for 50 hours, and nobody replays anything", before: "a new retrieval each day",
 		most: bounds{2, 2 * price, 1, 25}, ends: "the sweep tries once a day; then it is back, and an operator drops the letter",
 		play: func(w *world) {
 			w.deny()
@@ -56,7 +56,7 @@ var scenes = append([]lasting{
 			w.back(30 * time.Hour)
 			w.drop()
 		}},
-	{name: "key-occupied", days: true, what: "another object is at the key, for 27 hours", before: "3 retrievals and 27 dead letters in a week",
+	{name: "key-occupied", long: true, what: "another object is at the key, for 27 hours", before: "3 retrievals and 27 dead letters in a week",
 		most: bounds{2, 2 * price, 1, 0.5}, ends: "a dead letter; moved away and replayed, one more retrieval: the output had expired",
 		play: func(w *world) {
 			w.archived("ada", 1000)
@@ -96,7 +96,7 @@ var scenes = append([]lasting{
 			w.fixed()
 			w.Faults.Clear()
 		}},
-	{name: "no-vaults", days: true, what: "the account may not use vaults: Glacier refuses every call, for 26 hours", before: "720 requests, a dead letter for each archive",
+	{name: "no-vaults", long: true, what: "the account may not use vaults: Glacier refuses every call, for 26 hours", before: "720 requests, a dead letter for each archive",
 		most: bounds{12, 12 * price, 0, 1.2}, ends: "the plan is held; when the account may, all are back without help",
 		play: func(w *world) {
 			w.cfg.ArchiveBucket = "" // a plan with archives of two kinds is not held
@@ -218,7 +218,7 @@ var scenes = append([]lasting{
 				w.emit(events.ThawRequested{ID: string(rune('a' + n)), JobID: "ada-00", UserID: "ada", ArchiveID: w.job("ada-00").ArchiveID})
 			}
 		}},
-	{name: "ten-late", days: true, what: "ten retrievals of one user end at different times, and all notifications are lost", before: "found after 5 min, then 1, 3, 7, 15, 23 h",
+	{name: "ten-late", long: true, what: "ten retrievals of one user end at different times, and all notifications are lost", before: "found after 5 min, then 1, 3, 7, 15, 23 h",
 		most: bounds{10, 10 * price, 0, 21}, ends: "each is found within half an hour",
 		play: func(w *world) {
 			w.cfg.Tiers = []string{"Standard"}
@@ -306,7 +306,7 @@ var scenes = append([]lasting{
 			w.fixed()
 			w.upgrade("ada", true)
 		}},
-	{name: "held", days: true, what: "five archives, and a budget of $0.02 a day", before: "not measured",
+	{name: "held", long: true, what: "five archives, and a budget of $0.02 a day", before: "not measured",
 		most: bounds{5, 5 * price, 0, 0.5}, ends: "held, nothing is requested; approved, and back",
 		play: func(w *world) {
 			w.cfg.UserBudget = "0.02"
@@ -325,7 +325,7 @@ var scenes = append([]lasting{
 			w.fixed()
 			w.approve("ada", 5*price)
 		}},
-	{name: "next-day", days: true, what: "two users with two archives each, and a budget of $0.03 a day for all", before: "not measured",
+	{name: "next-day", long: true, what: "two users with two archives each, and a budget of $0.03 a day for all", before: "not measured",
 		most: bounds{4, 4 * price, 0, 26}, ends: "the second user waits for the next day",
 		play: func(w *world) {
 			w.cfg.DayBudget = "0.031"
@@ -338,7 +338,7 @@ var scenes = append([]lasting{
 			w.back(30 * time.Hour)
 			w.checkBudget(31*cent/10, "")
 		}},
-	{name: "many-spend", days: true, what: "seven users upgrade at once, two thaws, and a budget of $0.041 a day", before: "not measured",
+	{name: "many-spend", long: true, what: "seven users upgrade at once, two thaws, and a budget of $0.041 a day", before: "not measured",
 		most: bounds{7, 7 * price, 0, 26}, ends: "four the first day, the others the next; all are back",
 		play: func(w *world) {
 			// Slow calls: all seven are planned before the budget is used up.

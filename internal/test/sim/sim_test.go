@@ -412,13 +412,13 @@ func again(what string) string {
 }
 
 // TestWhatLastsIsBounded plays some of the lasting scenes, with GAS_SIM_LASTING=all all of them,
-// and with most those that do not last for days.
+// and with GAS_SIM_LASTING=most those that are not long.
 func TestWhatLastsIsBounded(t *testing.T) {
 	all := in("downgrade-lost", "clock-ahead", "streams-lost")
 	if which := os.Getenv("GAS_SIM_LASTING"); which != "" {
 		all = nil
 		for _, s := range scenes {
-			if which == "all" || !s.days {
+			if which == "all" || !s.long {
 				all = append(all, in(s.name)...)
 			}
 		}
