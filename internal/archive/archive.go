@@ -240,6 +240,12 @@ func (j Job) State(owner Role) State {
 	}
 }
 
+// Back reports that the file is not archived any more, and that nothing is under way for it:
+// this pipeline or another program brought it back.
+func (j Job) Back() bool {
+	return j.ArchiveID == "" && j.RetrievalID == "" && (j.RestoredBy != "" || j.State(Premium) == Available)
+}
+
 // Retrieval is a retrieval of an archive, as its store describes it: a job of Glacier, or
 // the temporary copy of an object of S3.
 type Retrieval struct {

@@ -44,7 +44,7 @@ func (p *sweep) correct(ctx context.Context, ids []events.JobID, plan archive.Pl
 	}
 	for _, id := range ids {
 		job, there := jobs[id]
-		if !there || job.ArchiveID != "" || job.RestoredBy == "" || p.found(Mistold) != Tell {
+		if !there || !job.Back() || p.found(Mistold) != Tell {
 			continue
 		}
 		if err := p.Streams.Publish(ctx, events.StatusChanged{

@@ -46,6 +46,9 @@ type Catalog interface {
 	// Nudged writes the time at which a sweep looks at the job's request or retrieval again.
 	// If inOrder is false, Nudged also counts that a sweep put the job back into the pipeline.
 	Nudged(ctx context.Context, job archive.Job, again time.Time, inOrder bool) error
+	// ClearLeftovers removes what the pipeline wrote about work under way, if the job still has
+	// no archive and still has this retrieval. Otherwise the error is of kind Conflict.
+	ClearLeftovers(context.Context, archive.Job) error
 	// OpenPlan puts a plan on the account, if the account did not change since it was read.
 	// PlanLooked writes the result of a look at a plan. ClosePlan ends a plan. If another
 	// plan is on the account, or none, the error is of kind Conflict.

@@ -107,6 +107,42 @@ func (tr trouble) isOver(t *testing.T, w *fixture) {
 	w.closes("u")
 }
 
+// TestWhatAnotherProgramBroughtBackIsForgotten has jobs with an intent, an order and retrievals,
+// from which another program removed the archives.
+func TestWhatAnotherProgramBroughtBackIsForgotten(t *testing.T) {
+	inFixture(t, whatAnotherProgramBroughtBackIsForgotten)
+}
+
+func whatAnotherProgramBroughtBackIsForgotten(t *testing.T, w *fixture) {
+	w.intent(w.archived("u", "intent"))
+	if err := w.Catalog.Order(t.Context(), w.archived("u", "order"), 0, w.now()); err != nil {
+		t.Fatal(err)
+	}
+	w.saved(w.archived("u", "forgotten"), "forgotten", archive.Standard, w.now())
+	w.requested(w.archived("u", "unheard"), archive.Standard)
+	w.requested(w.archived("u", "under way"), archive.Bulk)
+	for id, body := range w.bodies {
+		w.BroughtBack(id, body)
+	}
+	w.advance(6 * time.Hour)
+	r := w.swept()
+	if r.Found[reconcile.LeftBehind] != 3 || r.Done[reconcile.Clear] != 3 || r.Found[reconcile.Unheard] != 1 {
+		t.Errorf("the first sweep reports %+v", r)
+	}
+	w.start()
+	w.quiesce()
+	w.advance(20 * time.Hour)
+	w.swept()
+	w.quiesce()
+	w.check()
+	if n := w.left(); n != 0 {
+		t.Errorf("%d jobs have something under way", n)
+	}
+	if again := w.swept(); again.Due != 0 {
+		t.Errorf("a sweep reads %d jobs that are due", again.Due)
+	}
+}
+
 func TestAllTroublesAtOnceEndInRestoredFiles(t *testing.T) {
 	inFixture(t, allTroublesAtOnceEndInRestoredFiles)
 }

@@ -31,6 +31,9 @@ const (
 	Forgotten Finding = "forgotten"
 	// Late: Glacier takes more than twice the longest time of the tier.
 	Late Finding = "late"
+	// LeftBehind: another program removed the archive from the catalog, and our entries about
+	// an intent, an order or a retrieval are left.
+	LeftBehind Finding = "left behind"
 	// Mistold: the file is back, and the last status that its user was told says otherwise. A
 	// sweep looks for this when it closes the user's plan.
 	Mistold Finding = "mistold"
@@ -45,7 +48,9 @@ func Findings() (all []Finding) {
 }
 
 // Actions returns all actions.
-func Actions() []Action { return []Action{Leave, Plan, Ask, Complete, GiveBack, OnceADay, Flag, Tell} }
+func Actions() []Action {
+	return []Action{Leave, Plan, Ask, Complete, GiveBack, OnceADay, Flag, Clear, Tell}
+}
 
 // Action is a sweep's answer to a finding.
 type Action string
@@ -67,6 +72,8 @@ const (
 	OnceADay Action = "once a day"
 	// Flag tells the operator.
 	Flag Action = "flag"
+	// Clear removes our entries about work under way from the catalog.
+	Clear Action = "clear"
 	// Tell publishes the status "restored".
 	Tell Action = "tell"
 )
@@ -80,7 +87,8 @@ type Rule struct {
 
 // Rules is the table of everything that a sweep does. A sweep decides nothing about a file.
 // An action publishes a message of the pipeline, and a message that comes twice does no harm
-// there.
+// there. Only Clear writes to the catalog itself: no message can name an archive that the
+// catalog and Glacier have forgotten.
 func Rules() []Rule {
 	return []Rule{
 		{InOrder, Leave, "nothing is overdue, or a message about it is in a stream"},
@@ -91,6 +99,7 @@ func Rules() []Rule {
 		{Unheard, Complete, "a notification is a hint; the restorer asks the catalog and Glacier in any case"},
 		{Forgotten, GiveBack, "an output lives for a day; the restorer takes the retrieval back and asks anew"},
 		{Late, Flag, "we know nothing that would help, and a second retrieval costs money"},
+		{LeftBehind, Clear, "the job has no archive, so nothing is under way; the site would say for ever that the file is being restored"},
 		{Mistold, Tell, "the catalog says that the file is back, and nobody else will tell"},
 	}
 }

@@ -35,13 +35,17 @@ func (p *sweep) underWay(ctx context.Context) {
 		}
 		for _, id := range ids {
 			job, there := jobs[id]
-			if !there || job.ArchiveID == "" || job.Due.IsZero() || job.Due.After(p.now.Add(-p.slack())) {
+			if !there || job.Due.IsZero() || job.Due.After(p.now.Add(-p.slack())) {
 				continue // the index was behind
 			}
 			p.report.Due++
 			switch {
 			case job.RetrievalID != "":
 				due = append(due, job)
+			case job.ArchiveID == "":
+				if err := p.clear(ctx, job); err != nil {
+					p.failed("job %s: %w", job.ID, err)
+				}
 			case job.Intent != nil:
 				if err := p.interrupted(ctx, job, job.Intent.Token, job.Intent.Plan); err != nil {
 					p.failed("job %s: %w", job.ID, err)
@@ -61,6 +65,20 @@ func (p *sweep) underWay(ctx context.Context) {
 		}
 	}
 	p.lookAtRetrievals(ctx, due)
+}
+
+// clear removes what is left of work under way for an archive that another program removed
+// from the catalog.
+func (p *sweep) clear(ctx context.Context, job archive.Job) error {
+	if p.found(LeftBehind) != Clear {
+		return nil
+	}
+	if err := p.Catalog.ClearLeftovers(ctx, job); err != nil && !fault.Is(err, fault.Conflict) {
+		return err
+	}
+	p.Log.Warn("another program removed the archive from the catalog: what was under way is removed too", "user", job.UserID, "job", job.ID, "retrieval", job.RetrievalID, "found", LeftBehind)
+	p.report.Done[Clear]++
+	return nil
 }
 
 // interrupted publishes the task again, for an archive with an old intent or an old order.
@@ -215,6 +233,8 @@ func (p *sweep) heard(ctx context.Context, job archive.Job, listed map[string]ar
 	}
 	found := InOrder
 	switch {
+	case !known && job.ArchiveID == "":
+		return p.clear(ctx, job)
 	case !known:
 		found = Forgotten
 		r = archive.Retrieval{ID: job.RetrievalID, Status: archive.RetrievalFailed, Reason: "Glacier does not know the retrieval any more"}

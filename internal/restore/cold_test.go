@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	ddbtypes "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
@@ -136,13 +135,7 @@ func TestAnEventOfS3IsAHint(t *testing.T) {
 			}},
 		{name: "a copy of an object of a job that has no archive, and never had one", clear: true, none: true,
 			event: func(b *coldFixture, job archive.Job) events.RetrievalCompleted {
-				table, change := testenv.Jobs, "REMOVE archive_id"
-				if _, err := dynamodb.NewFromConfig(b.Config).UpdateItem(b.t.Context(), &dynamodb.UpdateItemInput{
-					TableName: &table, Key: map[string]ddbtypes.AttributeValue{"job_id": &ddbtypes.AttributeValueMemberS{Value: string(job.ID)}},
-					UpdateExpression: &change,
-				}); err != nil {
-					b.t.Fatal(err)
-				}
+				b.RemoveAttribute(job.ID, "archive_id")
 				return b.event(job, archive.Succeeded)
 			}},
 		{name: "a copy of another object", clear: true,

@@ -85,6 +85,10 @@ func (p catalogIn) ClearRetrieval(ctx context.Context, j archive.Job, f archive.
 	return p.Call("Catalog.ClearRetrieval", func() error { return p.to.ClearRetrieval(ctx, j, f, notBefore) })
 }
 
+func (p catalogIn) ClearLeftovers(ctx context.Context, j archive.Job) error {
+	return p.Call("Catalog.ClearLeftovers", func() error { return p.to.ClearLeftovers(ctx, j) })
+}
+
 func (p vaultIn) Output(ctx context.Context, job archive.Job, offset, length int64) (o archive.Output, err error) {
 	if n := int(offset/part) + 1; length >= 0 {
 		p.done.mu.Lock()

@@ -23,6 +23,12 @@ const (
 	RestoredAlready Exit = "restored already"
 	// NotArchived: the file is not in the vault.
 	NotArchived Exit = "not archived"
+	// BroughtBack: the catalog waits for this retrieval, and has no archive: another program
+	// brought the file back.
+	BroughtBack Exit = "brought back by another program"
+	// Astray: the catalog waits for this retrieval and has no archive, and no object is at the
+	// key.
+	Astray Exit = "astray"
 	// ArchivedAgain: this retrieval brought the file back, and the file was archived again
 	// since.
 	ArchivedAgain Exit = "archived again"
@@ -69,6 +75,8 @@ const (
 	Drop Action = iota
 	// TellAgain reports that the file is restored, and acks.
 	TellAgain
+	// Forget removes the retrieval from the catalog, and then does TellAgain.
+	Forget
 	// Wait lets the notification come again. This burns no attempt.
 	Wait
 	// TryAgain lets the notification come again. After a few attempts it becomes a dead
@@ -104,6 +112,8 @@ func Exits() []Rule {
 		{Exit: UnreadableJob, Action: DeadLetter, Cause: "unreadable job in the catalog", Why: "the restorer puts and deletes nothing on a guess"},
 		{Exit: RestoredAlready, Action: TellAgain, Why: "an earlier delivery may have died before it reported"},
 		{Exit: NotArchived, Action: Drop, Why: "there is nothing to restore"},
+		{Exit: BroughtBack, Action: Forget, Why: "the file is there; while the retrieval stands in the catalog, the site says that the file is being restored"},
+		{Exit: Astray, Action: DeadLetter, Cause: "archive_id is missing", Why: "the file may be in the vault only, and nothing but this notification names the archive"},
 		{Exit: ArchivedAgain, Action: Drop, Why: "the notification is late: the file was already back"},
 		{Exit: WrongArchive, Action: DeadLetter, Why: "the notification and the catalog contradict each other"},
 		{Exit: NotSaved, Action: Wait, Why: "thaw saves the id in a moment, or adopts the retrieval"},

@@ -32,6 +32,11 @@ func (r *Restorer) leave(ctx context.Context, f *file, err error) error {
 		case TellAgain:
 			f.log.Info("restored already: reporting it again")
 			err = r.tellAgain(ctx, f)
+		case Forget:
+			f.log.Warn("another program removed the archive from the catalog: the retrieval is removed", "archive", f.notification.ArchiveID)
+			if err = r.Catalog.ClearLeftovers(ctx, f.job); err == nil {
+				err = r.tellAgain(ctx, f)
+			}
 		case AskAgain:
 			f.log.Info("asking again", "exit", s.at, "why", err)
 			err = r.askAgain(ctx, f)

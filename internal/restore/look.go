@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -80,6 +81,8 @@ func (r *Restorer) lookAtCatalog(ctx context.Context, f *file) error {
 	switch restored := notification.RetrievalID != "" && job.RestoredBy == notification.RetrievalID; {
 	case job.ArchiveID == "" && restored:
 		return stopf(RestoredAlready, "the file is not archived any more")
+	case job.ArchiveID == "" && job.RetrievalID != "" && job.RetrievalID == notification.RetrievalID:
+		return r.lookAtKey(ctx, f)
 	case job.ArchiveID == "":
 		return stopf(NotArchived, "the file is not archived any more")
 	case job.ArchiveID != notification.ArchiveID && restored:
@@ -98,7 +101,7 @@ func (r *Restorer) lookAtCatalog(ctx context.Context, f *file) error {
 	case job.RetrievalID != notification.RetrievalID:
 		return stopf(OtherRetrieval, "the catalog waits for retrieval %q", job.RetrievalID)
 	case job.Result.Bucket == "" || job.Result.Key == "":
-		return stopf(NoKey, "the catalog does not say where the result of job %q belongs: s3_results_bucket or s3_key_result_file is missing", notification.JobID)
+		return noKey(f)
 	}
 	return nil
 }
@@ -110,7 +113,7 @@ func (f *file) identify() error {
 	switch {
 	case job.ArchiveID == "":
 		// The next check says what that means.
-		f.notification.RetrievalID = job.RestoredBy
+		f.notification.RetrievalID = cmp.Or(job.RetrievalID, job.RestoredBy)
 		return nil
 	case at.Bucket != job.Copy.Bucket || at.Key != job.Copy.Key, at.Version != "" && job.Copy.Version != "" && at.Version != job.Copy.Version:
 		return stopf(OtherObject, "the event is about s3://%s/%s, and the archive is %s", at.Bucket, at.Key, job.Copy)
@@ -142,6 +145,28 @@ func (r *Restorer) lookAhead(ctx context.Context, f *file) error {
 		n.Status, n.Tier, n.Size, n.TreeHash, n.CompletedAt, n.ExpiresAt = got.Status, got.Tier.Told(), got.Size, got.TreeHash, got.CompletedAt, got.ExpiresAt
 	}
 	return nil
+}
+
+// lookAtKey looks for the file of a job without an archive and with this retrieval. The pipeline
+// removes both in one write, so another program or a person removed archive_id. Usually that
+// program brought the file back. The error always says why to leave.
+func (r *Restorer) lookAtKey(ctx context.Context, f *file) error {
+	if f.job.Result.Bucket == "" || f.job.Result.Key == "" {
+		return noKey(f)
+	}
+	switch found, err := r.Bucket.Stat(ctx, f.job.Result); {
+	case fault.Is(err, fault.NotFound):
+		return stopf(Astray, "the catalog waits for this retrieval and has no archive_id, and nothing is at %s. If the file is still wanted, write archive_id %q into the catalog and replay this; if not, remove retrieval_request_id",
+			f.job.Result, f.notification.ArchiveID)
+	case err != nil:
+		return err
+	default:
+		return stopf(BroughtBack, "the file is not archived any more, and %s has %d bytes", found.Object, found.Size)
+	}
+}
+
+func noKey(f *file) error {
+	return stopf(NoKey, "the catalog does not say where the result of job %q belongs: s3_results_bucket or s3_key_result_file is missing", f.job.ID)
 }
 
 // lookAtLeftover asks Glacier about the job's retrieval. If another program archived the file

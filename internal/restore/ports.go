@@ -14,8 +14,8 @@ import (
 type Emit = func(context.Context, events.Event) error
 
 // Catalog is the job table, as the restorer reads and writes it. A write succeeds only if the
-// catalog still has the archive and the retrieval of the given job. Otherwise the error has
-// the kind Conflict.
+// catalog still has the archive, or none, and the retrieval of the given job. Otherwise the
+// error has the kind Conflict.
 type Catalog interface {
 	// Job returns the current job, or an error of kind NotFound.
 	Job(context.Context, events.JobID) (archive.Job, error)
@@ -26,6 +26,9 @@ type Catalog interface {
 	// ClearRetrieval removes retrieval_request_id, but not the archive, and counts the failure.
 	// Thaw may request the archive again from notBefore on.
 	ClearRetrieval(ctx context.Context, job archive.Job, f archive.Failure, notBefore time.Time) error
+	// ClearLeftovers removes retrieval_request_id, and the attributes that this service keeps
+	// beside it, from a job without an archive.
+	ClearLeftovers(context.Context, archive.Job) error
 }
 
 // Vault is the restorer's port to Glacier.

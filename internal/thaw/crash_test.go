@@ -84,6 +84,10 @@ func (p catalogIn) DropIntent(ctx context.Context, j archive.Job, i archive.Inte
 	return p.Call("Catalog.DropIntent", func() error { return p.to.DropIntent(ctx, j, i) })
 }
 
+func (p catalogIn) ClearLeftovers(ctx context.Context, j archive.Job) error {
+	return p.Call("Catalog.ClearLeftovers", func() error { return p.to.ClearLeftovers(ctx, j) })
+}
+
 func (p catalogIn) SaveRetrieval(ctx context.Context, j archive.Job, i archive.Intent, r archive.Retrieval) error {
 	return p.Call("Catalog.SaveRetrieval", func() error { return p.to.SaveRetrieval(ctx, j, i, r) })
 }
@@ -229,6 +233,10 @@ func TestOneRetrievalPerArchiveWhateverBreaks(t *testing.T) {
 		{"throttled once", func(t *testing.T, _ events.JobID) { w.throttleOnce(t) }, false, thaw.Limits{}, archive.Vault},
 		{"a young intent", func(t *testing.T, id events.JobID) { w.leaveIntent(t, id, 0) }, false, thaw.Limits{}, archive.Vault},
 		{"an old intent", func(t *testing.T, id events.JobID) { w.leaveIntent(t, id, time.Hour) }, false, thaw.Limits{}, archive.Vault},
+		{"another program brought it back", func(t *testing.T, id events.JobID) {
+			w.leaveIntent(t, id, 0)
+			w.BroughtBack(id, []byte("by another"))
+		}, false, thaw.Limits{}, archive.Vault},
 		{"a budget, and no expedited capacity", func(*testing.T, events.JobID) { w.Glacier.SetExpeditedCapacity(0, time.Minute) }, false, thaw.Limits{Day: 100 * archive.Dollar}, archive.Vault},
 		{"a budget, and a catalog without sizes", func(_ *testing.T, id events.JobID) {
 			w.SetAttribute(id, "archive_size", &types.AttributeValueMemberNULL{Value: true})
@@ -269,7 +277,11 @@ func TestOneRetrievalPerArchiveWhateverBreaks(t *testing.T) {
 					t.Error("a redelivery of a finished task was not acked")
 				}
 				name := fmt.Sprintf("first %s %s, then %s %s", how1, first.Broke(), how2, second.Broke())
-				w.done = append(w.done, doneCase{name, job.ID})
+				if now := w.Job(job.ID); !now.Back() {
+					w.done = append(w.done, doneCase{name, job.ID})
+				} else if now.Intent != nil || !now.Due.IsZero() {
+					t.Errorf("%s: left: intent %v, due %s", name, now.Intent, now.Due)
+				}
 				broken[first.Broke()]++
 				broken[second.Broke()]++
 				return first.Broke(), second.Broke()

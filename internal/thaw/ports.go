@@ -77,6 +77,9 @@ type Catalog interface {
 	SaveIntent(ctx context.Context, job archive.Job, intent archive.Intent) error
 	// DropIntent removes the intent, if it is still this one.
 	DropIntent(ctx context.Context, job archive.Job, intent archive.Intent) error
+	// ClearLeftovers removes what the pipeline wrote about work under way. Condition: the job
+	// in the catalog has no archive, and the retrieval of the given job.
+	ClearLeftovers(context.Context, archive.Job) error
 	// SaveRetrieval writes the retrieval's id, tier and time, adds its cost to the job's bill,
 	// and removes the intent. Condition: the job in the catalog has the archive, this intent,
 	// and no retrieval.

@@ -9,10 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
-
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
@@ -67,7 +63,7 @@ func TestAnInterruptedPlanGoesOnWhereItWas(t *testing.T) {
 	w := newCrashFixture(t)
 	e, jobs := interrupted(t, w)
 	// The plan stopped at a job. That job is restored meanwhile. The cursor is still valid.
-	w.removeArchive(t, lastOf(t, w, e.UserID, 4))
+	w.RemoveAttribute(lastOf(t, w, e.UserID, 4), "archive_id")
 	w.ResetCounts()
 	if !w.plan(t, &life{At: -1}, e, thaw.Limits{}) {
 		t.Fatal("not planned")
@@ -93,16 +89,6 @@ func lastOf(t *testing.T, w *crashFixture, user events.UserID, n int) events.Job
 		t.Fatal(err)
 	}
 	return jobs[n-1].ID
-}
-
-func (w *crashFixture) removeArchive(t *testing.T, id events.JobID) {
-	t.Helper()
-	if _, err := dynamodb.NewFromConfig(w.Config).UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
-		TableName: aws.String(testenv.Jobs), Key: map[string]types.AttributeValue{"job_id": &types.AttributeValueMemberS{Value: string(id)}},
-		UpdateExpression: aws.String("REMOVE archive_id"),
-	}); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func TestProgressThatIsNotOfThisPlanOrTooOldIsNotTrusted(t *testing.T) {
@@ -231,11 +217,11 @@ func TestAUserInEachSituationGetsWhatIsRightAndIsToldWhich(t *testing.T) {
 		{"half thawed", func(t *testing.T, w *crashFixture, _ *events.UserUpgraded, jobs []events.JobID) {
 			thawing(t, w, jobs[0])
 			thawing(t, w, jobs[1])
-			w.removeArchive(t, jobs[2]) // restored
+			w.RemoveAttribute(jobs[2], "archive_id") // restored
 		}, thaw.HalfThawed, "archives to request: 1; on their way already: 2", 1, 0},
 		{"fully restored", func(t *testing.T, w *crashFixture, _ *events.UserUpgraded, jobs []events.JobID) {
 			for _, id := range jobs {
-				w.removeArchive(t, id)
+				w.RemoveAttribute(id, "archive_id")
 			}
 		}, thaw.NothingArchived, "the user has nothing in the vault", 0, 0},
 		{"unknown", func(_ *testing.T, _ *crashFixture, e *events.UserUpgraded, _ []events.JobID) { e.UserID = "nobody" }, "", `unknown user "nobody"`, 0, fault.Invalid},

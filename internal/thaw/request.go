@@ -166,11 +166,18 @@ func (r *Requester) Request(ctx context.Context, e events.ThawRequested, emit Em
 		return r.tell(ctx, e, job, known, emit)
 	case gate.Done, gate.Drop:
 		log.Info("nothing to request", "why", answer.Why)
-		if job.ArchiveID != "" || job.RestoredBy == "" {
+		if job.ArchiveID == "" && job.RetrievalID == "" && (job.Intent != nil || job.Ordered) {
+			// Another program brought the file back, and knows nothing of our attributes.
+			log.Warn("another program removed the archive from the catalog: the intent or the order is removed", "archive", e.ArchiveID)
+			if err := r.Catalog.ClearLeftovers(ctx, job); err != nil && !fault.Is(err, fault.Conflict) {
+				return err
+			}
+		}
+		if !job.Back() {
 			return nil
 		}
-		// The planner told "planned" by an index that was behind. The file is back, and this
-		// would stay the last word.
+		// The planner told "planned", by an index that was behind or before another program
+		// brought the file back. This would stay the last word.
 		return emit(ctx, events.StatusChanged{
 			JobID: job.ID, UserID: job.UserID, State: archive.Restored, At: r.Now().UTC(), Size: job.ResultSize, Step: e.ID,
 		})

@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"go.uber.org/goleak"
 
@@ -240,12 +238,7 @@ func TestEachTaskThatIsNotToBeRequestedSaysWhy(t *testing.T) {
 			}
 		}, fault.Unknown, ""},
 		{"restored already", func(t *testing.T, b *fixture, _ *events.ThawRequested) {
-			if _, err := dynamodb.NewFromConfig(b.Config).UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
-				TableName: aws.String(testenv.Jobs), Key: map[string]types.AttributeValue{"job_id": &types.AttributeValueMemberS{Value: "j1"}},
-				UpdateExpression: aws.String("REMOVE archive_id"),
-			}); err != nil {
-				t.Fatal(err)
-			}
+			b.RemoveAttribute("j1", "archive_id")
 		}, fault.Unknown, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

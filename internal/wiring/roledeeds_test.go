@@ -87,6 +87,7 @@ func deeds() (all []deed) {
 			j := s.intended(s.inVault())
 			return s.catalog.DropIntent(c, j, *j.Intent)
 		},
+		"thaw.Catalog.ClearLeftovers": func(c context.Context, s *scene) error { return s.catalog.ClearLeftovers(c, s.leftBehind()) },
 		"thaw.Catalog.SaveRetrieval": func(c context.Context, s *scene) error {
 			j := s.intended(s.inVault())
 			return s.catalog.SaveRetrieval(c, j, *j.Intent, archive.Retrieval{ID: "r", Tier: archive.Standard, RequestedAt: time.Now()})
@@ -111,7 +112,8 @@ func deeds() (all []deed) {
 		"reconcile.Catalog.Nudged": func(c context.Context, s *scene) error {
 			return s.catalog.Nudged(c, s.intended(s.inVault()), time.Now(), false)
 		},
-		"reconcile.Catalog.OpenPlan": openPlan,
+		"reconcile.Catalog.ClearLeftovers": func(c context.Context, s *scene) error { return s.catalog.ClearLeftovers(c, s.leftBehind()) },
+		"reconcile.Catalog.OpenPlan":       openPlan,
 		"reconcile.Catalog.PlanLooked": func(c context.Context, s *scene) error {
 			a := s.user(archive.Premium)
 			return s.catalog.PlanLooked(c, a.ID, a.Plan.ID, time.Now(), time.Now())
@@ -162,11 +164,12 @@ func deeds() (all []deed) {
 		"restore.Catalog.ClearRetrieval": func(c context.Context, s *scene) error {
 			return s.catalog.ClearRetrieval(c, s.retrieved(s.inVault()), archive.GlacierFailed, time.Now())
 		},
-		"restore.Vault.Output":   func(c context.Context, s *scene) error { return s.read(c, s.retrieved(s.inVault())) },
-		"restore.Vault.Describe": func(c context.Context, s *scene) error { return second(s.store.Describe(c, s.retrieved(s.inVault()))) },
-		"restore.Vault.Delete":   func(c context.Context, s *scene) error { return s.store.Delete(c, s.proven(s.inVault())) },
-		"restore.Bucket.Stat":    func(c context.Context, s *scene) error { return second(s.bucket.Stat(c, s.result())) },
-		"restore.Bucket.Read":    read,
+		"restore.Catalog.ClearLeftovers": func(c context.Context, s *scene) error { return s.catalog.ClearLeftovers(c, s.leftBehind()) },
+		"restore.Vault.Output":           func(c context.Context, s *scene) error { return s.read(c, s.retrieved(s.inVault())) },
+		"restore.Vault.Describe":         func(c context.Context, s *scene) error { return second(s.store.Describe(c, s.retrieved(s.inVault()))) },
+		"restore.Vault.Delete":           func(c context.Context, s *scene) error { return s.store.Delete(c, s.proven(s.inVault())) },
+		"restore.Bucket.Stat":            func(c context.Context, s *scene) error { return second(s.bucket.Stat(c, s.result())) },
+		"restore.Bucket.Read":            read,
 		"restore.Bucket.Put": func(c context.Context, s *scene) error {
 			return second(s.bucket.Put(c, s.nowhere(), archive.Mark{Archive: "a"}, []byte(body), sumOf()))
 		},

@@ -173,6 +173,13 @@ func (s *scene) intended(job archive.Job) archive.Job {
 	return s.Job(job.ID)
 }
 
+// leftBehind is a job with an intent, from which another program removed the archive.
+func (s *scene) leftBehind() archive.Job {
+	job := s.intended(s.inVault())
+	s.RemoveAttribute(job.ID, "archive_id")
+	return archive.Job{ID: job.ID}
+}
+
 // retrieved has the job's archive retrieved.
 func (s *scene) retrieved(job archive.Job) archive.Job {
 	job = s.intended(job)

@@ -167,6 +167,8 @@ func conditional() []write {
 	tries := func(n_ string) map[string]av { return map[string]av{"retrieval_tries": n(n_)} }
 	archiveGone := gone("archive_id", "retrieval_request_id", "archive_size", "tree_hash", "retrieval_tries", "retrieval_allowed", "retrieval_not_before", "retrieval_ordered",
 		"retrieval_failed", "retrieval_expired", "retrieval_intent", "retrieval_tier", "retrieval_requested_at", "due_shard", "due_at", "sweep_nudges", "retrieval_plan")
+	leftovers := maps.Clone(archiveGone)
+	delete(leftovers, "archive_id")
 
 	free := map[string]av{"user_id": s("u"), "role": s("free_user"), "name": s("N")}
 	planned := with(free, map[string]av{
@@ -229,6 +231,14 @@ func conditional() []write {
 			return c.ClearRetrieval(ctx, retrieved, archive.OutputExpired, later)
 		}, also(gone("retrieval_request_id", "retrieval_intent", "retrieval_tier", "retrieval_requested_at", "due_shard", "due_at", "sweep_nudges", "retrieval_plan"),
 			map[string]av{"retrieval_not_before": millis(later), "retrieval_expired": n("3")}), nil, false},
+		{"what is left of an intent when another program removed the archive", testenv.Jobs, with(withIntent, map[string]av{"archive_id": nil, "retrieval_ordered": yes}),
+			func(ctx context.Context, c *dynamodb.Catalog) error {
+				return c.ClearLeftovers(ctx, archive.Job{ID: "j"})
+			}, leftovers,
+			map[string]map[string]av{"an archive": {"archive_id": s("b")}, "a retrieval": {"retrieval_request_id": s("x")}, "nothing is under way": {"due_at": nil}}, false},
+		{"what is left of a retrieval when another program removed the archive", testenv.Jobs, with(withRetrieval, map[string]av{"archive_id": nil}),
+			func(ctx context.Context, c *dynamodb.Catalog) error { return c.ClearLeftovers(ctx, retrieved) }, leftovers,
+			map[string]map[string]av{"an archive": {"archive_id": s("b")}, "another retrieval": {"retrieval_request_id": s("x")}, "no retrieval": {"retrieval_request_id": nil}}, false},
 		{"an order", testenv.Jobs, with(plain, map[string]av{"retrieval_not_before": n("9")}), func(ctx context.Context, c *dynamodb.Catalog) error { return c.Order(ctx, job, 0, later) },
 			map[string]av{"retrieval_ordered": yes, "due_shard": shardOfJ, "due_at": millis(later)}, refused(map[string]map[string]av{
 				"a retrieval": {"retrieval_request_id": s("x")}, "an intent": {"retrieval_intent": token("x")},
@@ -244,6 +254,11 @@ func conditional() []write {
 		{"a nudge that helped", testenv.Jobs, with(plain, map[string]av{"retrieval_request_id": s("r"), "sweep_nudges": n("2")}),
 			func(ctx context.Context, c *dynamodb.Catalog) error { return c.Nudged(ctx, retrieved, later, true) },
 			map[string]av{"due_at": millis(later), "due_shard": shardOfJ}, nil, true},
+		{"a nudge of a retrieval when another program removed the archive", testenv.Jobs, with(plain, map[string]av{"archive_id": nil, "retrieval_request_id": s("r")}),
+			func(ctx context.Context, c *dynamodb.Catalog) error {
+				return c.Nudged(ctx, archive.Job{ID: "j", RetrievalID: "r"}, later, true)
+			},
+			map[string]av{"due_at": millis(later), "due_shard": shardOfJ}, map[string]map[string]av{"an archive": {"archive_id": s("b")}, "another retrieval": {"retrieval_request_id": s("x")}}, true},
 		{"a nudge of an intent", testenv.Jobs, withIntent, func(ctx context.Context, c *dynamodb.Catalog) error { return c.Nudged(ctx, intending, later, false) },
 			map[string]av{"due_at": millis(later), "sweep_nudges": n("3")}, refused(map[string]map[string]av{
 				"no intent": {"retrieval_intent": nil}, "another intent": {"retrieval_intent": token("x")},

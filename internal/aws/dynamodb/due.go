@@ -120,8 +120,10 @@ func (c *Catalog) dueIn(ctx context.Context, table, index, shard, sorted string,
 // see to it again. It changes nothing if the request or the retrieval is another one by
 // now; that is no error.
 func (c *Catalog) Nudged(ctx context.Context, job archive.Job, again time.Time, helped bool) error {
-	condition := "archive_id = :archive AND "
-	values := item{":archive": str(string(job.ArchiveID)), ":due": num(again.UnixMilli()), ":shard": shardOf(string(job.ID))}
+	condition, values := "attribute_not_exists(archive_id) AND ", item{":due": num(again.UnixMilli()), ":shard": shardOf(string(job.ID))}
+	if job.ArchiveID != "" {
+		condition, values[":archive"] = "archive_id = :archive AND ", str(string(job.ArchiveID))
+	}
 	if job.RetrievalID != "" {
 		condition += "retrieval_request_id = :id"
 		values[":id"] = str(string(job.RetrievalID))

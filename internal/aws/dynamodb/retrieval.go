@@ -148,10 +148,6 @@ func retrievalValues(job archive.Job) item {
 // retrieval that brought the file back, so that a late worker can see that, and the file's
 // size and the time for lists.
 func (c *Catalog) ClearArchive(ctx context.Context, job archive.Job) error {
-	history := []string{attrTries, attrAllowed, attrNotBefore, attrOrdered}
-	for _, f := range archive.Failures() {
-		history = append(history, failedAttr(f))
-	}
 	condition, values := sameRetrieval, retrievalValues(job)
 	if job.RetrievalID == "" {
 		// The retrieval was taken back while another worker already had the file.
@@ -168,8 +164,32 @@ func (c *Catalog) ClearArchive(ctx context.Context, job archive.Job) error {
 		values[":restored"] = num(job.RestoredAt.UnixMilli())
 	}
 	return c.update(ctx, "clear archive", job.ID,
-		"REMOVE archive_id, archive_locator, retrieval_request_id, archive_size, tree_hash, "+strings.Join(history, ", ")+", "+ours+set,
+		"REMOVE archive_id, archive_locator, retrieval_request_id, archive_size, tree_hash, "+history()+", "+ours+set,
 		condition, values)
+}
+
+// history are the attributes that count the tries of an archive.
+func history() string {
+	names := []string{attrTries, attrAllowed, attrNotBefore, attrOrdered}
+	for _, f := range archive.Failures() {
+		names = append(names, failedAttr(f))
+	}
+	return strings.Join(names, ", ")
+}
+
+// ClearLeftovers removes retrieval_request_id, the intent and our other attributes of work
+// under way from a job without an archive: another program removed archive_id and left them.
+// It keeps archive_locator: if archive_id was removed by mistake, nothing else names the copy.
+// Its condition: the job has no archive, and the retrieval that job has, or none as job has
+// none. The price stays on the job's bill.
+func (c *Catalog) ClearLeftovers(ctx context.Context, job archive.Job) error {
+	// due_at is there as long as something is under way. Without this clause, the write would
+	// make an item for a job that was deleted.
+	condition, values := "attribute_not_exists(archive_id) AND attribute_not_exists(retrieval_request_id) AND attribute_exists(due_at)", item(nil)
+	if job.RetrievalID != "" {
+		condition, values = "attribute_not_exists(archive_id) AND retrieval_request_id = :retrieval", item{":retrieval": str(string(job.RetrievalID))}
+	}
+	return c.update(ctx, "clear leftovers", job.ID, "REMOVE retrieval_request_id, archive_size, tree_hash, "+history()+", "+ours, condition, values)
 }
 
 // ClearRetrieval removes retrieval_request_id, if the job still has this archive and this

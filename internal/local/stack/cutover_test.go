@@ -173,19 +173,21 @@ func (o *original) announce() {
 // named.
 func (o *original) settled(letters ...events.DeadKind) {
 	o.t.Helper()
-	// A service puts aside a file that the other has dealt with, and looks at the file again after minutes.
-	limit := time.After(5 * time.Minute)
+	limit := time.After(time.Minute)
 	ctx := o.t.Context()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for left := -1; left != 0; {
-		left = len(o.AWS.Glacier.Archives(o.Config.Vault))
+	for left := []string{""}; len(left) > 0; {
+		left = left[:0]
+		for _, a := range o.AWS.Glacier.Archives(o.Config.Vault) {
+			left = append(left, "archive "+fmt.Sprint(a))
+		}
 		for id := range o.bodies {
 			row, err := o.tables.GetItem(ctx, &ddb.GetItemInput{TableName: &o.Config.JobTable, Key: item{"job_id": text(id)}, ConsistentRead: aws.Bool(true)})
 			o.must(err)
-			for _, attribute := range []string{"results_file_archive_id", "retrieval_intent"} {
+			for _, attribute := range []string{"results_file_archive_id", "retrieval_request_id", "retrieval_intent", "due_at"} {
 				if _, there := row.Item[attribute]; there {
-					left++
+					left = append(left, attribute+" of "+id)
 				}
 			}
 		}
@@ -194,12 +196,14 @@ func (o *original) settled(letters ...events.DeadKind) {
 			o.must(err)
 			info, err := st.Info(ctx)
 			o.must(err)
-			left += int(info.State.Msgs)
+			if info.State.Msgs > 0 {
+				left = append(left, fmt.Sprintf("%d messages in %s", info.State.Msgs, stream))
+			}
 		}
 		select {
 		case <-tick.C:
 		case <-limit:
-			o.t.Fatalf("%d archives, entries and messages are left", left)
+			o.t.Fatalf("left: %s", strings.Join(left, ", "))
 		}
 	}
 	for id, body := range o.bodies {

@@ -251,6 +251,15 @@ func (w *world) archiveAgain(ids ...events.JobID) {
 	}
 }
 
+// broughtBack is another program that brings a file back.
+func (w *world) broughtBack(id events.JobID) {
+	w.t.Helper()
+	w.mu.Lock()
+	body := w.bodies[id]
+	w.mu.Unlock()
+	w.BroughtBack(id, body)
+}
+
 // archivedByAnother is another program that brings a file back, and archives another file in its
 // place. It leaves what it does not know: the id of our retrieval.
 func (w *world) archivedByAnother(id events.JobID) {

@@ -30,7 +30,7 @@ func (w *world) checkTold() {
 	}
 	for id := range w.bodies {
 		job := w.job(id)
-		if job.ArchiveID != "" || job.RestoredBy == "" {
+		if !job.Back() {
 			continue
 		}
 		told, ok, err := w.operator.LastStatusOf(w.t.Context(), job.UserID, id)

@@ -548,6 +548,44 @@ var scenes = append([]lasting{
 			w.archivedByAnother("ada-00")
 			w.fixed()
 		}},
+	{name: "brought-back", what: "Glacier's answers to requests are lost; another program brings one file back then, and another one when its retrieval is on its way", before: "the site said for ever that they were being restored",
+		most: bounds{3, 3 * price, 0, 1}, ends: "the entries are removed, all files are told restored, and the plan is closed",
+		play: func(w *world) {
+			w.archived("ada", 1000, 1001, 1002)
+			w.runAll()
+			w.faults(localaws.Fault{Service: "glacier", Operation: "InitiateJob", Cut: true})
+			w.upgrade("ada", true)
+			for w.job("ada-00").Intent == nil {
+				time.Sleep(time.Second)
+			}
+			w.broughtBack("ada-00")
+			w.Faults.Clear()
+			for w.job("ada-01").RetrievalID == "" {
+				time.Sleep(time.Second)
+			}
+			w.broughtBack("ada-01")
+			w.fixed()
+		}},
+	{name: "brought-back-unheard", what: "all reports of Glacier are lost; another program brings three files back when their retrievals are on their way", before: "the site said for ever that they were being restored",
+		most: bounds{3, 3 * price, 0, 1}, ends: "the sweep has the restorer remove the entries, which tells restored",
+		play: func(w *world) {
+			w.SNS.SetDelivery(func(arn string) []time.Duration {
+				if arn == w.cfg.RestoreTopic {
+					return nil
+				}
+				return []time.Duration{0}
+			})
+			w.archived("ada", 1000, 1001, 1002)
+			w.runAll()
+			w.upgrade("ada", true)
+			for _, id := range w.files("ada") {
+				for w.job(id).RetrievalID == "" {
+					time.Sleep(time.Second)
+				}
+				w.broughtBack(id)
+			}
+			w.fixed()
+		}},
 	{name: "cut-off", what: "every call of DynamoDB, Glacier and S3 is cut off, for four hours", before: "dead letters after two hours",
 		most: bounds{3, 3 * price, 0, 1.5}, ends: "back without help, and no letter is written",
 		play: func(w *world) {

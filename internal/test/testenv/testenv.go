@@ -219,6 +219,33 @@ func (a *AWS) SetAttribute(id events.JobID, name string, v types.AttributeValue)
 	}
 }
 
+// BroughtBack brings a job's file back like another program, which knows nothing of our
+// attributes: it puts body at the key, deletes the archive and removes archive_id.
+func (a *AWS) BroughtBack(id events.JobID, body []byte) {
+	a.t.Helper()
+	job, ctx := a.Job(id), a.t.Context()
+	_, err := a.Objects.PutObject(ctx, &s3.PutObjectInput{Bucket: &job.Result.Bucket, Key: &job.Result.Key, Body: bytes.NewReader(body)})
+	if err == nil {
+		_, err = a.Vaults.DeleteArchive(ctx, &glacier.DeleteArchiveInput{AccountId: aws.String("-"), VaultName: aws.String(VaultID), ArchiveId: aws.String(string(job.ArchiveID))})
+	}
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.RemoveAttribute(id, "archive_id")
+}
+
+// RemoveAttribute removes an attribute of a job as another system might.
+func (a *AWS) RemoveAttribute(id events.JobID, name string) {
+	a.t.Helper()
+	_, err := ddb.NewFromConfig(a.Config).UpdateItem(a.t.Context(), &ddb.UpdateItemInput{
+		TableName: aws.String(Jobs), Key: map[string]types.AttributeValue{"job_id": &types.AttributeValueMemberS{Value: string(id)}},
+		UpdateExpression: aws.String("REMOVE #n"), ExpressionAttributeNames: map[string]string{"#n": name},
+	})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+}
+
 // Account makes an account. On that of a Premium user stands an open plan, [PlanOf].
 func (a *AWS) Account(user events.UserID, role archive.Role) {
 	a.t.Helper()
