@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -43,7 +44,8 @@ type fixture struct {
 	sweep    *bus.Bus
 	vault    *glacier.Vault
 	sweeper  *reconcile.Sweeper
-	start    func() // starts the services
+	start    func()   // starts the services
+	stops    []func() // stop the services that run
 	bodies   map[events.JobID][]byte
 	budget   thaw.Limits
 
@@ -68,6 +70,8 @@ func newFixture(t *testing.T, ns *server.Server) *fixture {
 	}
 	w.start = func() {
 		tb, rb := testenv.Bus(t, ns, "thaw"), testenv.Bus(t, ns, "restore")
+		w.stops = append(w.stops, tb.Close, rb.Close)
+		t.Cleanup(w.stop) // before the connections are closed
 		planner := &thaw.Planner{
 			Accounts: w.Catalog, Jobs: w.Catalog, Plans: w.Catalog, Budgets: w.Catalog, Tasks: bus.Tasks{Bus: tb}, KV: tb.KV(bus.BucketPlans), Limits: w.budget,
 			Tiers: archive.DefaultTiers(), Prices: cost.Public().In("us-east-1"), Now: w.now, Log: quiet,
@@ -78,23 +82,37 @@ func newFixture(t *testing.T, ns *server.Server) *fixture {
 		}
 		objects := s3.New(w.Config)
 		restorer := &restore.Restorer{Catalog: w.Catalog, Vault: w.vault, Bucket: objects, Uploads: objects, Now: w.now, Log: quiet}
-		run(t, &bus.Worker[events.UserUpgraded]{Bus: tb, Stream: events.StreamPremium, Consumer: bus.ConsumerPlan, Slots: 2, Handle: planner.Plan, Logger: quiet})
-		run(t, &bus.Worker[events.ThawRequested]{Bus: tb, Stream: events.StreamThaw, Consumer: bus.ConsumerRequest, Slots: 16, Handle: requester.Request, Logger: quiet})
-		run(t, &bus.Worker[events.RetrievalCompleted]{Bus: rb, Stream: events.StreamRestore, Consumer: bus.ConsumerRestore, Slots: 8, Handle: restorer.Restore, Logger: quiet})
+		w.run(&bus.Worker[events.UserUpgraded]{Bus: tb, Stream: events.StreamPremium, Consumer: bus.ConsumerPlan, Slots: 2, Handle: planner.Plan, Logger: quiet})
+		w.run(&bus.Worker[events.ThawRequested]{Bus: tb, Stream: events.StreamThaw, Consumer: bus.ConsumerRequest, Slots: 16, Handle: requester.Request, Logger: quiet})
+		w.run(&bus.Worker[events.RetrievalCompleted]{Bus: rb, Stream: events.StreamRestore, Consumer: bus.ConsumerRestore, Slots: 8, Handle: restorer.Restore, Logger: quiet})
 	}
 	return w
 }
 
-func run[E events.Event](t *testing.T, worker *bus.Worker[E]) {
+// worker is a [bus.Worker].
+type worker interface {
+	Run(ctx context.Context, drain <-chan struct{}) error
+}
+
+// run runs the worker until stop.
+func (w *fixture) run(all worker) {
 	ctx, cancel := context.WithCancel(context.Background())
 	drain, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := worker.Run(ctx, drain); err != nil {
-			t.Error(err)
+		if err := all.Run(ctx, drain); err != nil {
+			w.t.Error(err)
 		}
 	}()
-	t.Cleanup(func() { close(drain); <-done; cancel() })
+	w.stops = append(w.stops, func() { close(drain); <-done; cancel() })
+}
+
+// stop stops the services that run.
+func (w *fixture) stop() {
+	for _, stop := range slices.Backward(w.stops) {
+		stop()
+	}
+	w.stops = nil
 }
 
 type streams struct{ *bus.Bus }
@@ -109,8 +127,21 @@ func (s streams) Publish(ctx context.Context, e events.Event) error {
 	return err
 }
 
-func (w *fixture) now() time.Time          { return time.Now() }
-func (w *fixture) advance(d time.Duration) { time.Sleep(d) } // simulated time
+func (w *fixture) now() time.Time { return time.Now() }
+
+// advance lets simulated time pass. Services that run have a minute to handle what is there. For
+// the rest they are stopped: while they wait, each of them still sends and gets a heartbeat every
+// few seconds, and that is most of what a test of many hours costs.
+func (w *fixture) advance(d time.Duration) {
+	if d <= time.Minute || len(w.stops) == 0 {
+		time.Sleep(d)
+		return
+	}
+	time.Sleep(time.Minute)
+	w.stop()
+	time.Sleep(d - time.Minute)
+	w.start()
+}
 
 // archived puts an archive of a Premium user into the vault.
 func (w *fixture) archived(user events.UserID, id events.JobID) archive.Job {
