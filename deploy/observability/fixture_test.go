@@ -3,13 +3,11 @@
 package observability_test
 
 import (
-	"context"
 	"io"
 	"log/slog"
 	"net/http"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +17,8 @@ import (
 
 	"github.com/gas-restore/gas/internal/daemon"
 	"github.com/gas-restore/gas/internal/local/stack"
+	"github.com/gas-restore/gas/internal/test/stacktest"
+	"github.com/gas-restore/gas/internal/test/testlog"
 )
 
 // running is the whole pipeline on this machine. Each part has its own health address, as a
@@ -27,25 +27,7 @@ type running struct {
 	*stack.Stack
 	// health has the URL of each part.
 	health map[string]string
-	log    *lines
-}
-
-// lines collects a log.
-type lines struct {
-	mu sync.Mutex // guards b
-	b  strings.Builder
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	log    *testlog.Lines
 }
 
 var healthURL = regexp.MustCompile(`http://\S+/readyz`)
@@ -53,36 +35,20 @@ var healthURL = regexp.MustCompile(`http://\S+/readyz`)
 // start runs the pipeline until the test ends.
 func start(t *testing.T, people []stack.Person, store stack.Store) *running {
 	t.Helper()
-	r := &running{health: map[string]string{}, log: &lines{}}
-	const free = "127.0.0.1:0"
-	s, err := stack.Start(t.Context(), stack.Options{
-		Dir: t.TempDir(), Store: store, ExpeditedDelay: 50 * time.Millisecond, Log: slog.New(slog.NewTextHandler(r.log, nil)),
-		AWSAddr: free, NATSAddr: free, IDPAddr: free, WebAddr: free, WebhookAddr: free,
-	}, people)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := &running{health: map[string]string{}, log: &testlog.Lines{}}
+	s := stacktest.Start(t, stack.Options{Store: store, ExpeditedDelay: 50 * time.Millisecond, Log: slog.New(slog.NewTextHandler(r.log, nil))}, people...)
 	r.Stack = s
 	parts := s.Parts
 	for _, p := range s.Parts {
 		var log strings.Builder
-		health, err := daemon.Health(daemon.HealthOptions{Addr: free}, slog.New(slog.NewTextHandler(&log, nil)), p)
+		health, err := daemon.Health(daemon.HealthOptions{Addr: "127.0.0.1:0"}, slog.New(slog.NewTextHandler(&log, nil)), p)
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.health[p.Name] = strings.TrimSuffix(healthURL.FindString(log.String()), "/readyz")
 		parts = append(parts, health)
 	}
-	stopper, ctx := daemon.NewStopper(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- daemon.Run(ctx, stopper, 10*time.Second, parts...) }()
-	t.Cleanup(func() {
-		stopper.Stop(10 * time.Second)
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		s.Close()
-	})
+	stacktest.Run(t, parts...)
 	return r
 }
 

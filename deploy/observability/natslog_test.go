@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -14,7 +13,9 @@ import (
 	"github.com/gas-restore/gas/internal/daemon"
 	"github.com/gas-restore/gas/internal/local/demo"
 	"github.com/gas-restore/gas/internal/local/stack"
+	"github.com/gas-restore/gas/internal/test/stacktest"
 	"github.com/gas-restore/gas/internal/test/testenv"
+	"github.com/gas-restore/gas/internal/test/testlog"
 	"github.com/gas-restore/gas/internal/wait"
 	"github.com/gas-restore/gas/internal/wiring"
 	"github.com/gas-restore/gas/pkg/events"
@@ -42,7 +43,7 @@ func TestAnOutageOfNATSHasFewLinesInTheLog(t *testing.T) {
 	cfg := s.Config
 	cfg.NATSURL = "nats://" + nats.addr
 	key, secret := s.AWS.Credentials()
-	log := &lines{}
+	log := &testlog.Lines{}
 	var parts []daemon.Part
 	for name, build := range map[config.Service]func(context.Context, wiring.Env) (daemon.Part, error){
 		config.Bridge: wiring.Bridge, config.Thaw: wiring.Thaw, config.Restore: wiring.Restore, config.Web: wiring.Web,
@@ -56,14 +57,7 @@ func TestAnOutageOfNATSHasFewLinesInTheLog(t *testing.T) {
 		}
 		parts = append(parts, part)
 	}
-	stopper, ctx := daemon.NewStopper(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() {
-		if err := daemon.Run(ctx, stopper, 10*time.Second, parts...); err != nil {
-			t.Error(err)
-		}
-	})
-	t.Cleanup(func() { stopper.Stop(10 * time.Second); running.Wait() })
+	stacktest.Run(t, parts...)
 
 	if err := demo.Subscribe(t.Context(), cfg.WebBaseURL, "fern"); err != nil {
 		t.Fatal(err)

@@ -1,7 +1,6 @@
 package bus_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"strings"
@@ -13,26 +12,9 @@ import (
 
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/test/testenv"
+	"github.com/gas-restore/gas/internal/test/testlog"
 	"github.com/gas-restore/gas/pkg/events"
 )
-
-// safeBuffer is a log that is read while it is written.
-type safeBuffer struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) count(words string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return strings.Count(s.b.String(), words)
-}
 
 // TestAConsumerAtItsCeilingIsSeen fills a consumer with a limit of two messages in
 // flight. One log line says that the limit is reached, and another that it no longer is.
@@ -54,7 +36,7 @@ func TestAConsumerAtItsCeilingIsSeen(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		log := &safeBuffer{}
+		log := &testlog.Lines{}
 		release := make(chan struct{})
 		var mu sync.Mutex
 		var fills []bus.Fill
@@ -76,12 +58,12 @@ func TestAConsumerAtItsCeilingIsSeen(t *testing.T) {
 		if err != nil || len(reached) != 1 || !strings.Contains(reached[0], "consumer "+bus.ConsumerRequest+" has 2 messages in flight, which is its limit (max_ack_pending): 1 others wait") {
 			t.Errorf("%q, %v", reached, err)
 		}
-		if n := log.count("a limit of the consumer is reached"); n != 1 {
+		if n := len(log.With("a limit of the consumer is reached")); n != 1 {
 			t.Errorf("%d lines in five minutes, want one", n)
 		}
 		close(release)
 		time.Sleep(5 * time.Minute)
-		if n := log.count("no limit of the consumer is reached any more"); n != 1 {
+		if n := len(log.With("no limit of the consumer is reached any more")); n != 1 {
 			t.Errorf("%d lines that it is over, want one", n)
 		}
 		if reached, err := op.Ceilings(ctx); err != nil || len(reached) != 0 {

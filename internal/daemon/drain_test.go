@@ -8,34 +8,16 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/gas-restore/gas/internal/daemon"
+	"github.com/gas-restore/gas/internal/test/testlog"
 )
 
-// logged hands on the lines of a log.
-type logged struct {
-	mu sync.Mutex // guards b
-	b  strings.Builder
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 func TestHealthAnswersUntilTheLastWorkIsDone(t *testing.T) {
-	log, begun, finish := &logged{}, make(chan struct{}), make(chan struct{})
+	log, begun, finish := &testlog.Lines{}, make(chan struct{}), make(chan struct{})
 	part := daemon.Part{Name: "slow", Run: func(_ context.Context, drain <-chan struct{}) error {
 		close(begun)
 		<-drain

@@ -1,13 +1,11 @@
 package stack_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,96 +15,25 @@ import (
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
-	"github.com/gas-restore/gas/internal/daemon"
 	"github.com/gas-restore/gas/internal/local/stack"
+	"github.com/gas-restore/gas/internal/test/stacktest"
+	"github.com/gas-restore/gas/internal/test/testlog"
 	"github.com/gas-restore/gas/internal/wiring"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
-// lines collects a log.
-type lines struct {
-	mu   sync.Mutex // guards what follows
-	b    bytes.Buffer
-	news chan struct{} // closed with the next line, if somebody waits
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.news != nil {
-		close(l.news)
-		l.news = nil
-	}
-	return l.b.Write(p)
-}
-
-// with returns the log's lines that have all the words.
-func (l *lines) with(words ...string) []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var found []string
-next:
-	for line := range strings.Lines(l.b.String()) {
-		for _, w := range words {
-			if !strings.Contains(line, w) {
-				continue next
-			}
-		}
-		found = append(found, line)
-	}
-	return found
-}
-
-// await waits until a line has all the words, and returns those that have.
-func (l *lines) await(t *testing.T, words ...string) []string {
-	t.Helper()
-	late := time.After(time.Minute)
-	for {
-		l.mu.Lock()
-		if l.news == nil {
-			l.news = make(chan struct{})
-		}
-		news := l.news
-		l.mu.Unlock()
-		if found := l.with(words...); len(found) > 0 {
-			return found
-		}
-		select {
-		case <-news:
-		case <-late:
-			t.Fatalf("no line in the log with %q", words)
-		}
-	}
-}
-
 // up starts everything; it stops with the test.
-func up(t *testing.T, dir string, people []stack.Person) (*stack.Stack, *lines) {
+func up(t *testing.T, dir string, people []stack.Person) (*stack.Stack, *testlog.Lines) {
 	t.Helper()
-	log := &lines{}
+	log := &testlog.Lines{}
 	return upWith(t, stack.Options{Dir: dir, Log: slog.New(slog.NewTextHandler(log, nil))}, people), log
 }
 
 // upWith starts everything with the options, at free addresses; it stops with the test.
 func upWith(t *testing.T, o stack.Options, people []stack.Person) *stack.Stack {
 	t.Helper()
-	const free = "127.0.0.1:0"
 	o.ExpeditedDelay = 50 * time.Millisecond
-	o.AWSAddr, o.NATSAddr, o.IDPAddr, o.WebAddr, o.WebhookAddr = free, free, free, free, free
-	s, err := stack.Start(t.Context(), o, people)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stopper, ctx := daemon.NewStopper(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- daemon.Run(ctx, stopper, 10*time.Second, s.Parts...) }()
-	t.Cleanup(func() {
-		stopper.Stop(10 * time.Second)
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		s.Close()
-	})
-	return s
+	return stacktest.Up(t, o, people...)
 }
 
 // restored waits until the user's jobs have no archive any more.
@@ -199,7 +126,7 @@ func TestBadInputGetsOneLineAndADeadLetterAndTheNextIsHandled(t *testing.T) {
 	}
 	for _, words := range [][]string{{"level=INFO", "not for us", "InventoryRetrieval"}, {"level=ERROR", "user_id is missing"}, {"level=ERROR", "unknown user"}, {"level=ERROR", "unknown job"}, {"level=ERROR", "wrong archive id"}} {
 		// The line follows the dead letter.
-		if got := log.await(t, words...); len(got) != 1 {
+		if got := log.Await(t, words...); len(got) != 1 {
 			t.Errorf("%d lines in the log with %q, want 1: %s", len(got), words, got)
 		}
 	}
@@ -217,8 +144,8 @@ func TestBadInputGetsOneLineAndADeadLetterAndTheNextIsHandled(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
-	if resp.StatusCode != http.StatusForbidden || len(log.with("refused", "signature")) != 1 {
-		t.Errorf("forged: answered %s, logged %q", resp.Status, log.with("refused"))
+	if resp.StatusCode != http.StatusForbidden || len(log.With("refused", "signature")) != 1 {
+		t.Errorf("forged: answered %s, logged %q", resp.Status, log.With("refused"))
 	}
 
 	// And the next message is handled.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/local/stack"
+	"github.com/gas-restore/gas/internal/test/stacktest"
 )
 
 // recorder records each step, whether the bar moved, and the announcements
@@ -66,7 +67,7 @@ func TestAPersonGetsTheirFileBack(t *testing.T) {
 	ada.click("panel_000.vcf")
 	ada.until(`document.querySelector("[data-card]") !== null && document.readyState === "complete"`)
 	eval[bool](ada, recorder)
-	glacierEnds(s)
+	stacktest.GlacierEnds(s)
 	ada.says("The file is back and ready to download.")
 	seen, bar, told := eval[[]string](ada, `seen`), eval[[]float64](ada, `bar`), eval[[]string](ada, `told`)
 	t.Logf("the file went through %q, the bar through %v, it was said %q", seen, bar, told)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/local/stack"
+	"github.com/gas-restore/gas/internal/test/stacktest"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -222,7 +223,7 @@ func TestATabFromBeforeTheUpgradeFollowsIt(t *testing.T) {
 	if sees := old.sees(); strings.Contains(sees, "See Premium") || strings.Contains(sees, "(Free)") {
 		t.Errorf("the old tab says %s", sees)
 	}
-	glacierEnds(s)
+	stacktest.GlacierEnds(s)
 	old.says("All 3 of your files are back.")
 	page.says("Download the result")
 	page.says("(Premium)")
@@ -238,6 +239,6 @@ func TestARowLeavesTheGroupThatItIsNoMemberOfAnyMore(t *testing.T) {
 	ada.until(`location.pathname === "/annotations"`)
 	ada.open("/annotations?state=coming")
 	ada.says("panel_000.vcf")
-	glacierEnds(s)
+	stacktest.GlacierEnds(s)
 	ada.says("Nothing in this group")
 }

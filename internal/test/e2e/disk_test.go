@@ -17,6 +17,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/test/testenv"
+	"github.com/gas-restore/gas/internal/test/testlog"
 )
 
 // smallDisk keeps `gas up --only nats` alive on a file system of its own, of 64 MiB,
@@ -43,7 +44,7 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 	disk, file := t.TempDir(), filepath.Join(t.TempDir(), "nats.env")
 	supervisor := exec.Command("sh", "-c", smallDisk, "sh", disk, file, testenv.FreeAddrs(t, 1)[0])
 	supervisor.Env = append(os.Environ(), "PATH="+l.bin+":"+os.Getenv("PATH"))
-	log := &tail{}
+	log := &testlog.Lines{}
 	supervisor.Stdout, supervisor.Stderr = log, log
 	supervisor.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,

@@ -3,7 +3,6 @@ package e2e
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -16,31 +15,14 @@ import (
 	"time"
 
 	"github.com/gas-restore/gas/internal/test/testenv"
+	"github.com/gas-restore/gas/internal/test/testlog"
 )
 
 // process is a running binary.
 type process struct {
 	*exec.Cmd
 	name string
-	log  *tail
-}
-
-// tail keeps what a process wrote.
-type tail struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (l *tail) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *tail) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	log  *testlog.Lines
 }
 
 type fixture struct {
@@ -81,7 +63,7 @@ func binaries(t *testing.T) string {
 
 func (w *fixture) start(name string, args ...string) *process {
 	w.t.Helper()
-	p := &process{Cmd: exec.Command(filepath.Join(w.bin, name), args...), name: name, log: &tail{}}
+	p := &process{Cmd: exec.Command(filepath.Join(w.bin, name), args...), name: name, log: &testlog.Lines{}}
 	p.Stdout, p.Stderr, p.Env = p.log, p.log, w.env
 	if err := p.Start(); err != nil {
 		w.t.Fatal(err)

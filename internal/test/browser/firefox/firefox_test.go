@@ -5,6 +5,8 @@ package firefox
 import (
 	"context"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strings"
@@ -14,8 +16,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/gas-restore/gas/internal/archive"
-	"github.com/gas-restore/gas/internal/daemon"
 	"github.com/gas-restore/gas/internal/local/stack"
+	"github.com/gas-restore/gas/internal/test/stacktest"
 )
 
 // TestAPersonInFirefox takes the journeys of journey.mjs.
@@ -34,7 +36,7 @@ func TestAPersonInFirefox(t *testing.T) {
 		env     map[string]string
 		before  func(*testing.T, *stack.Stack)
 	}{
-		{"restored", 3 * time.Second, fern(2, 1, 1<<20), nil, nil},
+		{"restored", time.Hour, fern(2, 1, 1<<20), nil, nil},
 		{"held", time.Hour, fern(12, 0, 0), map[string]string{"GAS_THAW_USER_BUDGET": "0.02"}, nil},
 		{"attention", 200 * time.Millisecond, fern(2, 0, 1<<10), nil, occupy},
 		{"live", time.Hour, fern(1, 0, 0), nil, nil},
@@ -44,45 +46,23 @@ func TestAPersonInFirefox(t *testing.T) {
 			for name, value := range c.env {
 				t.Setenv(name, value)
 			}
-			s := up(t, c.thaws, c.person)
+			s := stacktest.Up(t, stack.Options{ExpeditedDelay: c.thaws, Log: slog.New(slog.DiscardHandler)}, c.person)
 			if c.before != nil {
 				c.before(t, s)
 			}
+			glacier := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { stacktest.GlacierEnds(s) }))
+			defer glacier.Close()
 			// The driver's folder has the script beside the packages that it imports.
 			script := os.Getenv("GAS_FIREFOX_DRIVER") + "/journey.mjs"
 			limit, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 			defer cancel()
-			out, err := exec.CommandContext(limit, "node", script, c.journey, s.Config.WebBaseURL, browser).CombinedOutput()
+			out, err := exec.CommandContext(limit, "node", script, c.journey, s.Config.WebBaseURL, browser, glacier.URL).CombinedOutput()
 			t.Logf("%s", out)
 			if err != nil {
 				t.Error(err)
 			}
 		})
 	}
-}
-
-// up starts the whole service with the person; it stops with the test.
-func up(t *testing.T, thaws time.Duration, person stack.Person) *stack.Stack {
-	t.Helper()
-	const free = "127.0.0.1:0"
-	s, err := stack.Start(t.Context(), stack.Options{
-		Dir: t.TempDir(), ExpeditedDelay: thaws, Log: slog.New(slog.DiscardHandler),
-		AWSAddr: free, NATSAddr: free, IDPAddr: free, WebAddr: free, WebhookAddr: free,
-	}, []stack.Person{person})
-	if err != nil {
-		t.Fatal(err)
-	}
-	stopper, ctx := daemon.NewStopper(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- daemon.Run(ctx, stopper, 10*time.Second, s.Parts...) }()
-	t.Cleanup(func() {
-		stopper.Stop(10 * time.Second)
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		s.Close()
-	})
-	return s
 }
 
 // occupy puts another object at the key of the person's first file.

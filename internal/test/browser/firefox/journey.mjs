@@ -1,8 +1,9 @@
-// Journeys of a person in Firefox, over WebDriver BiDi: node journey.mjs JOURNEY SITE FIREFOX.
+// Journeys of a person in Firefox, over WebDriver BiDi: node journey.mjs JOURNEY SITE FIREFOX GLACIER.
+// A request to GLACIER ends all retrievals, so that a journey sees what a page shows meanwhile.
 import http from "node:http";
 import { launch } from "puppeteer-core";
 
-const [journey, site, executablePath] = process.argv.slice(2);
+const [journey, site, executablePath, glacier] = process.argv.slice(2);
 const browser = await launch({ browser: "firefox", executablePath, headless: true, args: ["-width=1200", "-height=900"] });
 const patience = { timeout: 60000 };
 const faults = [];
@@ -78,7 +79,8 @@ const journeys = {
     await upgrade();
     await says(page, "You are Premium now.");
     await page.evaluate(() => { window.sameDocument = true; });
-    await page.waitForFunction(() => /^[0-2] of 2 back/.test(document.title), patience);
+    await page.waitForFunction(() => document.title.startsWith("0 of 2 back"), patience);
+    await fetch(glacier, { method: "POST" });
     await says(page, "All 2 of your files are back.");
     if (!(await page.evaluate(() => window.sameDocument))) faults.push("the page was loaded anew");
     step("both files came back while the page was open");
