@@ -108,6 +108,7 @@ type world struct {
 	lost     int                    // files that are not whole in the end
 	doubled  int                    // archives that were retrieved again for no reason
 	untold   int                    // files that are back, and nobody was told so
+	unmet    bool                   // all was well, but the effect that should break did not come
 	// since is when the trouble of a lasting scene ended, ready when all was as it should
 	// be, deadEver how many dead letters there were, came what all that came to.
 	since, ready time.Time
