@@ -169,8 +169,9 @@ func TestAPageSaysThatItsPersonIsSignedOut(t *testing.T) {
 	other.open("/account")
 	other.click("Sign out")
 	other.until(`location.pathname === "/"`)
-	ada.says("You are signed out.")
+	ada.says("You are signed out. This page shows how things were at")
 	ada.says("Sign in")
+	ada.until(`!document.body.innerText.includes("Signed in as")`)
 	ada.seeInEveryLook("signed-out", false)
 }
 

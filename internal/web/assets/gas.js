@@ -62,12 +62,13 @@
     if (state === "signed out") {
       b.textContent = "You are signed out.";
       a.textContent = "Sign in";
+      document.querySelector("[data-signed-in]")?.remove();
     } else {
       b.textContent = "This page is not live.";
       a.textContent = "Reload";
     }
     a.href = location.href;
-    p.append(b, " It shows how things were at ", timeOf(new Date(seen).toISOString()), ". ", a);
+    p.append(b, state === "signed out" ? " This page shows how things were at " : " It shows how things were at ", timeOf(new Date(seen).toISOString()), ". ", a);
     note.append(p);
     offline.replaceChildren(note);
   }
