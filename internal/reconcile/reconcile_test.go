@@ -143,6 +143,33 @@ func whatAnotherProgramBroughtBackIsForgotten(t *testing.T, w *fixture) {
 	}
 }
 
+// TestARetrievalThatIsTheLastTraceOfAFileStaysWhileALetterStands has a job from which somebody
+// removed archive_id by mistake.
+func TestARetrievalThatIsTheLastTraceOfAFileStaysWhileALetterStands(t *testing.T) {
+	inFixture(t, lastTrace)
+}
+
+func lastTrace(t *testing.T, w *fixture) {
+	w.requested(w.archived("u", "job"), archive.Standard)
+	w.RemoveAttribute("job", "archive_id")
+	w.advance(6 * time.Hour)
+	w.swept()
+	w.start()
+	for _, dead := w.messages(); dead == 0; _, dead = w.messages() {
+		time.Sleep(time.Second)
+	}
+	for range 4 { // Glacier forgets the retrieval meanwhile
+		w.advance(25 * time.Hour)
+		w.swept()
+	}
+	if w.Job("job").RetrievalID == "" {
+		t.Error("the retrieval is removed from the catalog, and a dead letter stands")
+	}
+	if _, dead := w.messages(); dead != 1 {
+		t.Errorf("%d dead letters, want one", dead)
+	}
+}
+
 func TestAllTroublesAtOnceEndInRestoredFiles(t *testing.T) {
 	inFixture(t, allTroublesAtOnceEndInRestoredFiles)
 }

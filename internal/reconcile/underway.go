@@ -233,6 +233,11 @@ func (p *sweep) heard(ctx context.Context, job archive.Job, listed map[string]ar
 	}
 	found := InOrder
 	switch {
+	case !known && job.ArchiveID == "" && p.stopped(ctx, events.RetrievalCompleted{JobID: job.ID}):
+		// The restorer found no object at the key. Until an operator has acted, the entry stays,
+		// and the owner sees that the file needs attention.
+		p.found(Stopped)
+		return p.Catalog.Nudged(ctx, job, p.now.Add(longestPause), true)
 	case !known && job.ArchiveID == "":
 		return p.clear(ctx, job)
 	case !known:

@@ -19,7 +19,7 @@ type Letters func(e events.Event) (letter events.DeadLetter, ok bool, err error)
 // A letter counts only if it is about what the catalog has now: this retrieval, this archive,
 // this plan. An older letter may be left of an earlier life of the job.
 func GivenUp(job archive.Job, owner archive.Account, letters Letters) (letter events.DeadLetter, yes bool, err error) {
-	if job.ArchiveID == "" || job.RetrievalID == "" && job.Intent == nil && !job.Ordered && owner.Plan == nil && owner.Role != archive.Premium {
+	if job.RetrievalID == "" && (job.ArchiveID == "" || job.Intent == nil && !job.Ordered && owner.Plan == nil && owner.Role != archive.Premium) {
 		return letter, false, nil
 	}
 	if len(job.Unreadable) > 0 {

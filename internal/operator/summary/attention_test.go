@@ -30,6 +30,7 @@ func TestAJobIsGivenUpOnlyByALetterAboutWhatTheCatalogHasNow(t *testing.T) {
 	unreadable := job
 	unreadable.Unreadable = []string{"x"}
 	back := archive.Job{ID: "j", UserID: "u"}
+	astray := archive.Job{ID: "j", UserID: "u", RetrievalID: "r"} // somebody removed archive_id
 	free, premium := archive.Account{ID: "u", Role: archive.Free}, archive.Account{ID: "u", Role: archive.Premium, Plan: &archive.Plan{ID: "p"}}
 	restore := func(r events.RetrievalID) events.DeadLetter {
 		return letterOf(events.RetrievalCompleted{ID: "n", JobID: "j", ArchiveID: "a", RetrievalID: r, Status: events.RetrievalSucceeded}, "key occupied")
@@ -66,6 +67,8 @@ func TestAJobIsGivenUpOnlyByALetterAboutWhatTheCatalogHasNow(t *testing.T) {
 		"an earlier plan":                    {job, premium, plan("older"), false},
 		"its plan, after it was requested":   {requested, premium, plan("p"), false},
 		"a value that cannot be understood":  {unreadable, premium, events.DeadLetter{}, true},
+		"astray":                             {astray, premium, restore("r"), true},
+		"astray, and nobody has said so":     {astray, premium, events.DeadLetter{}, false},
 		"back":                               {back, premium, restore("r"), false},
 	} {
 		letters := func(e events.Event) (events.DeadLetter, bool, error) {
