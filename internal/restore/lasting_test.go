@@ -57,6 +57,25 @@ func TestWhoFindsTheFileRestoredTellsIt(t *testing.T) {
 	}
 }
 
+// TestAnUploadThatWasBegunAfterTheFileWasBackIsAborted has two deliveries of one notification. One
+// loses its lease and begins another upload, when the other has brought the file back.
+func TestAnUploadThatWasBegunAfterTheFileWasBackIsAborted(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{1000, part + 1000} {
+		b := newFixture(t)
+		e := b.retrieved("j", bytes.Repeat([]byte("x"), size))
+		var out testenv.Emitted
+		b.deliver(e, &out)
+		if _, err := b.Uploads.Begin(t.Context(), b.Job("j").Result, archive.Mark{Archive: e.ArchiveID}); err != nil {
+			t.Fatal(err)
+		}
+		b.deliver(e, &out)
+		if n := b.uploads(); n != 0 {
+			t.Errorf("%d bytes: %d uploads are left open", size, n)
+		}
+	}
+}
+
 func TestAWrongVaultIsNotTakenForAnOutputThatExpired(t *testing.T) {
 	t.Parallel()
 	for name, e := range map[string]func(*fixture) events.RetrievalCompleted{

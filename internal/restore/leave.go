@@ -31,7 +31,9 @@ func (r *Restorer) leave(ctx context.Context, f *file, err error) error {
 			return nil
 		case TellAgain:
 			f.log.Info("restored already: reporting it again")
-			err = r.tellAgain(ctx, f)
+			if err = r.tidyAgain(ctx, f); err == nil {
+				err = r.tellAgain(ctx, f)
+			}
 		case Forget:
 			f.log.Warn("another program removed the archive from the catalog: the retrieval is removed", "archive", f.notification.ArchiveID)
 			if err = r.Catalog.ClearLeftovers(ctx, f.job); err == nil {

@@ -18,6 +18,16 @@ func (r *Restorer) tidy(ctx context.Context, f *file) error {
 	return nil
 }
 
+// tidyAgain aborts the uploads to the key of a file that is back. If two deliveries copied the
+// file, one of them may have begun an upload after the other had tidied. It lost its lease then,
+// or could not finish the copy, so its notification comes again.
+func (r *Restorer) tidyAgain(ctx context.Context, f *file) error {
+	if f.job.Result.Bucket == "" || f.job.Result.Key == "" {
+		return nil
+	}
+	return r.abortAll(ctx, f)
+}
+
 // abortAll aborts all unfinished uploads to the file's key.
 func (r *Restorer) abortAll(ctx context.Context, f *file) error {
 	return r.abort(ctx, f, func(archive.Upload) (bool, error) { return true, nil })
