@@ -95,12 +95,12 @@ type worker interface {
 }
 
 // run runs the worker until stop.
-func (w *fixture) run(all worker) {
+func (w *fixture) run(service worker) {
 	ctx, cancel := context.WithCancel(context.Background())
 	drain, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := all.Run(ctx, drain); err != nil {
+		if err := service.Run(ctx, drain); err != nil {
 			w.t.Error(err)
 		}
 	}()

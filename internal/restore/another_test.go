@@ -40,6 +40,9 @@ func TestWhatAnotherProgramBroughtBackIsNotBeingRestoredForEver(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b := newFixture(t)
 			e := b.retrieved("j", body)
+			if _, err := b.Uploads.Begin(t.Context(), b.Job("j").Result, archive.Mark{Archive: e.ArchiveID}); err != nil {
+				t.Fatal(err) // of a copy that another delivery had begun
+			}
 			c.another(b, &e)
 			var out testenv.Emitted
 			err := b.Restore(t.Context(), e, out.Emit)
@@ -55,6 +58,9 @@ func TestWhatAnotherProgramBroughtBackIsNotBeingRestoredForEver(t *testing.T) {
 			}
 			if c.told == "" {
 				return
+			}
+			if n := b.uploads(); n != 0 {
+				t.Errorf("%d uploads are left open", n)
 			}
 			if got := job.State(archive.Premium); got != archive.Available {
 				t.Errorf("the job is %s", got)

@@ -36,7 +36,10 @@ func (r *Restorer) leave(ctx context.Context, f *file, err error) error {
 			}
 		case Forget:
 			f.log.Warn("another program removed the archive from the catalog: the retrieval is removed", "archive", f.notification.ArchiveID)
-			if err = r.Catalog.ClearLeftovers(ctx, f.job); err == nil {
+			if err = r.tidyAgain(ctx, f); err == nil {
+				err = r.Catalog.ClearLeftovers(ctx, f.job)
+			}
+			if err == nil {
 				err = r.tellAgain(ctx, f)
 			}
 		case AskAgain:

@@ -20,7 +20,8 @@ func (r *Restorer) tidy(ctx context.Context, f *file) error {
 
 // tidyAgain aborts the uploads to the key of a file that is back. If two deliveries copied the
 // file, one of them may have begun an upload after the other had tidied. It lost its lease then,
-// or could not finish the copy, so its notification comes again.
+// or could not finish the copy, so its notification comes again. If another program brought the
+// file back, a copy of ours may have been begun.
 func (r *Restorer) tidyAgain(ctx context.Context, f *file) error {
 	if f.job.Result.Bucket == "" || f.job.Result.Key == "" {
 		return nil

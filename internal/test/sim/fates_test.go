@@ -251,6 +251,16 @@ func (w *world) archiveAgain(ids ...events.JobID) {
 	}
 }
 
+// unheard loses all reports of Glacier.
+func (w *world) unheard() {
+	w.SNS.SetDelivery(func(arn string) []time.Duration {
+		if arn == w.cfg.RestoreTopic {
+			return nil
+		}
+		return []time.Duration{0}
+	})
+}
+
 // broughtBack is another program that brings a file back.
 func (w *world) broughtBack(id events.JobID) {
 	w.t.Helper()

@@ -569,12 +569,7 @@ var scenes = append([]lasting{
 	{name: "brought-back-unheard", what: "all reports of Glacier are lost; another program brings three files back when their retrievals are on their way", before: "the site said for ever that they were being restored",
 		most: bounds{3, 3 * price, 0, 1}, ends: "the sweep has the restorer remove the entries, which tells restored",
 		play: func(w *world) {
-			w.SNS.SetDelivery(func(arn string) []time.Duration {
-				if arn == w.cfg.RestoreTopic {
-					return nil
-				}
-				return []time.Duration{0}
-			})
+			w.unheard()
 			w.archived("ada", 1000, 1001, 1002)
 			w.runAll()
 			w.upgrade("ada", true)
@@ -629,12 +624,7 @@ var scenes = append([]lasting{
 	{name: "wanted-first-unheard", what: "all reports of Glacier are lost, and the user wants one of three files first", before: "it came with the sweep",
 		most: bounds{3, 3 * price, 0, 1.5}, ends: "the file is back within two minutes, and the sweep finds the others",
 		play: func(w *world) {
-			w.SNS.SetDelivery(func(arn string) []time.Duration {
-				if arn == w.cfg.RestoreTopic {
-					return nil
-				}
-				return []time.Duration{0}
-			})
+			w.unheard()
 			w.archived("ada", 1000, 1001, 1002)
 			w.runAll()
 			w.upgrade("ada", true)
