@@ -22,6 +22,7 @@ import (
 
 func TestMain(m *testing.M) {
 	testenv.ServeNATS()
+	testenv.SideBySide(3)
 	os.Exit(m.Run())
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -18,8 +19,14 @@ import (
 	"github.com/gas-restore/gas/internal/daemon"
 	"github.com/gas-restore/gas/internal/local/stack"
 	"github.com/gas-restore/gas/internal/test/stacktest"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/internal/test/testlog"
 )
+
+func TestMain(m *testing.M) {
+	testenv.SideBySide(5)
+	os.Exit(m.Run())
+}
 
 // running is the whole pipeline on this machine. Each part has its own health address, as a
 // process of its own would have.

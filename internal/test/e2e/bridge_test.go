@@ -18,6 +18,7 @@ import (
 // TestAKilledBridgeLosesAndDoublesNothing kills the bridge at random moments
 // while it drains a queue. GAS_E2E_KILLS sets how often.
 func TestAKilledBridgeLosesAndDoublesNothing(t *testing.T) {
+	t.Parallel()
 	kills, perRound := setting(t, "GAS_E2E_KILLS", 4), 600
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()

@@ -36,6 +36,7 @@ var binDir string
 
 func TestMain(m *testing.M) {
 	testenv.ServeNATS()
+	testenv.SideBySide(4)
 	dir, err := os.MkdirTemp("", "gas-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
