@@ -110,7 +110,6 @@ func bubbleNATS(t testing.TB) *server.Server {
 	}
 	opts.DontListen, opts.HTTPPort, opts.StoreDir, opts.SyncAlways = true, 0, Memory(t), false
 	opts.NoSigs, opts.NoLog, opts.SyncInterval = true, true, 365*24*time.Hour
-	opts.SystemAccount, opts.NoSystemAccount = "", true // every ten seconds, it tells the load of the process
 	return provisioned(t, opts)
 }
 
