@@ -16,6 +16,7 @@ import (
 
 	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
@@ -102,9 +103,9 @@ type fixture struct {
 	url      string
 }
 
-func newFixture(t *testing.T) *fixture {
+func newFixture(t *testing.T, ns *server.Server) *fixture {
 	t.Helper()
-	ns, aws := testenv.NATS(t), testenv.NewAWS(t)
+	aws := testenv.NewAWS(t)
 	b := &fixture{t: t, aws: aws, js: testenv.Bus(t, ns, "operator").JS, up: testenv.Bus(t, ns, "bridge"), down: testenv.Bus(t, ns, "bridge"), publish: &switched{}}
 	b.down.Close()
 	b.publish.Store(b.up)
@@ -240,68 +241,72 @@ func (b *fixture) envelope(m sns.Message) string {
 }
 
 func TestGoodMessagesArePublishedOnceAndDeleted(t *testing.T) {
-	b := newFixture(t)
-	b.send(b.envelope(sns.Message{MessageID: msgID, Message: `{"user_id":"ünal"}`}), `{"user_id":"raw"}`,
-		b.envelope(sns.Message{MessageID: msgID, Message: `{"user_id":"ünal"}`})) // SQS brings it twice
-	stop := b.start()
-	b.await(b.queue.deleted, 3)
-	stop()
-	b.tally(3, 2, 1, 0, 0)
-	b.left(0)
-	got := b.upgrades()
-	if e := got[msgID]; len(got) != 2 || e.UserID != "ünal" || e.Via != "sns" {
-		t.Errorf("got %+v, want ünal's upgrade under the SNS id and one more", got)
-	}
-	for id, e := range got {
-		if id != msgID && (e.UserID != "raw" || e.Via != "sqs-raw" || e.UpgradedAt.IsZero()) {
-			t.Errorf("raw: got %+v", e)
+	testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
+		b := newFixture(t, ns)
+		b.send(b.envelope(sns.Message{MessageID: msgID, Message: `{"user_id":"ünal"}`}), `{"user_id":"raw"}`,
+			b.envelope(sns.Message{MessageID: msgID, Message: `{"user_id":"ünal"}`})) // SQS brings it twice
+		stop := b.start()
+		b.await(b.queue.deleted, 3)
+		stop()
+		b.tally(3, 2, 1, 0, 0)
+		b.left(0)
+		got := b.upgrades()
+		if e := got[msgID]; len(got) != 2 || e.UserID != "ünal" || e.Via != "sns" {
+			t.Errorf("got %+v, want ünal's upgrade under the SNS id and one more", got)
 		}
-	}
-	if err := b.Ready(t.Context()); err != nil {
-		t.Error(err)
-	}
+		for id, e := range got {
+			if id != msgID && (e.UserID != "raw" || e.Via != "sqs-raw" || e.UpgradedAt.IsZero()) {
+				t.Errorf("raw: got %+v", e)
+			}
+		}
+		if err := b.Ready(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // TestARawBodyMayHaveFieldsNamedLikeAnEnvelopes: a body is an envelope only if it has Type and
 // TopicArn with the values and the spelling of SNS.
 func TestARawBodyMayHaveFieldsNamedLikeAnEnvelopes(t *testing.T) {
-	raw := []string{
-		`{"user_id":"u","timestamp":1764200000}`,
-		`{"user_id":"u","Timestamp":"yesterday"}`,
-		`{"user_id":"u","TIMESTAMP":{"s":1}}`,
-		`{"user_id":"u","type":"upgrade"}`,
-		`{"user_id":"u","Type":"upgrade"}`,
-		`{"user_id":"u","type":7,"topicarn":"elsewhere"}`,
-		`{"user_id":"u","type":"Notification","topicArn":"` + topic + `"}`,
-		`{"user_id":"u","message":{"text":"welcome"}}`,
-		`{"user_id":"u","Message":null,"messageid":4}`,
-		`{"user_id":"u","MessageId":"m","Message":"hello"}`,
-		`{"user_id":"u","TopicArn":"` + topic + `"}`,
-		`{"user_id":"u","User_ID":7,"UPGRADED_AT":"yesterday","Plan_Id":""}`,
-	}
-	b := newFixture(t)
-	b.send(raw...)
-	stop := b.start()
-	b.await(b.queue.deleted, len(raw))
-	stop()
-	b.tally(int64(len(raw)), int64(len(raw)), 0, 0, 0)
-	for _, m := range b.stored(events.StreamDead) {
-		d, err := events.Decode[events.DeadLetter](m.Data)
-		t.Errorf("refused %s: %s %v", d.Payload, d.Reason, err)
-	}
-	for _, e := range b.upgrades() {
-		if e.UserID != "u" || e.Via != "sqs-raw" || e.Plan != "" {
-			t.Errorf("got %+v", e)
+	testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
+		raw := []string{
+			`{"user_id":"u","timestamp":1764200000}`,
+			`{"user_id":"u","Timestamp":"yesterday"}`,
+			`{"user_id":"u","TIMESTAMP":{"s":1}}`,
+			`{"user_id":"u","type":"upgrade"}`,
+			`{"user_id":"u","Type":"upgrade"}`,
+			`{"user_id":"u","type":7,"topicarn":"elsewhere"}`,
+			`{"user_id":"u","type":"Notification","topicArn":"` + topic + `"}`,
+			`{"user_id":"u","message":{"text":"welcome"}}`,
+			`{"user_id":"u","Message":null,"messageid":4}`,
+			`{"user_id":"u","MessageId":"m","Message":"hello"}`,
+			`{"user_id":"u","TopicArn":"` + topic + `"}`,
+			`{"user_id":"u","User_ID":7,"UPGRADED_AT":"yesterday","Plan_Id":""}`,
 		}
-	}
-	for _, body := range []string{`{"USER_ID":"u"}`, `{"User_id":"u","user_ID":"u"}`, `{"u\u0073er_ıd":"u"}`, `{"uſer_id":"u"}`} {
-		if e, err := bridge.PremiumSource(topic).Parse(bridge.Notification{ID: msgID, At: time.Now(), Body: body}); err == nil {
-			t.Errorf("%s is taken for %+v", body, e)
+		b := newFixture(t, ns)
+		b.send(raw...)
+		stop := b.start()
+		b.await(b.queue.deleted, len(raw))
+		stop()
+		b.tally(int64(len(raw)), int64(len(raw)), 0, 0, 0)
+		for _, m := range b.stored(events.StreamDead) {
+			d, err := events.Decode[events.DeadLetter](m.Data)
+			t.Errorf("refused %s: %s %v", d.Payload, d.Reason, err)
 		}
-	}
-	if e, err := bridge.RestoreSource(other).Parse(bridge.Notification{ID: msgID, Body: strings.Replace(completion, `"JobDescription"`, `"jobdescription"`, 1)}); err == nil {
-		t.Errorf("a notification without JobDescription is taken for %+v", e)
-	}
+		for _, e := range b.upgrades() {
+			if e.UserID != "u" || e.Via != "sqs-raw" || e.Plan != "" {
+				t.Errorf("got %+v", e)
+			}
+		}
+		for _, body := range []string{`{"USER_ID":"u"}`, `{"User_id":"u","user_ID":"u"}`, `{"u\u0073er_ıd":"u"}`, `{"uſer_id":"u"}`} {
+			if e, err := bridge.PremiumSource(topic).Parse(bridge.Notification{ID: msgID, At: time.Now(), Body: body}); err == nil {
+				t.Errorf("%s is taken for %+v", body, e)
+			}
+		}
+		if e, err := bridge.RestoreSource(other).Parse(bridge.Notification{ID: msgID, Body: strings.Replace(completion, `"JobDescription"`, `"jobdescription"`, 1)}); err == nil {
+			t.Errorf("a notification without JobDescription is taken for %+v", e)
+		}
+	})
 }
 
 // TestAnUpgradeIsAsOldAsItSays: if an upgrade was undone meanwhile, its message must not look
@@ -326,78 +331,82 @@ func TestAnUpgradeIsAsOldAsItSays(t *testing.T) {
 }
 
 func TestPoisonGoesToTheDeadLettersAsItCame(t *testing.T) {
-	b := newFixture(t)
-	poison := []string{
-		"rubbish", "[]", `{"user_id":"u","upgraded_at":"yesterday"}`, `{"user_id":"u","upgraded_at":7}`, `{"user_id":""}`, `{"user_id":7}`, `{}`, `{"user_id":"u"}{}`,
-		b.envelope(sns.Message{TopicARN: other, Message: `{"user_id":"u"}`}),
-		b.envelope(sns.Message{Message: `nothing`}),
-		b.envelope(sns.Message{Type: sns.TypeSubscriptionConfirmation, TopicARN: other, Token: token, Message: "x"}),
-		`{"Type":"Notification","TopicArn":"` + topic + `","MessageId":"1","Message":"{}","Timestamp":"yesterday"}`,
-		`{"user_id":"` + strings.Repeat("x", events.MaxIDLength+1) + `"}`,
-	}
-	b.send(poison...)
-	b.send(`{"user_id":"good"}`)
-	stop := b.start()
-	b.await(b.queue.deleted, len(poison)+1)
-	stop()
-	n := int64(len(poison))
-	b.tally(n+1, 1, 0, n, 0)
-	b.left(0)
-	want := map[string]bool{}
-	for _, p := range poison {
-		want[p] = true
-	}
-	for _, m := range b.stored(events.StreamDead) {
-		d, err := events.Decode[events.DeadLetter](m.Data)
-		if err != nil {
-			t.Fatal(err)
+	testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
+		b := newFixture(t, ns)
+		poison := []string{
+			"rubbish", "[]", `{"user_id":"u","upgraded_at":"yesterday"}`, `{"user_id":"u","upgraded_at":7}`, `{"user_id":""}`, `{"user_id":7}`, `{}`, `{"user_id":"u"}{}`,
+			b.envelope(sns.Message{TopicARN: other, Message: `{"user_id":"u"}`}),
+			b.envelope(sns.Message{Message: `nothing`}),
+			b.envelope(sns.Message{Type: sns.TypeSubscriptionConfirmation, TopicARN: other, Token: token, Message: "x"}),
+			`{"Type":"Notification","TopicArn":"` + topic + `","MessageId":"1","Message":"{}","Timestamp":"yesterday"}`,
+			`{"user_id":"` + strings.Repeat("x", events.MaxIDLength+1) + `"}`,
 		}
-		if !want[string(d.Payload)] || d.Reason == "" || d.Consumer != "premium" || d.Stream != "SQS" || d.Attempts != 1 {
-			t.Errorf("dead letter %+v of %q", d, d.Payload)
+		b.send(poison...)
+		b.send(`{"user_id":"good"}`)
+		stop := b.start()
+		b.await(b.queue.deleted, len(poison)+1)
+		stop()
+		n := int64(len(poison))
+		b.tally(n+1, 1, 0, n, 0)
+		b.left(0)
+		want := map[string]bool{}
+		for _, p := range poison {
+			want[p] = true
 		}
-		delete(want, string(d.Payload))
-	}
-	for p := range want {
-		t.Errorf("no dead letter of %q", p)
-	}
+		for _, m := range b.stored(events.StreamDead) {
+			d, err := events.Decode[events.DeadLetter](m.Data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !want[string(d.Payload)] || d.Reason == "" || d.Consumer != "premium" || d.Stream != "SQS" || d.Attempts != 1 {
+				t.Errorf("dead letter %+v of %q", d, d.Payload)
+			}
+			delete(want, string(d.Payload))
+		}
+		for p := range want {
+			t.Errorf("no dead letter of %q", p)
+		}
+	})
 }
 
 func TestNothingIsDeletedWhileJetStreamIsDown(t *testing.T) {
-	b := newFixture(t)
-	b.publish.Store(b.down)
-	const n = 4
-	for i := range n - 1 {
-		b.send(fmt.Sprintf(`{"user_id":"u%d"}`, i))
-	}
-	b.send("poison")
-	stop := b.start()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for b.Ready(t.Context()) == nil {
-		<-tick.C
-	}
-	stop()
-	if err := b.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "premium queue") {
-		t.Errorf("Ready is %v, want an error that names the queue", err)
-	}
-	b.left(n)
-	if len(b.queue.deleted) != 0 {
-		t.Error("something was deleted")
-	}
-	b.tally(0, 0, 0, 0, 0)
+	testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
+		b := newFixture(t, ns)
+		b.publish.Store(b.down)
+		const n = 4
+		for i := range n - 1 {
+			b.send(fmt.Sprintf(`{"user_id":"u%d"}`, i))
+		}
+		b.send("poison")
+		stop := b.start()
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for b.Ready(t.Context()) == nil {
+			<-tick.C
+		}
+		stop()
+		if err := b.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "premium queue") {
+			t.Errorf("Ready is %v, want an error that names the queue", err)
+		}
+		b.left(n)
+		if len(b.queue.deleted) != 0 {
+			t.Error("something was deleted")
+		}
+		b.tally(0, 0, 0, 0, 0)
 
-	b.publish.Store(b.up)
-	stop = b.start()
-	b.await(b.queue.deleted, n)
-	stop()
-	b.tally(n, n-1, 0, 1, 0)
-	b.left(0)
-	if got := len(b.upgrades()); got != n-1 {
-		t.Errorf("%d events, want %d", got, n-1)
-	}
-	if err := b.Ready(t.Context()); err != nil {
-		t.Errorf("Ready is %v after all went well", err)
-	}
+		b.publish.Store(b.up)
+		stop = b.start()
+		b.await(b.queue.deleted, n)
+		stop()
+		b.tally(n, n-1, 0, 1, 0)
+		b.left(0)
+		if got := len(b.upgrades()); got != n-1 {
+			t.Errorf("%d events, want %d", got, n-1)
+		}
+		if err := b.Ready(t.Context()); err != nil {
+			t.Errorf("Ready is %v after all went well", err)
+		}
+	})
 }
 
 // confirmer records the subscriptions that it must confirm.
@@ -434,61 +443,63 @@ func post(h http.Handler, typ, body string, edit ...func(*http.Request)) int {
 }
 
 func TestTheWebhookAnswersWhatSNSIsToDo(t *testing.T) {
-	b := newFixture(t)
-	h, c := b.webhook()
-	good := b.envelope(sns.Message{Message: `{"user_id":"u"}`})
-	confirm := b.envelope(sns.Message{Type: sns.TypeSubscriptionConfirmation, Token: token, Message: "x"})
-	method := func(m string) func(*http.Request) { return func(r *http.Request) { r.Method = m } }
-	path := func(p string) func(*http.Request) { return func(r *http.Request) { r.URL.Path = p } }
-	for _, x := range []struct {
-		name, typ, body string
-		edit            func(*http.Request)
-		want            int
-	}{
-		{"tampered", "Notification", strings.Replace(good, "user_id", "user_ID", 1), nil, 403},
-		{"header of another type", sns.TypeSubscriptionConfirmation, good, nil, 403},
-		{"unknown topic", "Notification", b.envelope(sns.Message{TopicARN: topic + "x", Message: "{}"}), nil, 403},
-		{"the other topic", "Notification", b.envelope(sns.Message{TopicARN: other, Message: "{}"}), nil, 403},
-		{"old", "Notification", b.envelope(sns.Message{Message: "{}", Timestamp: time.Now().Add(-2 * time.Hour)}), nil, 403},
-		{"malformed", "Notification", "{", nil, 400},
-		{"empty", "Notification", "", nil, 400},
-		{"raw delivery", "Notification", good, func(r *http.Request) { r.Header.Set("X-Amz-Sns-Rawdelivery", "true") }, 400},
-		{"unknown path", "Notification", good, path("/sns/elsewhere"), 404},
-		{"path below", "Notification", good, path("/sns/premium/"), 404},
-		{"GET", "Notification", good, method("GET"), 405},
-		{"PUT", "Notification", good, method("PUT"), 405},
-		{"too large", "Notification", strings.Repeat("x", snsverify.MaxBody+1), nil, 413},
-		{"genuine and not understood", "Notification", b.envelope(sns.Message{Message: `{"user_id":""}`}), nil, 422},
-		{"unsubscribed", sns.TypeUnsubscribeConfirmation, b.envelope(sns.Message{Type: sns.TypeUnsubscribeConfirmation, Token: token, Message: "x"}), nil, 200},
-		{"confirmation of the other topic", sns.TypeSubscriptionConfirmation, b.envelope(sns.Message{Type: sns.TypeSubscriptionConfirmation, TopicARN: other, Token: token, Message: "x"}), nil, 403},
-		{"confirmation tampered", sns.TypeSubscriptionConfirmation, strings.Replace(confirm, token, "f"+token[1:], 1), nil, 403},
-	} {
-		edit := x.edit
-		if edit == nil {
-			edit = func(*http.Request) {}
+	testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
+		b := newFixture(t, ns)
+		h, c := b.webhook()
+		good := b.envelope(sns.Message{Message: `{"user_id":"u"}`})
+		confirm := b.envelope(sns.Message{Type: sns.TypeSubscriptionConfirmation, Token: token, Message: "x"})
+		method := func(m string) func(*http.Request) { return func(r *http.Request) { r.Method = m } }
+		path := func(p string) func(*http.Request) { return func(r *http.Request) { r.URL.Path = p } }
+		for _, x := range []struct {
+			name, typ, body string
+			edit            func(*http.Request)
+			want            int
+		}{
+			{"tampered", "Notification", strings.Replace(good, "user_id", "user_ID", 1), nil, 403},
+			{"header of another type", sns.TypeSubscriptionConfirmation, good, nil, 403},
+			{"unknown topic", "Notification", b.envelope(sns.Message{TopicARN: topic + "x", Message: "{}"}), nil, 403},
+			{"the other topic", "Notification", b.envelope(sns.Message{TopicARN: other, Message: "{}"}), nil, 403},
+			{"old", "Notification", b.envelope(sns.Message{Message: "{}", Timestamp: time.Now().Add(-2 * time.Hour)}), nil, 403},
+			{"malformed", "Notification", "{", nil, 400},
+			{"empty", "Notification", "", nil, 400},
+			{"raw delivery", "Notification", good, func(r *http.Request) { r.Header.Set("X-Amz-Sns-Rawdelivery", "true") }, 400},
+			{"unknown path", "Notification", good, path("/sns/elsewhere"), 404},
+			{"path below", "Notification", good, path("/sns/premium/"), 404},
+			{"GET", "Notification", good, method("GET"), 405},
+			{"PUT", "Notification", good, method("PUT"), 405},
+			{"too large", "Notification", strings.Repeat("x", snsverify.MaxBody+1), nil, 413},
+			{"genuine and not understood", "Notification", b.envelope(sns.Message{Message: `{"user_id":""}`}), nil, 422},
+			{"unsubscribed", sns.TypeUnsubscribeConfirmation, b.envelope(sns.Message{Type: sns.TypeUnsubscribeConfirmation, Token: token, Message: "x"}), nil, 200},
+			{"confirmation of the other topic", sns.TypeSubscriptionConfirmation, b.envelope(sns.Message{Type: sns.TypeSubscriptionConfirmation, TopicARN: other, Token: token, Message: "x"}), nil, 403},
+			{"confirmation tampered", sns.TypeSubscriptionConfirmation, strings.Replace(confirm, token, "f"+token[1:], 1), nil, 403},
+		} {
+			edit := x.edit
+			if edit == nil {
+				edit = func(*http.Request) {}
+			}
+			if got := post(h, x.typ, x.body, edit); got != x.want {
+				t.Errorf("%s: answered %d, want %d", x.name, got, x.want)
+			}
 		}
-		if got := post(h, x.typ, x.body, edit); got != x.want {
-			t.Errorf("%s: answered %d, want %d", x.name, got, x.want)
+		if got := b.upgrades(); len(got) != 0 {
+			t.Errorf("stored %+v, want nothing", got)
 		}
-	}
-	if got := b.upgrades(); len(got) != 0 {
-		t.Errorf("stored %+v, want nothing", got)
-	}
-	if len(c.calls) != 0 {
-		t.Errorf("confirmed %q, want nothing", c.calls)
-	}
-	if got := h.Refused(); got[snsverify.Signature] != 2 || got[snsverify.Topic] != 3 || got[snsverify.Malformed] != 3 || got[snsverify.Stale] != 1 || got[snsverify.TypeHeader] != 1 {
-		t.Errorf("refused: got %v", got)
-	}
+		if len(c.calls) != 0 {
+			t.Errorf("confirmed %q, want nothing", c.calls)
+		}
+		if got := h.Refused(); got[snsverify.Signature] != 2 || got[snsverify.Topic] != 3 || got[snsverify.Malformed] != 3 || got[snsverify.Stale] != 1 || got[snsverify.TypeHeader] != 1 {
+			t.Errorf("refused: got %v", got)
+		}
 
-	if got := post(h, sns.TypeSubscriptionConfirmation, confirm); got != 200 || len(c.calls) != 1 || c.calls[0] != topic+" "+token {
-		t.Errorf("confirmation: answered %d, confirmed %q", got, c.calls)
-	}
-	c.err = errors.New("not now")
-	if got := post(h, sns.TypeSubscriptionConfirmation, confirm); got != 502 {
-		t.Errorf("confirmation that AWS refuses: answered %d, want 502", got)
-	}
-	balance(t, h)
+		if got := post(h, sns.TypeSubscriptionConfirmation, confirm); got != 200 || len(c.calls) != 1 || c.calls[0] != topic+" "+token {
+			t.Errorf("confirmation: answered %d, confirmed %q", got, c.calls)
+		}
+		c.err = errors.New("not now")
+		if got := post(h, sns.TypeSubscriptionConfirmation, confirm); got != 502 {
+			t.Errorf("confirmation that AWS refuses: answered %d, want 502", got)
+		}
+		balance(t, h)
+	})
 }
 
 // balance checks that each posted message counts in one counter beside received.
@@ -505,31 +516,33 @@ func balance(t *testing.T, h *bridge.Webhook) {
 }
 
 func TestTheWebhookAndTheQueueStoreOneEvent(t *testing.T) {
-	b := newFixture(t)
-	h, _ := b.webhook()
-	first := b.envelope(sns.Message{MessageID: msgID, Message: `{"user_id":"u"}`})
-	b.publish.Store(b.down)
-	if got := post(h, "Notification", first); got != 503 {
-		t.Errorf("with JetStream down: answered %d, want 503", got)
-	}
-	b.publish.Store(b.up)
-	for range 2 { // SNS tries again, once too often
-		if got := post(h, "Notification", first); got != 200 {
-			t.Errorf("answered %d, want 200", got)
+	testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
+		b := newFixture(t, ns)
+		h, _ := b.webhook()
+		first := b.envelope(sns.Message{MessageID: msgID, Message: `{"user_id":"u"}`})
+		b.publish.Store(b.down)
+		if got := post(h, "Notification", first); got != 503 {
+			t.Errorf("with JetStream down: answered %d, want 503", got)
 		}
-	}
-	b.send(first)
-	stop := b.start()
-	b.await(b.queue.deleted, 1)
-	stop()
-	b.tally(1, 0, 1, 0, 0)
-	balance(t, h)
-	if f, p, d := h.Tally.Failed.Load(), h.Tally.Published.Load(), h.Tally.Duplicate.Load(); f != 1 || p != 1 || d != 1 {
-		t.Errorf("webhook: failed %d, published %d, duplicate %d, want 1 each", f, p, d)
-	}
-	if got := b.upgrades(); len(got) != 1 || got[msgID].UserID != "u" || got[msgID].Via != "sns" {
-		t.Errorf("got %+v, want one event with id %s", got, msgID)
-	}
+		b.publish.Store(b.up)
+		for range 2 { // SNS tries again, once too often
+			if got := post(h, "Notification", first); got != 200 {
+				t.Errorf("answered %d, want 200", got)
+			}
+		}
+		b.send(first)
+		stop := b.start()
+		b.await(b.queue.deleted, 1)
+		stop()
+		b.tally(1, 0, 1, 0, 0)
+		balance(t, h)
+		if f, p, d := h.Tally.Failed.Load(), h.Tally.Published.Load(), h.Tally.Duplicate.Load(); f != 1 || p != 1 || d != 1 {
+			t.Errorf("webhook: failed %d, published %d, duplicate %d, want 1 each", f, p, d)
+		}
+		if got := b.upgrades(); len(got) != 1 || got[msgID].UserID != "u" || got[msgID].Via != "sns" {
+			t.Errorf("got %+v, want one event with id %s", got, msgID)
+		}
+	})
 }
 
 func fuzzParse(f *testing.F, s bridge.Source, seeds ...string) {

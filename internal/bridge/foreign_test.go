@@ -4,8 +4,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
+
 	"github.com/gas-restore/gas/internal/bridge"
 	"github.com/gas-restore/gas/internal/local/aws/sns"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -53,73 +56,83 @@ func TestWhatIsCertainlyNotOursIsCountedAndDropped(t *testing.T) {
 		{"rubbish", "rubbish", dead},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := newFixture(t)
-			b.Source = bridge.RestoreSource(topic)
-			b.send(c.body, b.envelope(sns.Message{Message: c.body}))
-			stop := b.start()
-			b.await(b.queue.deleted, 2)
-			stop()
-			got := map[string]int64{kept: b.Tally.Published.Load() + b.Tally.Duplicate.Load(), dead: b.Tally.Quarantined.Load()}
-			for _, kind := range bridge.Foreigns() {
-				got[kind.String()] = b.Tally.Foreign[kind].Load()
-			}
-			for what, n := range got {
-				if want := map[bool]int64{true: 2}[what == c.want]; n != want {
-					t.Errorf("%s: %d, want %d", what, n, want)
+			testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
+				b := newFixture(t, ns)
+				b.Source = bridge.RestoreSource(topic)
+				b.send(c.body, b.envelope(sns.Message{Message: c.body}))
+				stop := b.start()
+				b.await(b.queue.deleted, 2)
+				stop()
+				got := map[string]int64{kept: b.Tally.Published.Load() + b.Tally.Duplicate.Load(), dead: b.Tally.Quarantined.Load()}
+				for _, kind := range bridge.Foreigns() {
+					got[kind.String()] = b.Tally.Foreign[kind].Load()
 				}
-			}
-			b.left(0)
-			if n := b.Tally.InHand(); n != 0 {
-				t.Errorf("%d messages are in no account", n)
-			}
-			if n, m := len(b.stored(events.StreamDead)), got[dead]; int64(n) != m {
-				t.Errorf("%d dead letters, want %d", n, m)
-			}
+				for what, n := range got {
+					if want := map[bool]int64{true: 2}[what == c.want]; n != want {
+						t.Errorf("%s: %d, want %d", what, n, want)
+					}
+				}
+				b.left(0)
+				if n := b.Tally.InHand(); n != 0 {
+					t.Errorf("%d messages are in no account", n)
+				}
+				if n, m := len(b.stored(events.StreamDead)), got[dead]; int64(n) != m {
+					t.Errorf("%d dead letters, want %d", n, m)
+				}
+			})
 		})
 	}
 }
 
 func TestTheHandshakesOfAQueueAreDroppedIfTheyAreOfItsTopic(t *testing.T) {
 	for _, typ := range []string{sns.TypeSubscriptionConfirmation, sns.TypeUnsubscribeConfirmation} {
-		b := newFixture(t)
-		b.send(b.envelope(sns.Message{Type: typ, Token: token, Message: "x"}), b.envelope(sns.Message{Type: typ, TopicARN: other, Token: token, Message: "x"}))
-		stop := b.start()
-		b.await(b.queue.deleted, 2)
-		stop()
-		if f, q := b.Tally.Foreign[bridge.Handshake].Load(), b.Tally.Quarantined.Load(); f != 1 || q != 1 {
-			t.Errorf("%s: %d dropped, %d dead letters, want 1 each", typ, f, q)
-		}
+		t.Run(typ, func(t *testing.T) {
+			testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
+				b := newFixture(t, ns)
+				b.send(b.envelope(sns.Message{Type: typ, Token: token, Message: "x"}), b.envelope(sns.Message{Type: typ, TopicARN: other, Token: token, Message: "x"}))
+				stop := b.start()
+				b.await(b.queue.deleted, 2)
+				stop()
+				if f, q := b.Tally.Foreign[bridge.Handshake].Load(), b.Tally.Quarantined.Load(); f != 1 || q != 1 {
+					t.Errorf("%d dropped, %d dead letters, want 1 each", f, q)
+				}
+			})
+		})
 	}
 }
 
 func TestTheWebhookAcceptsWhatIsNotOurs(t *testing.T) {
-	b := newFixture(t)
-	b.Source.Parse = bridge.RestoreSource(topic).Parse
-	h, _ := b.webhook()
-	for body, want := range map[string]int{s3Test: 200, "rubbish": 422} {
-		if got := post(h, "Notification", b.envelope(sns.Message{Message: body})); got != want {
-			t.Errorf("%s: answered %d, want %d", body, got, want)
+	testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
+		b := newFixture(t, ns)
+		b.Source.Parse = bridge.RestoreSource(topic).Parse
+		h, _ := b.webhook()
+		for body, want := range map[string]int{s3Test: 200, "rubbish": 422} {
+			if got := post(h, "Notification", b.envelope(sns.Message{Message: body})); got != want {
+				t.Errorf("%s: answered %d, want %d", body, got, want)
+			}
 		}
-	}
-	if n := h.Tally.Foreign.Load(); n != 1 {
-		t.Errorf("%d foreign, want 1", n)
-	}
-	balance(t, h)
+		if n := h.Tally.Foreign.Load(); n != 1 {
+			t.Errorf("%d foreign, want 1", n)
+		}
+		balance(t, h)
+	})
 }
 
 // TestTwoNotificationsOfARetrievalAreOneEvent: the retrieval's topic gets a notification, and
 // the vault's topic may get one too.
 func TestTwoNotificationsOfARetrievalAreOneEvent(t *testing.T) {
-	b := newFixture(t)
-	b.Source = bridge.RestoreSource(topic)
-	b.send(b.envelope(sns.Message{Message: told()}), b.envelope(sns.Message{Message: told(ourTopic, noTopic)}), told(),
-		told(`"JobId":"r"`, `"JobId":"r2"`), told(`"JobDescription":"job"`, `"JobDescription":"other"`), told(`"ArchiveId":"a"`, `"ArchiveId":"b"`),
-		told(`"StatusCode":"Succeeded"`, `"StatusCode":"Failed"`))
-	stop := b.start()
-	b.await(b.queue.deleted, 7)
-	stop()
-	b.tally(7, 5, 2, 0, 0)
-	if n := len(b.stored(events.StreamRestore)); n != 5 {
-		t.Errorf("%d events, want one of what is the same, and four of what is not", n)
-	}
+	testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
+		b := newFixture(t, ns)
+		b.Source = bridge.RestoreSource(topic)
+		b.send(b.envelope(sns.Message{Message: told()}), b.envelope(sns.Message{Message: told(ourTopic, noTopic)}), told(),
+			told(`"JobId":"r"`, `"JobId":"r2"`), told(`"JobDescription":"job"`, `"JobDescription":"other"`), told(`"ArchiveId":"a"`, `"ArchiveId":"b"`),
+			told(`"StatusCode":"Succeeded"`, `"StatusCode":"Failed"`))
+		stop := b.start()
+		b.await(b.queue.deleted, 7)
+		stop()
+		b.tally(7, 5, 2, 0, 0)
+		if n := len(b.stored(events.StreamRestore)); n != 5 {
+			t.Errorf("%d events, want one of what is the same, and four of what is not", n)
+		}
+	})
 }

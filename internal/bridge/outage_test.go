@@ -5,10 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"os/exec"
-	"regexp"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -25,24 +21,6 @@ import (
 	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
-
-// alone runs f in a bubble, in a process of its own. The NATS client keeps timers to use them
-// again, and a bubble cannot wait for a timer of another bubble.
-func alone(t *testing.T, f func(*testing.T, *server.Server)) {
-	const marked = "GAS_TEST_ALONE"
-	if os.Getenv(marked) != "" {
-		testenv.InBubble(t, f)
-		return
-	}
-	name := "^" + strings.ReplaceAll(regexp.QuoteMeta(t.Name()), "/", "$/^") + "$"
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run="+name)
-	cmd.Env = append(os.Environ(), marked+"=1")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
-	} else if !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-		t.Errorf("%s did not run:\n%s", name, out)
-	}
-}
 
 // plug is the connection to a server. While the plug is out, nobody can reach the server.
 type plug struct {
@@ -159,7 +137,7 @@ func (o *outage) counts() (givenUp, waiting int) {
 func TestAQueueWithARedrivePolicyLosesNothingWhileJetStreamIsAway(t *testing.T) {
 	for _, away := range []time.Duration{20 * time.Second, 10 * time.Minute, 3 * time.Hour, 30 * time.Hour} {
 		t.Run(away.String(), func(t *testing.T) {
-			alone(t, func(t *testing.T, ns *server.Server) {
+			testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
 				o := newOutage(t, ns)
 				stop := o.run()
 				o.queue.send(t, 3)
@@ -193,7 +171,7 @@ func TestAQueueWithARedrivePolicyLosesNothingWhileJetStreamIsAway(t *testing.T) 
 }
 
 func TestARestartDuringAnOutageReceivesNothing(t *testing.T) {
-	alone(t, func(t *testing.T, ns *server.Server) {
+	testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
 		o := newOutage(t, ns)
 		o.plug.pull()
 		o.queue.send(t, 5)
@@ -217,7 +195,7 @@ func TestARestartDuringAnOutageReceivesNothing(t *testing.T) {
 }
 
 func TestWhoMayNotPublishReceivesNothing(t *testing.T) {
-	alone(t, func(t *testing.T, ns *server.Server) {
+	testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
 		o := newOutage(t, ns)
 		o.bus = testenv.Bus(t, ns, "web")
 		publish := &switched{}
@@ -237,7 +215,7 @@ func TestWhoMayNotPublishReceivesNothing(t *testing.T) {
 }
 
 func TestAFullStreamCostsAMessageOneReceive(t *testing.T) {
-	alone(t, func(t *testing.T, ns *server.Server) {
+	testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
 		o := newOutage(t, ns)
 		js := testenv.Bus(t, ns, "operator").JS
 		room := func(messages int64) {
@@ -294,7 +272,7 @@ func (p picky) Publish(ctx context.Context, es []events.Event) ([]bool, []error)
 }
 
 func TestAMessageThatAloneCannotBeStoredHoldsUpNoOther(t *testing.T) {
-	alone(t, func(t *testing.T, ns *server.Server) {
+	testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
 		o := newOutage(t, ns)
 		publish := &switched{}
 		publish.Store(o.bus)
@@ -331,7 +309,7 @@ func (s *stuck) Publish(ctx context.Context, es []events.Event) ([]bool, []error
 }
 
 func TestAServerThatStoresNothingCostsAMessageOneReceive(t *testing.T) {
-	alone(t, func(t *testing.T, ns *server.Server) {
+	testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
 		o := newOutage(t, ns)
 		s := &stuck{switched: &switched{}}
 		s.Store(o.bus)

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/test/testenv"
@@ -21,45 +23,46 @@ func TestWhatTheSiteAsksWhileTheServerIsAwayIsTransient(t *testing.T) {
 		"no connection": func(_ func() error, _, closed func()) { closed() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			ns := testenv.NATS(t)
-			b := testenv.Bus(t, ns, "web")
-			store, err := b.OpenTTLStore(t.Context(), bus.BucketSessions)
-			if err != nil {
-				t.Fatal(err)
-			}
-			at, err := b.LastStatus(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			leave(ns.DisableJetStream, ns.Shutdown, b.Close)
-			until := at
-			until.Seq++
-			for call, do := range map[string]func(context.Context) error{
-				"get":    func(ctx context.Context) error { _, err := store.Get(ctx, "session.x"); return err },
-				"set":    func(ctx context.Context) error { return store.Set(ctx, "session.x", []byte("x"), 0) },
-				"delete": func(ctx context.Context) error { return store.Delete(ctx, "session.x") },
-				"keys":   func(ctx context.Context) error { _, err := store.Keys(ctx, "session."); return err },
-				"position": func(ctx context.Context) error {
-					_, err := b.LastStatus(ctx)
-					return err
-				},
-				"last": func(ctx context.Context) error {
-					_, _, err := b.LastStatusOf(ctx, "u", "j")
-					return err
-				},
-				"kept": func(ctx context.Context) error {
-					for _, err := range b.StatusesOf(ctx, "u", at, until) {
-						return err
-					}
-					return nil
-				},
-			} {
-				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-				if err := do(ctx); !fault.Is(err, fault.Transient) {
-					t.Errorf("%s: got %v of kind %s, want a transient one", call, err, fault.KindOf(err))
+			testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
+				b := testenv.Bus(t, ns, "web")
+				store, err := b.OpenTTLStore(t.Context(), bus.BucketSessions)
+				if err != nil {
+					t.Fatal(err)
 				}
-				cancel()
-			}
+				at, err := b.LastStatus(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				leave(ns.DisableJetStream, ns.Shutdown, b.Close)
+				until := at
+				until.Seq++
+				for call, do := range map[string]func(context.Context) error{
+					"get":    func(ctx context.Context) error { _, err := store.Get(ctx, "session.x"); return err },
+					"set":    func(ctx context.Context) error { return store.Set(ctx, "session.x", []byte("x"), 0) },
+					"delete": func(ctx context.Context) error { return store.Delete(ctx, "session.x") },
+					"keys":   func(ctx context.Context) error { _, err := store.Keys(ctx, "session."); return err },
+					"position": func(ctx context.Context) error {
+						_, err := b.LastStatus(ctx)
+						return err
+					},
+					"last": func(ctx context.Context) error {
+						_, _, err := b.LastStatusOf(ctx, "u", "j")
+						return err
+					},
+					"kept": func(ctx context.Context) error {
+						for _, err := range b.StatusesOf(ctx, "u", at, until) {
+							return err
+						}
+						return nil
+					},
+				} {
+					ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+					if err := do(ctx); !fault.Is(err, fault.Transient) {
+						t.Errorf("%s: got %v of kind %s, want a transient one", call, err, fault.KindOf(err))
+					}
+					cancel()
+				}
+			})
 		})
 	}
 }

@@ -83,25 +83,26 @@ func TestAConsumerAtItsCeilingIsSeen(t *testing.T) {
 
 // TestAFullStreamAndAFullAccountAreCeilings lowers the limits below the stored messages.
 func TestAFullStreamAndAFullAccountAreCeilings(t *testing.T) {
-	s := newChanging(t)
-	op := testenv.Bus(t, s.ns, "operator")
-	if _, err := op.Publish(t.Context(), events.ThawRequested{ID: "j", JobID: "j", UserID: "u", ArchiveID: "a", UpgradedAt: time.Now()}); err != nil {
-		t.Fatal(err)
-	}
-	st, err := op.JS.Stream(t.Context(), events.StreamThaw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := st.CachedInfo().Config
-	config.MaxMsgs = 1
-	if _, err := op.JS.UpdateStream(t.Context(), config); err != nil {
-		t.Fatal(err)
-	}
-	s.reload("jetstream: enabled", "jetstream { max_consumers: 3 }")
-	var reached []string
-	eventually(t, "the operator", func() bool { reached, err = op.Ceilings(t.Context()); return err == nil })
-	all := strings.Join(reached, "; ")
-	if !strings.Contains(all, "stream THAW has 1 messages, which is its limit") || !strings.Contains(all, "consumers, of 3 that it may have") {
-		t.Errorf("got %s", all)
-	}
+	testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
+		op := testenv.Bus(t, ns, "operator")
+		if _, err := op.Publish(t.Context(), events.ThawRequested{ID: "j", JobID: "j", UserID: "u", ArchiveID: "a", UpgradedAt: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		st, err := op.JS.Stream(t.Context(), events.StreamThaw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := st.CachedInfo().Config
+		config.MaxMsgs = 1
+		if _, err := op.JS.UpdateStream(t.Context(), config); err != nil {
+			t.Fatal(err)
+		}
+		testenv.Reload(t, ns, "jetstream: enabled", "jetstream { max_consumers: 3 }")
+		var reached []string
+		eventually(t, "the operator", func() bool { reached, err = op.Ceilings(t.Context()); return err == nil })
+		all := strings.Join(reached, "; ")
+		if !strings.Contains(all, "stream THAW has 1 messages, which is its limit") || !strings.Contains(all, "consumers, of 3 that it may have") {
+			t.Errorf("got %s", all)
+		}
+	})
 }

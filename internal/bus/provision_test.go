@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/gas-restore/gas/internal/bus"
@@ -26,15 +27,17 @@ func (g *growing) CreateOrUpdateConsumer(ctx context.Context, stream string, c j
 }
 
 func TestProvisionWaitsForStreamsThatGetMoreReplicas(t *testing.T) {
-	op := testenv.Bus(t, testenv.NATS(t), "operator")
-	g := &growing{op.JS, 3}
-	if err := bus.Provision(t.Context(), g, bus.Settings{}); err != nil || g.refusals != 0 {
-		t.Errorf("%v, and %d refusals are left", err, g.refusals)
-	}
-	// Another refusal is an error at once.
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := bus.Provision(ctx, &growing{op.JS, 1}, bus.Settings{}); err == nil {
-		t.Error("no error, although the time was over")
-	}
+	testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
+		op := testenv.Bus(t, ns, "operator")
+		g := &growing{op.JS, 3}
+		if err := bus.Provision(t.Context(), g, bus.Settings{}); err != nil || g.refusals != 0 {
+			t.Errorf("%v, and %d refusals are left", err, g.refusals)
+		}
+		// Another refusal is an error at once.
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := bus.Provision(ctx, &growing{op.JS, 1}, bus.Settings{}); err == nil {
+			t.Error("no error, although the time was over")
+		}
+	})
 }

@@ -47,29 +47,31 @@ func room(t *testing.T, ns *server.Server, bucket string, bytes int64) {
 }
 
 func TestWhatIsDeliveredOftenWhileTheServerIsFullIsHandledInTheEnd(t *testing.T) {
-	ns := testenv.NATS(t)
-	bustest.Publish(t, ns, bustest.Task("j1"))
-	deliver(t, ns, 60)
-	room(t, ns, bus.BucketAttempts, 1)
-	r := bustest.Work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error { return nil })
-	r.Expect(t, bus.Acked)
-	if all := letters(t, ns); len(all) > 0 {
-		t.Errorf("%d dead letters, the first because %q", len(all), all[0].Reason)
-	}
+	testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
+		bustest.Publish(t, ns, bustest.Task("j1"))
+		deliver(t, ns, 60)
+		room(t, ns, bus.BucketAttempts, 1)
+		r := bustest.Work(t, ns, 1, func(context.Context, events.ThawRequested, bus.Emit) error { return nil })
+		r.Expect(t, bus.Acked)
+		if all := letters(t, ns); len(all) > 0 {
+			t.Errorf("%d dead letters, the first because %q", len(all), all[0].Reason)
+		}
+	})
 }
 
 func TestAMessageThatKillsItsWorkersIsGivenUp(t *testing.T) {
-	ns := testenv.NATS(t)
-	w := &bus.Worker[events.ThawRequested]{Bus: testenv.Bus(t, ns, "thaw"), Stream: events.StreamThaw, Consumer: bus.ConsumerRequest}
-	for delivery := range uint64(25) {
-		if err := bus.Die(t.Context(), w, 1, 25+delivery); err != nil {
-			t.Fatalf("delivery %d: %v", 25+delivery, err)
+	testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
+		w := &bus.Worker[events.ThawRequested]{Bus: testenv.Bus(t, ns, "thaw"), Stream: events.StreamThaw, Consumer: bus.ConsumerRequest}
+		for delivery := range uint64(25) {
+			if err := bus.Die(t.Context(), w, 1, 25+delivery); err != nil {
+				t.Fatalf("delivery %d: %v", 25+delivery, err)
+			}
 		}
-	}
-	if err := bus.Die(t.Context(), w, 1, 50); !fault.Is(err, fault.Invalid) {
-		t.Errorf("after 25 deaths: %v, want a fault of kind invalid", err)
-	}
-	if err := bus.Die(t.Context(), w, 2, 50); err != nil {
-		t.Errorf("another message: %v", err)
-	}
+		if err := bus.Die(t.Context(), w, 1, 50); !fault.Is(err, fault.Invalid) {
+			t.Errorf("after 25 deaths: %v, want a fault of kind invalid", err)
+		}
+		if err := bus.Die(t.Context(), w, 2, 50); err != nil {
+			t.Errorf("another message: %v", err)
+		}
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"github.com/gas-restore/gas/internal/bus"
@@ -27,49 +28,51 @@ func old(t *testing.T, b *bus.Bus, e events.ThawRequested) {
 }
 
 func TestATaskOfAnOlderReleaseIsFoundAndHandled(t *testing.T) {
-	ns := testenv.NATS(t)
-	op := testenv.Bus(t, ns, "operator")
-	old(t, op, bustest.Task("j.1"))
-	if found, err := testenv.Bus(t, ns, "sweep").Waiting(t.Context(), bustest.Task("j.1")); err != nil || !found {
-		t.Errorf("waiting: %v, %v; want it found", found, err)
-	}
-	r := bustest.Work(t, ns, 1, func(_ context.Context, e events.ThawRequested, _ bus.Emit) error {
-		if e.JobID == "j.1" {
-			return nil
+	testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
+		op := testenv.Bus(t, ns, "operator")
+		old(t, op, bustest.Task("j.1"))
+		if found, err := testenv.Bus(t, ns, "sweep").Waiting(t.Context(), bustest.Task("j.1")); err != nil || !found {
+			t.Errorf("waiting: %v, %v; want it found", found, err)
 		}
-		return fault.Errorf(fault.Invalid, "unknown job")
+		r := bustest.Work(t, ns, 1, func(_ context.Context, e events.ThawRequested, _ bus.Emit) error {
+			if e.JobID == "j.1" {
+				return nil
+			}
+			return fault.Errorf(fault.Invalid, "unknown job")
+		})
+		r.Expect(t, bus.Acked)
+		if found, err := op.Waiting(t.Context(), bustest.Task("j.1")); err != nil || found {
+			t.Errorf("waiting when it is done: %v, %v", found, err)
+		}
+		old(t, op, bustest.Task("j.2"))
+		r.Expect(t, bus.Dead)
+		l := bustest.OneLetter(t, deadletter.Open(op))
+		if l.JobID != "j.2" || l.UserID != "u" {
+			t.Errorf("the letter is of job %q of user %q", l.JobID, l.UserID)
+		}
+		if err := deadletter.Open(op).Replayable(l); err != nil {
+			t.Error(err)
+		}
 	})
-	r.Expect(t, bus.Acked)
-	if found, err := op.Waiting(t.Context(), bustest.Task("j.1")); err != nil || found {
-		t.Errorf("waiting when it is done: %v, %v", found, err)
-	}
-	old(t, op, bustest.Task("j.2"))
-	r.Expect(t, bus.Dead)
-	l := bustest.OneLetter(t, deadletter.Open(op))
-	if l.JobID != "j.2" || l.UserID != "u" {
-		t.Errorf("the letter is of job %q of user %q", l.JobID, l.UserID)
-	}
-	if err := deadletter.Open(op).Replayable(l); err != nil {
-		t.Error(err)
-	}
 }
 
 func TestTheTasksOfOneUserAreCounted(t *testing.T) {
-	ns := testenv.NATS(t)
-	bustest.Publish(t, ns, taskOf("a.b", "1"), taskOf("a.b", "2"), taskOf("a.b", "3"), taskOf("a", "b.4"), taskOf("c", "5"))
-	b := testenv.Bus(t, ns, "thaw")
-	for _, c := range []struct {
-		user events.UserID
-		most int
-		want int
-	}{{"a.b", 100, 3}, {"a.b", 2, 2}, {"a", 100, 1}, {"none", 100, 0}} {
-		if got, err := b.Outstanding(t.Context(), c.user, c.most); err != nil || got != c.want {
-			t.Errorf("of %q, %d at the most: got %d, %v; want %d", c.user, c.most, got, err, c.want)
+	testenv.InBubble(t, func(t *testing.T, ns *server.Server) {
+		bustest.Publish(t, ns, taskOf("a.b", "1"), taskOf("a.b", "2"), taskOf("a.b", "3"), taskOf("a", "b.4"), taskOf("c", "5"))
+		b := testenv.Bus(t, ns, "thaw")
+		for _, c := range []struct {
+			user events.UserID
+			most int
+			want int
+		}{{"a.b", 100, 3}, {"a.b", 2, 2}, {"a", 100, 1}, {"none", 100, 0}} {
+			if got, err := b.Outstanding(t.Context(), c.user, c.most); err != nil || got != c.want {
+				t.Errorf("of %q, %d at the most: got %d, %v; want %d", c.user, c.most, got, err, c.want)
+			}
 		}
-	}
-	if _, err := b.Outstanding(t.Context(), "", 1); !fault.Is(err, fault.Invalid) {
-		t.Errorf("of nobody: got %v, want a fault of kind invalid", err)
-	}
+		if _, err := b.Outstanding(t.Context(), "", 1); !fault.Is(err, fault.Invalid) {
+			t.Errorf("of nobody: got %v, want a fault of kind invalid", err)
+		}
+	})
 }
 
 // taskOf is a task of a user.

@@ -70,7 +70,7 @@ func (r *Running) Expect(t *testing.T, want ...bus.Outcome) {
 			if got != w {
 				t.Fatalf("outcome %d: got %s, want %s", i+1, got, w)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("outcome %d: none, want %s", i+1, w)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -71,6 +72,15 @@ func NATSWithout(t testing.TB, words string) *server.Server {
 // provisioned starts a server and makes its streams. The server stops with the test.
 func provisioned(t testing.TB, opts *server.Options) *server.Server {
 	t.Helper()
+	ns := started(t, opts)
+	if err := bus.Provision(t.Context(), Bus(t, ns, "operator").JS, bus.Settings{}); err != nil {
+		t.Fatal(err)
+	}
+	return ns
+}
+
+func started(t testing.TB, opts *server.Options) *server.Server {
+	t.Helper()
 	ns, err := server.NewServer(opts)
 	if err != nil {
 		t.Fatal(err)
@@ -80,9 +90,6 @@ func provisioned(t testing.TB, opts *server.Options) *server.Server {
 		t.Fatal("nats is not ready after 10 s")
 	}
 	t.Cleanup(func() { localnats.Stop(ns) })
-	if err := bus.Provision(t.Context(), Bus(t, ns, "operator").JS, bus.Settings{}); err != nil {
-		t.Fatal(err)
-	}
 	return ns
 }
 
@@ -99,18 +106,64 @@ func InBubble(t *testing.T, f func(*testing.T, *server.Server)) {
 	if cpu := flag.Lookup("test.cpu"); cpu == nil || cpu.Value.String() == "" {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	}
+	emptyPools()
+	defer emptyPools()
 	synctest.Test(t, func(t *testing.T) { f(t, bubbleNATS(t)) })
+}
+
+// emptyPools empties each [sync.Pool] of the process. The NATS client keeps its timers in
+// one: a timer of a bubble must not be used outside, and a timer from outside stops a bubble's
+// time.
+func emptyPools() {
+	runtime.GC() // each pool keeps what it has for one more cycle
+	runtime.GC()
 }
 
 func bubbleNATS(t testing.TB) *server.Server {
 	t.Helper()
+	return provisioned(t, bubbleOptions(t, gas.NATSConf, Memory(t)))
+}
+
+// bubbleOptions returns the options of conf for a server in a bubble with its store in dir.
+func bubbleOptions(t testing.TB, conf, dir string) *server.Options {
+	t.Helper()
 	opts := &server.Options{}
-	if err := opts.ProcessConfigString(gas.NATSConf); err != nil {
+	if err := opts.ProcessConfigString(conf); err != nil {
 		t.Fatal(err)
 	}
-	opts.DontListen, opts.HTTPPort, opts.StoreDir, opts.SyncAlways = true, 0, Memory(t), false
+	opts.DontListen, opts.HTTPPort, opts.StoreDir, opts.SyncAlways = true, 0, dir, false
 	opts.NoSigs, opts.NoLog, opts.SyncInterval = true, true, 365*24*time.Hour
-	return provisioned(t, opts)
+	opts.SystemAccount, opts.NoSystemAccount = "", true // every ten seconds, it tells the load of the process
+	return opts
+}
+
+// storeOf returns the folder that a server got for its store.
+func storeOf(ns *server.Server) string { return filepath.Dir(ns.StoreDir()) } // JetStream has its own in it
+
+// Restart stops ns, a server in a bubble, calls meanwhile, and starts a server with what ns
+// stored.
+func Restart(t testing.TB, ns *server.Server, meanwhile func()) *server.Server {
+	t.Helper()
+	dir := storeOf(ns)
+	localnats.Stop(ns)
+	meanwhile()
+	return started(t, bubbleOptions(t, gas.NATSConf, dir))
+}
+
+// Reload makes ns, a server in a bubble, use nats.conf with some words replaced: each first
+// string by the second. Without words it uses nats.conf again.
+func Reload(t testing.TB, ns *server.Server, words ...string) {
+	t.Helper()
+	conf := gas.NATSConf
+	for i := 0; i < len(words); i += 2 {
+		if !strings.Contains(conf, words[i]) {
+			t.Fatalf("nats.conf has no %q", words[i])
+		}
+		conf = strings.ReplaceAll(conf, words[i], words[i+1])
+	}
+	if err := ns.ReloadOptions(bubbleOptions(t, conf, storeOf(ns))); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Memory returns a folder that is gone after the test. It is in memory where the
