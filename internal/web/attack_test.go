@@ -290,6 +290,7 @@ func TestASlowRequestIsCut(t *testing.T) {
 		"body":    "POST /subscribe HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			b := newFixture(t, func(c *Config, _ *Deps) { c.ReadTimeout = 200 * time.Millisecond })
 			conn, err := net.Dial("tcp", strings.TrimPrefix(b.url, "http://"))
 			if err != nil {
@@ -413,7 +414,7 @@ func TestCookiesAreHostOnlyAndHidden(t *testing.T) {
 }
 
 func TestSignInWaitsForTheProvider(t *testing.T) {
-	ln := listen(t)
+	ln := (*network)(nil).listen(t)
 	issuer := "http://" + ln.Addr().String()
 	ln.Close()
 	b := newFixture(t, func(c *Config, _ *Deps) { c.Issuer = issuer })

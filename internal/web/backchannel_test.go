@@ -209,50 +209,52 @@ func TestALateLogoutTokenLeavesWhoSignedInSince(t *testing.T) {
 // TestALogoutTokenThatCannotBeVerifiedNowMayComeAgain lets a part of the provider or of the
 // site fail. The token stays valid all the same.
 func TestALogoutTokenThatCannotBeVerifiedNowMayComeAgain(t *testing.T) {
-	store := &ailing{SessionStore: newMemoryStore(1000)}
-	b := newFixture(t, func(_ *Config, d *Deps) { d.Sessions = store })
-	for name, trouble := range map[string]struct {
-		begin, end func()
-		line       string // of the log
-	}{
-		"the keys answer 503": {
-			func() {
-				b.rotate("ES256", false)
-				b.provider.SetMood(localidp.Keys, localidp.Mood{Status: 503})
+	inBubble(t, func(t *testing.T, n *network) {
+		store := &ailing{SessionStore: newMemoryStore(1000)}
+		b := newFixtureOn(t, n, nil, func(_ *Config, d *Deps) { d.Sessions = store })
+		for name, trouble := range map[string]struct {
+			begin, end func()
+			line       string // of the log
+		}{
+			"the keys answer 503": {
+				func() {
+					b.rotate("ES256", false)
+					b.provider.SetMood(localidp.Keys, localidp.Mood{Status: 503})
+				},
+				func() { b.provider.SetMood(localidp.Keys, localidp.Mood{}) },
+				`level=WARN msg="sign-out refused" .* fault=provider `,
 			},
-			func() { b.provider.SetMood(localidp.Keys, localidp.Mood{}) },
-			`level=WARN msg="sign-out refused" .* fault=provider `,
-		},
-		"discovery answers 503, which would announce the algorithm": {
-			func() {
-				b.rotate("RS256", false)
-				b.provider.SetMood(localidp.Discovery, localidp.Mood{Status: 503})
+			"discovery answers 503, which would announce the algorithm": {
+				func() {
+					b.rotate("RS256", false)
+					b.provider.SetMood(localidp.Discovery, localidp.Mood{Status: 503})
+				},
+				func() { b.provider.SetMood(localidp.Discovery, localidp.Mood{}) },
+				`level=WARN msg="sign-out refused" .* fault=provider `,
 			},
-			func() { b.provider.SetMood(localidp.Discovery, localidp.Mood{}) },
-			`level=WARN msg="sign-out refused" .* fault=provider `,
-		},
-		"the sessions are away": {func() { store.away.Store(true) }, func() { store.away.Store(false) }, `level=ERROR msg="request refused" .* path=/backchannel-logout `},
-	} {
-		ada := b.signedIn("ada", "")
-		trouble.begin()
-		token := b.logoutToken("logout+jwt", nil)
-		a := b.sendLogout(token)
-		if a.StatusCode != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" {
-			t.Errorf("%s: is answered %s and Retry-After %q, want 503 and some", name, a.Status, a.Header.Get("Retry-After"))
+			"the sessions are away": {func() { store.away.Store(true) }, func() { store.away.Store(false) }, `level=ERROR msg="request refused" .* path=/backchannel-logout `},
+		} {
+			ada := b.signedIn("ada", "")
+			trouble.begin()
+			token := b.logoutToken("logout+jwt", nil)
+			a := b.sendLogout(token)
+			if a.StatusCode != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" {
+				t.Errorf("%s: is answered %s and Retry-After %q, want 503 and some", name, a.Status, a.Header.Get("Retry-After"))
+			}
+			if !regexp.MustCompile(trouble.line).MatchString(b.log.String()) {
+				t.Errorf("%s: the log has no line of %s:\n%s", name, trouble.line, b.log)
+			}
+			trouble.end()
+			if !ada.isIn() {
+				t.Errorf("%s: the session ended all the same", name)
+			}
+			b.pauseIsOver()
+			a = b.sendLogout(token)
+			if a.StatusCode != http.StatusOK || ada.isIn() {
+				t.Errorf("%s: then it is answered %s, and the session lives: %v", name, a.Status, ada.isIn())
+			}
 		}
-		if !regexp.MustCompile(trouble.line).MatchString(b.log.String()) {
-			t.Errorf("%s: the log has no line of %s:\n%s", name, trouble.line, b.log)
-		}
-		trouble.end()
-		if !ada.isIn() {
-			t.Errorf("%s: the session ended all the same", name)
-		}
-		b.pauseIsOver()
-		a = b.sendLogout(token)
-		if a.StatusCode != http.StatusOK || ada.isIn() {
-			t.Errorf("%s: then it is answered %s, and the session lives: %v", name, a.Status, ada.isIn())
-		}
-	}
+	})
 }
 
 // ailing is a store that can fail, like JetStream.

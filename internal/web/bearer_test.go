@@ -114,14 +114,16 @@ func TestAScriptUsesTheAPIWithAnAccessToken(t *testing.T) {
 
 // TestAStreamOfAnAccessTokenEndsWithIt opens a live stream with a token that ends soon.
 func TestAStreamOfAnAccessTokenEndsWithIt(t *testing.T) {
-	b := newFixture(t, func(c *Config, _ *Deps) { c.APIAudience, c.APIScope = "gas-api", "gas" })
-	b.signedIn("ada", "")
-	raw, err := b.provider.Sign("at+jwt", map[string]any{"iss": b.idp, "sub": "ada", "aud": "gas-api", "exp": b.clock.Now().Add(1500 * time.Millisecond).Unix(), "scope": "gas"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The whole stream is read, so it ended.
-	if a := b.script(t, "GET", apiPath+eventsPath, raw); a.StatusCode != 200 || !strings.HasPrefix(a.Header.Get("Content-Type"), "text/event-stream") {
-		t.Errorf("the stream answers %s %s", a.Status, a.body)
-	}
+	inBubble(t, func(t *testing.T, n *network) {
+		b := newFixtureOn(t, n, nil, func(c *Config, _ *Deps) { c.APIAudience, c.APIScope = "gas-api", "gas" })
+		b.signedIn("ada", "")
+		raw, err := b.provider.Sign("at+jwt", map[string]any{"iss": b.idp, "sub": "ada", "aud": "gas-api", "exp": b.clock.Now().Add(1500 * time.Millisecond).Unix(), "scope": "gas"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The whole stream is read, so it ended.
+		if a := b.script(t, "GET", apiPath+eventsPath, raw); a.StatusCode != 200 || !strings.HasPrefix(a.Header.Get("Content-Type"), "text/event-stream") {
+			t.Errorf("the stream answers %s %s", a.Status, a.body)
+		}
+	})
 }

@@ -8,9 +8,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gas-restore/gas/internal/archive"
@@ -200,36 +200,38 @@ func TestAPositionOfAnotherStreamIsToldSoAndFollowedOn(t *testing.T) {
 		{"1", "t-1", "t-2"},
 	} {
 		t.Run(c.seen, func(t *testing.T) {
-			b := newFixture(t, func(c *Config, _ *Deps) { c.Heartbeat = 20 * time.Millisecond })
-			ada := b.browser()
-			ada.signIn("ada", "/")
-			for range 3 {
-				b.ports.tell(status("ada", "j1", archive.Copying))
-			}
-			open := ada.stream("/events?after=s-3")
-			if f, ok := open.next(); !ok || !f.comment {
-				t.Fatalf("no heartbeat but %+v, %v", f, ok)
-			}
-			b.ports.remake("t")
-			b.ports.tell(status("ada", "j1", archive.Restored))
-			// The site cuts the open stream. The browser comes back with the last id that it saw.
-			for ok := true; ok; {
-				_, ok = open.next()
-			}
-			for at := ""; at != "t-1"; runtime.Gosched() {
-				p, _ := b.site.hub.position()
-				at = p.String()
-			}
-			again := ada.stream("/events", "Last-Event-ID", c.seen)
-			if id := again.reload(); id != c.reload {
-				t.Errorf("told to reload at %s, want %s", id, c.reload)
-			}
-			if c.id == "t-2" {
-				b.ports.tell(status("ada", "j2", archive.Planned))
-			}
-			if id, got := again.change(); id != c.id {
-				t.Errorf("got %s %+v, want %s", id, got, c.id)
-			}
+			inBubble(t, func(t *testing.T, n *network) {
+				b := newFixtureOn(t, n, nil, func(c *Config, _ *Deps) { c.Heartbeat = 20 * time.Millisecond })
+				ada := b.browser()
+				ada.signIn("ada", "/")
+				for range 3 {
+					b.ports.tell(status("ada", "j1", archive.Copying))
+				}
+				open := ada.stream("/events?after=s-3")
+				if f, ok := open.next(); !ok || !f.comment {
+					t.Fatalf("no heartbeat but %+v, %v", f, ok)
+				}
+				b.ports.remake("t")
+				b.ports.tell(status("ada", "j1", archive.Restored))
+				// The site cuts the open stream. The browser comes back with the last id that it saw.
+				for ok := true; ok; {
+					_, ok = open.next()
+				}
+				synctest.Wait()
+				if at, ok := b.site.hub.position(); !ok || at.String() != "t-1" {
+					t.Fatalf("the hub is at %s, want t-1", at)
+				}
+				again := ada.stream("/events", "Last-Event-ID", c.seen)
+				if id := again.reload(); id != c.reload {
+					t.Errorf("told to reload at %s, want %s", id, c.reload)
+				}
+				if c.id == "t-2" {
+					b.ports.tell(status("ada", "j2", archive.Planned))
+				}
+				if id, got := again.change(); id != c.id {
+					t.Errorf("got %s %+v, want %s", id, got, c.id)
+				}
+			})
 		})
 	}
 }
@@ -287,6 +289,7 @@ func TestAStreamEnds(t *testing.T) {
 }
 
 func TestAStopDoesNotWaitForABrowserThatDoesNotRead(t *testing.T) {
+	t.Parallel()
 	b := newFixture(t)
 	ada := b.browser()
 	ada.signIn("ada", "/")

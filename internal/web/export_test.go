@@ -9,7 +9,7 @@ import (
 
 // NewFixturePorts returns the ports in memory, for the tests outside of this package.
 func NewFixturePorts(t *testing.T) *fixturePorts {
-	p := newFixturePorts(t)
+	p := newFixturePorts(t, nil)
 	p.healed = func() {}
 	return p
 }

@@ -56,12 +56,12 @@ type fixturePorts struct {
 	faults  map[string]error
 }
 
-func newFixturePorts(t *testing.T) *fixturePorts {
+func newFixturePorts(t *testing.T, n *network) *fixturePorts {
 	w := &fixturePorts{
 		accounts: map[events.UserID]archive.Account{}, jobs: map[events.JobID]archive.Job{},
 		objects: map[archive.Object]string{}, putAt: map[archive.Object]time.Time{}, marks: map[archive.Object]*archive.Mark{}, letters: map[string]events.DeadLetter{}, news: make(chan struct{}), faults: map[string]error{},
 	}
-	w.store = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	w.store = &httptest.Server{Listener: n.listen(t), Config: &http.Server{Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		bucket, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 		w.mu.Lock()
 		body, ok := w.objects[archive.Object{Bucket: bucket, Key: key}]
@@ -72,7 +72,8 @@ func newFixturePorts(t *testing.T) *fixturePorts {
 		}
 		rw.Header().Set("Content-Disposition", r.URL.Query().Get("response-content-disposition"))
 		http.ServeContent(rw, r, "", time.Time{}, strings.NewReader(body))
-	}))
+	})}}
+	w.store.Start()
 	t.Cleanup(w.store.Close)
 	return w
 }

@@ -12,11 +12,13 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/valyala/fasthttp"
 	"go.uber.org/goleak"
 	"golang.org/x/net/html"
 
@@ -25,6 +27,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// The clock of fasthttp's Date header is one for the whole process. In a bubble, it would
+	// never end.
+	new(fasthttp.ResponseHeader).Header()
 	goleak.VerifyTestMain(m,
 		// The HTTP server updates its Date header until the process ends.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
@@ -66,6 +71,7 @@ const clientSecret = "a-secret-of-the-client"
 // fixture is the site, with a real listener, and a provider beside it.
 type fixture struct {
 	t   *testing.T
+	net *network
 	url string
 	idp string
 	// provider is the provider at idp.
@@ -80,14 +86,21 @@ type fixture struct {
 
 func newFixture(t *testing.T, change ...func(*Config, *Deps)) *fixture {
 	t.Helper()
-	return newFixtureWith(t, func(*localidp.Config) {}, change...)
+	return newFixtureOn(t, nil, nil, change...)
 }
 
 // newFixtureWith is newFixture, and changes the provider too.
 func newFixtureWith(t *testing.T, provider func(*localidp.Config), change ...func(*Config, *Deps)) *fixture {
 	t.Helper()
-	b := &fixture{t: t, ports: newFixturePorts(t), clock: testclock.At(time.Now()), log: &logBook{}}
-	siteLn, idpLn := listen(t), listen(t)
+	return newFixtureOn(t, nil, provider, change...)
+}
+
+// newFixtureOn is newFixtureWith on a network, which may be that of [inBubble]. It changes the
+// provider only if there is a function for that.
+func newFixtureOn(t *testing.T, n *network, provider func(*localidp.Config), change ...func(*Config, *Deps)) *fixture {
+	t.Helper()
+	b := &fixture{t: t, net: n, ports: newFixturePorts(t, n), clock: testclock.At(time.Now()), log: &logBook{}}
+	siteLn, idpLn := n.listen(t), n.listen(t)
 	b.url, b.idp = "http://"+siteLn.Addr().String(), "http://"+idpLn.Addr().String()
 
 	idpCfg := localidp.Config{
@@ -102,7 +115,9 @@ func newFixtureWith(t *testing.T, provider func(*localidp.Config), change ...fun
 		Key:       signingKey(),
 		Now:       b.clock.Now,
 	}
-	provider(&idpCfg)
+	if provider != nil {
+		provider(&idpCfg)
+	}
 	idp, err := localidp.New(idpCfg)
 	if err != nil {
 		t.Fatal(err)
@@ -112,11 +127,9 @@ func newFixtureWith(t *testing.T, provider func(*localidp.Config), change ...fun
 	idpSrv.Start()
 	t.Cleanup(idpSrv.Close)
 
-	transport := &http.Transport{}
-	t.Cleanup(transport.CloseIdleConnections)
 	cfg := Config{
 		BaseURL: b.url, Issuer: b.idp, ClientID: "gas", ClientSecret: clientSecret,
-		HTTPClient: &http.Client{Transport: transport, Timeout: 10 * time.Second},
+		HTTPClient: &http.Client{Transport: n.transport(t), Timeout: 10 * time.Second},
 		Logger:     slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Now:        b.clock.Now, PageSize: 3,
 	}
@@ -130,6 +143,9 @@ func newFixtureWith(t *testing.T, provider func(*localidp.Config), change ...fun
 	}
 	healed := make(chan struct{})
 	b.ports.healed = sync.OnceFunc(func() { close(healed) })
+	if n == nil {
+		siteLn = prompt{siteLn, b.site.app.Server().GetOpenConnectionsCount}
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- b.site.Serve(ctx, siteLn) }()
@@ -149,13 +165,20 @@ func newFixtureWith(t *testing.T, provider func(*localidp.Config), change ...fun
 	return b
 }
 
-func listen(t *testing.T) net.Listener {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+// prompt is a listener for fasthttp, which looks only every 100 ms whether all connections are
+// gone at a stop. Its first look comes right after it closes the listener, before they can be
+// gone. So Close waits for them. A connection that stays open does not hold Close up for long.
+type prompt struct {
+	net.Listener
+	open func() int32
+}
+
+func (p prompt) Close() error {
+	err := p.Listener.Close()
+	for limit := time.Now().Add(20 * time.Millisecond); p.open() > 0 && time.Now().Before(limit); {
+		runtime.Gosched()
 	}
-	return ln
+	return err
 }
 
 // browser is a client with cookies that follows redirects.
@@ -170,9 +193,7 @@ func (b *fixture) browser() *browser {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	transport := &http.Transport{}
-	b.t.Cleanup(transport.CloseIdleConnections)
-	return &browser{fixture: b, jar: jar, http: &http.Client{Transport: transport, Jar: jar, Timeout: 20 * time.Second}}
+	return &browser{fixture: b, jar: jar, http: &http.Client{Transport: b.net.transport(b.t), Jar: jar, Timeout: 20 * time.Second}}
 }
 
 // answer is a response with its whole body.

@@ -11,8 +11,11 @@ import (
 	localidp "github.com/gas-restore/gas/internal/local/idp"
 )
 
+// rotate gives the provider another key and algorithm. This comes some time after the last
+// lookup: otherwise the site waits before the next one.
 func (b *fixture) rotate(algorithm string, keep bool) {
 	b.t.Helper()
+	b.pauseIsOver()
 	if err := b.provider.Rotate(algorithm, keep); err != nil {
 		b.t.Error(err)
 	}
@@ -26,39 +29,41 @@ func (b *fixture) pauseIsOver() { b.clock.Add(time.Second) }
 // left, and change twice more while they come in. The site asks the provider a few times,
 // not thirty.
 func TestAProviderThatRotatesKeyAndAlgorithmUnderThirtySignInsKeepsNobodyOut(t *testing.T) {
-	b := newFixture(t)
-	first := b.browser()
-	first.wants(first.signIn("ada", "/annotations"), 200, "Your annotations")
-	const people = 30
-	browsers, callbacks := make([]*browser, people), make([]string, people)
-	for i := range people {
-		browsers[i] = b.browser()
-		callbacks[i] = browsers[i].callback("ada")
-	}
-	before := b.provider.Asked(localidp.Keys)
-	b.rotate("ES256", false) // earlier signatures are not valid any more
-	answers := make([]answer, people)
-	var all sync.WaitGroup
-	for i := range people {
-		all.Go(func() {
-			switch i {
-			case people / 3:
-				b.rotate("RS256", true)
-			case 2 * people / 3:
-				b.rotate("RS512", true)
-			}
-			answers[i] = browsers[i].get(callbacks[i])
-		})
-	}
-	all.Wait()
-	for i, a := range answers {
-		browsers[i].wants(a, 200, "Your annotations")
-	}
-	// One lookup for each rotation, and one that had begun before it.
-	if asked := b.provider.Asked(localidp.Keys) - before; asked < 1 || asked > 6 {
-		t.Errorf("the keys were requested %d times, want 1 to 6", asked)
-	}
-	first.wants(first.get("/annotations"), 200)
+	inBubble(t, func(t *testing.T, n *network) {
+		b := newFixtureOn(t, n, nil)
+		first := b.browser()
+		first.wants(first.signIn("ada", "/annotations"), 200, "Your annotations")
+		const people = 30
+		browsers, callbacks := make([]*browser, people), make([]string, people)
+		for i := range people {
+			browsers[i] = b.browser()
+			callbacks[i] = browsers[i].callback("ada")
+		}
+		before := b.provider.Asked(localidp.Keys)
+		b.rotate("ES256", false) // earlier signatures are not valid any more
+		answers := make([]answer, people)
+		var all sync.WaitGroup
+		for i := range people {
+			all.Go(func() {
+				switch i {
+				case people / 3:
+					b.rotate("RS256", true)
+				case 2 * people / 3:
+					b.rotate("RS512", true)
+				}
+				answers[i] = browsers[i].get(callbacks[i])
+			})
+		}
+		all.Wait()
+		for i, a := range answers {
+			browsers[i].wants(a, 200, "Your annotations")
+		}
+		// One lookup for each rotation, and one that had begun before it.
+		if asked := b.provider.Asked(localidp.Keys) - before; asked < 1 || asked > 6 {
+			t.Errorf("the keys were requested %d times, want 1 to 6", asked)
+		}
+		first.wants(first.get("/annotations"), 200)
+	})
 }
 
 // TestASignInThatTheProviderCouldNotFinishIsFinishedLater tries the same address again, as
@@ -78,25 +83,26 @@ func TestASignInThatTheProviderCouldNotFinishIsFinishedLater(t *testing.T) {
 		"the keys hang":            {localidp.Keys, true, localidp.Mood{Hang: true, Times: 1}, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := newFixture(t)
-			ada := b.browser()
-			callback := ada.callback("ada")
-			b.provider.SetMood(tt.endpoint, tt.mood)
-			if tt.rotated {
-				b.rotate("ES256", false)
-			}
-			refused := ada.get(callback)
-			ada.wants(refused, 503, unavailable)
-			if !strings.Contains(refused.body, "Try again") || !strings.Contains(refused.body, "/callback?") {
-				t.Errorf("the page does not lead back: %s", refused.body)
-			}
-			b.pauseIsOver()
-			ada.wants(ada.get(callback), 200, "Your annotations")
-			if got := b.provider.Asked(localidp.Token); got != tt.tokens {
-				t.Errorf("the token endpoint was asked %d times, want %d", got, tt.tokens)
-			}
-			ada.wants(ada.get(callback), 400, stopped)
+			inBubble(t, func(t *testing.T, n *network) {
+				b := newFixtureOn(t, n, nil)
+				ada := b.browser()
+				callback := ada.callback("ada")
+				b.provider.SetMood(tt.endpoint, tt.mood)
+				if tt.rotated {
+					b.rotate("ES256", false)
+				}
+				refused := ada.get(callback)
+				ada.wants(refused, 503, unavailable)
+				if !strings.Contains(refused.body, "Try again") || !strings.Contains(refused.body, "/callback?") {
+					t.Errorf("the page does not lead back: %s", refused.body)
+				}
+				b.pauseIsOver()
+				ada.wants(ada.get(callback), 200, "Your annotations")
+				if got := b.provider.Asked(localidp.Token); got != tt.tokens {
+					t.Errorf("the token endpoint was asked %d times, want %d", got, tt.tokens)
+				}
+				ada.wants(ada.get(callback), 400, stopped)
+			})
 		})
 	}
 }
@@ -176,14 +182,16 @@ func TestASecretThatChangedNeedsNoRestart(t *testing.T) {
 func TestASignInDoesWithoutUserinfo(t *testing.T) {
 	nameless := claims(map[string]any{"name": nil, "email": nil})
 	t.Run("that hangs", func(t *testing.T) {
-		b := newFixtureWith(t, nameless)
-		b.provider.SetMood(localidp.UserInfo, localidp.Mood{Hang: true})
-		begun := time.Now()
-		ada := b.browser()
-		ada.wants(ada.signIn("ada", "/annotations"), 200, "Your annotations")
-		if took := time.Since(begun); took > requestTimeout/2 {
-			t.Errorf("the sign-in took %s of %s", took, requestTimeout)
-		}
+		inBubble(t, func(t *testing.T, n *network) {
+			b := newFixtureOn(t, n, nameless)
+			b.provider.SetMood(localidp.UserInfo, localidp.Mood{Hang: true})
+			begun := time.Now()
+			ada := b.browser()
+			ada.wants(ada.signIn("ada", "/annotations"), 200, "Your annotations")
+			if took := time.Since(begun); took > requestTimeout/2 {
+				t.Errorf("the sign-in took %s of %s", took, requestTimeout)
+			}
+		})
 	})
 	for name, tt := range map[string]struct{ answer, name, email string }{
 		"that is well":                   {"", "Ada Lovelace", "ada@example.org"},

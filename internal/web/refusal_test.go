@@ -34,6 +34,8 @@ type signInCase struct {
 	retry string
 	// lives says whether there is a session in the end.
 	lives bool
+	// waits says that the site waits on the way.
+	waits bool
 }
 
 func mood(e localidp.Endpoint, m localidp.Mood) func(*fixture) {
@@ -75,6 +77,10 @@ func signInCases() []signInCase {
 	}
 	token := func(c signInCase, change map[string]any) signInCase {
 		c.provider = claims(change)
+		return c
+	}
+	waiting := func(c signInCase) signInCase {
+		c.waits = true
 		return c
 	}
 	fine := func(name string, change map[string]any) signInCase {
@@ -125,11 +131,11 @@ func signInCases() []signInCase {
 		person("the code is not good any more", 400, stopped, mood(localidp.Token, localidp.Mood{Error: "invalid_grant"})),
 
 		// The ID token.
-		nonsense("the key that signs is not published", func(b *fixture) {
+		waiting(nonsense("the key that signs is not published", func(b *fixture) {
 			b.provider.SetMood(localidp.Keys, localidp.Mood{Status: 200, Body: `{"keys":[]}`})
-		}),
+		})),
 		{
-			name: "a new key cannot be had", status: 503, words: unavailable, level: "WARN", fault: "provider", retry: "some",
+			name: "a new key cannot be had", status: 503, words: unavailable, level: "WARN", fault: "provider", retry: "some", waits: true,
 			between: func(b *fixture) {
 				if err := b.provider.Rotate("RS512", false); err != nil {
 					b.t.Error(err)
@@ -209,7 +215,7 @@ func signInCases() []signInCase {
 		}
 	}
 	for _, e := range []localidp.Endpoint{localidp.Discovery, localidp.Keys, localidp.Token} {
-		c := busy("no answer from "+string(e), mood(e, localidp.Mood{Hang: true}))
+		c := waiting(busy("no answer from "+string(e), mood(e, localidp.Mood{Hang: true})))
 		c.site = impatient
 		all = append(all, c)
 	}
@@ -225,29 +231,34 @@ func TestWhoseFaultItIsDecidesWordsStatusAndLevel(t *testing.T) {
 	for _, tt := range signInCases() {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			var site []func(*Config, *Deps)
-			if tt.site != nil {
-				site = append(site, tt.site)
+			if tt.waits {
+				inBubble(t, tt.run)
+			} else {
+				tt.run(t, nil)
 			}
-			if tt.provider == nil {
-				tt.provider = func(*localidp.Config) {}
-			}
-			b := newFixtureWith(t, tt.provider, site...)
-			if tt.before != nil {
-				tt.before(b)
-			}
-			v := b.browser()
-			a := v.tryIn("ada", tt.between)
-			v.wants(a, tt.status, tt.words)
-			if retry := a.Header.Get("Retry-After"); retry != tt.retry && !(tt.retry == "some" && retry != "") {
-				t.Errorf("Retry-After is %q, want %q", retry, tt.retry)
-			}
-			if lives := v.still().get("/annotations").StatusCode == http.StatusOK; lives != tt.lives {
-				t.Errorf("there is a session: %v, want %v", lives, tt.lives)
-			}
-			b.logged(tt.level, tt.fault)
 		})
 	}
+}
+
+func (c *signInCase) run(t *testing.T, n *network) {
+	var site []func(*Config, *Deps)
+	if c.site != nil {
+		site = append(site, c.site)
+	}
+	b := newFixtureOn(t, n, c.provider, site...)
+	if c.before != nil {
+		c.before(b)
+	}
+	v := b.browser()
+	a := v.tryIn("ada", c.between)
+	v.wants(a, c.status, c.words)
+	if retry := a.Header.Get("Retry-After"); retry != c.retry && !(c.retry == "some" && retry != "") {
+		t.Errorf("Retry-After is %q, want %q", retry, c.retry)
+	}
+	if lives := v.still().get("/annotations").StatusCode == http.StatusOK; lives != c.lives {
+		t.Errorf("there is a session: %v, want %v", lives, c.lives)
+	}
+	b.logged(c.level, c.fault)
 }
 
 // tryIn goes through sign-in as far as the provider and the site let it, and returns the

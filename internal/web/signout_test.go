@@ -27,14 +27,15 @@ type announcing struct {
 	key *rsa.PrivateKey
 }
 
-func newAnnouncing(t *testing.T, algorithm string) *announcing {
+func newAnnouncing(t *testing.T, n *network, algorithm string) *announcing {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
 	}
 	idp := &oidctest.Server{PublicKeys: []oidctest.PublicKey{{PublicKey: key.Public(), KeyID: "k", Algorithm: algorithm}}, Algorithms: []string{algorithm}}
-	a := &announcing{httptest.NewServer(idp), key}
+	a := &announcing{&httptest.Server{Listener: n.listen(t), Config: &http.Server{Handler: idp}}, key}
+	a.srv.Start()
 	idp.SetIssuer(a.srv.URL)
 	t.Cleanup(a.srv.Close)
 	return a
@@ -68,85 +69,87 @@ func (b *fixture) signedIn(user events.UserID, sid string) *browser {
 func TestTheProviderEndsSessions(t *testing.T) {
 	for _, algorithm := range []string{"RS256", "RS512"} {
 		t.Run(algorithm, func(t *testing.T) {
-			idp := newAnnouncing(t, algorithm)
-			b := newFixture(t, func(c *Config, _ *Deps) { c.Issuer = idp.srv.URL })
-			tokens := 0
-			good := func() map[string]any {
-				tokens++
-				return map[string]any{
-					"iss": idp.srv.URL, "aud": "gas", "sub": "ada", "jti": fmt.Sprint(tokens), "sid": "s1",
-					"iat": b.clock.Now().Unix(), "exp": b.clock.Now().Add(time.Minute).Unix(),
-					"events": map[string]any{logoutEvent: map[string]any{}},
-				}
-			}
-			one, two, bob := b.signedIn("ada", "s1"), b.signedIn("ada", "s2"), b.signedIn("bob", "s3")
-			in := func(br *browser) bool { return br.still().get("/annotations").StatusCode == http.StatusOK }
-			send := func(token string) int {
-				return b.browser().post(backChannelPath, url.Values{"logout_token": {token}}).StatusCode
-			}
-			with := func(change map[string]any) string {
-				c := good()
-				for k, v := range change {
-					if v == nil {
-						delete(c, k)
-					} else {
-						c[k] = v
+			inBubble(t, func(t *testing.T, n *network) {
+				idp := newAnnouncing(t, n, algorithm)
+				b := newFixtureOn(t, n, nil, func(c *Config, _ *Deps) { c.Issuer = idp.srv.URL })
+				tokens := 0
+				good := func() map[string]any {
+					tokens++
+					return map[string]any{
+						"iss": idp.srv.URL, "aud": "gas", "sub": "ada", "jti": fmt.Sprint(tokens), "sid": "s1",
+						"iat": b.clock.Now().Unix(), "exp": b.clock.Now().Add(time.Minute).Unix(),
+						"events": map[string]any{logoutEvent: map[string]any{}},
 					}
 				}
-				return idp.sign(t, algorithm, c)
-			}
-			forged := newAnnouncing(t, algorithm).sign(t, algorithm, good())
-			for name, token := range map[string]string{
-				"nothing":          "",
-				"no token":         "x.y.z",
-				"another's key":    forged,
-				"another audience": with(map[string]any{"aud": "another"}),
-				"another issuer":   with(map[string]any{"iss": "https://evil.example"}),
-				"an ID token":      with(map[string]any{"events": nil, "nonce": "n"}),
-				"with a nonce":     with(map[string]any{"nonce": "n"}),
-				"no event":         with(map[string]any{"events": map[string]any{"x": map[string]any{}}}),
-				"no member":        with(map[string]any{"events": map[string]any{logoutEvent: "x"}}),
-				"no id":            with(map[string]any{"jti": nil}),
-				"nobody":           with(map[string]any{"sub": nil, "sid": nil}),
-				"expired":          with(map[string]any{"exp": b.clock.Now().Add(-time.Hour).Unix()}),
-				"old":              with(map[string]any{"iat": b.clock.Now().Add(-time.Hour).Unix()}),
-				"too long":         strings.Repeat("x", 4097),
-			} {
-				if got := send(token); got != http.StatusBadRequest {
-					t.Errorf("%s: answers %d, want 400", name, got)
+				one, two, bob := b.signedIn("ada", "s1"), b.signedIn("ada", "s2"), b.signedIn("bob", "s3")
+				in := func(br *browser) bool { return br.still().get("/annotations").StatusCode == http.StatusOK }
+				send := func(token string) int {
+					return b.browser().post(backChannelPath, url.Values{"logout_token": {token}}).StatusCode
 				}
-			}
-			if !in(one) || !in(two) || !in(bob) {
-				t.Fatal("a refused token ended a session")
-			}
-			stream := one.stream("/events")
-			if got := send(idp.sign(t, algorithm, good())); got != http.StatusOK {
-				t.Fatalf("the token answers %d", got)
-			}
-			for ok := true; ok; {
-				_, ok = stream.next()
-			}
-			if in(one) || !in(two) || !in(bob) {
-				t.Errorf("after s1 ended: s1 %v, s2 %v, bob %v", in(one), in(two), in(bob))
-			}
-			// A token may name the provider's session alone.
-			third := b.signedIn("ada", "s4")
-			if got := send(with(map[string]any{"sub": nil, "sid": "s4"})); got != http.StatusOK {
-				t.Fatalf("the token without a subject answers %d", got)
-			}
-			if in(third) || !in(two) || !in(bob) {
-				t.Errorf("after s4 ended: s4 %v, s2 %v, bob %v", in(third), in(two), in(bob))
-			}
-			all := good()
-			delete(all, "sid")
-			for range 2 {
-				if got := send(idp.sign(t, algorithm, maps.Clone(all))); got != http.StatusOK {
-					t.Fatalf("the token for all answers %d", got)
+				with := func(change map[string]any) string {
+					c := good()
+					for k, v := range change {
+						if v == nil {
+							delete(c, k)
+						} else {
+							c[k] = v
+						}
+					}
+					return idp.sign(t, algorithm, c)
 				}
-			}
-			if in(two) || !in(bob) {
-				t.Errorf("after all of ada's ended: s2 %v, bob %v", in(two), in(bob))
-			}
+				forged := newAnnouncing(t, n, algorithm).sign(t, algorithm, good())
+				for name, token := range map[string]string{
+					"nothing":          "",
+					"no token":         "x.y.z",
+					"another's key":    forged,
+					"another audience": with(map[string]any{"aud": "another"}),
+					"another issuer":   with(map[string]any{"iss": "https://evil.example"}),
+					"an ID token":      with(map[string]any{"events": nil, "nonce": "n"}),
+					"with a nonce":     with(map[string]any{"nonce": "n"}),
+					"no event":         with(map[string]any{"events": map[string]any{"x": map[string]any{}}}),
+					"no member":        with(map[string]any{"events": map[string]any{logoutEvent: "x"}}),
+					"no id":            with(map[string]any{"jti": nil}),
+					"nobody":           with(map[string]any{"sub": nil, "sid": nil}),
+					"expired":          with(map[string]any{"exp": b.clock.Now().Add(-time.Hour).Unix()}),
+					"old":              with(map[string]any{"iat": b.clock.Now().Add(-time.Hour).Unix()}),
+					"too long":         strings.Repeat("x", 4097),
+				} {
+					if got := send(token); got != http.StatusBadRequest {
+						t.Errorf("%s: answers %d, want 400", name, got)
+					}
+				}
+				if !in(one) || !in(two) || !in(bob) {
+					t.Fatal("a refused token ended a session")
+				}
+				stream := one.stream("/events")
+				if got := send(idp.sign(t, algorithm, good())); got != http.StatusOK {
+					t.Fatalf("the token answers %d", got)
+				}
+				for ok := true; ok; {
+					_, ok = stream.next()
+				}
+				if in(one) || !in(two) || !in(bob) {
+					t.Errorf("after s1 ended: s1 %v, s2 %v, bob %v", in(one), in(two), in(bob))
+				}
+				// A token may name the provider's session alone.
+				third := b.signedIn("ada", "s4")
+				if got := send(with(map[string]any{"sub": nil, "sid": "s4"})); got != http.StatusOK {
+					t.Fatalf("the token without a subject answers %d", got)
+				}
+				if in(third) || !in(two) || !in(bob) {
+					t.Errorf("after s4 ended: s4 %v, s2 %v, bob %v", in(third), in(two), in(bob))
+				}
+				all := good()
+				delete(all, "sid")
+				for range 2 {
+					if got := send(idp.sign(t, algorithm, maps.Clone(all))); got != http.StatusOK {
+						t.Fatalf("the token for all answers %d", got)
+					}
+				}
+				if in(two) || !in(bob) {
+					t.Errorf("after all of ada's ended: s2 %v, bob %v", in(two), in(bob))
+				}
+			})
 		})
 	}
 }

@@ -353,6 +353,7 @@ func same(a, b io.Reader) error {
 // TestAZipThatIsCutDoesNotLookWhole breaks the store for good, signs the user out, and stops the
 // site, in the middle of a zip.
 func TestAZipThatIsCutDoesNotLookWhole(t *testing.T) {
+	t.Parallel()
 	for name, cut := range map[string]func(context.Context, *fixture) error{
 		"the store":    func(context.Context, *fixture) error { return errors.New("the store is away") },
 		"the sign-out": func(_ context.Context, b *fixture) error { b.clock.Add(13 * time.Hour); return nil },
