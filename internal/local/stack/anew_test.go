@@ -11,6 +11,7 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/bus"
 	"github.com/gas-restore/gas/internal/local/stack"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -52,7 +53,8 @@ func (p *person) follow(ctx context.Context, seen string, each func(id, name str
 }
 
 func TestTheSiteGoesOnWhenTheStatusStreamIsMadeAnew(t *testing.T) {
-	s, _ := up(t, t.TempDir(), []stack.Person{{ID: "fern", Name: "Fern", Role: archive.Free, Archived: 1}})
+	t.Parallel()
+	s, _ := up(t, testenv.Memory(t), []stack.Person{{ID: "fern", Name: "Fern", Role: archive.Free, Archived: 1}})
 	fern := signIn(t, s, "fern")
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()

@@ -23,6 +23,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/local/stack"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
 
@@ -242,7 +243,7 @@ func (o *original) retrievals() (n int) {
 
 func beside(t *testing.T) *original {
 	t.Setenv("GAS_JOB_ATTRIBUTES", "archive_id=results_file_archive_id")
-	s, _ := up(t, t.TempDir(), []stack.Person{{ID: "fern", Name: "Fern", Role: archive.Free}})
+	s, _ := up(t, testenv.Memory(t), []stack.Person{{ID: "fern", Name: "Fern", Role: archive.Free}})
 	return newOriginal(t, s, 6)
 }
 

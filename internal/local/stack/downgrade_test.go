@@ -17,6 +17,7 @@ import (
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
 	localaws "github.com/gas-restore/gas/internal/local/aws"
 	"github.com/gas-restore/gas/internal/local/stack"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/internal/wiring"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -96,11 +97,11 @@ func field(t *testing.T, page, name string) string {
 // the site. After that nothing more is requested, the requested files still come back,
 // and another upgrade brings the rest.
 func TestADowngradeStopsWhatWasNotAskedFor(t *testing.T) {
-	// One file after the other, a second each: there is time to change one's mind.
+	// One file after the other, half a second each: there is time to change one's mind.
 	t.Setenv("GAS_THAW_SLOTS", "1")
-	const files = 6
-	s, _ := up(t, t.TempDir(), []stack.Person{{ID: "fern", Name: "Fern", Role: archive.Free, Archived: files}})
-	if err := s.AWS.Faults.Add(localaws.Fault{Service: "glacier", Operation: "InitiateJob", Delay: time.Second}); err != nil {
+	const files = 12
+	s, _ := up(t, testenv.Memory(t), []stack.Person{{ID: "fern", Name: "Fern", Role: archive.Free, Archived: files}})
+	if err := s.AWS.Faults.Add(localaws.Fault{Service: "glacier", Operation: "InitiateJob", Delay: time.Second / 2}); err != nil {
 		t.Fatal(err)
 	}
 	asked := func() int { return int(s.AWS.Counts()["glacier.InitiateJob"]) }

@@ -28,6 +28,7 @@ import (
 	"github.com/gas-restore/gas/internal/fault"
 	localaws "github.com/gas-restore/gas/internal/local/aws"
 	"github.com/gas-restore/gas/internal/local/stack"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/internal/wiring"
 )
 
@@ -237,7 +238,8 @@ func denied(err error) bool {
 // Whether a role may make it is calculated from the map in the package estate; the answer is
 // that of the stand-in, which has a map of its own.
 func TestEachRoleMayMakeItsCallsAndNoOther(t *testing.T) {
-	s, err := stack.Start(t.Context(), stack.Options{Dir: t.TempDir(), Only: []string{stack.AWS}, Store: stack.InBoth, IAM: true, AWSAddr: "127.0.0.1:0"}, nil)
+	t.Parallel()
+	s, err := stack.Start(t.Context(), stack.Options{Dir: testenv.Memory(t), Only: []string{stack.AWS}, Store: stack.InBoth, IAM: true, AWSAddr: "127.0.0.1:0"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,8 +289,9 @@ func TestEachRoleMayMakeItsCallsAndNoOther(t *testing.T) {
 
 // TestAnUpgradeBringsAllBackUnderTheRoles runs the pipeline with the role of each service.
 func TestAnUpgradeBringsAllBackUnderTheRoles(t *testing.T) {
+	t.Parallel()
 	people := []stack.Person{{ID: "fern", Name: "Fern", Role: archive.Free, Archived: 8}}
-	s := upWith(t, stack.Options{Dir: t.TempDir(), Store: stack.InBoth, IAM: true}, people)
+	s := upWith(t, stack.Options{Dir: testenv.Memory(t), Store: stack.InBoth, IAM: true}, people)
 	if _, err := sns.NewFromConfig(s.AWSConfig).Publish(t.Context(), &sns.PublishInput{TopicArn: &s.Config.PremiumTopic, Message: aws.String(`{"user_id": "fern"}`)}); err != nil {
 		t.Fatal(err)
 	}

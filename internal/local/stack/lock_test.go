@@ -14,6 +14,7 @@ import (
 // TestAFolderIsOfOneProcess: two servers would write into one another's streams and
 // journal without a word.
 func TestAFolderIsOfOneProcess(t *testing.T) {
+	t.Parallel()
 	dir := testenv.Memory(t)
 	link := filepath.Join(testenv.Memory(t), "link")
 	if err := os.Symlink(dir, link); err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
 	"github.com/gas-restore/gas/internal/local/stack"
 	"github.com/gas-restore/gas/internal/test/stacktest"
+	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/internal/test/testlog"
 	"github.com/gas-restore/gas/internal/wiring"
 	"github.com/gas-restore/gas/pkg/events"
@@ -85,8 +86,9 @@ func dead(t *testing.T, s *stack.Stack, n int) []events.DeadLetter {
 }
 
 func TestBadInputGetsOneLineAndADeadLetterAndTheNextIsHandled(t *testing.T) {
+	t.Parallel()
 	people := []stack.Person{{ID: "fern", Name: "Fern", Role: archive.Free, Archived: 2}}
-	s, log := up(t, t.TempDir(), people)
+	s, log := up(t, testenv.Memory(t), people)
 	topics, queues := sns.NewFromConfig(s.AWSConfig), sqs.NewFromConfig(s.AWSConfig)
 	job, err := dynamodb.New(s.AWSConfig, wiring.Tables(s.Config)).Job(t.Context(), "fern-0000")
 	if err != nil {
@@ -156,7 +158,8 @@ func TestBadInputGetsOneLineAndADeadLetterAndTheNextIsHandled(t *testing.T) {
 }
 
 func TestALaterRunContinuesWhereAnEarlierOneStopped(t *testing.T) {
-	dir := t.TempDir()
+	t.Parallel()
+	dir := testenv.Memory(t)
 	people := []stack.Person{{ID: "fern", Name: "Fern", Role: archive.Free, Archived: 3}}
 	t.Run("first", func(t *testing.T) {
 		s, _ := up(t, dir, people)
