@@ -82,4 +82,4 @@ func (d *deeds) compare(t *testing.T, roles ...string) {
 }
 
 // withRoles is the number of scripts that record what the roles did.
-const withRoles = 8
+const withRoles = 9

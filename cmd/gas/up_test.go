@@ -7,9 +7,11 @@ import (
 	"testing"
 
 	"github.com/gas-restore/gas/internal/local/stack"
+	"github.com/gas-restore/gas/internal/test/testenv"
 )
 
 func TestUpTellsOfNothingThatDoesNotRun(t *testing.T) {
+	t.Parallel()
 	// The words about each part. They must appear only if the part runs.
 	of := map[string][]string{
 		stack.Services: {"Web site", "The annotation service is up"},
@@ -19,9 +21,10 @@ func TestUpTellsOfNothingThatDoesNotRun(t *testing.T) {
 	}
 	for _, only := range [][]string{{stack.NATS, stack.IDP}, {stack.AWS}, {stack.IDP}, {stack.AWS, stack.NATS, stack.IDP}, nil} {
 		t.Run(strings.Join(only, ","), func(t *testing.T) {
+			t.Parallel()
 			const free = "127.0.0.1:0"
 			people := stack.People(2, 10)
-			s, err := stack.Start(t.Context(), stack.Options{Dir: t.TempDir(), Only: only, AWSAddr: free, NATSAddr: free, IDPAddr: free, WebAddr: free, WebhookAddr: free}, people)
+			s, err := stack.Start(t.Context(), stack.Options{Dir: testenv.Memory(t), Only: only, AWSAddr: free, NATSAddr: free, IDPAddr: free, WebAddr: free, WebhookAddr: free}, people)
 			if err != nil {
 				t.Fatal(err)
 			}
