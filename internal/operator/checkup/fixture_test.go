@@ -1,12 +1,15 @@
 package checkup_test
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,6 +39,15 @@ type fixture struct {
 	rewrite func(operation, answer string) string
 }
 
+// signingKey is the key of all providers here: to make one takes longer than most tests.
+var signingKey = sync.OnceValue(func() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
+
 // outside is what all tests share: NATS and a sign-in provider.
 type outside struct{ nats, issuer string }
 
@@ -48,6 +60,7 @@ func shared(t *testing.T) outside {
 	p, err := localidp.New(localidp.Config{
 		Issuer: srv.URL, Clients: []localidp.Client{{ID: "gas", Secret: "word", RedirectURIs: []string{site + "/callback"}}},
 		People: []localidp.Person{{Subject: "fern", Name: "Fern"}},
+		Key:    signingKey(),
 	})
 	if err != nil {
 		t.Fatal(err)

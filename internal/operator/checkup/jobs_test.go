@@ -13,12 +13,13 @@ import (
 // TestATableWhoseAttributesHaveOtherNamesIsNamed has jobs as the genuine service writes them,
 // and one that nobody can work with.
 func TestATableWhoseAttributesHaveOtherNamesIsNamed(t *testing.T) {
+	o := shared(t)
 	for variable, c := range map[string]struct{ attribute, words string }{
 		"GAS_JOB_ATTRIBUTES": {"results_file_archive_id", "have no archive_id, and an attribute that may be it by another name"},
 		"GAS_JOB_TABLE":      {"retrieval_tries", "retrieval_tries is a string, not a number"},
 	} {
 		t.Run(variable, func(t *testing.T) {
-			b := newFixture(t, shared(t))
+			b := newFixture(t, o)
 			s := func(v string) types.AttributeValue { return &types.AttributeValueMemberS{Value: v} }
 			_, err := ddb.NewFromConfig(b.Config).PutItem(t.Context(), &ddb.PutItemInput{TableName: aws.String(testenv.Jobs), Item: map[string]types.AttributeValue{
 				"job_id": s("j"), "user_id": s("u"), "submit_time": &types.AttributeValueMemberN{Value: "1790000000"}, "job_status": s("COMPLETED"),
