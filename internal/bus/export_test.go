@@ -31,9 +31,6 @@ func Quicken(t interface{ Cleanup(func()) }, waits ...time.Duration) {
 	t.Cleanup(func() { classes = was })
 }
 
-// PullFor makes each pull of the worker wait for messages for d.
-func PullFor[E events.Event](w *Worker[E], d time.Duration) { w.pull = d }
-
 // Move does the first half of a worker's move of m to subject: it publishes the message, and
 // dies before the ack.
 func Move(ctx context.Context, b *Bus, m jetstream.Msg, subject string) error {
