@@ -83,8 +83,8 @@ type breaker struct {
 }
 
 // note records the outcome of a message, and returns whether it began or ended the
-// caution. alone is true if the message was begun under caution: the messages that were
-// already in flight tell nothing new when they fail.
+// caution. alone is true if the message was fetched under caution: the messages that were
+// already fetched tell nothing new when they fail.
 func (b *breaker) note(id string, alone bool, outcome Outcome, err error) (began, ended bool) {
 	kind := fault.KindOf(err)
 	b.mu.Lock()

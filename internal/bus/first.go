@@ -15,11 +15,12 @@ import (
 func (r *run[E]) runFirst(ctx, drain context.Context) {
 	for drain.Err() == nil {
 		r.atDoor(drain)
-		if d := r.breaker.wait(); d > 0 {
-			wait.For(drain, d)
+		pause := r.breaker.wait()
+		if pause > 0 {
+			wait.For(drain, pause)
 		}
 		openCtx, done := r.whileOpen(drain)
-		err := r.fetch(openCtx, r.first, 1, fetchWait, func(m jetstream.Msg) { r.deliver(ctx, m) })
+		err := r.fetch(openCtx, r.first, 1, fetchWait, func(m jetstream.Msg) { r.deliver(ctx, m, pause > 0) })
 		done()
 		if err != nil && drain.Err() == nil {
 			r.fetching.Failed(r.log, "no message can be fetched", "lane", firstOf(r.Consumer), "err", err)

@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,8 +69,6 @@ type Worker[E events.Event] struct {
 	// OnFill is called every minute with the use of the consumer's limits; it may be nil.
 	OnFill func(Fill)
 	Logger *slog.Logger
-
-	pull time.Duration // how long a pull waits for messages; fetchWait if zero
 }
 
 // ErrLeaseLost is the cause of a handler's context when the server may have
@@ -119,7 +116,8 @@ func (w *Worker[E]) Run(ctx context.Context, drain <-chan struct{}) error {
 			return nil
 		}
 		free, most := 1, cap(r.slots)
-		if d := r.breaker.wait(); d > 0 {
+		alone := r.breaker.wait() > 0
+		if alone {
 			// One message at a time: wait until all others are finished, and take one
 			// message.
 			for ; free < cap(r.slots) && r.take(fetchCtx); free++ {
@@ -138,11 +136,11 @@ func (w *Worker[E]) Run(ctx context.Context, drain <-chan struct{}) error {
 		}
 		used := 0
 		openCtx, done := r.whileOpen(fetchCtx)
-		err := r.fetch(openCtx, r.consumer, min(free, most), cmp.Or(w.pull, fetchWait), func(m jetstream.Msg) {
+		err := r.fetch(openCtx, r.consumer, min(free, most), fetchWait, func(m jetstream.Msg) {
 			used++
 			handlers.Go(func() {
 				defer func() { <-r.slots }()
-				r.deliver(ctx, m)
+				r.deliver(ctx, m, alone)
 			})
 		})
 		done()
@@ -285,7 +283,9 @@ func (r *run[E]) pass(ctx context.Context, c jetstream.Consumer, each func(jetst
 	}
 }
 
-func (r *run[E]) deliver(ctx context.Context, m jetstream.Msg) {
+// deliver handles a message and settles it. alone is true if the message was fetched under
+// caution, see [breaker.note].
+func (r *run[E]) deliver(ctx context.Context, m jetstream.Msg, alone bool) {
 	began := time.Now()
 	meta, err := m.Metadata()
 	if err != nil {
@@ -299,7 +299,6 @@ func (r *run[E]) deliver(ctx context.Context, m jetstream.Msg) {
 		r.nak(r.log.With("subject", m.Subject(), "seq", meta.Sequence.Stream), m, min(before.Left, classes[0].wait))
 		return
 	}
-	alone := r.breaker.wait() > 0
 	hctx, release := r.hold(ctx, m)
 	defer release()
 
