@@ -133,7 +133,6 @@ func bubbleOptions(t testing.TB, conf, dir string) *server.Options {
 	}
 	opts.DontListen, opts.HTTPPort, opts.StoreDir, opts.SyncAlways = true, 0, dir, false
 	opts.NoSigs, opts.NoLog, opts.SyncInterval = true, true, 365*24*time.Hour
-	opts.SystemAccount, opts.NoSystemAccount = "", true // every ten seconds, it tells the load of the process
 	return opts
 }
 
