@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -15,8 +14,16 @@ import (
 	"github.com/gas-restore/gas/internal/wiring"
 )
 
+// crowd runs the tests of this package side by side: most of the time a script waits.
+type crowd struct{ *testing.M }
+
+func (c crowd) Run() int {
+	testenv.SideBySide(4)
+	return c.M.Run()
+}
+
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(crowd{m}, map[string]func(){
 		"gas":     main,
 		"trouble": trouble,
 		"bridge":  func() { os.Exit(wiring.Main(config.Bridge, wiring.Bridge)) },
@@ -47,9 +54,7 @@ func TestMain(m *testing.M) {
 func TestCommands(t *testing.T) {
 	did, acted := newDeeds(), &actedBy{commands: map[string]bool{}}
 	t.Run("scripts", func(t *testing.T) {
-		all := crowd{T: t, slots: make(chan struct{}, atOnce), done: &sync.WaitGroup{}}
-		defer all.done.Wait()
-		testscript.RunT(all, testscript.Params{Dir: "testdata", Cmds: commands(did, acted), WorkdirRoot: testenv.Memory(t)})
+		testscript.Run(t, testscript.Params{Dir: "testdata", Cmds: commands(did, acted), WorkdirRoot: testenv.Memory(t)})
 	})
 	did.compare(t, estate.OperatorRole, estate.CanaryRole)
 	if t.Failed() || did.scripts < withRoles {
@@ -57,30 +62,6 @@ func TestCommands(t *testing.T) {
 	}
 	acted.compare(t)
 }
-
-// atOnce is how many scripts run at once, however many processors there are: most of the time a
-// script waits.
-const atOnce = 4
-
-// crowd is a test that runs its subtests side by side.
-type crowd struct {
-	*testing.T
-	slots chan struct{}
-	done  *sync.WaitGroup
-}
-
-func (c crowd) Run(name string, f func(testscript.T)) {
-	c.done.Go(func() {
-		c.slots <- struct{}{}
-		defer func() { <-c.slots }()
-		c.T.Run(name, func(t *testing.T) { f(crowd{T: t}) })
-	})
-}
-
-// Parallel does nothing: Run does that.
-func (c crowd) Parallel() {}
-
-func (c crowd) Verbose() bool { return testing.Verbose() }
 
 func TestASizeIsDigitsAndAUnit(t *testing.T) {
 	for in, want := range map[string]int64{"0": 0, "7": 7, "64KiB": 64 << 10, "100MiB": 100 << 20, "2 GiB": 2 << 30} {
