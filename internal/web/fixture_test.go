@@ -12,7 +12,6 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -175,8 +174,10 @@ type prompt struct {
 
 func (p prompt) Close() error {
 	err := p.Listener.Close()
-	for limit := time.Now().Add(20 * time.Millisecond); p.open() > 0 && time.Now().Before(limit); {
-		runtime.Gosched()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for looks := 20; looks > 0 && p.open() > 0; looks-- {
+		<-tick.C
 	}
 	return err
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/gas-restore/gas/internal/test/testenv"
 )
 
-// drainTime is how long the parts may take to end their work after a test. Then they give it back.
-// Without an end, the bridge would often wait five seconds for a connection that SNS opened and
-// never used: net/http does not see sooner that the connection is idle.
+// drainTime is how long the parts may take to end their work after a test. With more time, the
+// bridge often takes five seconds: net/http waits so long for a connection that SNS opened and
+// never used.
 const drainTime = time.Second
 
 // Up starts the whole service with the people, and runs it until the test ends. Its addresses are
