@@ -1,6 +1,9 @@
 // Stress runs the tests of packages again and again beside a load, with 1, 2, 4 and 8
 // processors in turn. A test fails here if it passes only on an idle machine, or only if
 // two goroutines happen to come in one order.
+//
+// More packages run at a time than there are processors, so each package is load for the
+// others. Loops that do nothing else than take time replace them when the last packages run.
 package main
 
 import (
@@ -20,10 +23,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // processors are what -test.cpu is set to, in turn.
@@ -36,6 +40,7 @@ var few = []string{"internal/test/e2e", "internal/test/sim", "internal/test/brow
 // options are the flags.
 type options struct {
 	rounds, load int
+	atOnce       int
 	limit        time.Duration
 	race         bool
 	tests        string
@@ -55,7 +60,8 @@ type pkg struct {
 func main() {
 	var o options
 	flag.IntVar(&o.rounds, "rounds", rounds(os.Getenv("STRESS_ROUNDS")), "how often each package's tests run; STRESS_ROUNDS, else 20; a quarter for "+strings.Join(few, ", "))
-	flag.IntVar(&o.load, "load", runtime.NumCPU(), "how many loops take processor time meanwhile")
+	flag.IntVar(&o.atOnce, "at-once", runtime.NumCPU()+2, "how many packages run at a time")
+	flag.IntVar(&o.load, "load", runtime.NumCPU(), "how many others run beside each package: other packages, or loops that take processor time where fewer packages are left")
 	flag.DurationVar(&o.limit, "limit", 10*time.Minute, "the longest that a round may take")
 	flag.BoolVar(&o.race, "race", false, "build the tests with the race detector")
 	flag.StringVar(&o.tests, "run", "", "the tests to run, as go test -run takes them")
@@ -104,15 +110,27 @@ func stress(ctx context.Context, w io.Writer, o options, patterns []string) (ok 
 		return false, err
 	}
 	defer os.Remove(o.logs) // only if nothing is in it
-	ok = true
-	for _, p := range pkgs {
-		if ctx.Err() != nil {
-			break
-		}
-		p.run(ctx, w, o, filepath.Join(bin, "a.test"))
-		ok = ok && p.failed == 0 && p.err == nil
-		fmt.Fprintf(os.Stderr, "%s: %d rounds, %d failures, %s\n", p.path, p.ran, p.failed, p.took.Round(time.Second))
+	out := &lines{w: w}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(o.load + 2)) // the loops must not hold us up
+	beside := load{others: o.load}
+	defer beside.end()
+	var all errgroup.Group
+	all.SetLimit(max(1, o.atOnce))
+	// Those with few rounds take longest, so they begin first.
+	order := slices.Clone(pkgs)
+	slices.SortStableFunc(order, func(a, b *pkg) int { return a.rounds - b.rounds })
+	for i, p := range order {
+		all.Go(func() error {
+			if ctx.Err() != nil {
+				return nil
+			}
+			p.run(ctx, out, &beside, o, filepath.Join(bin, strconv.Itoa(i)+".test"))
+			fmt.Fprintf(os.Stderr, "%s: %d rounds, %d failures, %s\n", p.path, p.ran, p.failed, p.took.Round(time.Second))
+			return nil
+		})
 	}
+	_ = all.Wait() // no function returns an error: a package keeps its own
+	ok = !slices.ContainsFunc(pkgs, func(p *pkg) bool { return p.failed > 0 || p.err != nil })
 	table(w, pkgs)
 	return ok && ctx.Err() == nil, ctx.Err()
 }
@@ -142,7 +160,7 @@ func list(ctx context.Context, rounds int, patterns []string) ([]*pkg, error) {
 }
 
 // run builds the package's tests and runs them beside the load.
-func (p *pkg) run(ctx context.Context, w io.Writer, o options, binary string) {
+func (p *pkg) run(ctx context.Context, w io.Writer, beside *load, o options, binary string) {
 	args := []string{"test", "-c", "-o", binary}
 	if o.race {
 		args = append(args, "-race")
@@ -152,8 +170,9 @@ func (p *pkg) run(ctx context.Context, w io.Writer, o options, binary string) {
 		fmt.Fprintf(w, "%s: its tests cannot be built: %v\n", p.path, p.err)
 		return
 	}
-	stop := burn(o.load)
-	defer stop()
+	defer os.Remove(binary)
+	beside.packages(1)
+	defer beside.packages(-1)
 	for i := range p.rounds {
 		n := processors[i%len(processors)]
 		began := time.Now()
@@ -198,22 +217,51 @@ func round(ctx context.Context, dir, binary string, cpu int, o options) ([]byte,
 	return log.Bytes(), err
 }
 
-// burn takes the time of n processors until it is stopped.
-func burn(n int) (stop func()) {
-	before := runtime.GOMAXPROCS(n + 2)
-	var done atomic.Bool
-	var all sync.WaitGroup
-	for range n {
-		all.Go(func() {
-			for !done.Load() {
+// load makes loops take processor time where fewer packages run than a package needs beside it.
+type load struct {
+	others int // that run beside each package
+
+	mu    sync.Mutex // guards what follows
+	runs  int        // packages
+	loops []context.CancelFunc
+	all   sync.WaitGroup
+}
+
+// packages adds n to the packages that run.
+func (l *load) packages(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.runs += n
+	want := 0
+	if l.runs > 0 {
+		want = max(0, l.others-(l.runs-1))
+	}
+	for ; len(l.loops) > want; l.loops = l.loops[1:] {
+		l.loops[0]()
+	}
+	for len(l.loops) < want {
+		ctx, stop := context.WithCancel(context.Background())
+		l.loops = append(l.loops, stop)
+		l.all.Go(func() {
+			for ctx.Err() == nil {
 			}
 		})
 	}
-	return func() {
-		done.Store(true)
-		all.Wait()
-		runtime.GOMAXPROCS(before)
-	}
+}
+
+// end waits until no loop takes time.
+func (l *load) end() { l.all.Wait() }
+
+// lines passes whole writes on, one at a time.
+type lines struct {
+	mu sync.Mutex // guards w
+	w  io.Writer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
 }
 
 var failLine = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)

@@ -40,7 +40,7 @@ func TestWhatFailsNowAndThenIsReportedAndWhatPassesIsCounted(t *testing.T) {
 	t.Chdir(dir)
 	var out strings.Builder
 	logs := filepath.Join(dir, "logs")
-	ok, err := stress(context.Background(), &out, options{rounds: 4, load: 1, limit: time.Minute, logs: logs}, []string{"./..."})
+	ok, err := stress(context.Background(), &out, options{rounds: 4, atOnce: 2, load: 1, limit: time.Minute, logs: logs}, []string{"./..."})
 	if ok || err != nil {
 		t.Errorf("got %t, %v, want that something failed", ok, err)
 	}
@@ -59,4 +59,15 @@ func TestWhatFailsNowAndThenIsReportedAndWhatPassesIsCounted(t *testing.T) {
 	if files, err := os.ReadDir(logs); err != nil || len(files) != 1 {
 		t.Errorf("%d logs (%v), want 1", len(files), err)
 	}
+}
+
+func TestSoManyOthersRunBesideEachPackage(t *testing.T) {
+	l := load{others: 2}
+	for _, step := range []struct{ n, loops int }{{1, 2}, {1, 1}, {1, 0}, {1, 0}, {-1, 0}, {-1, 1}, {-1, 2}, {-1, 0}} {
+		l.packages(step.n)
+		if len(l.loops) != step.loops {
+			t.Errorf("%d loops beside %d packages, want %d", len(l.loops), l.runs, step.loops)
+		}
+	}
+	l.end() // no loop is left
 }
