@@ -12,7 +12,7 @@ TAGS = alerts,awscontract,browser,disk,faults,firefox,natschart,peers,rehearse
 lint: ## gofmt, go vet, staticcheck, go mod tidy, the words
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "not gofmt'ed"; exit 1; }
 	go vet -tags $(TAGS) ./...
-	go tool staticcheck -tags $(TAGS) ./...
+	GOGC=400 go tool staticcheck -tags $(TAGS) ./... # a quarter quicker, for 1.4 GB in place of 0.8
 	go mod tidy -diff
 	go test ./internal/test/words
 
