@@ -367,3 +367,21 @@ func TestWhatChangesNothingIsNotWritten(t *testing.T) {
 		}
 	}
 }
+
+func TestOnlyAStoreThatForgetsOutputsHasOldIntents(t *testing.T) {
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	r := &Requester{Now: func() time.Time { return now }}
+	for _, c := range []struct {
+		class archive.Class
+		age   time.Duration
+		want  bool
+	}{
+		{archive.Vault, 23 * time.Hour, false}, {archive.Vault, 23*time.Hour + 1, true},
+		{archive.Instant, 0, false}, {archive.Instant, 1000 * time.Hour, false},
+	} {
+		job := archive.Job{Copy: archive.Copy{Class: c.class}, Intent: &archive.Intent{At: now.Add(-c.age)}}
+		if got := r.outlived(job); got != c.want {
+			t.Errorf("an intent of %s, %s old, is outlived: %t, want %t", c.class, c.age, got, c.want)
+		}
+	}
+}

@@ -50,7 +50,6 @@ func (r *Requester) entitled(ctx context.Context, job archive.Job) (gate.Answer,
 	if err == nil && answer.Action == gate.Drop {
 		// The plan may have been opened within this second. So the account is read again
 		// before the task is dropped.
-		r.accounts.forget(job.UserID)
 		return ask(r.Accounts.Account(ctx, job.UserID))
 	}
 	return answer, account, err

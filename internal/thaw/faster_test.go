@@ -1,6 +1,9 @@
 package thaw_test
 
 import (
+	"context"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +16,7 @@ import (
 	localaws "github.com/gas-restore/gas/internal/local/aws"
 	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/internal/thaw"
+	"github.com/gas-restore/gas/pkg/events"
 )
 
 // mover moves retrievals to faster tiers, beside a stand-in.
@@ -198,5 +202,106 @@ func TestAnOrderForAFasterTierLeavesAnotherRetrievalAlone(t *testing.T) {
 	all, _, err := m.AWS.Catalog.Spent(t.Context(), m.Now().UTC().Format(time.DateOnly), "u")
 	if n := m.paid(); n != 1 || all != 0 || err != nil {
 		t.Errorf("S3 billed %d retrievals, and %s is entered into the budgets, %v; want 1 and nothing", n, all, err)
+	}
+}
+
+// TestAnOrderForAFasterTierEndsWithTheErrorOfTheCallThatFailed breaks each call. Whatever fails,
+// the bill is never too low.
+func TestAnOrderForAFasterTierEndsWithTheErrorOfTheCallThatFailed(t *testing.T) {
+	injected := func(kind fault.Kind) error { return fault.New(kind, errors.New("injected")) }
+	lost := errors.New("lost")
+	for _, c := range []struct {
+		name   string
+		ports  fasterPorts
+		tier   archive.Tier // in the catalog before
+		want   thaw.Move
+		says   []string
+		billed bool
+	}{
+		{name: "the budgets", ports: fasterPorts{spend: lost}, says: []string{"lost"}},
+		{name: "the catalog", ports: fasterPorts{save: lost}, says: []string{"lost"}},
+		{name: "the catalog, and then the budgets", ports: fasterPorts{save: lost, back: errors.New("gone")}, says: []string{"lost", "gone"}},
+		{name: "the store refuses the archive", ports: fasterPorts{store: injected(fault.Invalid)}, says: []string{"injected"}},
+		{name: "the store throttles", ports: fasterPorts{store: injected(fault.Throttled)}, says: []string{"injected"}},
+		{name: "the store throttles, and the catalog fails", ports: fasterPorts{store: injected(fault.Throttled), undo: lost, back: errors.New("gone")}, says: []string{"injected", "lost", "gone"}, billed: true},
+		{name: "the store throttles, and the file is back", ports: fasterPorts{store: injected(fault.Throttled), undo: injected(fault.Conflict)}, says: []string{"injected"}, billed: true},
+		{name: "nobody knows", ports: fasterPorts{store: injected(fault.Transient)}, says: []string{"nobody knows", "injected"}, billed: true},
+		{name: "an order that was written before", tier: archive.Expedited, ports: fasterPorts{store: injected(fault.Transient)}, want: thaw.AsFast, says: []string{"injected"}},
+		{name: "an order that was carried out before", tier: archive.Expedited, ports: fasterPorts{store: injected(fault.Conflict)}, want: thaw.AsFast},
+		{name: "an order that the store takes now", tier: archive.Expedited, want: thaw.AsFast},
+	} {
+		ports := c.ports
+		f := &thaw.Faster{Catalog: &ports, Store: &ports, Budgets: &ports, Prices: cost.Public().In("us-east-1"), Now: time.Now}
+		job := archive.Job{ID: "j1", UserID: "u", ArchiveID: "a", RetrievalID: "r", Tier: archive.Standard, ArchiveSize: 1 << 30, Copy: archive.Copy{Bucket: "b", Key: "k", Class: archive.Glacier}}
+		if c.tier != "" {
+			job.Tier = c.tier
+		}
+		move, _, err := f.Move(t.Context(), job, archive.Expedited)
+		if move != c.want || (err == nil) != (len(c.says) == 0) || (ports.bill > 0) != c.billed {
+			t.Errorf("%s: got %q, %v, and %s is billed; want %q", c.name, move, err, ports.bill, c.want)
+		}
+		for _, says := range c.says {
+			if err != nil && !strings.Contains(err.Error(), says) {
+				t.Errorf("%s: got %v, want it to say %q", c.name, err, says)
+			}
+		}
+	}
+}
+
+// fasterPorts answers with these errors, and keeps what is on the bill.
+type fasterPorts struct {
+	thaw.Budgets
+	spend, back, save, undo, store error
+	bill                           archive.MicroUSD
+}
+
+func (p *fasterPorts) Spend(context.Context, archive.Spending) (string, error) { return "", p.spend }
+func (p *fasterPorts) Return(context.Context, archive.Spending) error          { return p.back }
+
+func (p *fasterPorts) SaveFaster(_ context.Context, _ archive.Job, _ archive.Tier, _ time.Time, cost archive.MicroUSD) error {
+	if p.save == nil {
+		p.bill += cost
+	}
+	return p.save
+}
+
+func (p *fasterPorts) TakeBackFaster(_ context.Context, _ archive.Job, _ archive.Tier, cost archive.MicroUSD) error {
+	if p.undo == nil {
+		p.bill -= cost
+	}
+	return p.undo
+}
+
+func (p *fasterPorts) Faster(context.Context, archive.Job, archive.Tier) (archive.Retrieval, error) {
+	return archive.Retrieval{}, p.store
+}
+
+func TestAPreviewOfAMoveNamesThePriceOfAMoveAlone(t *testing.T) {
+	f := &thaw.Faster{Prices: cost.Public().In("us-east-1"), AssumedSize: 5 << 30}
+	for _, c := range []struct {
+		name      string
+		class     archive.Class
+		from      archive.Tier
+		size      int64
+		retrieval events.RetrievalID
+		want      thaw.Move
+		bytes     int64 // that the price is of; -1 for no price
+	}{
+		{"it is not requested", archive.Glacier, "", 1 << 30, "", thaw.NotRequested, -1},
+		{"it moves", archive.Glacier, archive.Standard, 1 << 30, "r", thaw.Moved, 1 << 30},
+		{"zero bytes move", archive.Glacier, archive.Standard, 0, "r", thaw.Moved, 0},
+		{"nobody knows its size", archive.Glacier, archive.Standard, -1, "r", thaw.Moved, 5 << 30},
+		{"it is as fast", archive.Glacier, archive.Expedited, 1 << 30, "r", thaw.AsFast, -1},
+		{"a vault moves nothing", archive.Vault, archive.Standard, 1 << 30, "r", thaw.Fixed, -1},
+	} {
+		job := archive.Job{RetrievalID: c.retrieval, Tier: c.from, ArchiveSize: c.size, Copy: archive.Copy{Class: c.class}}
+		move, price := f.Preview(job, archive.Expedited)
+		var want archive.MicroUSD
+		if c.bytes >= 0 {
+			want = f.Prices.Of(c.class, archive.Expedited, 1, c.bytes)
+		}
+		if move != c.want || price != want {
+			t.Errorf("%s: got %q for %s, want %q for %s", c.name, move, price, c.want, want)
+		}
 	}
 }

@@ -78,3 +78,21 @@ func TestATaskOfAFileThatIsNotTheFirstAnyMoreLeavesItToTheOrdinaryTask(t *testin
 	}
 	request("the user left Premium")
 }
+
+// The requester looked at the account of a Free user for the file that the user wanted first. The
+// user upgrades within the same second.
+func TestAnAccountThatIsASecondOldDropsNoTask(t *testing.T) {
+	b := newFixture(t)
+	b.Account("u", archive.Free)
+	e := b.task(b.Archive("u", "j1", []byte("result")))
+	first := e
+	first.First = true
+	var out testenv.Emitted
+	if err := b.Request(t.Context(), first, out.Emit); err != nil || len(b.retrievals(t)) != 0 {
+		t.Fatalf("%v, %d retrievals for a Free user", err, len(b.retrievals(t)))
+	}
+	b.OpenPlan("u")
+	if err := b.Request(t.Context(), e, out.Emit); err != nil || len(b.retrievals(t)) != 1 {
+		t.Errorf("%v, %d retrievals, want 1", err, len(b.retrievals(t)))
+	}
+}
