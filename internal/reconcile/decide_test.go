@@ -25,7 +25,7 @@ func TestEachOverdueJobHasItsMessageAndItsNextLook(t *testing.T) {
 		name      string
 		job       func(*archive.Job)
 		prepare   func(*desk)
-		glacier   *archive.Retrieval // what Glacier says of r1; nil if it knows nothing
+		glacier   *archive.Retrieval // Glacier's answer about r1; nil if it knows nothing
 		published []string
 		writes    []string
 		found     Finding
@@ -201,7 +201,9 @@ func TestAnErrorAboutOneJobIsToldAndTheOthersAreSeenTo(t *testing.T) {
 	run := func(t *testing.T, life *testenv.Life) (*desk, Report, error) {
 		d := newDesk(life)
 		d.on(
-			job("brought-back", func(j *archive.Job) { j.ArchiveID, j.Due, j.Intent = "", noon.Add(-time.Hour), &archive.Intent{Token: "t"} }),
+			job("brought-back", func(j *archive.Job) {
+				j.ArchiveID, j.Due, j.Intent = "", noon.Add(-time.Hour), &archive.Intent{Token: "t"}
+			}),
 			job("interrupted", func(j *archive.Job) { j.Due, j.Intent = noon.Add(-time.Hour), &archive.Intent{Token: "t"} }),
 			job("ordered", func(j *archive.Job) { j.Due, j.Ordered = noon.Add(-time.Hour), true }),
 			job("unheard", func(j *archive.Job) { overdue(j, "r1") }),
@@ -237,13 +239,13 @@ func TestAnErrorAboutOneJobIsToldAndTheOthersAreSeenTo(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := map[Action]int{Clear: 1, Ask: 2, Complete: 1, Flag: 1, Plan: 2, Tell: 1}; fmt.Sprint(all.Done) != fmt.Sprint(want) || all.Due != 6 || all.Plans != 4 || all.Closed != 1 || all.Archives != 2 {
-		t.Fatalf("a sweep did %v of %d, looked at %d plans, closed %d, and audited %d; want %v\n%s", all.Done, all.Due, all.Plans, all.Closed, all.Archives, want, d.lines.String())
+		t.Fatalf("a sweep did %v of %d, checked %d plans, closed %d, and audited %d; want %v\n%s", all.Done, all.Due, all.Plans, all.Closed, all.Archives, want, d.lines.String())
 	}
 	calls := life.Calls()
 	for i := range calls {
 		life := testenv.Life{At: i, How: testenv.ErrorBefore}
 		_, r, err := run(t, &life)
-		call := life.Broke() // plans are looked at side by side, so it need not be the same call
+		call := life.Broke() // plans are checked side by side, so it need not be the same call
 		if err == nil || !strings.Contains(err.Error(), call+": injected") || !strings.Contains(r.Error, call) {
 			t.Errorf("call %d, %s, fails, and the sweep says %v", i+1, call, err)
 		}

@@ -76,7 +76,9 @@ func (d *desk) do(name string, f func()) error {
 	})
 }
 
-func (d *desk) note(format string, args ...any) { d.writes = append(d.writes, fmt.Sprintf(format, args...)) }
+func (d *desk) note(format string, args ...any) {
+	d.writes = append(d.writes, fmt.Sprintf(format, args...))
+}
 
 // read is note for a call that is made without the lock.
 func (d *desk) read(format string, args ...any) {
@@ -146,7 +148,10 @@ func (d *desk) AccountsOf(_ context.Context, ids []events.UserID) (accounts map[
 }
 
 func (d *desk) page(name, key string) (jobs []archive.Job, next string, err error) {
-	time.Sleep(d.late)
+	d.mu.Lock()
+	late := d.late
+	d.mu.Unlock()
+	time.Sleep(late)
 	err = d.do(name, func() { jobs, next = d.pages[key], d.next[key] })
 	if err == nil && jobs == nil && strings.HasSuffix(key, "odd") {
 		err = fault.Errorf(fault.Invalid, "a cursor that is none")
@@ -179,7 +184,7 @@ func (d *desk) OpenPlan(_ context.Context, a archive.Account, p archive.Plan) er
 }
 
 func (d *desk) PlanLooked(_ context.Context, user events.UserID, plan string, emptySince, due time.Time) error {
-	return d.do("PlanLooked", func() { d.note("looked at %s, empty since %s, due %s", plan, at(emptySince), at(due)) })
+	return d.do("PlanLooked", func() { d.note("checked %s, empty since %s, due %s", plan, at(emptySince), at(due)) })
 }
 
 func (d *desk) ClosePlan(_ context.Context, user events.UserID, plan archive.Plan, closed time.Time) error {

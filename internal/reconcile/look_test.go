@@ -42,14 +42,14 @@ func TestEachLookAtAPlanWritesWhatItSaw(t *testing.T) {
 		j := job("j", func(j *archive.Job) { overdue(j, "r"); j.Due = due })
 		d.jobs["j"], d.pages["u/"] = j, []archive.Job{j}
 	}
-	const first, looked = `read u from ""`, "looked at p, empty since never, due "
+	const first, looked = `read u from ""`, "checked p, empty since never, due "
 	for _, c := range []struct {
 		name      string
 		prepare   func(*desk)
 		published []string
 		writes    []string
 		found     map[Finding]int
-		plans     int // that were looked at
+		plans     int // that were checked
 		saved     map[string]string
 	}{
 		{name: "it is not due", prepare: func(d *desk) { d.planned(func(p *archive.Plan) { p.Due = noon.Add(1) }) }},
@@ -58,15 +58,15 @@ func TestEachLookAtAPlanWritesWhatItSaw(t *testing.T) {
 		{name: "it is held", plans: 1, prepare: func(d *desk) { d.planned(func(p *archive.Plan) { p.State = archive.PlanHeld }) },
 			published: []string{"upgraded u via sweep for p"}, writes: []string{looked + "1h0m0s"}},
 		{name: "nothing is in the vault", plans: 1, prepare: func(d *desk) { d.planned(nil) },
-			writes: []string{first, "looked at p, empty since 0s, due 3m0s"}},
+			writes: []string{first, "checked p, empty since 0s, due 3m0s"}},
 		{name: "nothing for less than three minutes", plans: 1, prepare: func(d *desk) { d.planned(func(p *archive.Plan) { p.EmptySince = noon.Add(-3*time.Minute + 1) }) },
-			writes: []string{first, "looked at p, empty since -2m59.999999999s, due 1ns"}},
+			writes: []string{first, "checked p, empty since -2m59.999999999s, due 1ns"}},
 		{name: "nothing for three minutes", plans: 1, prepare: func(d *desk) { d.planned(func(p *archive.Plan) { p.EmptySince = noon.Add(-3 * time.Minute) }) },
 			writes: []string{first, "closed p at 0s"}},
 		{name: "nothing, and the statuses cannot be read", plans: 1, prepare: func(d *desk) {
 			d.planned(func(p *archive.Plan) { p.EmptySince = noon.Add(-time.Hour + 1) })
 			d.answers["LatestStatuses"] = errors.New("no answer")
-		}, writes: []string{first, "looked at p, empty since -59m59.999999999s, due 5m0s"}},
+		}, writes: []string{first, "checked p, empty since -59m59.999999999s, due 5m0s"}},
 		{name: "nothing, and the statuses cannot be read for an hour", plans: 1, prepare: func(d *desk) {
 			d.planned(func(p *archive.Plan) { p.EmptySince = noon.Add(-time.Hour) })
 			d.answers["LatestStatuses"] = errors.New("no answer")
@@ -151,7 +151,7 @@ func TestEachLookAtAPlanWritesWhatItSaw(t *testing.T) {
 			d.values[kvKey("plan."+events.Token("u"))] = `x`
 			onItsWay(d, noon.Add(time.Hour))
 		}, writes: []string{first, looked + "15m0s"}},
-		{name: "six pages, of which all is on its way", plans: 1, prepare: func(d *desk) {
+		{name: "six pages, and all is on its way", plans: 1, prepare: func(d *desk) {
 			d.planned(nil)
 			onItsWay(d, noon.Add(time.Hour))
 			for i, cursor := range []string{"", "1", "2", "3", "4", "5"} {
@@ -618,7 +618,9 @@ func TestALeaderThatStopsEndsItsSweepFirst(t *testing.T) {
 		var r *running
 		r = start(t, c, nil)
 		synctest.Wait()
+		r.desk.mu.Lock()
 		r.desk.late = time.Minute // a page of the audit, which begins anew after an hour
+		r.desk.mu.Unlock()
 		time.Sleep(time.Hour + time.Second)
 		stopped := time.Now()
 		r.end()

@@ -21,7 +21,7 @@ import (
 type answers struct {
 	thaw.Vault
 	errs  []error
-	tiers []archive.Tier // that were asked for
+	tiers []archive.Tier // of the requests
 }
 
 func (v *answers) Retrieve(ctx context.Context, job archive.Job, tier archive.Tier) (archive.Retrieval, error) {

@@ -98,7 +98,7 @@ func TestTheErrorOfEachCallIsTheErrorOfItsTask(t *testing.T) {
 			b.BroughtBack("j1", []byte("result"))
 		}},
 		{name: "a copy that can be read at once", class: archive.Instant, calls: []string{"Vault.Retrieve", "Completions.Publish"}},
-		{name: "a copy in S3 whose retrieval is adopted", class: archive.Glacier, again: true, calls: []string{"Vault.Describe", "Catalog.SaveRetrieval", "emit"}, prepare: func(t *testing.T, b *fixture, job archive.Job, _ *events.ThawRequested) {
+		{name: "a copy in S3, and its retrieval is adopted", class: archive.Glacier, again: true, calls: []string{"Vault.Describe", "Catalog.SaveRetrieval", "emit"}, prepare: func(t *testing.T, b *fixture, job archive.Job, _ *events.ThawRequested) {
 			if _, err := s3cold.New(b.Config, testenv.ColdID, 1).Retrieve(t.Context(), job, archive.Standard); err != nil {
 				t.Fatal(err)
 			}

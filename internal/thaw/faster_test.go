@@ -205,8 +205,8 @@ func TestAnOrderForAFasterTierLeavesAnotherRetrievalAlone(t *testing.T) {
 	}
 }
 
-// TestAnOrderForAFasterTierEndsWithTheErrorOfTheCallThatFailed breaks each call. Whatever fails,
-// the bill is never too low.
+// TestAnOrderForAFasterTierEndsWithTheErrorOfTheCallThatFailed breaks each call. The
+// bill is never too low.
 func TestAnOrderForAFasterTierEndsWithTheErrorOfTheCallThatFailed(t *testing.T) {
 	injected := func(kind fault.Kind) error { return fault.New(kind, errors.New("injected")) }
 	lost := errors.New("lost")
@@ -285,7 +285,7 @@ func TestAPreviewOfAMoveNamesThePriceOfAMoveAlone(t *testing.T) {
 		size      int64
 		retrieval events.RetrievalID
 		want      thaw.Move
-		bytes     int64 // that the price is of; -1 for no price
+		bytes     int64 // the size in the price; -1 for no price
 	}{
 		{"it is not requested", archive.Glacier, "", 1 << 30, "", thaw.NotRequested, -1},
 		{"it moves", archive.Glacier, archive.Standard, 1 << 30, "r", thaw.Moved, 1 << 30},

@@ -79,7 +79,7 @@ func TestATaskOfAFileThatIsNotTheFirstAnyMoreLeavesItToTheOrdinaryTask(t *testin
 	request("the user left Premium")
 }
 
-// The requester looked at the account of a Free user for the file that the user wanted first. The
+// The requester read the account of a Free user for the file that the user wanted first. The
 // user upgrades within the same second.
 func TestAnAccountThatIsASecondOldDropsNoTask(t *testing.T) {
 	b := newFixture(t)
