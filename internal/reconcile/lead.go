@@ -116,9 +116,7 @@ func (r *Runner) Run(ctx context.Context, drain <-chan struct{}) error {
 // claimedBy returns the name in a claim; empty if nobody claims to lead.
 func claimedBy(value []byte) string {
 	var c claim
-	if json.Unmarshal(value, &c) != nil {
-		return ""
-	}
+	_ = json.Unmarshal(value, &c) // a value that is no claim has no name
 	return c.Name
 }
 
@@ -137,7 +135,7 @@ func (r *Runner) sweepAll(ctx context.Context) {
 	if every <= 0 {
 		every = 5 * time.Minute
 	}
-	for {
+	for ctx.Err() == nil {
 		report, err := r.Sweeper.Sweep(ctx)
 		if ctx.Err() != nil {
 			return
@@ -157,8 +155,5 @@ func (r *Runner) sweepAll(ctx context.Context) {
 			}
 		}
 		wait.For(ctx, every)
-		if ctx.Err() != nil {
-			return
-		}
 	}
 }

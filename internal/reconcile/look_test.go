@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -284,7 +285,7 @@ func TestPlansAreLookedAtForTwoMinutes(t *testing.T) {
 }
 
 func TestTheLastWordAboutEachFileIsRead(t *testing.T) {
-	for _, n := range []int{0, 1, 99, 100, 101, 200} {
+	for _, n := range []int{0, 1, 98, 99, 100, 101, 198, 200} {
 		d := newDesk(whole())
 		d.planned(func(p *archive.Plan) { p.EmptySince = noon.Add(-time.Hour) })
 		for i := range n {
@@ -429,6 +430,7 @@ type claims struct {
 	values   map[string]string
 	revision uint64
 	fails    error
+	refuses  error           // of Swap alone
 	swaps    []time.Duration // since began
 	began    time.Time
 }
@@ -459,8 +461,8 @@ func (c *claims) Put(_ context.Context, key string, value []byte) error {
 func (c *claims) Swap(_ context.Context, key string, value []byte, revision uint64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.fails != nil {
-		return c.fails
+	if err := cmp.Or(c.fails, c.refuses); err != nil {
+		return err
 	}
 	if _, there := c.values[key]; there && revision != c.revision {
 		return fault.Errorf(fault.Conflict, "another revision")
@@ -654,7 +656,7 @@ func TestASweepThatFailsIsToldAndItsEndToo(t *testing.T) {
 		r.desk.mu.Lock()
 		delete(r.desk.answers, "DuePlans")
 		r.desk.mu.Unlock()
-		time.Sleep(10 * time.Minute)
+		time.Sleep(25 * time.Minute)
 		r.end()
 		if failed, over := r.lines.With("the sweep did not see everything"), r.lines.With("the sweep sees everything again"); len(failed) != 3 || len(over) != 1 {
 			t.Errorf("the log says %q and %q", failed, over)
@@ -723,4 +725,57 @@ func TestWhatASweepRemembersIsOfOneOccasion(t *testing.T) {
 			t.Errorf("the place of plan %s is %q, %v; want %q", plan, at, err, want)
 		}
 	}
+}
+
+func TestAClaimThatIsReleasedIsTakenAtTheNextLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &claims{values: map[string]string{leadKey: `{"name":"they"}`}, revision: 1}
+		r := start(t, c, nil)
+		time.Sleep(time.Second)
+		c.set(func() { c.values[leadKey], c.revision = "{}", 2 })
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		same(t, "led", r.leads, []string{"true at 7.5s"})
+		// They take it, and we stop before we have seen that.
+		c.set(func() { c.values[leadKey], c.revision = `{"name":"they"}`, c.revision+1 })
+		r.end()
+		if c.values[leadKey] != `{"name":"they"}` {
+			t.Errorf("the claim of the other replica is %s", c.values[leadKey])
+		}
+	})
+}
+
+func TestAReplicaThatCannotWriteItsClaimDoesNotLead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// Another replica may have been first at the same moment.
+		c := &claims{values: map[string]string{}, refuses: fault.New(fault.Conflict, errors.New("another revision"))}
+		r := start(t, c, nil)
+		time.Sleep(time.Minute)
+		r.end()
+		if len(r.leads) != 0 || len(r.sweeps) != 0 {
+			t.Errorf("it led %v, and swept %d times", r.leads, len(r.sweeps))
+		}
+	})
+}
+
+// A sweep that runs when another replica takes over ends before this replica can lead again. The
+// sweep is in a call that takes a minute.
+func TestTwoSweepsOfOneReplicaNeverRunAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &claims{values: map[string]string{}}
+		r := start(t, c, nil)
+		synctest.Wait()
+		r.desk.mu.Lock()
+		r.desk.late = time.Minute
+		r.desk.mu.Unlock()
+		time.Sleep(time.Hour + time.Second)
+		c.set(func() { c.values[leadKey], c.revision = `{"name":"they"}`, c.revision+1 })
+		time.Sleep(10 * time.Second)
+		c.set(func() { c.values[leadKey], c.revision = "{}", c.revision+1 })
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		// The call began at 1h0m0s. The look after it finds the claim released.
+		same(t, "led", r.leads, []string{"true at 0s", "false at 1h0m7.5s", "true at 1h1m7.5s"})
+		r.end()
+	})
 }
