@@ -63,9 +63,10 @@ func (d *desk) sweeper() *Sweeper {
 		Now: func() time.Time { return noon.Add(time.Since(began)) }}
 }
 
-// do makes the call called name.
-func (d *desk) do(name string, f func()) error {
-	return d.Call(name, func() error {
+// do makes the call called name. about tells it from other calls with the name: which one comes
+// first is not the same each time.
+func (d *desk) do(name string, about any, f func()) error {
+	return d.Call(fmt.Sprintf("%s(%v)", name, about), func() error {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		if err := d.answers[name]; err != nil {
@@ -97,7 +98,7 @@ func at(t time.Time) string {
 
 func (d *desk) DueJobs(_ context.Context, by time.Time) iter.Seq2[events.JobID, error] {
 	return func(yield func(events.JobID, error) bool) {
-		if err := d.do("DueJobs", func() {}); err != nil {
+		if err := d.do("DueJobs", "", func() {}); err != nil {
 			yield("", err)
 			return
 		}
@@ -111,7 +112,7 @@ func (d *desk) DueJobs(_ context.Context, by time.Time) iter.Seq2[events.JobID, 
 
 func (d *desk) DuePlans(_ context.Context, by time.Time) iter.Seq2[events.UserID, error] {
 	return func(yield func(events.UserID, error) bool) {
-		if err := d.do("DuePlans", func() {}); err != nil {
+		if err := d.do("DuePlans", "", func() {}); err != nil {
 			yield("", err)
 			return
 		}
@@ -124,7 +125,7 @@ func (d *desk) DuePlans(_ context.Context, by time.Time) iter.Seq2[events.UserID
 }
 
 func (d *desk) JobsOf(_ context.Context, ids []events.JobID) (jobs map[events.JobID]archive.Job, err error) {
-	err = d.do("JobsOf", func() {
+	err = d.do("JobsOf", ids, func() {
 		jobs = map[events.JobID]archive.Job{}
 		for _, id := range ids {
 			if job, there := d.jobs[id]; there {
@@ -136,7 +137,7 @@ func (d *desk) JobsOf(_ context.Context, ids []events.JobID) (jobs map[events.Jo
 }
 
 func (d *desk) AccountsOf(_ context.Context, ids []events.UserID) (accounts map[events.UserID]archive.Account, err error) {
-	err = d.do("AccountsOf", func() {
+	err = d.do("AccountsOf", ids, func() {
 		accounts = map[events.UserID]archive.Account{}
 		for _, id := range ids {
 			if a, there := d.accounts[id]; there {
@@ -152,7 +153,7 @@ func (d *desk) page(name, key string) (jobs []archive.Job, next string, err erro
 	late := d.late
 	d.mu.Unlock()
 	time.Sleep(late)
-	err = d.do(name, func() { jobs, next = d.pages[key], d.next[key] })
+	err = d.do(name, key, func() { jobs, next = d.pages[key], d.next[key] })
 	if err == nil && jobs == nil && strings.HasSuffix(key, "odd") {
 		err = fault.Errorf(fault.Invalid, "a cursor that is none")
 	}
@@ -170,30 +171,30 @@ func (d *desk) ArchivedScan(_ context.Context, cursor string) ([]archive.Job, st
 }
 
 func (d *desk) Nudged(_ context.Context, job archive.Job, again time.Time, inOrder bool) error {
-	return d.do("Nudged", func() { d.note("nudged %s until %s, in order: %t", job.ID, at(again), inOrder) })
+	return d.do("Nudged", job.ID, func() { d.note("nudged %s until %s, in order: %t", job.ID, at(again), inOrder) })
 }
 
 func (d *desk) ClearLeftovers(_ context.Context, job archive.Job) error {
-	return d.do("ClearLeftovers", func() { d.note("cleared %s", job.ID) })
+	return d.do("ClearLeftovers", job.ID, func() { d.note("cleared %s", job.ID) })
 }
 
 func (d *desk) OpenPlan(_ context.Context, a archive.Account, p archive.Plan) error {
-	return d.do("OpenPlan", func() {
+	return d.do("OpenPlan", a.ID, func() {
 		d.note("opened for %s, %s, upgraded %s, due %s", a.ID, p.Why, at(p.UpgradedAt), at(p.Due))
 	})
 }
 
 func (d *desk) PlanLooked(_ context.Context, user events.UserID, plan string, emptySince, due time.Time) error {
-	return d.do("PlanLooked", func() { d.note("checked %s, empty since %s, due %s", plan, at(emptySince), at(due)) })
+	return d.do("PlanLooked", plan, func() { d.note("checked %s, empty since %s, due %s", plan, at(emptySince), at(due)) })
 }
 
 func (d *desk) ClosePlan(_ context.Context, user events.UserID, plan archive.Plan, closed time.Time) error {
-	return d.do("ClosePlan", func() { d.note("closed %s at %s", plan.ID, at(closed)) })
+	return d.do("ClosePlan", plan.ID, func() { d.note("closed %s at %s", plan.ID, at(closed)) })
 }
 
 func (d *desk) Describe(_ context.Context, job archive.Job) (r archive.Retrieval, err error) {
 	there := false
-	err = d.do("Describe", func() { r, there = d.glacier[job.RetrievalID] })
+	err = d.do("Describe", job.RetrievalID, func() { r, there = d.glacier[job.RetrievalID] })
 	if err == nil && !there {
 		err = fault.Errorf(fault.NotFound, "no such retrieval")
 	}
@@ -202,7 +203,7 @@ func (d *desk) Describe(_ context.Context, job archive.Job) (r archive.Retrieval
 
 func (d *desk) Retrievals(ctx context.Context, _ []archive.Job, turn func(context.Context) error) iter.Seq2[archive.Retrieval, error] {
 	return func(yield func(archive.Retrieval, error) bool) {
-		if err := d.do("Retrievals", func() {}); err != nil {
+		if err := d.do("Retrievals", "", func() {}); err != nil {
 			yield(archive.Retrieval{}, err)
 			return
 		}
@@ -219,7 +220,7 @@ func (d *desk) Retrievals(ctx context.Context, _ []archive.Job, turn func(contex
 }
 
 func (d *desk) Waiting(_ context.Context, e events.Event) (waits bool, err error) {
-	err = d.do("Waiting", func() { waits = d.waiting[e.Subject()] })
+	err = d.do("Waiting", e.Subject(), func() { waits = d.waiting[e.Subject()] })
 	return waits, err
 }
 
@@ -228,12 +229,12 @@ func (d *desk) Dead(_ context.Context, e events.Event) (bool, error) {
 }
 
 func (d *desk) Publish(_ context.Context, e events.Event) error {
-	return d.do("Publish", func() { d.published = append(d.published, e) })
+	return d.do("Publish", e.Subject(), func() { d.published = append(d.published, e) })
 }
 
-func (d *desk) LatestStatuses(context.Context, events.UserID) iter.Seq2[events.StatusChanged, error] {
+func (d *desk) LatestStatuses(_ context.Context, user events.UserID) iter.Seq2[events.StatusChanged, error] {
 	return func(yield func(events.StatusChanged, error) bool) {
-		if err := d.do("LatestStatuses", func() {}); err != nil {
+		if err := d.do("LatestStatuses", user, func() {}); err != nil {
 			yield(events.StatusChanged{}, err)
 			return
 		}
@@ -249,7 +250,7 @@ func (d *desk) LatestStatuses(context.Context, events.UserID) iter.Seq2[events.S
 type bucketOf struct{ d *desk }
 
 func (b bucketOf) Get(_ context.Context, key string) (value []byte, revision uint64, err error) {
-	err = b.d.do("Get", func() { value = []byte(b.d.values[key]) })
+	err = b.d.do("Get", key, func() { value = []byte(b.d.values[key]) })
 	if err == nil && len(value) == 0 {
 		err = fault.Errorf(fault.NotFound, "no value")
 	}
@@ -257,7 +258,7 @@ func (b bucketOf) Get(_ context.Context, key string) (value []byte, revision uin
 }
 
 func (b bucketOf) Put(_ context.Context, key string, value []byte) error {
-	return b.d.do("Put", func() { b.d.values[key] = string(value) })
+	return b.d.do("Put", key, func() { b.d.values[key] = string(value) })
 }
 
 func (b bucketOf) Swap(context.Context, string, []byte, uint64) error {

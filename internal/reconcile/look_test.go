@@ -87,6 +87,7 @@ func TestEachLookAtAPlanWritesWhatItSaw(t *testing.T) {
 		{name: "the plan's message waits", plans: 1, prepare: func(d *desk) {
 			d.planned(nil)
 			d.idle("u/", 0, 2)
+			d.next["u/"] = "1" // another page is not read
 			d.waiting[events.UserUpgraded{UserID: "u"}.Subject()] = true
 		}, writes: []string{first, looked + "5m0s"}, found: map[Finding]int{InOrder: 1}},
 		{name: "each task waits", plans: 1, prepare: func(d *desk) {
@@ -117,6 +118,25 @@ func TestEachLookAtAPlanWritesWhatItSaw(t *testing.T) {
 			change("j0003", func(j *archive.Job) { j.Intent = &archive.Intent{} })
 			change("j0004", func(j *archive.Job) { j.History.NotBefore = noon.Add(-10*time.Minute + 1) })
 		}, writes: []string{first, looked + "5m0s"}, found: map[Finding]int{InOrder: 5}},
+		{name: "those of two pages changed meanwhile", plans: 1, prepare: func(d *desk) {
+			d.planned(nil)
+			d.idle("u/", 0, 1)
+			d.idle("u/1", 1, 1)
+			d.next["u/"] = "1"
+			clear(d.jobs)
+		}, writes: []string{first, `read u from "1"`, looked + "5m0s"}, found: map[Finding]int{InOrder: 2}},
+		{name: "the first was made up for a moment ago", plans: 1, prepare: func(d *desk) {
+			d.planned(nil)
+			d.idle("u/", 0, 2)
+			d.values[kvKey("job."+events.Token("j0000"))] = `{"about":"p.archive-j0000","times":1,"at":"2026-11-28T11:45:00.000000001Z"}`
+		}, published: []string{"upgraded u via sweep for p"}, writes: []string{first, looked + "5m0s"}, found: map[Finding]int{Unplanned: 2},
+			saved: map[string]string{"job.j0000": "p.archive-j0000, 1 times", "job.j0001": "p.archive-j0001, 1 times"}},
+		{name: "a dead letter of the first is new", plans: 1, prepare: func(d *desk) {
+			d.planned(nil)
+			d.idle("u/", 0, 2)
+			d.dead[events.ThawRequested{JobID: "j0000", UserID: "u"}.Subject()] = true
+		}, published: []string{"upgraded u via sweep for p"}, writes: []string{first, looked + "5m0s"}, found: map[Finding]int{Stopped: 1, Unplanned: 1},
+			saved: map[string]string{"job.j0000": "p.archive-j0000, 1 times", "job.j0001": "p.archive-j0001, 1 times"}},
 		{name: "its pause is over for as long as the slack", plans: 1, prepare: func(d *desk) {
 			d.planned(nil)
 			d.idle("u/", 0, 1)
@@ -350,6 +370,9 @@ func TestTheAuditOpensPlansOnlyForWhoHasNone(t *testing.T) {
 		got := d.briefly()
 		for i := range got {
 			got[i], _, _ = strings.Cut(got[i], "audit-")
+			if id := d.published[i].(events.UserUpgraded).ID; !strings.HasPrefix(id, "sweep-0-") || len(d.lines.With("times=1")) != 1 {
+				t.Errorf("%s: message %q; log: %s", c.name, id, d.lines.String())
+			}
 		}
 		same(t, c.name+": published", got, published)
 		same(t, c.name+": written", d.writes[1:], writes)
@@ -372,11 +395,11 @@ func TestTheAuditGoesOnWhereItWasOnceAnHour(t *testing.T) {
 			d.next["/"+cursor] = fmt.Sprint(i + 1)
 		}
 	}
-	for _, step := range []struct {
+	for i, step := range []struct {
 		at   time.Duration
 		want string // the cursors that are read
 	}{
-		{0, `"" "1" "2" "3"`}, {5 * time.Minute, `"4" "5" "6" "7"`}, {10 * time.Minute, `"8"`}, {15 * time.Minute, ""}, {time.Hour - 1, ""},
+		{0, `"" "1" "2" "3"`}, {0, `"4" "5" "6" "7"`}, {0, `"8"`}, {0, ""}, {15 * time.Minute, ""}, {time.Hour - 1, ""},
 		{time.Hour, `"" "1" "2" "3"`}, {5 * time.Hour, `"4" "5" "6" "7"`}, {5*time.Hour + 5*time.Minute, `"8"`}, {5*time.Hour + 10*time.Minute, `"" "1" "2" "3"`},
 		{-time.Hour, `"4" "5" "6" "7"`}, {-time.Hour, `"8"`}, {-time.Hour, `"" "1" "2" "3"`},
 	} {
@@ -386,7 +409,7 @@ func TestTheAuditGoesOnWhereItWasOnceAnHour(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := strings.ReplaceAll(strings.Join(d.writes, " "), "scan from ", ""); got != step.want {
-			t.Errorf("%s after noon: read %s, want %s", step.at, got, step.want)
+			t.Errorf("step %d, %s after noon: read %s, want %s", i+1, step.at, got, step.want)
 		}
 	}
 	// A cursor that is none begins the audit anew, with the next sweep that may.
@@ -778,4 +801,48 @@ func TestTwoSweepsOfOneReplicaNeverRunAtOnce(t *testing.T) {
 		same(t, "led", r.leads, []string{"true at 0s", "false at 1h0m7.5s", "true at 1h1m7.5s"})
 		r.end()
 	})
+}
+
+func TestAPlanThatCouldNotBeWrittenIsToldThoughItsStatusesCannotBeRead(t *testing.T) {
+	d := newDesk(whole())
+	d.planned(func(p *archive.Plan) { p.EmptySince = noon.Add(-10 * time.Minute) })
+	d.answers["LatestStatuses"], d.answers["PlanLooked"] = errors.New("no statuses"), errors.New("no writes")
+	if r, err := d.swept(t, nil); err == nil || !strings.Contains(r.Error, "no statuses") || !strings.Contains(r.Error, "no writes") {
+		t.Errorf("got %v, want both errors", err)
+	}
+}
+
+func TestAnAuditThatFailsGoesOnFromItsPlace(t *testing.T) {
+	for _, call := range []string{"Get", "ArchivedScan", "AccountsOf", "Put"} {
+		d := newDesk(whole())
+		d.values[kvKey(auditKey)] = `{"began_at":"2026-11-28T10:00:00Z","cursor":"1"}`
+		d.pages["/1"], d.next["/1"] = []archive.Job{job("j", nil)}, "2"
+		d.answers[call] = errors.New("no answer")
+		r, err := d.swept(t, nil)
+		if err == nil || strings.Count(r.Error, "audit: ") != 1 || !strings.Contains(d.values[kvKey(auditKey)], `"cursor":"1"`) {
+			t.Errorf("%s fails: %v; the place is %s", call, err, d.values[kvKey(auditKey)])
+		}
+	}
+}
+
+func TestASweepMakesNoCallThatItNeedNot(t *testing.T) {
+	// After a call that failed, the rest is left to the next sweep.
+	d := newDesk(whole())
+	for i := range 250 {
+		d.plans = append(d.plans, events.UserID(fmt.Sprint("u", i)))
+	}
+	d.answers["AccountsOf"] = errors.New("no answer")
+	if r, err := d.swept(t, nil); err == nil || r.Calls != 1 {
+		t.Errorf("%v, with %d calls, want 1", err, r.Calls)
+	}
+	// If all tasks wait, the jobs are not read.
+	d = newDesk(whole())
+	d.planned(nil)
+	d.idle("u/", 0, 2)
+	for id := range d.jobs {
+		d.waiting[events.ThawRequested{JobID: id, UserID: "u"}.Subject()] = true
+	}
+	if r, err := d.swept(t, nil); err != nil || r.Calls != 1 {
+		t.Errorf("%v, with %d calls, want 1, for the account", err, r.Calls)
+	}
 }
