@@ -37,6 +37,12 @@ func TestEachOverdueJobHasItsMessageAndItsNextLook(t *testing.T) {
 		{name: "the job is gone", job: taken, prepare: func(d *desk) { delete(d.jobs, "j") }, calls: 1},
 		{name: "due by the slack", job: func(j *archive.Job) { taken(j); j.Due = noon.Add(-10 * time.Minute) }, glacier: &archive.Retrieval{ID: "r1", Status: archive.InProgress, Tier: archive.Standard},
 			writes: []string{"nudged j until 15m0s, in order: true"}, found: InOrder, calls: 2},
+		{name: "it was put in order, and the index is behind", job: taken, prepare: func(d *desk) { j := d.jobs["j"]; j.Due = time.Time{}; d.jobs["j"] = j }, calls: 1},
+		{name: "a dead letter stands, and Glacier is at work", job: taken, glacier: &archive.Retrieval{ID: "r1", Status: archive.InProgress, Tier: archive.Standard},
+			prepare: func(d *desk) { d.dead[events.RetrievalCompleted{JobID: "j"}.Subject()] = true },
+			writes:  []string{"nudged j until 15m0s, in order: true"}, found: InOrder, calls: 2},
+		{name: "a dead letter stands, and Glacier has forgotten it", job: taken, prepare: func(d *desk) { d.dead[events.RetrievalCompleted{JobID: "j"}.Subject()] = true },
+			published: []string{"completed sweep-0-r1 Failed Glacier does not know the retrieval any more of archive-j:  "}, writes: []string{"nudged j until 24h0m0s, in order: false"}, found: Stopped, done: GiveBack, calls: 2},
 		{name: "its notification waits", job: taken, prepare: func(d *desk) { d.waiting[events.RetrievalCompleted{JobID: "j"}.Subject()] = true },
 			writes: []string{"nudged j until 15m0s, in order: true"}, found: InOrder, calls: 1},
 		{name: "it is done, and nobody said so", job: taken,
@@ -95,6 +101,11 @@ func TestEachOverdueJobHasItsMessageAndItsNextLook(t *testing.T) {
 			same(t, "published", d.briefly(), c.published)
 			d.writes = slices.DeleteFunc(d.writes, func(s string) bool { return strings.HasPrefix(s, "scan") })
 			same(t, "written", d.writes, c.writes)
+			for _, e := range d.published {
+				if e, ok := e.(events.RetrievalCompleted); ok && c.glacier != nil && e.Size != max(c.glacier.Size, 0) {
+					t.Errorf("the size is %d, and Glacier says %d", e.Size, c.glacier.Size)
+				}
+			}
 			found, done := map[Finding]int{}, map[Action]int{}
 			if c.found != "" {
 				found[c.found] = 1
@@ -112,8 +123,7 @@ func TestEachOverdueJobHasItsMessageAndItsNextLook(t *testing.T) {
 	}
 }
 
-// TestALateRetrievalIsToldOfLessOften looks at one retrieval for two days, every quarter of an
-// hour.
+// TestALateRetrievalIsToldOfLessOften checks one retrieval for two days, every five minutes.
 func TestALateRetrievalIsToldOfLessOften(t *testing.T) {
 	life := whole()
 	d := newDesk(life)
@@ -129,7 +139,7 @@ func TestALateRetrievalIsToldOfLessOften(t *testing.T) {
 		if r.Done[Flag] > 0 {
 			told = append(told, now.Sub(noon))
 		}
-		now = now.Add(15 * time.Minute)
+		now = now.Add(5 * time.Minute)
 	}
 	var want []time.Duration
 	for at, n := time.Duration(0), 0; at < 50*time.Hour; n++ {
@@ -153,23 +163,24 @@ func TestManyOverdueRetrievalsAreReadFromTheList(t *testing.T) {
 		list    func(n int) []archive.Retrieval
 		fails   bool
 		calls   int // to Glacier
+		turns   int // of the list
 		unheard int
 		err     bool
 	}{
-		{"twenty are few", 20, nil, false, 20, 20, false},
+		{"twenty are few", 20, func(int) []archive.Retrieval { return []archive.Retrieval{of(0)} }, false, 20, 0, 20, false},
 		{"all are in the list", 21, func(n int) (all []archive.Retrieval) {
 			for i := range n + 50 {
 				all = append(all, of(i))
 			}
 			return all
-		}, false, 21, 21, false},
+		}, false, 21, 21, 21, false},
 		{"none is in a long list", 21, func(int) (all []archive.Retrieval) {
 			for i := range 50 {
 				all = append(all, of(1000+i))
 			}
 			return all
-		}, false, 21 + 21, 21, false},
-		{"the list cannot be read", 21, func(int) []archive.Retrieval { return nil }, true, 21, 21, true},
+		}, false, 21 + 21, 22, 21, false},
+		{"the list cannot be read", 21, func(int) []archive.Retrieval { return nil }, true, 21, 0, 21, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			life := whole()
@@ -178,9 +189,7 @@ func TestManyOverdueRetrievalsAreReadFromTheList(t *testing.T) {
 				d.on(job(events.JobID(fmt.Sprint("j", i)), func(j *archive.Job) { overdue(j, of(i).ID) }))
 				d.glacier[of(i).ID] = of(i)
 			}
-			if c.list != nil {
-				d.list = c.list(c.jobs)
-			}
+			d.list = c.list(c.jobs)
 			if c.fails {
 				d.answers["Retrievals"] = errors.New("no list")
 			}
@@ -188,8 +197,8 @@ func TestManyOverdueRetrievalsAreReadFromTheList(t *testing.T) {
 			if (err != nil) != c.err || r.Found[Unheard] != c.unheard || r.Done[Complete] != c.unheard || len(d.published) != c.unheard || r.Due != c.jobs {
 				t.Errorf("%v, found %v of %d, and did %v", err, r.Found, r.Due, r.Done)
 			}
-			if got := r.Calls - 1; got != c.calls { // one reads the jobs
-				t.Errorf("%d calls to Glacier, want %d", got, c.calls)
+			if got := r.Calls - 1; got != c.calls || d.turns != c.turns { // one reads the jobs
+				t.Errorf("%d calls to Glacier, and %d turns of the list; want %d and %d", got, d.turns, c.calls, c.turns)
 			}
 		})
 	}
@@ -208,11 +217,16 @@ func TestAnErrorAboutOneJobIsToldAndTheOthersAreSeenTo(t *testing.T) {
 			job("ordered", func(j *archive.Job) { j.Due, j.Ordered = noon.Add(-time.Hour), true }),
 			job("unheard", func(j *archive.Job) { overdue(j, "r1") }),
 			job("late", func(j *archive.Job) { overdue(j, "r2"); j.RetrievalRequestedAt = noon.Add(-100 * time.Hour) }),
+			job("in-order", func(j *archive.Job) { overdue(j, "r4") }),
+			job("brought-back-late", func(j *archive.Job) { overdue(j, "r5"); j.ArchiveID = "" }),
+			job("brought-back-stopped", func(j *archive.Job) { overdue(j, "r6"); j.ArchiveID = "" }),
 			job("waits", func(j *archive.Job) { overdue(j, "r3") }),
 			job("lost", nil), job("back", func(j *archive.Job) { j.ArchiveID, j.RestoredBy = "", "r0" }),
 		)
 		d.glacier["r1"] = archive.Retrieval{ID: "r1", Status: archive.Succeeded, Tier: archive.Standard}
 		d.glacier["r2"] = archive.Retrieval{ID: "r2", Status: archive.InProgress, Tier: archive.Standard}
+		d.glacier["r4"] = archive.Retrieval{ID: "r4", Status: archive.InProgress, Tier: archive.Standard}
+		d.dead[events.RetrievalCompleted{JobID: "brought-back-stopped"}.Subject()] = true
 		d.waiting[events.RetrievalCompleted{JobID: "waits"}.Subject()] = true
 		plan := func(user events.UserID, change func(*archive.Plan)) {
 			p := archive.Plan{ID: "plan-" + string(user), State: archive.PlanOpen, OpenedAt: noon.Add(-time.Hour), Due: noon.Add(-time.Minute)}
@@ -241,7 +255,7 @@ func TestAnErrorAboutOneJobIsToldAndTheOthersAreSeenTo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := map[Action]int{Clear: 1, Ask: 2, Complete: 1, Flag: 1, Plan: 2, Tell: 1}; fmt.Sprint(all.Done) != fmt.Sprint(want) || all.Due != 6 || all.Plans != 6 || all.Closed != 1 || all.Archives != 2 {
+	if want := map[Action]int{Clear: 2, Ask: 2, Complete: 1, Flag: 1, Plan: 2, Tell: 1}; fmt.Sprint(all.Done) != fmt.Sprint(want) || all.Due != 9 || all.Plans != 6 || all.Closed != 1 || all.Archives != 2 {
 		t.Fatalf("a sweep did %v of %d, checked %d plans, closed %d, and audited %d; want %v\n%s", all.Done, all.Due, all.Plans, all.Closed, all.Archives, want, d.lines.String())
 	}
 	for _, call := range life.Calls() {
@@ -278,8 +292,8 @@ func TestASweepThatIsStoppedSaysSo(t *testing.T) {
 	s := d.sweeper()
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	if r, err := s.Sweep(ctx); !errors.Is(err, context.Canceled) || len(d.published) != 0 || r.Calls != 0 {
-		t.Errorf("got %v, %d calls, published %v", err, r.Calls, d.briefly())
+	if r, err := s.Sweep(ctx); !errors.Is(err, context.Canceled) || len(d.published) != 0 || r.Calls != 0 || strings.Contains(fmt.Sprint(life.Calls()), "JobsOf") {
+		t.Errorf("got %v, %d calls, published %v; all calls: %v", err, r.Calls, d.briefly(), life.Calls())
 	}
 }
 
@@ -302,6 +316,50 @@ func TestAReportHasAtMostFiveErrors(t *testing.T) {
 		r, err := d.swept(t, nil)
 		if n := strings.Count(r.Error, "injected"); err == nil || n != 5 {
 			t.Errorf("without %v the report has %d errors, want 5: %v", broken, n, err)
+		}
+	}
+}
+
+// TestASweepMakesSoManyCallsAnHour has a hundred retrievals that no list has: a call for the jobs,
+// and one for each retrieval.
+func TestASweepMakesSoManyCallsAnHour(t *testing.T) {
+	for _, c := range []struct {
+		calls, retrievals int
+		took              time.Duration
+	}{
+		{0, 100, 41 * time.Second}, {-1, 100, 41 * time.Second}, {3600, 100, 41 * time.Second}, // sixty at once, and then one a second
+		{3600, 59, 0}, {3600, 60, time.Second}, {1, 1, time.Hour}, {30, 2, 4 * time.Minute}, {120, 3, time.Minute},
+	} {
+		d := newDesk(whole())
+		for i := range c.retrievals {
+			d.on(job(events.JobID(fmt.Sprint("j", i)), func(j *archive.Job) { overdue(j, events.RetrievalID(fmt.Sprint("r", i))) }))
+		}
+		r, err := d.swept(t, func(s *Sweeper) { s.Calls = c.calls })
+		if err != nil || r.Took != c.took || r.Calls != c.retrievals+1 {
+			t.Errorf("%d calls an hour: %d calls took %s, %v; want %s", c.calls, r.Calls, r.Took, err, c.took)
+		}
+	}
+}
+
+// TestAThousandRetrievalsAreComparedWithOneList has as many as a sweep keeps in memory, and more.
+func TestAThousandRetrievalsAreComparedWithOneList(t *testing.T) {
+	for jobs, lists := range map[int]int{900: 1, 1000: 1, 1100: 2, 2100: 3} {
+		life := whole()
+		d := newDesk(life)
+		for i := range jobs {
+			d.on(job(events.JobID(fmt.Sprint("j", i)), func(j *archive.Job) { overdue(j, events.RetrievalID(fmt.Sprint("r", i))) }))
+		}
+		r, err := d.swept(t, nil)
+		if n := strings.Count(fmt.Sprint(life.Calls()), "Retrievals()"); err != nil || r.Due != jobs || n != lists {
+			t.Errorf("%d of %d retrievals were read with %d lists, %v; want %d", r.Due, jobs, n, err, lists)
+		}
+	}
+}
+
+func TestTheSlackIsTenMinutesUnlessItIsSet(t *testing.T) {
+	for slack, want := range map[time.Duration]time.Duration{-1: 10 * time.Minute, 0: 10 * time.Minute, 1: 1, time.Hour: time.Hour} {
+		if got := (&Sweeper{Slack: slack}).slack(); got != want {
+			t.Errorf("slack %d: got %s, want %s", slack, got, want)
 		}
 	}
 }

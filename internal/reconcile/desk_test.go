@@ -45,6 +45,7 @@ type desk struct {
 	published []events.Event
 	writes    []string
 	lines     testlog.Lines
+	turns     int // of the list
 }
 
 var noon = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
@@ -208,6 +209,7 @@ func (d *desk) Retrievals(ctx context.Context, _ []archive.Job, turn func(contex
 			return
 		}
 		for _, r := range d.list {
+			d.turns++
 			if err := turn(ctx); err != nil {
 				yield(archive.Retrieval{}, err)
 				return

@@ -37,6 +37,13 @@ func TestARetrievalIsLateAfterTwiceTheLongestTimeOfItsTier(t *testing.T) {
 			}
 		}
 	}
+	// S3 names no tier for a copy that somebody else requested.
+	inS3 := archive.Job{RetrievalRequestedAt: at, Copy: archive.Copy{Bucket: "b", Key: "k", Class: archive.DeepArchive}}
+	for over, want := range map[time.Duration]bool{0: false, 1: true} {
+		if got, err := late(archive.Retrieval{}, inS3, at.Add(96*time.Hour+over)); got != want || err != nil {
+			t.Errorf("a copy of an unknown tier, %s after the request: %v, %v; want %v", 96*time.Hour+over, got, err, want)
+		}
+	}
 	if got, err := late(archive.Retrieval{}, archive.Job{RetrievalRequestedAt: at}, at.Add(1000*time.Hour)); got || err == nil {
 		t.Errorf("of no known tier: %v, %v", got, err)
 	}

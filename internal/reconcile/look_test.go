@@ -835,6 +835,14 @@ func TestASweepMakesNoCallThatItNeedNot(t *testing.T) {
 	if r, err := d.swept(t, nil); err == nil || r.Calls != 1 {
 		t.Errorf("%v, with %d calls, want 1", err, r.Calls)
 	}
+	d = newDesk(whole())
+	for i := range 250 {
+		d.due = append(d.due, events.JobID(fmt.Sprint("j", i)))
+	}
+	d.answers["JobsOf"] = errors.New("no answer")
+	if r, err := d.swept(t, nil); err == nil || r.Calls != 1 {
+		t.Errorf("%v, with %d calls, want 1", err, r.Calls)
+	}
 	// If all tasks wait, the jobs are not read.
 	d = newDesk(whole())
 	d.planned(nil)
