@@ -367,3 +367,41 @@ func TestAReasonForAHeldPlanIsAtMost500BytesOfGlaciersAnswer(t *testing.T) {
 		t.Errorf("%d bytes of Glacier's answer are kept, want 500 at most: %s", len(said), said)
 	}
 }
+
+// firstCatalog lets another worker write its intent first.
+type firstCatalog struct{ thaw.Catalog }
+
+func (c firstCatalog) SaveIntent(context.Context, archive.Job, archive.Intent) error {
+	return fault.New(fault.Conflict, errors.New("another intent stands"))
+}
+
+func TestAWorkerThatIsNotTheFirstAsksNothingAndSpendsNothing(t *testing.T) {
+	b := newFixture(t)
+	b.Limits = thaw.Limits{Day: archive.Dollar}
+	b.Account("u", archive.Premium)
+	vault := &answers{Vault: b.Vault}
+	b.Requester.Catalog, b.Vault = firstCatalog{b.AWS.Catalog}, vault
+	var out testenv.Emitted
+	err := b.Request(t.Context(), b.task(b.Archive("u", "j1", []byte("result"))), out.Emit)
+	all, _, serr := b.AWS.Catalog.Spent(t.Context(), b.now.UTC().Format(time.DateOnly), "u")
+	if !fault.Is(err, fault.Wait) || len(vault.tiers) != 0 || all != 0 || serr != nil {
+		t.Errorf("got %v, %d requests, %s is entered, %v; want a wait and nothing", err, len(vault.tiers), all, serr)
+	}
+}
+
+func TestTheNextTaskOfAPlanThatWasHeldKnowsIt(t *testing.T) {
+	b := newFixture(t)
+	b.Limits = thaw.Limits{Day: 1}
+	b.Account("u", archive.Premium)
+	l := &life{At: -1}
+	b.Budgets = budgetsIn{l, b.AWS.Catalog}
+	var out testenv.Emitted
+	for i := range 2 {
+		if err := b.Request(t.Context(), b.task(b.Archive("u", testJob(i), []byte("result"))), out.Emit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if calls := l.Calls(); len(calls) != 1 {
+		t.Errorf("the budgets were asked %d times, want once: %v", len(calls), calls)
+	}
+}

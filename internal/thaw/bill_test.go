@@ -1,6 +1,7 @@
 package thaw_test
 
 import (
+	"log/slog"
 	"testing"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/gas-restore/gas/internal/archive"
 	localaws "github.com/gas-restore/gas/internal/local/aws"
 	"github.com/gas-restore/gas/internal/test/testenv"
+	"github.com/gas-restore/gas/internal/test/testlog"
 	"github.com/gas-restore/gas/internal/thaw"
 )
 
@@ -29,6 +31,8 @@ func TestAnArchiveWithoutASizeIsBilledByWhatGlacierSays(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newFixture(t)
+			var lines testlog.Lines
+			b.Log = slog.New(slog.NewTextHandler(&lines, nil))
 			b.AssumedSize, b.Limits = c.assumed, thaw.Limits{Day: archive.Dollar}
 			b.Account("u", archive.Premium)
 			job := b.Archive("u", "j1", body)
@@ -41,6 +45,9 @@ func TestAnArchiveWithoutASizeIsBilledByWhatGlacierSays(t *testing.T) {
 			var out testenv.Emitted
 			if err := b.Request(t.Context(), b.task(job), out.Emit); err != nil {
 				t.Fatal(err)
+			}
+			if n := len(lines.With("size is not known")); (n == 1) != (c.fault != nil) || n > 1 {
+				t.Errorf("%d lines say that the size is not known", n)
 			}
 			want, now := b.Prices.Of(archive.Vault, archive.Expedited, 1, c.size), b.Job("j1")
 			if now.Billed != want || (now.ArchiveSize != c.size) != (c.fault != nil) {

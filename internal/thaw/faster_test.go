@@ -1,6 +1,7 @@
 package thaw_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -214,6 +215,7 @@ func TestAnOrderForAFasterTierEndsWithTheErrorOfTheCallThatFailed(t *testing.T) 
 		name   string
 		ports  fasterPorts
 		tier   archive.Tier // in the catalog before
+		to     archive.Tier // Expedited if empty
 		want   thaw.Move
 		says   []string
 		billed bool
@@ -228,6 +230,8 @@ func TestAnOrderForAFasterTierEndsWithTheErrorOfTheCallThatFailed(t *testing.T) 
 		{name: "nobody knows", ports: fasterPorts{store: injected(fault.Transient)}, says: []string{"nobody knows", "injected"}, billed: true},
 		{name: "an order that was written before", tier: archive.Expedited, ports: fasterPorts{store: injected(fault.Transient)}, want: thaw.AsFast, says: []string{"injected"}},
 		{name: "an order that was carried out before", tier: archive.Expedited, ports: fasterPorts{store: injected(fault.Conflict)}, want: thaw.AsFast},
+		{name: "an order that was written before, and nothing is on its way", tier: archive.Expedited, ports: fasterPorts{store: injected(fault.NotFound)}, want: thaw.AsFast},
+		{name: "an order of a slower tier", tier: archive.Expedited, to: archive.Standard, ports: fasterPorts{store: injected(fault.Transient)}, want: thaw.AsFast},
 		{name: "an order that the store takes now", tier: archive.Expedited, want: thaw.AsFast},
 	} {
 		ports := c.ports
@@ -236,7 +240,10 @@ func TestAnOrderForAFasterTierEndsWithTheErrorOfTheCallThatFailed(t *testing.T) 
 		if c.tier != "" {
 			job.Tier = c.tier
 		}
-		move, _, err := f.Move(t.Context(), job, archive.Expedited)
+		move, price, err := f.Move(t.Context(), job, cmp.Or(c.to, archive.Expedited))
+		if (price > 0) != c.billed && !fault.Is(err, fault.Throttled) {
+			t.Errorf("%s: it says that it cost %s", c.name, price)
+		}
 		if move != c.want || (err == nil) != (len(c.says) == 0) || (ports.bill > 0) != c.billed {
 			t.Errorf("%s: got %q, %v, and %s is billed; want %q", c.name, move, err, ports.bill, c.want)
 		}

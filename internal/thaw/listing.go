@@ -32,7 +32,7 @@ type search struct {
 // find returns the retrievals of the job's archive. It searches Glacier's list, or looks at
 // the archive if its class has no list.
 func (l *listing) find(ctx context.Context, job archive.Job, vault Vault) ([]archive.Retrieval, error) {
-	if class, err := job.Copy.StorageClass().Ability(); err != nil || !class.Listed {
+	if class, _ := job.Copy.StorageClass().Ability(); !class.Listed { // nobody lists an unknown class
 		r, err := vault.Describe(ctx, job)
 		if fault.Is(err, fault.NotFound) {
 			return nil, nil
