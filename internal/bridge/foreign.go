@@ -53,7 +53,7 @@ func notOurs(kind Foreign, format string, args ...any) error {
 // notOurs returns an error if the notification certainly belongs to no retrieval of ours.
 // Our retrievals name the job and our topic. A notification with one of the two may be
 // ours.
-func (c completion) notOurs(body string, e events.RetrievalCompleted) error {
+func (c completion) notOurs(e events.RetrievalCompleted) error {
 	switch {
 	case c.Action == "InventoryRetrieval" || c.Action == "Select":
 		return notOurs(Inventory, "field Action is %q, want ArchiveRetrieval", c.Action)
@@ -61,8 +61,6 @@ func (c completion) notOurs(body string, e events.RetrievalCompleted) error {
 		if err := events.CheckID("JobDescription (the job_id)", e.JobID); err != nil {
 			return notOurs(OtherRetrieval, "retrieval %q of archive %q: %w, and its topic is not ours", c.JobID, c.ArchiveID, err)
 		}
-	case c.Action == "":
-		return fromS3(body)
 	}
 	return nil
 }

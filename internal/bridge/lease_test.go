@@ -15,10 +15,11 @@ func TestALoanIsRenewedForAsLongAsItHasLasted(t *testing.T) {
 		want         time.Duration
 	}{
 		{"just received", 0, 0, lease, 0},
+		{"almost a third has passed", 10*time.Second - 1, 10*time.Second - 1, lease, 0},
 		{"a third has passed", 10 * time.Second, 10 * time.Second, lease, lease},
 		{"after a minute", time.Minute, 20 * time.Second, lease, time.Minute},
 		{"renewed a moment ago", time.Minute, 5 * time.Second, time.Minute, 0},
-		{"after an hour", time.Hour, 6 * time.Minute, longestLease, longestLease},
+		{"after an hour", time.Hour, 6 * time.Minute, 15 * time.Minute, 15 * time.Minute}, // how long a message waits if the bridge dies then
 		{"near the end of what SQS lends", 12*time.Hour - time.Minute, 6 * time.Minute, longestLease, time.Minute},
 		{"beyond what SQS lends", 13 * time.Hour, time.Hour, longestLease, 0},
 	} {

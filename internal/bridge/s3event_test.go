@@ -37,20 +37,22 @@ func TestAnEventOfS3NamesTheJobAndTheObject(t *testing.T) {
 		body   string
 		status events.RetrievalStatus
 		until  time.Time
+		size   int64
 	}{
-		"a record":                 {restoreDone, events.RetrievalSucceeded, until},
-		"an event of EventBridge":  {bridgeDone, events.RetrievalSucceeded, until},
-		"a copy that expired":      {restoreGone, events.RetrievalFailed, time.Time{}},
-		"new fields":               {strings.Replace(restoreDone, `"size":7`, `"size":7,"new":{"a":1}`, 1), events.RetrievalSucceeded, until},
-		"a later minor number":     {strings.Replace(restoreDone, `"2.6"`, `"2.17"`, 1), events.RetrievalSucceeded, until},
-		"a name with s3: in front": {strings.Replace(restoreDone, `"ObjectRestore`, `"s3:ObjectRestore`, 1), events.RetrievalSucceeded, until},
+		"a record":                 {restoreDone, events.RetrievalSucceeded, until, 7},
+		"an event of EventBridge":  {bridgeDone, events.RetrievalSucceeded, until, 7},
+		"a copy that expired":      {restoreGone, events.RetrievalFailed, time.Time{}, 7},
+		"an empty object":          {strings.Replace(restoreDone, `"size":7`, `"size":0`, 1), events.RetrievalSucceeded, until, 0},
+		"new fields":               {strings.Replace(restoreDone, `"size":7`, `"size":7,"new":{"a":1}`, 1), events.RetrievalSucceeded, until, 7},
+		"a later minor number":     {strings.Replace(restoreDone, `"2.6"`, `"2.17"`, 1), events.RetrievalSucceeded, until, 7},
+		"a name with s3: in front": {strings.Replace(restoreDone, `"ObjectRestore`, `"s3:ObjectRestore`, 1), events.RetrievalSucceeded, until, 7},
 	} {
 		e, err := parse(c.body)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if e.JobID != "job-1" || e.Object == nil || *e.Object != object || e.Status != c.status || e.Size != 7 || !e.ExpiresAt.Equal(c.until) || e.ArchiveID != "" || e.RetrievalID != "" || !e.Foreign {
+		if e.JobID != "job-1" || e.Object == nil || *e.Object != object || e.Status != c.status || e.Size != c.size || !e.ExpiresAt.Equal(c.until) || e.ArchiveID != "" || e.RetrievalID != "" || !e.Foreign {
 			t.Errorf("%s: got %+v", name, e)
 		}
 		if _, err := events.Encode(e); err != nil {
@@ -68,6 +70,9 @@ func TestOneEventOfS3HasOneIDHoweverOftenItIsSent(t *testing.T) {
 		return e.ID
 	}
 	first := id(restoreDone)
+	if want := "s3-a5c5ffbff07a2b127b98fdfec939837b"; first != want {
+		t.Errorf("the id is %s, want %s: the release before gave the same event this id", first, want)
+	}
 	if again := id(strings.Replace(restoreDone, `"sequencer":"00"`, `"sequencer":"01"`, 1)); again != first {
 		t.Errorf("the same event has ids %s and %s", first, again)
 	}
@@ -106,7 +111,8 @@ func TestAnEventOfS3ThatIsWrongOrNotForUsSaysWhy(t *testing.T) {
 		"no bucket":                   {change(`"name":"gas-cold"`, `"name":""`), "no bucket", true},
 		"no time":                     {change("2026-11-27T10:00:00.123Z", "yesterday"), `time is "yesterday"`, true},
 		"a strange expiry":            {change("2026-11-29T00:00:00.000Z", "soon"), `expiry is "soon"`, true},
-		"a negative size":             {change(`"size":7`, `"size":-7`), "size is -7", true},
+		"a negative size":             {change(`"size":7`, `"size":-1`), "size is -1", true},
+		"a job with a long id":        {change("x/job-1/", "x/"+strings.Repeat("j", 600)+"/"), "the job's id in the key has 600 bytes", true},
 	} {
 		_, err := parse(c.body)
 		other, dropped := errors.AsType[*bridge.NotOurs](err)

@@ -186,7 +186,7 @@ func parseCompletion(n Notification, topic string) (events.Event, error) {
 		e.Tier = tier // a tier that Glacier has since this release is left out
 	}
 	e.ID = sameMessage(e)
-	if err := c.notOurs(n.Body, e); err != nil {
+	if err := c.notOurs(e); err != nil {
 		return nil, err
 	}
 	switch {
