@@ -222,6 +222,8 @@ func TestUpdatesThatAWSRefusesAreRefused(t *testing.T) {
 		{"SET m.a = :s REMOVE m[0]", "Two document paths conflict with each other"},
 		{"SET s = :s SET n = :one", `The "SET" section can only be used once`},
 		{"s = :s", "Syntax error"},
+		{"SET REMOVE s", "Invalid UpdateExpression"},
+		{"SET s = :s REMOVE", "Invalid UpdateExpression"},
 		{"SET s = :s, ", "Syntax error"},
 		{"ADD n :s", "Incorrect operand type for operator or function; operator: ADD, operand type: STRING"},
 		{"ADD s :one", "An operand in the update expression has an incorrect data type"},

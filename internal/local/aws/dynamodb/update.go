@@ -41,6 +41,7 @@ func parseUpdate(s *scope, text string) (*update, *world.Error) {
 		for _, w := range []string{"SET", "REMOVE", "ADD", "DELETE"} {
 			if p.keyword(w) {
 				section = w
+				break
 			}
 		}
 		if section == "" {
