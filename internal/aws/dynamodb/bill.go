@@ -22,7 +22,7 @@ func (c *Catalog) Billed(ctx context.Context) (archive.MicroUSD, error) {
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return 0, awsfault.Wrap(tableError(err), "add up what retrievals cost")
+			return 0, awsfault.Wrap(err, "add up what retrievals cost")
 		}
 		for _, it := range page.Items {
 			billed, _ := number(it, attrBilled)

@@ -40,7 +40,7 @@ func (c *Catalog) add(ctx context.Context, id string, amount, limit archive.Micr
 		in.ExpressionAttributeValues[":room"] = num(int64(limit - amount))
 	}
 	_, err = c.client.UpdateItem(ctx, in)
-	err = awsfault.Wrap(tableError(err), "spend from %s", id)
+	err = awsfault.Wrap(err, "spend from %s", id)
 	if fault.Is(err, fault.Conflict) {
 		return false, nil
 	}
@@ -116,7 +116,7 @@ func (c *Catalog) Spent(ctx context.Context, day string, user events.UserID) (al
 	read := func(id string) archive.MicroUSD {
 		out, rerr := c.client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &c.plans, Key: planTableKey(id), ConsistentRead: aws.Bool(true)})
 		if rerr != nil {
-			err = awsfault.Wrap(tableError(rerr), "read %s", id)
+			err = awsfault.Wrap(rerr, "read %s", id)
 			return 0
 		}
 		n, _ := number(out.Item, attrSpent)
@@ -136,7 +136,7 @@ func (c *Catalog) Switches(ctx context.Context) (archive.Switches, error) {
 func (c *Catalog) switches(ctx context.Context) (s archive.Switches, revision int64, err error) {
 	out, err := c.client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &c.plans, Key: planTableKey(switchesID), ConsistentRead: aws.Bool(true)})
 	if err != nil {
-		return s, 0, awsfault.Wrap(tableError(err), "read the pauses")
+		return s, 0, awsfault.Wrap(err, "read the pauses")
 	}
 	if out.Item == nil {
 		return s, 0, nil
@@ -168,7 +168,7 @@ func (c *Catalog) ChangeSwitches(ctx context.Context, change func(*archive.Switc
 			ConditionExpression:       aws.String("attribute_not_exists(id) OR revision = :was"),
 			ExpressionAttributeValues: map[string]types.AttributeValue{":was": &types.AttributeValueMemberN{Value: strconv.FormatInt(revision, 10)}},
 		})
-		err = awsfault.Wrap(tableError(err), "change the pauses")
+		err = awsfault.Wrap(err, "change the pauses")
 		if !fault.Is(err, fault.Conflict) {
 			return s, err
 		}

@@ -92,7 +92,7 @@ func (c *Catalog) AccountAndJob(ctx context.Context, user events.UserID, id even
 		RequestItems: map[string]types.KeysAndAttributes{c.accounts: one(userKey(user)), c.jobs: one(jobKey(id))},
 	})
 	if err != nil {
-		return archive.Account{}, archive.Job{}, awsfault.Wrap(tableError(err), "read account %q and job %q", user, id)
+		return archive.Account{}, archive.Job{}, awsfault.Wrap(err, "read account %q and job %q", user, id)
 	}
 	if len(out.UnprocessedKeys) > 0 {
 		// One of the tables is throttled. Each is read alone, with the SDK's tries.
@@ -119,20 +119,12 @@ func (c *Catalog) AccountAndJob(ctx context.Context, user events.UserID, id even
 func (c *Catalog) get(ctx context.Context, table string, key item, what, id string) (item, error) {
 	out, err := c.client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &table, Key: key, ConsistentRead: aws.Bool(true)})
 	if err != nil {
-		return nil, awsfault.Wrap(tableError(err), "read %s %q", what, id)
+		return nil, awsfault.Wrap(err, "read %s %q", what, id)
 	}
 	if out.Item == nil {
 		return nil, fault.Errorf(fault.NotFound, "no %s %q", what, id)
 	}
 	return out.Item, nil
-}
-
-// tableError makes a missing table a mistake of set-up, and not a missing item.
-func tableError(err error) error {
-	if _, ok := errors.AsType[*types.ResourceNotFoundException](err); ok {
-		return fault.New(fault.Denied, err)
-	}
-	return err
 }
 
 // update changes the job under a condition. The error's kind is Conflict if the condition
@@ -148,7 +140,7 @@ func (c *Catalog) update(ctx context.Context, what string, id events.JobID, expr
 	if strings.Contains(condition, "#t") {
 		in.ExpressionAttributeNames = map[string]string{"#t": "token"} // a reserved word
 	}
-	return awsfault.Wrap(tableError(c.change(ctx, in)), "%s of job %q", what, id)
+	return awsfault.Wrap(c.change(ctx, in), "%s of job %q", what, id)
 }
 
 // EnsureAccount makes the account if there is none. It does not change an existing one.
@@ -173,7 +165,7 @@ func (c *Catalog) Announced(ctx context.Context, id events.UserID, due time.Time
 	if _, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
 		return nil
 	}
-	return awsfault.Wrap(tableError(err), "note that the upgrade of %q is announced", id)
+	return awsfault.Wrap(err, "note that the upgrade of %q is announced", id)
 }
 
 // Unannounced yields the accounts with an upgrade that has no recorded announcement. It
@@ -186,7 +178,7 @@ func (c *Catalog) Unannounced(ctx context.Context) iter.Seq2[archive.Account, er
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
 			if err != nil {
-				yield(archive.Account{}, awsfault.Wrap(tableError(err), "list upgrades that were not announced"))
+				yield(archive.Account{}, awsfault.Wrap(err, "list upgrades that were not announced"))
 				return
 			}
 			for _, it := range page.Items {
@@ -204,5 +196,5 @@ func (c *Catalog) AddJob(ctx context.Context, job archive.Job) error {
 	_, err := c.client.PutItem(ctx, &dynamodb.PutItemInput{
 		TableName: &c.jobs, Item: itemOf(job), ConditionExpression: aws.String("attribute_not_exists(job_id)"),
 	})
-	return awsfault.Wrap(tableError(err), "add job %q", job.ID)
+	return awsfault.Wrap(err, "add job %q", job.ID)
 }

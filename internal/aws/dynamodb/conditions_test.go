@@ -136,6 +136,13 @@ func conditional() []write {
 	intent := archive.Intent{Token: "new", At: at, Plan: "p"}
 	retrieval := archive.Retrieval{ID: "r", Tier: archive.Standard, RequestedAt: at, Cost: 70, Size: 1}
 
+	bulk := retrieved
+	bulk.Tier, bulk.RetrievalRequestedAt = archive.Bulk, later
+	faster := map[string]av{
+		"retrieval_tier": s("Expedited"), "billed_tier": s("Expedited"), "retrieval_requested_at": millis(at), "billed_micro_usd": n("70"),
+		"due_at": millis(archive.Retrieval{Tier: archive.Expedited, RequestedAt: at}.Due()),
+	}
+
 	plain := original()
 	withIntent := with(plain, map[string]av{"retrieval_intent": token("old"), "due_shard": shardOfJ, "due_at": n("1"), "sweep_nudges": n("2"), "retrieval_plan": s("p0"), "retrieval_tries": n("3")})
 	withRetrieval := with(plain, map[string]av{
@@ -173,9 +180,9 @@ func conditional() []write {
 	free := map[string]av{"user_id": s("u"), "role": s("free_user"), "name": s("N")}
 	planned := with(free, map[string]av{
 		"role": s("premium_user"), "role_changed_at": n("300000000000"), "announce_due": n("1"), "plan_id": s("p"), "plan_since": n("1"), "plan_why": s("audit"), "plan_state": s("open"), "plan_opened_at": n("1"),
-		"plan_held_by": s("w"), "plan_approved_micro_usd": n("5"), "plan_empty_since": n("1"), "plan_shard": shardOfU, "plan_due": n("1"), "plans_opened": n("3"),
+		"plan_held_by": s("w"), "plan_approved_micro_usd": n("5"), "plan_empty_since": n("1"), "plan_first": s("k"), "plan_shard": shardOfU, "plan_due": n("1"), "plans_opened": n("3"),
 	})
-	planFields := []string{"plan_id", "plan_since", "plan_why", "plan_state", "plan_opened_at", "plan_held_by", "plan_approved_micro_usd", "plan_empty_since", "plan_shard", "plan_due"}
+	planFields := []string{"plan_id", "plan_since", "plan_why", "plan_state", "plan_opened_at", "plan_held_by", "plan_approved_micro_usd", "plan_empty_since", "plan_first", "plan_shard", "plan_due"}
 	otherPlan := map[string]map[string]av{"no plan": {"plan_id": nil}, "another plan": {"plan_id": s("q")}}
 	opened := archive.Plan{ID: "p", Why: archive.Operator, State: archive.PlanOpen, OpenedAt: at, Due: later}
 	fresh := map[string]av{"plan_id": s("p"), "plan_why": s("operator"), "plan_state": s("open"), "plan_opened_at": millis(at), "plan_shard": shardOfU, "plan_due": millis(later)}
@@ -222,6 +229,37 @@ func conditional() []write {
 		{"a file that is back although its retrieval was taken back", testenv.Jobs, with(withRetrieval, map[string]av{"retrieval_request_id": nil}),
 			func(ctx context.Context, c *dynamodb.Catalog) error { return c.ClearArchive(ctx, restored) },
 			with(archiveGone, map[string]av{"restored_by": s("r0")}), refused(map[string]map[string]av{"a retrieval": {"retrieval_request_id": s("x")}}), false},
+		{"an empty file that is back", testenv.Jobs, withRetrieval, func(ctx context.Context, c *dynamodb.Catalog) error {
+			back := retrieved
+			back.ArchiveSize = 0
+			return c.ClearArchive(ctx, back)
+		}, with(archiveGone, map[string]av{"restored_by": s("r"), "restored_size": n("0")}), nil, false},
+		{"a faster tier", testenv.Jobs, withRetrieval, func(ctx context.Context, c *dynamodb.Catalog) error {
+			return c.SaveFaster(ctx, bulk, archive.Expedited, at, 40)
+		}, faster, refused(map[string]map[string]av{
+			"no retrieval": {"retrieval_request_id": nil}, "another retrieval": {"retrieval_request_id": s("x")}, "another tier": {"retrieval_tier": s("Standard")}, "no tier": {"retrieval_tier": nil},
+		}), false},
+		{"a faster tier where none was known", testenv.Jobs, with(withRetrieval, map[string]av{"retrieval_tier": nil}), func(ctx context.Context, c *dynamodb.Catalog) error {
+			return c.SaveFaster(ctx, retrieved, archive.Expedited, at, 40)
+		}, faster, refused(map[string]map[string]av{
+			"no retrieval": {"retrieval_request_id": nil}, "another retrieval": {"retrieval_request_id": s("x")}, "a tier": {"retrieval_tier": s("Bulk")},
+		}), false},
+		{"a faster tier that is taken back", testenv.Jobs, with(withRetrieval, faster), func(ctx context.Context, c *dynamodb.Catalog) error {
+			return c.TakeBackFaster(ctx, bulk, archive.Expedited, 40)
+		}, map[string]av{
+			"retrieval_tier": s("Bulk"), "billed_tier": s("Bulk"), "retrieval_requested_at": millis(later), "billed_micro_usd": n("30"),
+			"due_at": millis(archive.Retrieval{Tier: archive.Bulk, RequestedAt: later}.Due()),
+		}, refused(map[string]map[string]av{
+			"no retrieval": {"retrieval_request_id": nil}, "another retrieval": {"retrieval_request_id": s("x")}, "another tier": {"retrieval_tier": s("Bulk")}, "no tier": {"retrieval_tier": nil},
+		}), false},
+		{"a faster tier that is taken back where none was known", testenv.Jobs, with(withRetrieval, faster), func(ctx context.Context, c *dynamodb.Catalog) error {
+			unknown := bulk
+			unknown.Tier = ""
+			return c.TakeBackFaster(ctx, unknown, archive.Expedited, 40)
+		}, map[string]av{
+			"retrieval_tier": nil, "retrieval_requested_at": millis(later), "billed_micro_usd": n("30"),
+			"due_at": millis(archive.Retrieval{RequestedAt: later}.Due()),
+		}, map[string]map[string]av{"another tier": {"retrieval_tier": s("Bulk")}, "no tier": {"retrieval_tier": nil}}, false},
 		{"a retrieval that failed", testenv.Jobs, withRetrieval, func(ctx context.Context, c *dynamodb.Catalog) error {
 			return c.ClearRetrieval(ctx, retrieved, archive.GlacierFailed, later)
 		}, also(gone("retrieval_request_id", "retrieval_intent", "retrieval_tier", "retrieval_requested_at", "due_shard", "due_at", "sweep_nudges", "retrieval_plan"),
@@ -276,13 +314,13 @@ func conditional() []write {
 			"a plan": {"plan_id": s("x")}, "another role": {"role": s("premium_user")}, "a change of the role": {"role_changed_at": n("300000000000")}, "a plan that came and went": {"plans_opened": n("1")},
 		}, false},
 		{"a plan on an account that had others", testenv.Accounts, with(free, map[string]av{
-			"role_changed_at": n("200000000000"), "plans_opened": n("2"), "plan_held_by": s("w"), "plan_approved_micro_usd": n("5"), "plan_empty_since": n("1"),
+			"role_changed_at": n("200000000000"), "plans_opened": n("2"), "plan_held_by": s("w"), "plan_approved_micro_usd": n("5"), "plan_empty_since": n("1"), "plan_first": s("k"),
 		}), func(ctx context.Context, c *dynamodb.Catalog) error {
 			since := opened
 			since.UpgradedAt = later
 			return c.OpenPlan(ctx, archive.Account{ID: "u", Role: archive.Free, RoleChangedAt: time.UnixMilli(200_000_000_000), PlansOpened: 2}, since)
 		}, also(maps.Clone(fresh), map[string]av{
-			"plans_opened": n("3"), "plan_since": millis(later), "plan_held_by": nil, "plan_approved_micro_usd": nil, "plan_empty_since": nil,
+			"plans_opened": n("3"), "plan_since": millis(later), "plan_held_by": nil, "plan_approved_micro_usd": nil, "plan_empty_since": nil, "plan_first": nil,
 		}), map[string]map[string]av{
 			"a plan": {"plan_id": s("x")}, "another role": {"role": s("premium_user")}, "another change of the role": {"role_changed_at": n("200000000001")}, "no change of the role": {"role_changed_at": nil},
 			"another number of plans": {"plans_opened": n("3")}, "no plans yet": {"plans_opened": nil},
@@ -301,6 +339,8 @@ func conditional() []write {
 		}, map[string]av{"plan_due": millis(later), "plan_empty_since": millis(at)}, otherPlan, false},
 		{"a plan that is closed", testenv.Accounts, planned, func(ctx context.Context, c *dynamodb.Catalog) error { return c.ClosePlan(ctx, "u", opened, later) },
 			gone(planFields...), map[string]map[string]av{"no plan": {"plan_id": nil}, "another plan": {"plan_id": s("q")}, "it is held": {"plan_state": s("held")}}, false},
+		{"the first job of a plan", testenv.Accounts, planned, func(ctx context.Context, c *dynamodb.Catalog) error { return c.SetFirst(ctx, "u", "p", "j") },
+			map[string]av{"plan_first": s("j")}, otherPlan, false},
 	}
 }
 
@@ -362,7 +402,7 @@ func TestARoleIsSetWithItsPlanInOneWrite(t *testing.T) {
 	if changed, err := a.Catalog.SetRole(t.Context(), "u", archive.Premium, at); changed || !fault.Is(err, fault.NotFound) || kept(t, a, testenv.Accounts, key) != nil {
 		t.Errorf("no account: %v, %v; want NotFound, and no account", changed, err)
 	}
-	free := map[string]av{"user_id": s("u"), "role": s("free_user"), "plan_held_by": s("w"), "plan_approved_micro_usd": n("5"), "plan_empty_since": n("1"), "plans_opened": n("3")}
+	free := map[string]av{"user_id": s("u"), "role": s("free_user"), "plan_held_by": s("w"), "plan_approved_micro_usd": n("5"), "plan_empty_since": n("1"), "plan_first": s("k"), "plans_opened": n("3")}
 	set(t, a, testenv.Accounts, key, free)
 	if changed, err := a.Catalog.SetRole(t.Context(), "u", archive.Free, later); changed || err != nil || !maps.Equal(kept(t, a, testenv.Accounts, key), asText(free)) {
 		t.Errorf("the role that it has: %v, %v, %v", changed, err, kept(t, a, testenv.Accounts, key))

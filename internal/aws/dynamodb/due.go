@@ -104,7 +104,7 @@ func (c *Catalog) dueIn(ctx context.Context, table, index, shard, sorted string,
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
 			if err != nil {
-				yield(nil, awsfault.Wrap(tableError(err), "list due work of index %s", index))
+				yield(nil, awsfault.Wrap(err, "list due work of index %s", index))
 				return
 			}
 			for _, it := range page.Items {

@@ -54,7 +54,7 @@ func (c *Catalog) Withdraw(ctx context.Context, user events.UserID) error {
 		ExpressionAttributeNames:  map[string]string{"#r": attrRole, "#n": attrName},
 		ExpressionAttributeValues: item{":free": str(string(archive.Free))},
 	})
-	err = awsfault.Wrap(tableError(err), "withdraw the account %q", user)
+	err = awsfault.Wrap(err, "withdraw the account %q", user)
 	if fault.Is(err, fault.Conflict) {
 		return fault.Errorf(fault.NotFound, "no account %q", user)
 	}
@@ -73,7 +73,7 @@ func (c *Catalog) DeleteJob(ctx context.Context, user events.UserID, job events.
 	_, err := c.client.DeleteItem(ctx, &dynamodb.DeleteItemInput{
 		TableName: &c.jobs, Key: jobKey(job), ConditionExpression: &condition, ExpressionAttributeValues: values,
 	})
-	return awsfault.Wrap(tableError(err), "delete job %q", job)
+	return awsfault.Wrap(err, "delete job %q", job)
 }
 
 // DeleteAccount deletes the user's account, if it has no plan. Otherwise the error's kind is
@@ -82,7 +82,7 @@ func (c *Catalog) DeleteAccount(ctx context.Context, user events.UserID) error {
 	_, err := c.client.DeleteItem(ctx, &dynamodb.DeleteItemInput{
 		TableName: &c.accounts, Key: userKey(user), ConditionExpression: aws.String("attribute_not_exists(plan_id)"),
 	})
-	return awsfault.Wrap(tableError(err), "delete account %q", user)
+	return awsfault.Wrap(err, "delete account %q", user)
 }
 
 // Ledger yields the ids of the user's items in the table of plans: closed plans and spending. It
@@ -98,7 +98,7 @@ func (c *Catalog) Ledger(ctx context.Context, user events.UserID) iter.Seq2[stri
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
 			if err != nil {
-				yield("", awsfault.Wrap(tableError(err), "list the plans and the spending of user %q in table %s", user, c.plans))
+				yield("", awsfault.Wrap(err, "list the plans and the spending of user %q in table %s", user, c.plans))
 				return
 			}
 			for _, it := range page.Items {
@@ -125,5 +125,5 @@ func ledgerOf(id, token string) bool {
 // DeleteLedger deletes an item that [Catalog.Ledger] named.
 func (c *Catalog) DeleteLedger(ctx context.Context, id string) error {
 	_, err := c.client.DeleteItem(ctx, &dynamodb.DeleteItemInput{TableName: &c.plans, Key: planTableKey(id)})
-	return awsfault.Wrap(tableError(err), "delete item %s of table %s", id, c.plans)
+	return awsfault.Wrap(err, "delete item %s of table %s", id, c.plans)
 }

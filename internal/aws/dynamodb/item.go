@@ -169,9 +169,8 @@ func readJob(it item) (archive.Job, *fields) {
 		job.Billed = archive.MicroUSD(billed)
 	}
 	// Only lists show it, so a value that means nothing does no harm.
-	if size, ok := number(f.it, attrResultSize); ok && size > 0 {
-		job.ResultSize = size
-	}
+	size, _ := number(f.it, attrResultSize)
+	job.ResultSize = max(size, 0)
 	if at, ok := number(f.it, attrRestoredAt); ok && at > 0 && at <= latest.UnixMilli() {
 		job.RestoredAt = time.UnixMilli(at).UTC()
 	}

@@ -79,7 +79,7 @@ func (c *Catalog) walk(ctx context.Context, user events.UserID, sel archive.Sele
 			ExclusiveStartKey:         start,
 		})
 		if err != nil {
-			return nil, "", "", awsfault.Wrap(tableError(err), "list jobs of user %q", user)
+			return nil, "", "", awsfault.Wrap(err, "list jobs of user %q", user)
 		}
 		if enough {
 			// Without this, a page could begin after the last job: DynamoDB gives a key
@@ -160,7 +160,7 @@ func (c *Catalog) ArchivedPage(ctx context.Context, user events.UserID, cursor s
 		ExclusiveStartKey:         start,
 	})
 	if err != nil {
-		return nil, "", awsfault.Wrap(tableError(err), "list archived jobs of user %q", user)
+		return nil, "", awsfault.Wrap(err, "list archived jobs of user %q", user)
 	}
 	jobs := make([]archive.Job, len(out.Items))
 	for i, it := range out.Items {
@@ -181,7 +181,7 @@ func (c *Catalog) AllArchived(ctx context.Context) iter.Seq2[archive.Job, error]
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
 			if err != nil {
-				yield(archive.Job{}, awsfault.Wrap(tableError(err), "list archived jobs"))
+				yield(archive.Job{}, awsfault.Wrap(err, "list archived jobs"))
 				return
 			}
 			for _, it := range page.Items {
@@ -214,7 +214,7 @@ func (c *Catalog) ArchivedScan(ctx context.Context, cursor string) ([]archive.Jo
 		ExclusiveStartKey:    start,
 	})
 	if err != nil {
-		return nil, "", awsfault.Wrap(tableError(err), "list archived jobs")
+		return nil, "", awsfault.Wrap(err, "list archived jobs")
 	}
 	jobs := make([]archive.Job, len(out.Items))
 	for i, it := range out.Items {
@@ -270,10 +270,7 @@ func cursorOf(key item, sorted string) string {
 }
 
 func encode(p position) string {
-	data, err := json.Marshal(p)
-	if err != nil {
-		return ""
-	}
+	data, _ := json.Marshal(p) // it has only strings
 	return base64.RawURLEncoding.EncodeToString(data)
 }
 

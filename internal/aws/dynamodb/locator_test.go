@@ -11,6 +11,7 @@ import (
 
 	"github.com/gas-restore/gas/internal/archive"
 	"github.com/gas-restore/gas/internal/test/testenv"
+	"github.com/gas-restore/gas/pkg/events"
 )
 
 func TestAJobSaysWhereItsArchiveIs(t *testing.T) {
@@ -46,8 +47,30 @@ func TestAJobSaysWhereItsArchiveIs(t *testing.T) {
 		if err != nil || (job.Doubt() == "") != (c.says == "") || !strings.Contains(job.Doubt(), c.says) {
 			t.Errorf("%s: the doubt is %q, %v; want %q", name, job.Doubt(), err, c.says)
 		}
-		if c.says == "" && job.Copy != c.want {
+		if (c.says == "" || name == "another kind") && job.Copy != c.want {
 			t.Errorf("%s: got %+v, want %+v", name, job.Copy, c.want)
+		}
+	}
+}
+
+func TestTheLocatorKeepsTheVersionOrTheETagAndNothingEmpty(t *testing.T) {
+	a := testenv.NewAWS(t)
+	for id, c := range map[string]struct {
+		version, etag, want string
+	}{
+		"version": {"v1", "", "{bucket=cold class=GLACIER key=x/version/f kind=object version=v1}"},
+		"etag":    {"", "e", "{bucket=cold class=GLACIER etag=e key=x/etag/f kind=object}"},
+		"both":    {"v1", "e", "{bucket=cold class=GLACIER etag=e key=x/both/f kind=object version=v1}"},
+	} {
+		at := archive.Copy{Class: archive.Glacier, Bucket: "cold", Key: "x/" + id + "/f", Version: c.version, ETag: c.etag}
+		if err := a.Catalog.AddJob(t.Context(), archive.Job{ID: events.JobID(id), UserID: "u", Status: "COMPLETED", ArchiveID: "s3-1", Copy: at}); err != nil {
+			t.Fatal(err)
+		}
+		if got := kept(t, a, testenv.Jobs, map[string]av{"job_id": s(id)})["archive_locator"]; got != c.want {
+			t.Errorf("%s: got %s, want %s", id, got, c.want)
+		}
+		if job, err := a.Catalog.Job(t.Context(), events.JobID(id)); err != nil || job.Copy != at {
+			t.Errorf("%s: read as %+v, %v; want %+v", id, job.Copy, err, at)
 		}
 	}
 }

@@ -215,9 +215,6 @@ var word = regexp.MustCompile(`[:#]?[A-Za-z_][A-Za-z0-9_]*`)
 // placeholder, because that name may be a reserved word or contain a dot. It returns the
 // new placeholders together with the caller's.
 func (n Names) expressions(names map[string]string, expressions ...**string) map[string]string {
-	if len(n) == 0 {
-		return names
-	}
 	all := map[string]string{}
 	for placeholder, name := range names {
 		if theirs := n[name]; theirs != "" {

@@ -14,6 +14,7 @@ import (
 	"github.com/gas-restore/gas/internal/aws/dynamodb"
 	"github.com/gas-restore/gas/internal/config"
 	"github.com/gas-restore/gas/internal/estate"
+	"github.com/gas-restore/gas/internal/fault"
 	"github.com/gas-restore/gas/internal/test/testenv"
 	"github.com/gas-restore/gas/pkg/events"
 )
@@ -151,6 +152,64 @@ func TestATableWithOtherNamesIsWorkedWithWhole(t *testing.T) {
 				t.Errorf("the table has no attribute %s: %v", name, slices.Sorted(maps.Keys(it)))
 			}
 		}
+	}
+}
+
+// TestASingleOtherNameIsUsedInEveryCall gives the key alone another name.
+func TestASingleOtherNameIsUsedInEveryCall(t *testing.T) {
+	a := testenv.NewAWS(t)
+	ctx := t.Context()
+	catalog := dynamodb.New(a.Config, dynamodb.Tables{
+		Jobs: "their-jobs", Accounts: "their-accounts", Plans: testenv.Plans, JobNames: dynamodb.Names{"job_id": "no.of"}, AccountNames: dynamodb.Names{"user_id": "who"},
+	})
+	for _, table := range estate.Tables(estate.Names{Jobs: "their-jobs", Accounts: "their-accounts", Plans: testenv.Plans})[:2] {
+		table.Indexes = nil
+		if err := catalog.Make(ctx, table); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Each index that is missing is made with their names too.
+	if err := catalog.CreateTables(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range estate.Tables(estate.Names{Jobs: "their-jobs", Accounts: "their-accounts", Plans: testenv.Plans}) {
+		found, err := catalog.Look(ctx, table.Name)
+		if faults := table.Compare(found); err != nil || len(faults) != 0 {
+			t.Errorf("table %s: %v, %v", table.Name, faults, err)
+		}
+	}
+	account, job := map[string]av{"who": s("u")}, map[string]av{"no.of": s("j")}
+	for _, step := range []struct {
+		name string
+		do   func() error
+	}{
+		{"make the account", func() error { return catalog.EnsureAccount(ctx, archive.Account{ID: "u", Role: archive.Free}) }},
+		{"add the job", func() error { return catalog.AddJob(ctx, archive.Job{ID: "j", UserID: "u", Status: "COMPLETED"}) }},
+		{"set the role", func() error { _, err := catalog.SetRole(ctx, "u", archive.Premium, at); return err }},
+		{"read the account", func() error { _, err := catalog.Account(ctx, "u"); return err }},
+		{"change the pauses", func() error {
+			_, err := catalog.ChangeSwitches(ctx, func(*archive.Switches) {})
+			return err
+		}},
+		{"withdraw the account", func() error { return catalog.Withdraw(ctx, "u") }},
+	} {
+		if err := step.do(); err != nil {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+	}
+	if got := kept(t, a, "their-accounts", account); got["who"] != "u" || got["user_id"] != "" || kept(t, a, "their-jobs", job) == nil {
+		t.Errorf("the account is %v, the job %v", got, kept(t, a, "their-jobs", job))
+	}
+	if err := catalog.DeleteJob(ctx, "v", "j", true); !fault.Is(err, fault.Conflict) {
+		t.Errorf("another's job: got %v, want a conflict", err)
+	}
+	for _, err := range []error{catalog.DeleteJob(ctx, "u", "j", false), catalog.DeleteAccount(ctx, "u")} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if kept(t, a, "their-accounts", account) != nil || kept(t, a, "their-jobs", job) != nil {
+		t.Error("something is left of what was deleted")
 	}
 }
 

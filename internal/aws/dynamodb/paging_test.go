@@ -131,6 +131,39 @@ func TestHowManyItemsAListReads(t *testing.T) {
 	}
 }
 
+// TestAPageAfterACursorOfAnotherIsNone: the cursor of one list, or of nothing, leads to no jobs
+// in any direction.
+func TestAPageAfterACursorOfAnotherIsNone(t *testing.T) {
+	a := testenv.NewAWS(t)
+	submitted(t, a, 0, 3)
+	_, archived, err := a.Catalog.Paged(1).ArchivedPage(t.Context(), "u", "")
+	if err != nil || archived == "" {
+		t.Fatal(archived, err)
+	}
+	listed, err := a.Catalog.Select(t.Context(), "u", archive.Selection{Limit: 1})
+	if err != nil || listed.Next == "" {
+		t.Fatal(listed, err)
+	}
+	for _, cursor := range []string{"x", archived} {
+		for _, before := range []bool{false, true} {
+			l, err := a.Catalog.Select(t.Context(), "u", archive.Selection{Cursor: cursor, Before: before, Limit: 2})
+			if !fault.Is(err, fault.Invalid) || l.Jobs != nil || l.Prev != "" || l.Next != "" {
+				t.Errorf("%.20s, before it %v: got %+v, %v", cursor, before, l, err)
+			}
+		}
+	}
+	for _, cursor := range []string{"x", listed.Next} {
+		if jobs, next, err := a.Catalog.ArchivedPage(t.Context(), "u", cursor); !fault.Is(err, fault.Invalid) || jobs != nil || next != "" {
+			t.Errorf("archives after %.20s: got %v, %q, %v", cursor, jobs, next, err)
+		}
+	}
+	w, catalog := wired(a)
+	w.deny = 1
+	if l, err := catalog.Select(t.Context(), "u", archive.Selection{Cursor: listed.Next, Before: true, Limit: 2}); !fault.Is(err, fault.Denied) || l.Jobs != nil {
+		t.Errorf("the page before is denied: got %+v, %v", l, err)
+	}
+}
+
 // down names the jobs from n to 0.
 func down(n int) string {
 	var all []string
@@ -369,6 +402,9 @@ func TestAnItemThatCannotBeAddedToIsReadAndStaysAsItIs(t *testing.T) {
 		w, catalog := wired(a)
 		w.deny = deny
 		err := catalog.SaveRetrieval(t.Context(), job, archive.Intent{Token: "t"}, archive.Retrieval{ID: "r", Tier: archive.Bulk, Cost: 1})
+		if w.stale != nil {
+			t.Errorf("%v may read what is no longer so", w.stale)
+		}
 		if want := deny > 0; err == nil || fault.Is(err, fault.Denied) != want {
 			t.Errorf("%v: got %v, want that the call is denied: %v", w.calls, err, want)
 		}
@@ -378,6 +414,14 @@ func TestAnItemThatCannotBeAddedToIsReadAndStaysAsItIs(t *testing.T) {
 	}
 	// A NULL is tidied away. If a call of that fails, the call's error is returned.
 	it["billed_micro_usd"] = null
+	set(t, a, testenv.Jobs, key, it)
+	r, recording := recorded(a)
+	if err := recording.SaveRetrieval(t.Context(), job, archive.Intent{Token: "t"}, archive.Retrieval{ID: "r", Tier: archive.Bulk, Cost: 1}); err != nil {
+		t.Error(err)
+	}
+	if len(r.sent) != 4 || !strings.Contains(r.sent[2], `"UpdateExpression":"REMOVE billed_micro_usd"`) {
+		t.Errorf("it sent %v; want that the third call removes the attribute, and does nothing else", r.sent)
+	}
 	for deny := range 5 {
 		set(t, a, testenv.Jobs, key, it)
 		w, catalog := wired(a)

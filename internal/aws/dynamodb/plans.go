@@ -32,15 +32,14 @@ func (c *Catalog) SetRole(ctx context.Context, id events.UserID, role archive.Ro
 		return false, err
 	}
 	values := item{":role": str(string(role)), ":at": num(at.UnixMilli()), ":history": str(before.Changed(role, at))}
-	change := "SET #r = :role, role_changed_at = :at REMOVE announce_due, " + planFields
+	change := "SET #r = :role, role_changed_at = :at, role_history = :history REMOVE announce_due, " + planFields
 	if role == archive.Premium {
 		set, plan := planValues(id, archive.Plan{ID: "upgrade-" + rand.Text(), UpgradedAt: at, Why: archive.Upgrade, State: archive.PlanOpen, OpenedAt: at, Due: at})
-		change = "SET #r = :role, role_changed_at = :at, announce_due = :at, " + set + " REMOVE plan_held_by, plan_approved_micro_usd, plan_empty_since, plan_first"
+		change = "SET #r = :role, role_changed_at = :at, role_history = :history, announce_due = :at, " + set + " REMOVE plan_held_by, plan_approved_micro_usd, plan_empty_since, plan_first"
 		for k, v := range plan {
 			values[k] = v
 		}
 	}
-	change = strings.Replace(change, "role_changed_at = :at", "role_changed_at = :at, role_history = :history", 1)
 	_, err = c.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName:                           &c.accounts,
 		Key:                                 userKey(id),
@@ -56,7 +55,7 @@ func (c *Catalog) SetRole(ctx context.Context, id events.UserID, role archive.Ro
 		}
 		return false, nil
 	}
-	return err == nil, awsfault.Wrap(tableError(err), "set role of %q", id)
+	return err == nil, awsfault.Wrap(err, "set role of %q", id)
 }
 
 // planValues returns the SET clause of a plan, without the word SET, and its values.
@@ -86,7 +85,7 @@ const attrLedgerID = "id"
 func (c *Catalog) OpenPlan(ctx context.Context, account archive.Account, p archive.Plan) error {
 	out, err := c.client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &c.plans, Key: historyKey(account.ID, p.ID), ConsistentRead: aws.Bool(true)})
 	if err != nil {
-		return awsfault.Wrap(tableError(err), "read plan %q", p.ID)
+		return awsfault.Wrap(err, "read plan %q", p.ID)
 	}
 	if out.Item != nil {
 		return fault.Errorf(fault.Invalid, "plan %q of user %q is %s", p.ID, account.ID, text(out.Item, attrPlanState))
@@ -116,7 +115,7 @@ func (c *Catalog) OpenPlan(ctx context.Context, account archive.Account, p archi
 		ExpressionAttributeNames:  map[string]string{"#r": attrRole},
 		ExpressionAttributeValues: values,
 	})
-	return awsfault.Wrap(tableError(err), "open plan %q of %q", p.ID, account.ID)
+	return awsfault.Wrap(err, "open plan %q of %q", p.ID, account.ID)
 }
 
 // onPlan changes the plan on the user's account, if it is this one and in one of the
@@ -135,7 +134,7 @@ func (c *Catalog) onPlan(ctx context.Context, what string, user events.UserID, p
 	err := c.change(ctx, &dynamodb.UpdateItemInput{
 		TableName: &c.accounts, Key: userKey(user), UpdateExpression: &change, ConditionExpression: &condition, ExpressionAttributeValues: values,
 	})
-	return awsfault.Wrap(tableError(err), "%s plan %q of %q", what, plan, user)
+	return awsfault.Wrap(err, "%s plan %q of %q", what, plan, user)
 }
 
 // HoldPlan holds the plan until the time, or until an operator approves it. why is a
@@ -186,7 +185,7 @@ func (c *Catalog) ClosePlan(ctx context.Context, user events.UserID, p archive.P
 		it[attrPlanSince] = num(p.UpgradedAt.UnixMilli())
 	}
 	if _, err := c.client.PutItem(ctx, &dynamodb.PutItemInput{TableName: &c.plans, Item: it}); err != nil {
-		return awsfault.Wrap(tableError(err), "keep plan %q of %q", p.ID, user)
+		return awsfault.Wrap(err, "keep plan %q of %q", p.ID, user)
 	}
 	return c.onPlan(ctx, "close", user, p.ID, "REMOVE "+planFields, item{}, archive.PlanOpen)
 }
@@ -228,7 +227,7 @@ func (c *Catalog) batch(ctx context.Context, table string, keys []item, each fun
 	for wanted := (map[string]types.KeysAndAttributes{table: {Keys: keys, ConsistentRead: aws.Bool(true)}}); len(wanted) > 0; {
 		out, err := c.client.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: wanted})
 		if err != nil {
-			return awsfault.Wrap(tableError(err), "read %d items of table %s", len(keys), table)
+			return awsfault.Wrap(err, "read %d items of table %s", len(keys), table)
 		}
 		for _, it := range out.Responses[table] {
 			each(it)

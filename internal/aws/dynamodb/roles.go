@@ -20,7 +20,7 @@ func (c *Catalog) Roles(ctx context.Context, limit int) (map[events.UserID]archi
 		ExpressionAttributeNames: map[string]string{"#role": attrRole},
 	})
 	if err != nil {
-		return nil, awsfault.Wrap(tableError(err), "read the roles of accounts")
+		return nil, awsfault.Wrap(err, "read the roles of accounts")
 	}
 	roles := make(map[events.UserID]archive.Role, len(out.Items))
 	for _, it := range out.Items {

@@ -25,9 +25,7 @@ func (c *Catalog) SignIn(ctx context.Context, seen archive.Account, former []str
 		switch {
 		case fault.Is(err, fault.NotFound):
 			err = c.addAccount(ctx, seen)
-		case err != nil:
-			return err
-		default:
+		case err == nil:
 			var now archive.Account
 			if now, err = was.SignedIn(seen, former); err != nil {
 				return err
@@ -52,7 +50,7 @@ func (c *Catalog) addAccount(ctx context.Context, a archive.Account) error {
 	_, err := c.client.PutItem(ctx, &dynamodb.PutItemInput{
 		TableName: &c.accounts, Item: it, ConditionExpression: aws.String("attribute_not_exists(user_id)"),
 	})
-	return awsfault.Wrap(tableError(err), "make account %q", a.ID)
+	return awsfault.Wrap(err, "make account %q", a.ID)
 }
 
 // describe replaces name, e-mail address and issuer of was with those of now, if the
@@ -71,7 +69,7 @@ func (c *Catalog) describe(ctx context.Context, was, now archive.Account) error 
 	if changes == nil {
 		return nil
 	}
-	condition := "attribute_exists(user_id) AND issuer = :of"
+	condition := "issuer = :of" // no account, no issuer
 	if was.Issuer == "" {
 		// A value that is no string reads as absent too.
 		condition = "attribute_exists(user_id) AND (issuer = :of OR NOT attribute_type(issuer, :string))"
@@ -83,5 +81,5 @@ func (c *Catalog) describe(ctx context.Context, was, now archive.Account) error 
 		ExpressionAttributeNames: names, ExpressionAttributeValues: values,
 	}
 	_, err := c.client.UpdateItem(ctx, in)
-	return awsfault.Wrap(tableError(err), "update account %q", now.ID)
+	return awsfault.Wrap(err, "update account %q", now.ID)
 }

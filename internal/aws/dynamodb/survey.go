@@ -32,7 +32,7 @@ func (c *Catalog) Survey(ctx context.Context, behind events.JobID, most int32) (
 	}
 	out, err := c.client.Scan(ctx, in)
 	if err != nil {
-		return nil, "", awsfault.Wrap(tableError(err), "read table %s", c.jobs)
+		return nil, "", awsfault.Wrap(err, "read table %s", c.jobs)
 	}
 	names, _ := compared()
 	for _, it := range out.Items {

@@ -55,7 +55,7 @@ func (c *Catalog) Look(ctx context.Context, table string) (*estate.FoundTable, e
 		return nil, nil
 	}
 	if err != nil {
-		return nil, awsfault.Wrap(tableError(err), "describe table %s", table)
+		return nil, awsfault.Wrap(err, "describe table %s", table)
 	}
 	kinds := map[string]string{}
 	for _, a := range out.Table.AttributeDefinitions {

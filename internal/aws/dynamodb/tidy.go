@@ -100,7 +100,7 @@ func (c *Catalog) tidy(ctx context.Context, table string, key, it item) (bool, e
 	if _, changed := errors.AsType[*types.ConditionalCheckFailedException](err); changed {
 		err = nil // somebody else did this, or wrote something better
 	}
-	return err == nil, awsfault.Wrap(tableError(err), "tidy the item %v of table %s", key, table)
+	return err == nil, awsfault.Wrap(err, "tidy the item %v of table %s", key, table)
 }
 
 // same reports whether both are the same number with the same digits.

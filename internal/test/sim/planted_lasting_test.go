@@ -23,7 +23,7 @@ var lasts = []bug{
 	{"a plan that is closed is opened again by its message", "internal/aws/dynamodb/plans.go",
 		"	if out.Item != nil {", `	if out.Item != nil && account.ID == "" {`, in("published"), nil},
 	{"who leaves Premium keeps the plan", "internal/aws/dynamodb/plans.go",
-		`"SET #r = :role, role_changed_at = :at REMOVE announce_due, " + planFields`, `"SET #r = :role, role_changed_at = :at REMOVE announce_due"`, in("failed-late", "archived-again"), nil},
+		`"SET #r = :role, role_changed_at = :at, role_history = :history REMOVE announce_due, " + planFields`, `"SET #r = :role, role_changed_at = :at, role_history = :history REMOVE announce_due"`, in("failed-late", "archived-again"), nil},
 	{"a request is not noted as due", "internal/aws/dynamodb/retrieval.go",
 		`"retrieval_intent = :intent", "due_shard = :shard"`, `"retrieval_intent = :intent", "due_nowhere = :shard"`, in("downgrade-lost"), nil},
 	{"what a user wants first takes its ordinary place", "pkg/events/events.go",

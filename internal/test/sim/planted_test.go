@@ -71,7 +71,7 @@ var bugs = append([]bug{
 	{"a stopped archive is left alone for ever", "internal/reconcile/rules.go",
 		"{Stopped, OnceADay,", "{Stopped, Leave,", in("s3-denies-alone"), nil},
 	{"the role changes, and the announcement is not noted as due", "internal/aws/dynamodb/plans.go",
-		`"SET #r = :role, role_changed_at = :at, announce_due = :at, "`, `"SET #r = :role, role_changed_at = :at, "`, nil, nil},
+		`"SET #r = :role, role_changed_at = :at, role_history = :history, announce_due = :at, "`, `"SET #r = :role, role_changed_at = :at, role_history = :history, "`, nil, nil},
 	{"the announcement is noted before it is made", "internal/web/plan.go",
 		"if err := s.deps.Announcer.AnnounceUpgrade(", "if err := s.deps.Accounts.Announced(ctx, account.ID, due); err != nil {\n			return err\n		}\n		if err := s.deps.Announcer.AnnounceUpgrade(", nil, nil},
 	{"nobody heals what was not announced", "internal/web/web.go",
