@@ -101,7 +101,7 @@ func (f *file) agree(c archive.Content) error {
 	case f.job.ArchiveSize >= 0 && f.job.ArchiveSize != c.Size:
 		return stopf(Mismatch, "archive %s has %d bytes, the catalog says %d", id, c.Size, f.job.ArchiveSize)
 	case !known:
-		return nil // the bytes are not here yet, and S3 has only their CRC
+		// The bytes are not here yet, and S3 has only their CRC.
 	case f.job.TreeHash != "" && f.job.TreeHash != tree:
 		return stopf(Mismatch, "archive %s has tree hash %s, the catalog says %s", id, tree, f.job.TreeHash)
 	case f.notification.TreeHash != "" && f.notification.TreeHash != tree:

@@ -1,10 +1,15 @@
 package restore
 
 import (
+	"strings"
 	"testing"
 
-	"github.com/gas-restore/gas/internal/fault"
 	"pgregory.net/rapid"
+
+	"github.com/gas-restore/gas/internal/archive"
+	"github.com/gas-restore/gas/internal/aws/s3"
+	"github.com/gas-restore/gas/internal/fault"
+	"github.com/gas-restore/gas/internal/test/testenv"
 )
 
 // largest is the largest archive that Glacier takes: 10,000 parts of 4 GiB.
@@ -50,5 +55,19 @@ func TestEveryArchiveFitsIntoAnObjectAndMemoryGoesByTheSpan(t *testing.T) {
 func TestAnArchiveThatNoObjectCanHoldIsRefused(t *testing.T) {
 	if _, err := layoutOf(maxParts*maxPart+1, 8<<20, maxParts); !fault.Is(err, fault.Invalid) {
 		t.Errorf("got %v, want an error of kind invalid", err)
+	}
+}
+
+func TestAnObjectHasAsManyPartsAsS3Takes(t *testing.T) {
+	var r Restorer
+	r.init()
+	u, err := s3.New(testenv.NewAWS(t).Config).Begin(t.Context(), archive.Object{Bucket: testenv.BucketID, Key: "k"}, archive.Mark{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, taken := range map[int]bool{r.MaxParts: true, r.MaxParts + 1: false} {
+		if _, err := u.Put(t.Context(), n, strings.NewReader("part"), 4, nil); (err == nil) != taken {
+			t.Errorf("the part %d is taken: %v, want %t", n, err, taken)
+		}
 	}
 }

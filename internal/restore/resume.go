@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -28,10 +29,7 @@ type proof struct {
 func (p proof) String() string { return p.tree.String() + " " + p.crc.String() }
 
 func parseProof(value []byte) (p proof, ok bool) {
-	var tree, crc string
-	if _, err := fmt.Sscan(string(value), &tree, &crc); err != nil {
-		return p, false
-	}
+	tree, crc, _ := strings.Cut(string(value), " ")
 	var okTree, okCRC bool
 	p.tree, okTree = treehash.Parse(tree)
 	p.crc, okCRC = crc64nvme.Parse(crc)
