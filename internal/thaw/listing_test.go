@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,12 +19,12 @@ type slowList struct {
 	Vault
 	all   []archive.Retrieval
 	err   error // at the end of the list
-	reads int
+	reads atomic.Int64
 }
 
 func (v *slowList) Retrievals(ctx context.Context, _ []archive.Job, _ func(context.Context) error) iter.Seq2[archive.Retrieval, error] {
 	return func(yield func(archive.Retrieval, error) bool) {
-		v.reads++
+		v.reads.Add(1)
 		time.Sleep(time.Second)
 		for _, r := range v.all {
 			if !yield(r, nil) {
@@ -69,8 +70,8 @@ func TestASearchThatComesDuringAReadingHasTheNext(t *testing.T) {
 				first := ask("one")
 				second := ask("two") // while the first reads
 				one, two := <-first, <-second
-				if !errors.Is(one.err, c.err) || fault.KindOf(one.err) != fault.KindOf(c.err) || !errors.Is(two.err, c.err) || one.after != time.Second || two.after != 2*time.Second || v.reads != 2 {
-					t.Errorf("got %v after %s and %v after %s with %d readings", one.err, one.after, two.err, two.after, v.reads)
+				if !errors.Is(one.err, c.err) || fault.KindOf(one.err) != fault.KindOf(c.err) || !errors.Is(two.err, c.err) || one.after != time.Second || two.after != 2*time.Second || v.reads.Load() != 2 {
+					t.Errorf("got %v after %s and %v after %s with %d readings", one.err, one.after, two.err, two.after, v.reads.Load())
 				}
 				if c.err == nil && (len(one.found) != 2 || one.found[0].ID != "r1" || one.found[1].ID != "r4" || len(two.found) != 1 || two.found[0].ID != "r2") {
 					t.Errorf("found %v and %v", one.found, two.found)
@@ -118,9 +119,9 @@ func TestACallerThatIsGoneLeavesTheReadingToTheOthers(t *testing.T) {
 		if err := <-second; !errors.Is(err, context.Canceled) {
 			t.Errorf("a caller that is gone: %v", err)
 		}
-		before := v.reads
-		if err := errors.Join(<-first, <-third); err != nil || v.reads != before+1 || len(l.waiting) != 0 || l.busy {
-			t.Errorf("the others: %v, with %d more readings, %d wait", err, v.reads-before, len(l.waiting))
+		before := v.reads.Load()
+		if err := errors.Join(<-first, <-third); err != nil || v.reads.Load() != before+1 || len(l.waiting) != 0 || l.busy {
+			t.Errorf("the others: %v, with %d more readings, %d wait", err, v.reads.Load()-before, len(l.waiting))
 		}
 
 		// The list was read to its end before the caller went: that is an answer.
