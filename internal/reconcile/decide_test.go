@@ -205,9 +205,10 @@ func TestManyOverdueRetrievalsAreReadFromTheList(t *testing.T) {
 }
 
 // TestAnErrorAboutOneJobIsToldAndTheOthersAreSeenTo breaks each call of a sweep that has work of
-// every kind.
+// every kind. A sweep that does not know whether a message waits must publish none; the next sweep
+// does.
 func TestAnErrorAboutOneJobIsToldAndTheOthersAreSeenTo(t *testing.T) {
-	run := func(t *testing.T, life *testenv.Life) (*desk, Report, error) {
+	start := func(life *testenv.Life) *desk {
 		d := newDesk(life)
 		d.on(
 			job("brought-back", func(j *archive.Job) {
@@ -247,20 +248,28 @@ func TestAnErrorAboutOneJobIsToldAndTheOthersAreSeenTo(t *testing.T) {
 		d.pages["earlier/"] = []archive.Job{job("of-an-earlier-release", func(j *archive.Job) { j.RetrievalID = "r8" })}
 		d.accounts["planless"] = archive.Account{ID: "planless", Role: archive.Premium, RoleChangedAt: noon.Add(-time.Hour)}
 		d.pages["/"] = []archive.Job{{ID: "x", UserID: "planless", ArchiveID: "a"}, {ID: "old", UserID: "u", ArchiveID: "b", RetrievalID: "r9"}}
-		r, err := d.swept(t, nil)
-		return d, r, err
+		return d
 	}
 	life := whole()
-	d, all, err := run(t, life)
+	d := start(life)
+	all, err := d.swept(t, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if want := map[Action]int{Clear: 2, Ask: 2, Complete: 1, Flag: 1, Plan: 2, Tell: 1}; fmt.Sprint(all.Done) != fmt.Sprint(want) || all.Due != 9 || all.Plans != 6 || all.Closed != 1 || all.Archives != 2 {
 		t.Fatalf("a sweep did %v of %d, checked %d plans, closed %d, and audited %d; want %v\n%s", all.Done, all.Due, all.Plans, all.Closed, all.Archives, want, d.lines.String())
 	}
+	subjects := func(d *desk) (all []string) {
+		for _, e := range d.published {
+			all = append(all, e.Subject())
+		}
+		return all
+	}
+	want := subjects(d)
 	for _, call := range life.Calls() {
 		life := testenv.Life{At: -1, On: call, How: testenv.ErrorBefore}
-		_, r, err := run(t, &life)
+		d := start(&life)
+		r, err := d.swept(t, nil)
 		if err == nil || !strings.Contains(err.Error(), call+": injected") || !strings.Contains(r.Error, call) {
 			t.Errorf("%s fails, and the sweep says %v", call, err)
 		}
@@ -278,6 +287,20 @@ func TestAnErrorAboutOneJobIsToldAndTheOthersAreSeenTo(t *testing.T) {
 		}
 		if did(r) < least {
 			t.Errorf("%s fails, and the sweep did %v of %v", call, r.Done, all.Done)
+		}
+		first := subjects(d)
+		for _, subject := range first {
+			if !slices.Contains(want, subject) || strings.HasSuffix(call, "("+subject+")") {
+				t.Errorf("%s fails, and the sweep published %s", call, subject)
+			}
+		}
+		if _, err := d.swept(t, func(s *Sweeper) { s.Now = func() time.Time { return noon.Add(61 * time.Minute) } }); err != nil {
+			t.Errorf("%s failed, and the sweep an hour later says %v", call, err)
+		}
+		for _, subject := range want {
+			if !slices.Contains(subjects(d), subject) {
+				t.Errorf("%s failed, and the sweep an hour later does not publish %s", call, subject)
+			}
 		}
 	}
 }
