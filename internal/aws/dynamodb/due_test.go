@@ -59,3 +59,16 @@ func TestDueWorkComesInTheOrderOfItsTimes(t *testing.T) {
 	}
 	goleak.VerifyNone(t, running)
 }
+
+// TestATableIsMadeRecoverable turns point-in-time recovery on: off is how DynamoDB makes a table.
+func TestATableIsMadeRecoverable(t *testing.T) {
+	c := testenv.NewAWS(t).Catalog
+	for _, want := range []bool{false, true} {
+		if got, err := c.Recoverable(t.Context(), testenv.Jobs); err != nil || got != want {
+			t.Errorf("recoverable: %t, %v, want %t", got, err, want)
+		}
+		if err := c.MakeRecoverable(t.Context(), testenv.Jobs); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
