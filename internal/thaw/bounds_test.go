@@ -246,7 +246,7 @@ func TestMemoriesAreBounded(t *testing.T) {
 
 func TestHowFarApartCallsAre(t *testing.T) {
 	for slowness, want := range map[float64]time.Duration{
-		-1: 0, 0: 0, 0.5: 2500 * time.Microsecond, 1: 5 * time.Millisecond, 2: 10 * time.Millisecond, 12: 10240 * time.Millisecond,
+		-1: 0, 0: 0, 0.5: 2500 * time.Microsecond, 1: 5 * time.Millisecond, 1.5: 7071067, 2: 10 * time.Millisecond, 12: 10240 * time.Millisecond,
 	} {
 		if got := (SharedPace{Slowness: slowness}).Gap(); got != want {
 			t.Errorf("slowness %v: got %s, want %s", slowness, got, want)
@@ -290,6 +290,10 @@ func TestThrottlesCountForFiveMinutesAndTwelveAtMost(t *testing.T) {
 				t.Errorf("a throttle %s after the last: the slowness is %v, want %v", age, p.Shared().Slowness, want)
 			}
 		}
+		p = &Pace{shared: SharedPace{Slowness: 1, SlowedAt: time.Now().Add(-5*time.Minute - 1)}}
+		if got := turns(p, 2); got != 0 {
+			t.Errorf("later, after one throttle, the gap is %s, want none", got)
+		}
 		if got := turns(&Pace{Rate: 0.5}, 2); got != 2*time.Second {
 			t.Errorf("at half a call a second the gap is %s, want 2s", got)
 		}
@@ -307,65 +311,10 @@ func TestThrottlesCountForFiveMinutesAndTwelveAtMost(t *testing.T) {
 		if _, err := p.Enter(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := p.Enter(ctx); !errors.Is(err, context.Canceled) {
+		if leave, err := p.Enter(ctx); leave != nil || !errors.Is(err, context.Canceled) {
 			t.Errorf("a second call at a time enters: %v", err)
 		}
 	})
-}
-
-// counted counts the writes of a store with one key.
-type counted struct {
-	data     []byte
-	revision uint64
-	swaps    int
-}
-
-func (c *counted) Get(context.Context, string) ([]byte, uint64, error) {
-	if c.revision == 0 {
-		return nil, 0, fault.Errorf(fault.NotFound, "no value")
-	}
-	return c.data, c.revision, nil
-}
-
-func (c *counted) Put(context.Context, string, []byte) error { return errors.New("nobody calls this") }
-
-func (c *counted) Swap(_ context.Context, _ string, data []byte, revision uint64) error {
-	c.swaps++
-	if revision != c.revision {
-		return fault.Errorf(fault.Conflict, "another revision")
-	}
-	c.data, c.revision = data, revision+1
-	return nil
-}
-
-func TestWhatChangesNothingIsNotWritten(t *testing.T) {
-	now := time.Unix(1_790_000_000, 0)
-	for _, c := range []struct {
-		name  string
-		pace  SharedPace
-		do    func(*Pace)
-		swaps int
-		want  SharedPace
-	}{
-		{"the first refusal", SharedPace{}, func(p *Pace) { p.Rest(t.Context()) }, 1, SharedPace{Refusals: 1, RestUntil: now.Add(2 * time.Second)}},
-		{"a refusal during a rest", SharedPace{Refusals: 1, RestUntil: now.Add(1)}, func(p *Pace) { p.Rest(t.Context()) }, 0, SharedPace{Refusals: 1, RestUntil: now.Add(1)}},
-		{"a refusal at the end of a rest", SharedPace{Refusals: 1, RestUntil: now}, func(p *Pace) { p.Rest(t.Context()) }, 1, SharedPace{Refusals: 2, RestUntil: now.Add(4 * time.Second)}},
-		{"the first throttle", SharedPace{}, func(p *Pace) { p.Slow(t.Context()) }, 1, SharedPace{Slowness: 1, SlowedAt: now}},
-		{"a throttle with another", SharedPace{Slowness: 1, SlowedAt: now}, func(p *Pace) { p.Slow(t.Context()) }, 0, SharedPace{Slowness: 1, SlowedAt: now}},
-		{"Expedited takes one", SharedPace{}, func(p *Pace) { p.Took(t.Context(), archive.Expedited) }, 0, SharedPace{}},
-		{"Expedited takes one during a rest", SharedPace{Refusals: 2, RestUntil: now.Add(1)}, func(p *Pace) { p.Took(t.Context(), archive.Expedited) }, 0, SharedPace{Refusals: 2, RestUntil: now.Add(1)}},
-		{"Expedited takes one after the first rest", SharedPace{Refusals: 1, RestUntil: now}, func(p *Pace) { p.Took(t.Context(), archive.Expedited) }, 1, SharedPace{RestUntil: now}},
-		{"Standard takes one after a rest", SharedPace{Refusals: 1, RestUntil: now}, func(p *Pace) { p.Took(t.Context(), archive.Standard) }, 0, SharedPace{Refusals: 1, RestUntil: now}},
-		{"a call that passes", SharedPace{Slowness: 0.05}, func(p *Pace) { p.Took(t.Context(), archive.Standard) }, 0, SharedPace{}},
-	} {
-		store := &counted{}
-		p := &Pace{KV: store, Now: func() time.Time { return now }, shared: c.pace}
-		c.do(p)
-		got := p.Shared()
-		if store.swaps != c.swaps || got.Refusals != c.want.Refusals || !got.RestUntil.Equal(c.want.RestUntil) || got.Slowness != c.want.Slowness || !got.SlowedAt.Equal(c.want.SlowedAt) {
-			t.Errorf("%s: %d writes, and the pace is %+v; want %d and %+v", c.name, store.swaps, got, c.swaps, c.want)
-		}
-	}
 }
 
 func TestOnlyAStoreThatForgetsOutputsHasOldIntents(t *testing.T) {

@@ -82,6 +82,12 @@ func TestTheErrorOfEachCallIsTheErrorOfItsTask(t *testing.T) {
 			b.choose(t, "j1")
 			e.First = true
 		}},
+		{name: "the file that the user wants first by now is on its way", calls: []string{"Accounts.Account", "Completions.Publish"}, prepare: func(t *testing.T, b *fixture, _ archive.Job, e *events.ThawRequested) {
+			var out testenv.Emitted
+			b.deliver(t, *e, &out) // and the account is known for a second
+			b.choose(t, "j1")
+			e.First = true
+		}},
 		{name: "it is on its way", calls: []string{"Catalog.Job", "emit"}, prepare: func(t *testing.T, b *fixture, job archive.Job, e *events.ThawRequested) {
 			var out testenv.Emitted
 			b.deliver(t, *e, &out)
