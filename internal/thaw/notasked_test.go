@@ -16,7 +16,7 @@ import (
 )
 
 // Retrieve notes the call. The archive is requested.
-func (l *ledger) Retrieve(context.Context, archive.Job, archive.Tier) (archive.Retrieval, error) {
+func (l *oneJob) Retrieve(context.Context, archive.Job, archive.Tier) (archive.Retrieval, error) {
 	l.calls = append(l.calls, "retrieve")
 	return archive.Retrieval{ID: "r", Tier: archive.Standard}, nil
 }
@@ -34,7 +34,7 @@ func TestAProcessThatStopsWaitsForNoCall(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.pace.once.Do(func() {}) // its channels have no room
-			l := &ledger{}
+			l := &oneJob{}
 			r := &Requester{Catalog: l, Vault: l, Pace: c.pace, Now: time.Now, Log: silent, Accounts: premium{}, Tiers: archive.DefaultTiers()}
 			r.init()
 			ctx, stop := context.WithTimeout(t.Context(), 10*time.Millisecond)
@@ -71,7 +71,7 @@ func TestATaskThatTheGateStopsEndsAsTheGateSays(t *testing.T) {
 		{name: "later", answer: gate.Answer{Action: gate.Later, After: time.Minute, Why: "an operator stopped it"}, intent: intent, kind: fault.Wait, after: time.Minute},
 		{name: "an operator decides", answer: gate.Answer{Action: gate.Operator, Cause: "tries used up", Why: "five tries"}, intent: intent, kind: fault.Invalid},
 	} {
-		l := &ledger{}
+		l := &oneJob{}
 		err := (&Requester{Catalog: l}).notAsked(t.Context(), silent, archive.Job{ID: "j", Intent: c.intent}, c.answer)
 		if c.kind == fault.Unknown && err != nil || c.kind != fault.Unknown && (!fault.Is(err, c.kind) || fault.DelayOf(err) != c.after) {
 			t.Errorf("%s: got %v after %s, want %s after %s", c.name, err, fault.DelayOf(err), c.kind, c.after)
@@ -95,7 +95,7 @@ func TestAnOldIntentIsRenewedBeforeACall(t *testing.T) {
 		{age: 20*time.Second + 1, calls: []string{"intent", "retrieve"}},
 		{age: time.Hour, intents: []error{lost}, calls: []string{"intent"}},
 	} {
-		l := &ledger{intents: c.intents}
+		l := &oneJob{intents: c.intents}
 		now := time.Unix(1_790_000_000, 0)
 		r := &Requester{Catalog: l, Vault: l, Now: func() time.Time { return now }}
 		r.init()
@@ -135,7 +135,7 @@ func TestWhoeverCountsRequestsHearsOfEachAndOfItsTier(t *testing.T) {
 		want  []bool // whether it was a fallback
 	}{{archive.DefaultTiers(), false, []bool{true}}, {archive.Tiers{archive.Standard, archive.Bulk}, false, []bool{false}}, {archive.DefaultTiers(), true, nil}} {
 		var heard []bool
-		l := &ledger{}
+		l := &oneJob{}
 		r := &Requester{Catalog: l, Vault: foundVault{l, c.found}, Now: time.Now, Log: silent, Accounts: premium{}, Tiers: c.order, Prices: cost.Public().In("us-east-1"),
 			OnRequested: func(r archive.Retrieval, fallback bool) { heard = append(heard, fallback) }}
 		r.init()
@@ -148,17 +148,17 @@ func TestWhoeverCountsRequestsHearsOfEachAndOfItsTier(t *testing.T) {
 
 // foundVault has each archive on its way already, if found is set.
 type foundVault struct {
-	*ledger
+	*oneJob
 	found bool
 }
 
 func (v foundVault) Retrieve(ctx context.Context, job archive.Job, tier archive.Tier) (archive.Retrieval, error) {
-	r, err := v.ledger.Retrieve(ctx, job, tier)
+	r, err := v.oneJob.Retrieve(ctx, job, tier)
 	r.Found = v.found
 	return r, err
 }
 
-// holder answers when a plan is to be held.
+// holder answers each hold of a plan.
 type holder struct {
 	Plans
 	err error

@@ -17,9 +17,9 @@ import (
 
 var silent = slog.New(slog.DiscardHandler)
 
-// ledger is a catalog of one job and Glacier's list. It answers as it is told to, and notes what
+// oneJob is a catalog with one job and Glacier's list. It answers as it is told to, and notes what
 // is called.
-type ledger struct {
+type oneJob struct {
 	Vault
 	job     archive.Job
 	jobErr  error
@@ -45,17 +45,17 @@ func next(errs *[]error) error {
 	return err
 }
 
-func (l *ledger) Job(context.Context, events.JobID) (archive.Job, error) {
+func (l *oneJob) Job(context.Context, events.JobID) (archive.Job, error) {
 	l.calls = append(l.calls, "read")
 	return l.job, l.jobErr
 }
 
-func (l *ledger) SaveIntent(_ context.Context, job archive.Job, _ archive.Intent) error {
+func (l *oneJob) SaveIntent(_ context.Context, job archive.Job, _ archive.Intent) error {
 	l.calls, l.allowed = append(l.calls, "intent"), job.History.Allowed
 	return next(&l.intents)
 }
 
-func (l *ledger) DropIntent(ctx context.Context, _ archive.Job, _ archive.Intent) error {
+func (l *oneJob) DropIntent(ctx context.Context, _ archive.Job, _ archive.Intent) error {
 	l.calls = append(l.calls, "drop")
 	if until, ok := ctx.Deadline(); ok {
 		l.limit = time.Until(until)
@@ -63,17 +63,17 @@ func (l *ledger) DropIntent(ctx context.Context, _ archive.Job, _ archive.Intent
 	return ctx.Err()
 }
 
-func (l *ledger) ClearLeftovers(context.Context, archive.Job) error {
+func (l *oneJob) ClearLeftovers(context.Context, archive.Job) error {
 	l.calls = append(l.calls, "clear")
 	return nil
 }
 
-func (l *ledger) SaveRetrieval(_ context.Context, _ archive.Job, intent archive.Intent, _ archive.Retrieval) error {
+func (l *oneJob) SaveRetrieval(_ context.Context, _ archive.Job, intent archive.Intent, _ archive.Retrieval) error {
 	l.calls, l.under = append(l.calls, "save"), intent.Token
 	return next(&l.saves)
 }
 
-func (l *ledger) Retrievals(context.Context, []archive.Job, func(context.Context) error) iter.Seq2[archive.Retrieval, error] {
+func (l *oneJob) Retrievals(context.Context, []archive.Job, func(context.Context) error) iter.Seq2[archive.Retrieval, error] {
 	l.calls = append(l.calls, "list")
 	return func(yield func(archive.Retrieval, error) bool) {
 		for _, r := range l.list {
@@ -101,7 +101,7 @@ func TestARetrievalIsSavedWhateverHappenedToItsIntent(t *testing.T) {
 	same := func(*archive.Job) {}
 	for _, c := range []struct {
 		name       string
-		is         ledger
+		is         oneJob
 		calls      []string
 		kind       fault.Kind // of the error; 0 for none
 		err        error
@@ -109,30 +109,30 @@ func TestARetrievalIsSavedWhateverHappenedToItsIntent(t *testing.T) {
 		under      string
 	}{
 		{name: "nothing happened", calls: []string{"save"}, under: "ours"},
-		{name: "the write is denied", is: ledger{saves: []error{denied}}, calls: []string{"save"}, err: denied},
-		{name: "the answer was lost", is: ledger{saves: []error{conflict}, job: changed(func(j *archive.Job) { j.RetrievalID, j.Intent = "r", nil })}, calls: []string{"save", "read"}},
-		{name: "another worker saved it, and it is back", is: ledger{saves: []error{conflict}, job: changed(func(j *archive.Job) { j.ArchiveID, j.RestoredBy, j.Intent = "", "r", nil })},
+		{name: "the write is denied", is: oneJob{saves: []error{denied}}, calls: []string{"save"}, err: denied},
+		{name: "the answer was lost", is: oneJob{saves: []error{conflict}, job: changed(func(j *archive.Job) { j.RetrievalID, j.Intent = "r", nil })}, calls: []string{"save", "read"}},
+		{name: "another worker saved it, and it is back", is: oneJob{saves: []error{conflict}, job: changed(func(j *archive.Job) { j.ArchiveID, j.RestoredBy, j.Intent = "", "r", nil })},
 			calls: []string{"save", "read"}, kind: fault.Wait},
-		{name: "the job cannot be read", is: ledger{saves: []error{conflict}, jobErr: denied}, calls: []string{"save", "read"}, err: denied},
-		{name: "the list cannot be read", is: ledger{saves: []error{conflict}, job: changed(same), listErr: denied}, calls: []string{"save", "read", "list"}, err: denied},
-		{name: "it is not in the list", is: ledger{saves: []error{conflict}, job: changed(same), list: []archive.Retrieval{{ID: "other", ArchiveID: "a", Description: "j", Status: archive.InProgress}}},
+		{name: "the job cannot be read", is: oneJob{saves: []error{conflict}, jobErr: denied}, calls: []string{"save", "read"}, err: denied},
+		{name: "the list cannot be read", is: oneJob{saves: []error{conflict}, job: changed(same), listErr: denied}, calls: []string{"save", "read", "list"}, err: denied},
+		{name: "it is not in the list", is: oneJob{saves: []error{conflict}, job: changed(same), list: []archive.Retrieval{{ID: "other", ArchiveID: "a", Description: "j", Status: archive.InProgress}}},
 			calls: []string{"save", "read", "list"}, kind: fault.Wait},
-		{name: "it failed", is: ledger{saves: []error{conflict}, job: changed(same), list: []archive.Retrieval{{ID: "r", ArchiveID: "a", Description: "j", Status: events.RetrievalFailed}}},
+		{name: "it failed", is: oneJob{saves: []error{conflict}, job: changed(same), list: []archive.Retrieval{{ID: "r", ArchiveID: "a", Description: "j", Status: events.RetrievalFailed}}},
 			calls: []string{"save", "read", "list"}, kind: fault.Wait},
-		{name: "another worker saved another", is: ledger{saves: []error{conflict}, job: changed(func(j *archive.Job) { j.RetrievalID = "other" }), list: []archive.Retrieval{ours}},
+		{name: "another worker saved another", is: oneJob{saves: []error{conflict}, job: changed(func(j *archive.Job) { j.RetrievalID = "other" }), list: []archive.Retrieval{ours}},
 			calls: []string{"save", "read", "list"}, kind: fault.Wait, duplicates: 1},
-		{name: "another retrieval brought it back", is: ledger{saves: []error{conflict}, job: changed(func(j *archive.Job) { j.ArchiveID, j.RestoredBy = "", "other" }), list: []archive.Retrieval{ours}},
+		{name: "another retrieval brought it back", is: oneJob{saves: []error{conflict}, job: changed(func(j *archive.Job) { j.ArchiveID, j.RestoredBy = "", "other" }), list: []archive.Retrieval{ours}},
 			calls: []string{"save", "read", "list"}, kind: fault.Wait, duplicates: 1},
-		{name: "it is archived again", is: ledger{saves: []error{conflict}, job: changed(func(j *archive.Job) { j.ArchiveID, j.RestoredBy = "b", "r" }), list: []archive.Retrieval{ours}},
+		{name: "it is archived again", is: oneJob{saves: []error{conflict}, job: changed(func(j *archive.Job) { j.ArchiveID, j.RestoredBy = "b", "r" }), list: []archive.Retrieval{ours}},
 			calls: []string{"save", "read", "list"}, kind: fault.Wait, duplicates: 1},
-		{name: "another worker has an intent", is: ledger{saves: []error{conflict, nil}, job: changed(same), list: []archive.Retrieval{ours}}, calls: []string{"save", "read", "list", "save"}, under: "theirs"},
-		{name: "nobody has an intent", is: ledger{saves: []error{conflict, nil}, job: changed(func(j *archive.Job) { j.Intent = nil }), list: []archive.Retrieval{ours}},
+		{name: "another worker has an intent", is: oneJob{saves: []error{conflict, nil}, job: changed(same), list: []archive.Retrieval{ours}}, calls: []string{"save", "read", "list", "save"}, under: "theirs"},
+		{name: "nobody has an intent", is: oneJob{saves: []error{conflict, nil}, job: changed(func(j *archive.Job) { j.Intent = nil }), list: []archive.Retrieval{ours}},
 			calls: []string{"save", "read", "list", "intent", "save"}},
-		{name: "the new intent is refused once", is: ledger{saves: []error{conflict, nil}, intents: []error{conflict, nil}, job: changed(func(j *archive.Job) { j.Intent = nil }), list: []archive.Retrieval{ours}},
+		{name: "the new intent is refused once", is: oneJob{saves: []error{conflict, nil}, intents: []error{conflict, nil}, job: changed(func(j *archive.Job) { j.Intent = nil }), list: []archive.Retrieval{ours}},
 			calls: []string{"save", "read", "list", "intent", "read", "list", "intent", "save"}},
-		{name: "the new intent is denied", is: ledger{saves: []error{conflict}, intents: []error{denied}, job: changed(func(j *archive.Job) { j.Intent = nil }), list: []archive.Retrieval{ours}},
+		{name: "the new intent is denied", is: oneJob{saves: []error{conflict}, intents: []error{denied}, job: changed(func(j *archive.Job) { j.Intent = nil }), list: []archive.Retrieval{ours}},
 			calls: []string{"save", "read", "list", "intent"}, err: denied},
-		{name: "it changes again and again", is: ledger{saves: []error{conflict}, job: changed(same), list: []archive.Retrieval{ours}},
+		{name: "it changes again and again", is: oneJob{saves: []error{conflict}, job: changed(same), list: []archive.Retrieval{ours}},
 			calls: []string{"save", "read", "list", "save", "read", "list", "save", "read", "list", "save"}, err: conflict},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -183,7 +183,7 @@ func TestOnlyWhatIsLeftOfAnOrderOrAnIntentIsCleared(t *testing.T) {
 		{"a retrieval and an order", archive.Job{RetrievalID: "r", Ordered: true}, []string{"read"}, 0},
 		{"a retrieval and an intent", archive.Job{RetrievalID: "r", Intent: &archive.Intent{Token: "t"}}, []string{"read"}, 0},
 	} {
-		l := &ledger{job: c.job}
+		l := &oneJob{job: c.job}
 		l.job.ID, l.job.UserID = "j", "u"
 		r := &Requester{Catalog: l, Vault: l, Now: time.Now, Log: silent, Accounts: nobody{}}
 		told := 0
@@ -203,7 +203,7 @@ func (nobody) Account(context.Context, events.UserID) (archive.Account, error) {
 
 func TestAStoppedProcessHasThreeSecondsToDropAnIntent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &ledger{}
+		l := &oneJob{}
 		ctx, stop := context.WithCancel(t.Context())
 		stop()
 		(&Requester{Catalog: l}).drop(ctx, silent, archive.Job{Intent: &archive.Intent{}})
@@ -267,7 +267,7 @@ func TestACopyThatNeedsNoRetrievalIsCompleteAtOnce(t *testing.T) {
 		class    archive.Class
 		complete int
 	}{{archive.Vault, 0}, {archive.Glacier, 0}, {archive.DeepArchive, 0}, {archive.Instant, 1}} {
-		l := &ledger{job: archive.Job{ID: "j", UserID: "u", ArchiveID: "a", RetrievalID: "r", Tier: archive.Standard, Copy: archive.Copy{Class: c.class}}}
+		l := &oneJob{job: archive.Job{ID: "j", UserID: "u", ArchiveID: "a", RetrievalID: "r", Tier: archive.Standard, Copy: archive.Copy{Class: c.class}}}
 		var out published
 		told := 0
 		r := &Requester{Catalog: l, Vault: l, Now: time.Now, Log: silent, Accounts: nobody{}, Completions: &out, Tiers: archive.DefaultTiers()}

@@ -236,7 +236,7 @@ func TestWhileEverythingIsDeniedOneRequestIsMadeAtATime(t *testing.T) {
 					leave()
 					done <- n
 				}()
-				synctest.Wait() // who comes while another reads the bucket goes by what it knew before
+				synctest.Wait() // a request does not wait while another reads the bucket
 			}
 			for range 3 {
 				most = max(most, <-done)
