@@ -326,8 +326,8 @@ func whatDoesNotHelpIsDoneLessAndLessOften(t *testing.T, w *fixture) {
 		}
 		w.advance(20 * time.Minute)
 	}
-	// Each time, the next one comes at the first sweep after the pause. For three days, sweep by
-	// sweep: TestALostTaskIsMadeUpForLessAndLessOften.
+	// The first sweep after each pause plans again. TestALostTaskIsMadeUpForLessAndLessOften
+	// checks three days, sweep by sweep.
 	want := []time.Duration{0, 20 * time.Minute, time.Hour, 2 * time.Hour, 4 * time.Hour, 8 * time.Hour}
 	if !slices.Equal(at, want) {
 		t.Errorf("planned at %v in nine hours, want %v", at, want)

@@ -25,26 +25,30 @@ func (l *oneJob) Retrieve(context.Context, archive.Job, archive.Tier) (archive.R
 func TestAProcessThatStopsWaitsForNoCall(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		pace  *Pace
+		pace  func() *Pace
 		calls []string
 	}{
-		{"for the one request while all are denied", &Pace{shared: SharedPace{RefusedSince: time.Now().Add(-time.Hour)}, probe: make(chan struct{})}, nil},
-		{"for its turn", &Pace{next: time.Now().Add(time.Hour)}, nil},
-		{"for an earlier call to end", &Pace{calls: make(chan struct{})}, []string{"intent", "drop"}},
+		{"for the one request while all are denied", func() *Pace {
+			return &Pace{shared: SharedPace{RefusedSince: time.Now().Add(-time.Hour)}, probe: make(chan struct{})}
+		}, nil},
+		{"for its turn", func() *Pace { return &Pace{next: time.Now().Add(time.Hour)} }, nil},
+		{"for an earlier call to end", func() *Pace { return &Pace{calls: make(chan struct{})} }, []string{"intent", "drop"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			c.pace.once.Do(func() {}) // its channels have no room
-			l := &oneJob{}
-			r := &Requester{Catalog: l, Vault: l, Pace: c.pace, Now: time.Now, Log: silent, Accounts: premium{}, Tiers: archive.DefaultTiers()}
-			r.init()
-			ctx, stop := context.WithTimeout(t.Context(), 10*time.Millisecond)
-			defer stop()
-			if err := r.ask(ctx, silent, events.ThawRequested{}, archive.Job{ID: "j", UserID: "u", ArchiveID: "a"}, nil); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("got %v", err)
-			}
-			if !slices.Equal(l.calls, c.calls) {
-				t.Errorf("called: %v, want %v", l.calls, c.calls)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				pace, l := c.pace(), &oneJob{}
+				pace.once.Do(func() {}) // its channels have no room
+				r := &Requester{Catalog: l, Vault: l, Pace: pace, Now: time.Now, Log: silent, Accounts: premium{}, Tiers: archive.DefaultTiers()}
+				r.init()
+				ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+				defer stop()
+				if err := r.ask(ctx, silent, events.ThawRequested{}, archive.Job{ID: "j", UserID: "u", ArchiveID: "a"}, nil); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("got %v", err)
+				}
+				if !slices.Equal(l.calls, c.calls) {
+					t.Errorf("called: %v, want %v", l.calls, c.calls)
+				}
+			})
 		})
 	}
 }
@@ -195,6 +199,9 @@ func TestWhatCannotBeReadIsNotUsed(t *testing.T) {
 	if s, err := DecodeSharedPace([]byte(`{"slowness":2}`)); err != nil || s.Slowness != 2 {
 		t.Errorf("got %+v, %v", s, err)
 	}
+}
+
+func TestAPartThatIsNotSetUpIsLeftOut(t *testing.T) {
 	if got := planID(archive.Account{}); got != "" {
 		t.Errorf("without a plan its id is %q", got)
 	}
