@@ -85,8 +85,8 @@ var coldScenes = []lasting{
 			w.upgrade("ada", true)
 			w.byHand("ada-01", types.TierStandard)
 		}},
-	{name: "s3-by-hand-unheard", what: "an operator requests two archives by hand right before the upgrade, and all events of S3 are lost", before: "the sweep looked after the slowest tier's time",
-		most: bounds{2, 2 * price, 0, 1}, ends: "S3 does not tell the tier: the sweep looks after the fastest tier's time",
+	{name: "s3-by-hand-unheard", what: "an operator requests two archives by hand right before the upgrade, and all events of S3 are lost", before: "the sweep looked when the slowest tier's time was over",
+		most: bounds{2, 2 * price, 0, 1}, ends: "S3 does not tell the tier: the sweep looks when the fastest tier's time is over",
 		play: func(w *world) {
 			w.in(archive.Glacier)
 			w.trouble(expeditedFull, 1) // the operator takes Standard
@@ -132,12 +132,12 @@ var coldScenes = []lasting{
 			w.fixed()
 			w.upgrade("ada", true)
 		}},
-	{name: "s3-expires", what: "restore is away, then everything is for two days, and temporary copies expire", before: "not measured",
+	{name: "s3-expires", what: "restore is away, then all services are away for two days, and temporary copies expire", before: "not measured",
 		most: bounds{4, 4 * price, 0, 1}, ends: "each is requested once more",
 		play: func(w *world) {
 			w.expire()
 		}},
-	{name: "s3-expired-unheard", what: "the same, S3's events of that are lost, and no sweep runs", before: "not measured",
+	{name: "s3-expired-unheard", what: "the same, but S3's events about the expiry are lost, and no sweep runs", before: "not measured",
 		most: bounds{4, 4 * price, 0, 1}, ends: "restore finds no copy, and each is requested once more",
 		play: func(w *world) {
 			w.cfg.SweepEvery = never

@@ -512,7 +512,7 @@ var scenes = append([]lasting{
 			w.reload()
 		}},
 	{name: "nulls", what: "a job in which boto3 wrote None for the retrieval and the bill", before: "the archive waits for ever",
-		most: bounds{1, price, 0, 1}, ends: "back: what says nothing is absent",
+		most: bounds{1, price, 0, 1}, ends: "back: a NULL counts as absent",
 		play: func(w *world) {
 			w.archived("ada", 1000)
 			null := &types.AttributeValueMemberNULL{Value: true}
@@ -522,7 +522,7 @@ var scenes = append([]lasting{
 			w.runAll()
 			w.upgrade("ada", true)
 		}},
-	{name: "status-late", what: "a file is back, and then comes a status from before, of a worker that stood still", before: "the page says so for ever",
+	{name: "status-late", what: "a file is back, and then comes a status from before, of a worker that stood still", before: "the page shows the old status for ever",
 		most: bounds{2, 2 * price, 0, 0.1}, ends: "the sweep tells that the file is back, and closes the plan",
 		play: func(w *world) {
 			w.archived("ada", 1000, 1001)
@@ -549,7 +549,7 @@ var scenes = append([]lasting{
 			w.fixed()
 		}},
 	{name: "brought-back", what: "Glacier's answers to requests are lost; another program brings one file back then, and another one when its retrieval is on its way", before: "the site said for ever that they were being restored",
-		most: bounds{3, 3 * price, 0, 1}, ends: "the entries are removed, all files are told restored, and the plan is closed",
+		most: bounds{3, 3 * price, 0, 1}, ends: "the pipeline removes the entries, reports all files as restored, and closes the plan",
 		play: func(w *world) {
 			w.archived("ada", 1000, 1001, 1002)
 			w.runAll()
@@ -567,7 +567,7 @@ var scenes = append([]lasting{
 			w.fixed()
 		}},
 	{name: "brought-back-unheard", what: "all reports of Glacier are lost; another program brings three files back when their retrievals are on their way", before: "the site said for ever that they were being restored",
-		most: bounds{3, 3 * price, 0, 1}, ends: "the sweep has the restorer remove the entries, which tells restored",
+		most: bounds{3, 3 * price, 0, 1}, ends: "the sweep makes the restorer remove the entries and report the files as restored",
 		play: func(w *world) {
 			w.unheard()
 			w.archived("ada", 1000, 1001, 1002)
@@ -597,7 +597,7 @@ var scenes = append([]lasting{
 			w.fixed()
 			w.Faults.Clear()
 		}},
-	{name: "wanted-first", what: "thaw may request one archive a second, the user has 200, and wants the last one first", before: "it came last",
+	{name: "wanted-first", what: "thaw may request one archive a second, the user has 200, and wants the last one first", before: "the file came last",
 		most: bounds{200, 200 * price, 0, 1}, ends: "it is requested and back among the first, and no other file suffers",
 		play: func(w *world) {
 			w.cfg.ThawRate = 1
@@ -621,7 +621,7 @@ var scenes = append([]lasting{
 			}
 			w.fixed()
 		}},
-	{name: "wanted-first-unheard", what: "all reports of Glacier are lost, and the user wants one of three files first", before: "it came with the sweep",
+	{name: "wanted-first-unheard", what: "all reports of Glacier are lost, and the user wants one of three files first", before: "the file came with the sweep",
 		most: bounds{3, 3 * price, 0, 1.5}, ends: "the file is back within two minutes, and the sweep finds the others",
 		play: func(w *world) {
 			w.unheard()
