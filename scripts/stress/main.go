@@ -43,6 +43,7 @@ type options struct {
 	atOnce       int
 	limit        time.Duration
 	race         bool
+	tags         string // build tags: some packages have no test without
 	tests        string
 	logs         string
 }
@@ -64,6 +65,7 @@ func main() {
 	flag.IntVar(&o.load, "load", runtime.NumCPU(), "how many others run beside each package: other packages, or loops that take processor time where fewer packages are left")
 	flag.DurationVar(&o.limit, "limit", 10*time.Minute, "the longest that a round may take")
 	flag.BoolVar(&o.race, "race", false, "build the tests with the race detector")
+	flag.StringVar(&o.tags, "tags", "", "build tags, as go test takes them: a package with no test without its tag is not run without")
 	flag.StringVar(&o.tests, "run", "", "the tests to run, as go test -run takes them")
 	flag.StringVar(&o.logs, "logs", "", "the folder that the logs of what failed are put into; a new temporary one if empty")
 	flag.Parse()
@@ -92,7 +94,7 @@ func rounds(text string) int {
 
 // stress runs everything and writes the table. ok is false if something failed.
 func stress(ctx context.Context, w io.Writer, o options, patterns []string) (ok bool, err error) {
-	pkgs, err := list(ctx, o.rounds, patterns)
+	pkgs, err := list(ctx, o, patterns)
 	if err != nil {
 		return false, err
 	}
@@ -136,8 +138,8 @@ func stress(ctx context.Context, w io.Writer, o options, patterns []string) (ok 
 }
 
 // list returns the packages that have tests.
-func list(ctx context.Context, rounds int, patterns []string) ([]*pkg, error) {
-	args := append([]string{"list", "-f", "{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}\t{{.Dir}}{{end}}"}, patterns...)
+func list(ctx context.Context, o options, patterns []string) ([]*pkg, error) {
+	args := append([]string{"list", "-tags", o.tags, "-f", "{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}\t{{.Dir}}{{end}}"}, patterns...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
@@ -150,9 +152,9 @@ func list(ctx context.Context, rounds int, patterns []string) ([]*pkg, error) {
 		if !ok {
 			continue
 		}
-		p := &pkg{path: path, dir: dir, rounds: rounds}
+		p := &pkg{path: path, dir: dir, rounds: o.rounds}
 		if slices.ContainsFunc(few, func(s string) bool { return strings.HasSuffix(path, "/"+s) }) {
-			p.rounds = max(1, rounds/4)
+			p.rounds = max(1, o.rounds/4)
 		}
 		pkgs = append(pkgs, p)
 	}
@@ -161,7 +163,7 @@ func list(ctx context.Context, rounds int, patterns []string) ([]*pkg, error) {
 
 // run builds the package's tests and runs them beside the load.
 func (p *pkg) run(ctx context.Context, w io.Writer, beside *load, o options, binary string) {
-	args := []string{"test", "-c", "-o", binary}
+	args := []string{"test", "-c", "-tags", o.tags, "-o", binary}
 	if o.race {
 		args = append(args, "-race")
 	}

@@ -28,6 +28,7 @@ func TestWhatFailsNowAndThenIsReportedAndWhatPassesIsCounted(t *testing.T) {
 		"good/a_test.go": "package good\n\nimport \"testing\"\n\nfunc TestGood(t *testing.T) {}\n",
 		"bad/a_test.go":  "package bad\n\nimport (\n\t\"runtime\"\n\t\"testing\"\n)\n\nfunc TestBad(t *testing.T) {\n\tif runtime.GOMAXPROCS(0) == 4 {\n\t\tt.Error(\"four are too many\")\n\t}\n}\n",
 		"none/a.go":      "package none\n",
+		"tag/a_test.go":  "//go:build long\n\npackage tag\n\nimport \"testing\"\n\nfunc TestTagged(t *testing.T) {}\n",
 	} {
 		file := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
@@ -40,7 +41,7 @@ func TestWhatFailsNowAndThenIsReportedAndWhatPassesIsCounted(t *testing.T) {
 	t.Chdir(dir)
 	var out strings.Builder
 	logs := filepath.Join(dir, "logs")
-	ok, err := stress(context.Background(), &out, options{rounds: 4, atOnce: 2, load: 1, limit: time.Minute, logs: logs}, []string{"./..."})
+	ok, err := stress(context.Background(), &out, options{rounds: 4, atOnce: 2, load: 1, limit: time.Minute, tags: "long", logs: logs}, []string{"./..."})
 	if ok || err != nil {
 		t.Errorf("got %t, %v, want that something failed", ok, err)
 	}
@@ -50,8 +51,8 @@ func TestWhatFailsNowAndThenIsReportedAndWhatPassesIsCounted(t *testing.T) {
 		}
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	for i, want := range [][]string{{"4", "1", "example.test/m/bad"}, {"4", "0", "example.test/m/good"}} {
-		got := strings.Fields(lines[len(lines)-2+i])
+	for i, want := range [][]string{{"4", "1", "example.test/m/bad"}, {"4", "0", "example.test/m/good"}, {"4", "0", "example.test/m/tag"}} {
+		got := strings.Fields(lines[len(lines)-3+i])
 		if len(got) != 4 || got[0] != want[0] || got[1] != want[1] || got[3] != want[2] {
 			t.Errorf("the table says %v, want %v", got, want)
 		}

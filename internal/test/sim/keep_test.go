@@ -30,6 +30,29 @@ var thisBuild = sync.OnceValues(func() (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 })
 
+// fileOf is this build's file in the folder; * stands for all keys.
+func fileOf(dir, key string) (string, error) {
+	build, err := thisBuild()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, build[:16]+"-"+key+".json"), nil
+}
+
+// keptBefore is true if an earlier run of this build has left something.
+func keptBefore() (bool, error) {
+	dir := os.Getenv(keepIn)
+	if dir == "" {
+		return false, nil
+	}
+	pattern, err := fileOf(dir, "*")
+	if err != nil {
+		return false, err
+	}
+	files, err := filepath.Glob(pattern)
+	return len(files) > 0, err
+}
+
 // kept returns what find found under the name, now or in an earlier run of the same build. An
 // error is not kept.
 func kept[T any](name string, find func() (T, error)) (T, error) {
@@ -37,12 +60,11 @@ func kept[T any](name string, find func() (T, error)) (T, error) {
 	if dir == "" {
 		return find()
 	}
-	build, err := thisBuild()
+	key := sha256.Sum256([]byte(name))
+	file, err := fileOf(dir, hex.EncodeToString(key[:]))
 	if err != nil {
 		return *new(T), err
 	}
-	key := sha256.Sum256([]byte(build + " " + name))
-	file := filepath.Join(dir, hex.EncodeToString(key[:])+".json")
 	var found T
 	if data, err := os.ReadFile(file); err == nil && json.Unmarshal(data, &found) == nil {
 		return found, nil
@@ -70,14 +92,26 @@ func TestWhatAWorldReportedIsKeptForTheSameBuild(t *testing.T) {
 		}
 		return report{Files: 7, Came: &came{Retrievals: 2}}, nil
 	}
+	before := func(want bool) {
+		t.Helper()
+		if got, err := keptBefore(); got != want || err != nil {
+			t.Errorf("something was kept before: %t, %v; want %t", got, err, want)
+		}
+	}
+	// What another build left does not count.
+	if err := os.WriteFile(filepath.Join(os.Getenv(keepIn), "0123456789abcdef-00.json"), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := kept("seed=1", play); err == nil {
 		t.Error("the error is lost")
 	}
+	before(false)
 	for range 3 {
 		if r, err := kept("seed=1", play); err != nil || r.Files != 7 || r.Came == nil || r.Came.Retrievals != 2 {
 			t.Errorf("got %+v; %v", r, err)
 		}
 	}
+	before(true)
 	if played != 2 {
 		t.Errorf("the world was played %d times, want twice: it went wrong the first time", played)
 	}

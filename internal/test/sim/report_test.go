@@ -66,6 +66,10 @@ func leftOut(broken, chance report, seeds map[string][]string, try int) (all []s
 // if a world without a planted bug went wrong.
 func TestReport(t *testing.T) {
 	began := time.Now()
+	severalRuns, err := keptBefore()
+	if err != nil {
+		t.Fatal(err)
+	}
 	count, from := setting(t, "GAS_SIM_SEEDS", 1000), setting(t, "GAS_SIM_SEED", 1)
 	effects := effectsOf(t)
 	points := slices.Sorted(maps.Keys(effects))
@@ -130,7 +134,7 @@ func TestReport(t *testing.T) {
 
 	say("# The fault suite's report\n")
 	took := "in " + time.Since(began).Round(time.Minute).String()
-	if os.Getenv(keepIn) != "" {
+	if severalRuns {
 		took = "in several runs of one build"
 	}
 	say("Written by `GAS_SIM_SEEDS=%d GAS_SIM_SEED=%d make faults-report`, %s on %d processors. Nothing is written unless every world is",
