@@ -131,7 +131,7 @@ faults-lasting: ## play what lasts, and write what it came to into docs/faults.m
 model: ## every interleaving of the protocol of one archive, within larger bounds, and without each planted bug
 	GAS_MODEL=large go test -count=1 -timeout 60m -v ./internal/test/model
 
-stress: ## each package's tests STRESS_ROUNDS times beside a load, at 1, 2, 4 and 8 processors (PKG="./internal/bus ..."; the site's needs Chromium)
+stress: ## each package's tests STRESS_ROUNDS times beside a load, at 1, 2, 4 and 8 processors (PKG="./internal/bus ..."); internal/test/browser needs Chromium
 	go run ./scripts/stress -tags browser $(STRESSFLAGS) $(PKG)
 
 mutants: ## mistakes of one line that no test notices (PKG="internal/thaw ...", MUTANTS_SAMPLE=50 of each)
