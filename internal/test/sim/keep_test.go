@@ -30,7 +30,7 @@ var thisBuild = sync.OnceValues(func() (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 })
 
-// fileOf is this build's file in the folder; * stands for all keys.
+// fileOf is this build's file in the folder. With the key *, it is the pattern of all files.
 func fileOf(dir, key string) (string, error) {
 	build, err := thisBuild()
 	if err != nil {
@@ -98,7 +98,7 @@ func TestWhatAWorldReportedIsKeptForTheSameBuild(t *testing.T) {
 			t.Errorf("something was kept before: %t, %v; want %t", got, err, want)
 		}
 	}
-	// What another build left does not count.
+	// A file of another build does not count.
 	if err := os.WriteFile(filepath.Join(os.Getenv(keepIn), "0123456789abcdef-00.json"), []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}

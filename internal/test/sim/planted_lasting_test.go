@@ -102,7 +102,7 @@ var lasts = []bug{
 	{"a sweep looks at no job from which another program removed the archive", "internal/reconcile/underway.go",
 		"if !there || job.Due", `if !there || job.ArchiveID == "" || job.Due`, in("brought-back-unheard"), nil},
 	{"a status that comes late stays the last word", "internal/reconcile/rules.go",
-		"{Mistold, Tell,", "{Mistold, Leave,", in("status-late"), nil},
+		"{Mistold, Tell,", "{Mistold, Leave,", in("status-late", "planned-behind"), nil},
 	{"a retrieval of an unknown tier is due as the slowest", "internal/archive/archive.go",
 		"cmp.Or(r.Tier, r.Copy.Class.fastest())", `cmp.Or(r.Tier, "")`, in("s3-by-hand-unheard"), nil},
 	{"a call of AWS that was cut off is an unknown error", "internal/aws/awsfault/awsfault.go",

@@ -79,15 +79,19 @@ func chance(t *testing.T, seed uint64, also decider) *world {
 	if lossy || one(4) {
 		w.notifications(seed, lossy)
 	}
-	if !lossy && one(2) {
-		w.cfg.SweepEvery = never
-	}
+	unswept := !lossy && one(2)
 	w.retrievals(seed, one(4))
 	w.stores(seed)
 	if dice(seed, "webhook", 0).IntN(4) == 0 {
 		w.webhook()
 	}
 	more := w.surroundings(seed)
+	// An index that is behind needs the sweep: a plan that is made before the index shows the
+	// archives finds none. And a worker that dies between a status and the task behind it may have
+	// told "planned" of a file that is back.
+	if unswept && w.indexLag == 0 {
+		w.cfg.SweepEvery = never
+	}
 	others := w.others(more, lossy)
 
 	var users []events.UserID
@@ -108,11 +112,6 @@ func chance(t *testing.T, seed uint64, also decider) *world {
 			}
 		}
 		w.archived(user, sizes...)
-	}
-	if !w.sweeps() {
-		// A plan that is made before the index shows the archives finds none, and only
-		// the sweep looks again.
-		time.Sleep(w.indexLag)
 	}
 	start := func(service string, n int) {
 		for range n {

@@ -534,6 +534,24 @@ var scenes = append([]lasting{
 			}
 			w.fixed()
 		}},
+	{name: "planned-behind", what: "a file is back, and the index does not show it yet: for a second message of the plan, a worker tells that the file is planned, and dies before it publishes the task", before: "not measured",
+		most: bounds{1, price, 0, 0.5}, ends: "the sweep tells that the file is back, and closes the plan",
+		play: func(w *world) {
+			w.trouble(indexesLate, 1)
+			const behind = 20 * time.Second // a message comes again after 30
+			w.DynamoDB.SetIndexLag(behind)
+			w.Glacier.SetDelay(glacier.Expedited, time.Second, 2*time.Second)
+			w.how = nth("thaw NATS.publish thaw.requested", 1, crashBefore)
+			w.archived("ada", 1000)
+			time.Sleep(behind)
+			w.runAll()
+			w.upgrade("ada", true)
+			for w.job("ada-00").ArchiveID != "" {
+				time.Sleep(time.Second)
+			}
+			w.emit(events.UserUpgraded{ID: "again", UserID: "ada", UpgradedAt: time.Now()})
+			w.fixed()
+		}},
 	{name: "archived-by-another", what: "all reports of Glacier are lost; another program brings the file back, archives another one and leaves the retrieval's id", before: "the earlier file came back, and the new archive was deleted",
 		most: bounds{2, 2 * price, 0, 1}, ends: "the retrieval is taken back, and the new archive is requested",
 		play: func(w *world) {
