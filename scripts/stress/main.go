@@ -43,7 +43,7 @@ type options struct {
 	atOnce       int
 	limit        time.Duration
 	race         bool
-	tags         string // build tags: some packages have no test without
+	tags         string // build tags; some packages have tests only under a tag
 	tests        string
 	logs         string
 }
@@ -65,7 +65,7 @@ func main() {
 	flag.IntVar(&o.load, "load", runtime.NumCPU(), "how many others run beside each package: other packages, or loops that take processor time where fewer packages are left")
 	flag.DurationVar(&o.limit, "limit", 10*time.Minute, "the longest that a round may take")
 	flag.BoolVar(&o.race, "race", false, "build the tests with the race detector")
-	flag.StringVar(&o.tags, "tags", "", "build tags, as go test takes them: a package with no test without its tag is not run without")
+	flag.StringVar(&o.tags, "tags", "", "build tags, as go test takes them; a package runs only if it has tests under these tags")
 	flag.StringVar(&o.tests, "run", "", "the tests to run, as go test -run takes them")
 	flag.StringVar(&o.logs, "logs", "", "the folder that the logs of what failed are put into; a new temporary one if empty")
 	flag.Parse()
